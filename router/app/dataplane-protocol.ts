@@ -1,0 +1,145 @@
+/**
+ * Messages between the data-plane worker and the other threads (structured clone over a MessagePort; the sender signals
+ * the worker's wake eventfd after posting). Control plane only: nothing here happens per packet.
+ */
+
+/** Given to the worker at start. */
+export interface DataplaneBoot {
+  readonly memory: WebAssembly.Memory;
+  /** Eventfd that wakes the worker when a message was posted. */
+  readonly wakeFd: number;
+  /** Listening SOCK_SEQPACKET socket for shim requests, made by the main thread (mode 0600). */
+  readonly shimFd: number;
+  /** Session number, part of every socket's name. */
+  readonly session: number;
+  /** FIB shared state (router/fib), see FibShared. */
+  readonly fib: unknown;
+  readonly settings: DataplaneSettings;
+}
+
+export interface DataplaneSettings {
+  /** Upper bound of TCP and reassembly buffer memory, octets. */
+  readonly bufferBytes: number;
+  /** Where 127.0.0.0/8 and ::1 live (DESIGN: `--loopback stack` is for test suites). */
+  readonly loopback: 'kernel' | 'stack';
+  /** Name servers inside the uplinks, in order, as address text (with %uplink for link-local), and search domains. */
+  readonly dns: { readonly servers: readonly string[]; readonly search: readonly string[] };
+  /** The host's own name servers (its resolver file): queries apps send there are answered through `dns.servers`. */
+  readonly hostNameServers: readonly string[];
+  /** Preferred source addresses for locally originated flows, per family; undefined = the outgoing link's address. */
+  readonly source: { readonly v4: string | undefined; readonly v6: string | undefined };
+}
+
+/** One tunnel as the data plane sees it. */
+export interface LinkSpec {
+  readonly index: number;
+  readonly name: string;
+  readonly vrf: number;
+  readonly mtu: number;
+  /** Which ring it lives on, and the device number in that ring's records. */
+  readonly child: number;
+  readonly device: number;
+  /** ADDR/LENGTH texts. */
+  readonly addresses: readonly string[];
+}
+
+/** To the data plane. Every message with `id` is answered by a `reply` with the same id. */
+export type ToDataplane =
+  | {
+      readonly kind: 'attach-child';
+      readonly child: number;
+      readonly base: number;
+      readonly ringBytes: number;
+      readonly rxEventFd: number;
+      readonly txEventFd: number;
+    }
+  | { readonly kind: 'detach-child'; readonly child: number }
+  | { readonly kind: 'link-add'; readonly link: LinkSpec }
+  | { readonly kind: 'link-remove'; readonly index: number }
+  | { readonly kind: 'link-state'; readonly index: number; readonly up: boolean }
+  | { readonly kind: 'settings'; readonly settings: DataplaneSettings }
+  /** The FIB grew new shared arrays (router/fib). */
+  | { readonly kind: 'fib'; readonly fib: unknown }
+  /** Open a stream socket of our stack for a control-plane user; answered with { fd } or { errno }. */
+  | {
+      readonly kind: 'stream-connect';
+      readonly id: number;
+      readonly vrf: number;
+      readonly remote: string;
+      readonly port: number;
+      readonly local?: string;
+      readonly link?: string;
+      readonly ttl?: number;
+      readonly tos?: number;
+    }
+  /** Listen; answered with { fd } or { errno }; each connection then arrives as `accepted` with this id. */
+  | {
+      readonly kind: 'stream-listen';
+      readonly id: number;
+      readonly vrf: number;
+      readonly local?: string;
+      readonly link?: string;
+      readonly port: number;
+    }
+  | { readonly kind: 'stream-unlisten'; readonly listen: number }
+  | { readonly kind: 'stats'; readonly id: number }
+  | { readonly kind: 'flows'; readonly id: number }
+  | {
+      readonly kind: 'capture-start';
+      readonly id: number;
+      readonly link: number | undefined;
+      readonly snapLength: number;
+    }
+  | { readonly kind: 'capture-stop'; readonly id: number }
+  | { readonly kind: 'drain'; readonly id: number }
+  | { readonly kind: 'stop' };
+
+/** From the data plane. */
+export type FromDataplane =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'reply'; readonly id: number; readonly result: unknown; readonly errno?: number }
+  | {
+      readonly kind: 'accepted';
+      readonly listen: number;
+      readonly fd: number;
+      readonly remote: string;
+      readonly remotePort: number;
+      readonly local: string;
+      readonly link: string | undefined;
+    }
+  /** pcapng-ready packets: link index, wall-clock microseconds, direction, octets (already cut to the snap length). */
+  | {
+      readonly kind: 'captured';
+      readonly id: number;
+      readonly packets: readonly {
+        readonly link: number;
+        readonly timeUs: number;
+        readonly out: boolean;
+        readonly length: number;
+        readonly bytes: Uint8Array;
+      }[];
+    }
+  | {
+      readonly kind: 'log';
+      readonly level: 'debug' | 'info' | 'warn' | 'error';
+      readonly component: string;
+      readonly message: string;
+    };
+
+/** Answer to `stats`. Counters are totals since start; names are metric labels. */
+export interface DataplaneStats {
+  readonly links: readonly {
+    readonly index: number;
+    readonly rxPackets: number;
+    readonly rxBytes: number;
+    readonly txPackets: number;
+    readonly txBytes: number;
+    readonly txDropped: number;
+  }[];
+  /** Drops by reason, and every other named counter. */
+  readonly drops: Readonly<Record<string, number>>;
+  readonly counters: Readonly<Record<string, number>>;
+  readonly tcpConnections: number;
+  readonly apps: number;
+  readonly sockets: number;
+}

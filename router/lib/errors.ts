@@ -1,0 +1,65 @@
+/**
+ * The registry of errors a user can see: code, errno an app gets, exit status, hint. One table, so that every error has
+ * all four. Cores return values; only edges and the configuration throw.
+ */
+
+export interface ErrorSpec {
+  /** errno an application sees, where one applies. */
+  readonly errno: string | undefined;
+  /** Exit status of the command that reports it (UX: 1 negative answer, 2 usage, 3 daemon unreachable, 4 timeout, 78 configuration). */
+  readonly exit: number;
+  /** What the user can do; `{name}` is replaced from the error's details. */
+  readonly hint: string;
+}
+
+export const ERRORS = {
+  NO_ROUTE: {
+    errno: 'ENETUNREACH',
+    exit: 1,
+    hint: 'mlshim route get {dst} shows the rules and tables that were searched',
+  },
+  CONFIG_INVALID: {
+    errno: undefined,
+    exit: 78,
+    hint: 'every problem is listed above with its line; nothing was started',
+  },
+  CONFIG_UNREADABLE: { errno: undefined, exit: 78, hint: 'check the path given with -c or in MLSHIM_CONFIG' },
+  USAGE: { errno: undefined, exit: 2, hint: 'mlshim --help lists the commands' },
+  DAEMON_UNREACHABLE: { errno: undefined, exit: 3, hint: 'start it with: mlshim up -c FILE' },
+  DAEMON_RUNNING: { errno: undefined, exit: 1, hint: 'mlshim down stops it, or choose another one with MLSHIM_SOCKET' },
+  TIMEOUT: { errno: 'ETIMEDOUT', exit: 4, hint: 'mlshim status shows what is not up yet' },
+  CHILD_FAILED: {
+    errno: undefined,
+    exit: 1,
+    hint: 'npm run build builds the WireGuard child; MLSHIM_WG_BIN overrides its path',
+  },
+  ADDON_MISSING: {
+    errno: undefined,
+    exit: 1,
+    hint: 'npm run build builds the native addon; it prints which package is missing',
+  },
+  INTERNAL: { errno: undefined, exit: 1, hint: 'please report this with the output of mlshim status --json' },
+} as const satisfies Record<string, ErrorSpec>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** An error of ours with a registered code; a peer's mistake is a value, never one of these. */
+export class MlshimError extends Error {
+  readonly code: ErrorCode;
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(code: ErrorCode, message: string, details: Readonly<Record<string, unknown>> = {}) {
+    super(message);
+    this.name = 'MlshimError';
+    this.code = code;
+    this.details = details;
+  }
+
+  get exit(): number {
+    return ERRORS[this.code].exit;
+  }
+
+  get hint(): string {
+    return ERRORS[this.code].hint.replace(/\{(\w+)\}/g, (_, key: string) => String(this.details[key] ?? key));
+  }
+}

@@ -1,0 +1,7 @@
+/** The part of the WebAssembly JavaScript API that the data plane uses (@types/node leaves it to the DOM library). */
+declare namespace WebAssembly {
+  class Memory {
+    constructor(descriptor: { initial: number; maximum: number; shared: true });
+    readonly buffer: SharedArrayBuffer;
+  }
+}
