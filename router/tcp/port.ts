@@ -79,3 +79,18 @@ export interface TcpOwner<C> {
   /** The connection is gone. `errno` is a TcpEnd value. Last call for this connection. */
   closed(c: C, errno: number): void;
 }
+
+/** Where connections are found by flow: the stack's demultiplexer, or `FlowTable` of this folder in simulations. */
+export interface TcpTable<C extends FlowKey> {
+  /** Add a connection under its flow (vrf, scope, addresses, ports); false when that flow is taken. */
+  insert(c: C): boolean;
+  remove(c: C): void;
+  /** The connection of exactly this flow. */
+  find(flow: FlowKey): C | undefined;
+}
+
+/** Who takes the connections of a listener. The call comes from inside the vector; take them after it, with `TcpListener.accept`. */
+export interface TcpAcceptor<L> {
+  /** A connection finished its handshake and waits in the accept queue. */
+  acceptable(l: L): void;
+}
