@@ -1,0 +1,125 @@
+// Registers the functions with Node. Loadable in any number of worker threads: all state is in the Instance.
+#include <napi.h>
+
+#include "addon.h"
+
+namespace mlshim {
+namespace {
+
+constexpr int MAX_ARGS = 6;
+
+// The bridge of every hot function: int32 arguments in, one int32 out. Missing arguments are 0.
+template <Function F> napi_value bridge(napi_env env, napi_callback_info info)
+{
+	napi_value values[MAX_ARGS];
+	int32_t args[MAX_ARGS] = {};
+	size_t count = MAX_ARGS;
+	void *data = nullptr;
+	napi_value out = nullptr;
+
+	if (napi_get_cb_info(env, info, &count, values, nullptr, &data) != napi_ok) return nullptr;
+	if (count > MAX_ARGS) count = MAX_ARGS;
+	for (size_t i = 0; i < count; i++) napi_get_value_int32(env, values[i], &args[i]);
+	napi_create_int32(env, F(*static_cast<Instance *>(data), args), &out);
+	return out;
+}
+
+struct Entry {
+	const char *name;
+	napi_callback call;
+};
+
+const Entry ENTRIES[] = {
+	{"mapOver", bridge<map_over>},
+	{"unmapOver", bridge<unmap_over>},
+	{"eventfd", bridge<event_fd>},
+	{"signal", bridge<event_signal>},
+	{"drain", bridge<event_drain>},
+	{"epollCreate", bridge<epoll_make>},
+	{"epollAdd", bridge<epoll_add>},
+	{"epollMod", bridge<epoll_mod>},
+	{"epollDel", bridge<epoll_del>},
+	{"poll", bridge<poll_events>},
+	{"readClock", bridge<read_clock>},
+	{"makePair", bridge<make_pair>},
+	{"gate", bridge<gate>},
+	{"ungate", bridge<ungate>},
+	{"recvLag", bridge<recv_lag>},
+	{"takeLag", bridge<take_lag>},
+	{"send", bridge<send_octets>},
+	{"shutdown", bridge<shut_down>},
+	{"close", bridge<close_fd>},
+	{"queued", bridge<queued>},
+	{"recvDatagrams", bridge<recv_datagrams>},
+	{"sendDatagrams", bridge<send_datagrams>},
+	{"accept", bridge<accept_fd>},
+	{"peerCred", bridge<peer_cred>},
+	{"recvMessage", bridge<recv_message>},
+	{"sendMessage", bridge<send_message>},
+	{"kernelSocket", bridge<kernel_socket>},
+	{"kernelBind", bridge<kernel_bind>},
+	{"kernelListen", bridge<kernel_listen>},
+	{"kernelName", bridge<kernel_name>},
+	{"kernelRecv", bridge<kernel_recv>},
+	{"kernelSend", bridge<kernel_send>},
+};
+
+// attachWorld(u8): the array may be over a SharedArrayBuffer, which only the typed-array call can look into.
+Napi::Value attach_world(const Napi::CallbackInfo &info)
+{
+	auto *self = static_cast<Instance *>(info.Data());
+	napi_typedarray_type type;
+	size_t length = 0;
+	void *data = nullptr;
+
+	if (napi_get_typedarray_info(info.Env(), info[0], &type, &length, &data, nullptr, nullptr) != napi_ok ||
+	    type != napi_uint8_array) {
+		Napi::TypeError::New(info.Env(), "attachWorld wants a Uint8Array").ThrowAsJavaScriptException();
+		return info.Env().Undefined();
+	}
+	self->base = static_cast<uint8_t *>(data);
+	self->size = length;
+	return info.Env().Undefined();
+}
+
+Napi::Value memfd(const Napi::CallbackInfo &info)
+{
+	std::string name = info[0].ToString().Utf8Value();
+	return Napi::Number::New(info.Env(), memfd_create_sized(name.c_str(), info[1].ToNumber().Int64Value()));
+}
+
+Napi::Value listen_unix(const Napi::CallbackInfo &info)
+{
+	std::string path = info[0].ToString().Utf8Value();
+	return Napi::Number::New(info.Env(), unix_listen(path.c_str(), info[1].ToNumber().Int32Value(),
+							 info[2].ToNumber().Int32Value()));
+}
+
+Napi::Value connect_unix(const Napi::CallbackInfo &info)
+{
+	std::string path = info[0].ToString().Utf8Value();
+	return Napi::Number::New(info.Env(), unix_connect(path.c_str(), info[1].ToNumber().Int32Value()));
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports)
+{
+	auto *self = new Instance();
+
+	env.SetInstanceData<Instance>(self); // freed with the environment
+	for (const Entry &entry : ENTRIES) {
+		napi_value function = nullptr;
+		napi_create_function(env, entry.name, NAPI_AUTO_LENGTH, entry.call, self, &function);
+		exports.Set(entry.name, Napi::Value(env, function));
+	}
+	exports.Set("attachWorld", Napi::Function::New(env, attach_world, "attachWorld", self));
+	exports.Set("memfdCreate", Napi::Function::New(env, memfd, "memfdCreate"));
+	exports.Set("unixListen", Napi::Function::New(env, listen_unix, "unixListen"));
+	exports.Set("unixConnect", Napi::Function::New(env, connect_unix, "unixConnect"));
+	return exports;
+}
+
+} // namespace
+
+NODE_API_MODULE(mlshim, init)
+
+} // namespace mlshim

@@ -1,0 +1,79 @@
+// What the addon's files share: the instance of one JavaScript thread and the functions by theme.
+//
+// Every hot function has the same shape: int32 arguments, an int32 result (>= 0, or -errno), bulk data in the World,
+// named by octet offsets. Nothing is allocated, no JavaScript object is touched.
+#ifndef MLSHIM_ADDON_H
+#define MLSHIM_ADDON_H
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+
+namespace mlshim {
+
+// One per JavaScript thread that loaded the addon.
+struct Instance {
+	uint8_t *base = nullptr; // the World's memory, owned by JavaScript
+	size_t size = 0;
+
+	// Address of `length` octets at world offset `at`; nullptr when they are not inside the World.
+	uint8_t *at(int32_t offset, int64_t length) const {
+		if (offset < 0 || length < 0 || static_cast<size_t>(offset) + static_cast<size_t>(length) > size) return nullptr;
+		return base + offset;
+	}
+};
+
+using Function = int32_t (*)(Instance &, const int32_t *);
+
+inline int32_t result(int64_t n) { return n < 0 ? -errno : static_cast<int32_t>(n); }
+
+// memory.cc
+int32_t map_over(Instance &, const int32_t *);
+int32_t unmap_over(Instance &, const int32_t *);
+int32_t memfd_create_sized(const char *name, int64_t bytes);
+int32_t event_fd(Instance &, const int32_t *);
+int32_t event_signal(Instance &, const int32_t *);
+int32_t event_drain(Instance &, const int32_t *);
+
+// events.cc
+int32_t epoll_make(Instance &, const int32_t *);
+int32_t epoll_add(Instance &, const int32_t *);
+int32_t epoll_mod(Instance &, const int32_t *);
+int32_t epoll_del(Instance &, const int32_t *);
+int32_t poll_events(Instance &, const int32_t *);
+int32_t read_clock(Instance &, const int32_t *);
+
+// stream.cc
+int32_t make_pair(Instance &, const int32_t *);
+int32_t gate(Instance &, const int32_t *);
+int32_t ungate(Instance &, const int32_t *);
+int32_t recv_lag(Instance &, const int32_t *);
+int32_t take_lag(Instance &, const int32_t *);
+int32_t send_octets(Instance &, const int32_t *);
+int32_t shut_down(Instance &, const int32_t *);
+int32_t close_fd(Instance &, const int32_t *);
+int32_t queued(Instance &, const int32_t *);
+
+// datagram.cc
+int32_t recv_datagrams(Instance &, const int32_t *);
+int32_t send_datagrams(Instance &, const int32_t *);
+
+// fdpass.cc
+int32_t accept_fd(Instance &, const int32_t *);
+int32_t peer_cred(Instance &, const int32_t *);
+int32_t recv_message(Instance &, const int32_t *);
+int32_t send_message(Instance &, const int32_t *);
+
+// listen.cc
+int32_t unix_listen(const char *path, int32_t type, int32_t backlog);
+int32_t unix_connect(const char *path, int32_t type);
+int32_t kernel_socket(Instance &, const int32_t *);
+int32_t kernel_bind(Instance &, const int32_t *);
+int32_t kernel_listen(Instance &, const int32_t *);
+int32_t kernel_name(Instance &, const int32_t *);
+int32_t kernel_recv(Instance &, const int32_t *);
+int32_t kernel_send(Instance &, const int32_t *);
+
+} // namespace mlshim
+
+#endif

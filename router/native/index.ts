@@ -1,0 +1,124 @@
+/**
+ * The typed face of the native addon; the only file that loads it. The addon does only what JavaScript cannot: memory
+ * maps, eventfds, epoll, descriptor passing, and socket I/O in batches straight from and to the World.
+ * Every function returns a value >= 0 or -errno and never throws; offsets are world offsets (`at`).
+ */
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { MlshimError } from '../lib/errors.ts';
+
+export const SOCK_STREAM = 1;
+export const SOCK_DGRAM = 2;
+export const SOCK_SEQPACKET = 5;
+
+/** Bits of epoll(7). */
+export const Epoll = {
+  In: 0x001,
+  Out: 0x004,
+  Err: 0x008,
+  Hup: 0x010,
+  RdHup: 0x2000,
+  /** Edge-triggered; bit 31, so the value is a negative int32. */
+  EdgeTriggered: 1 << 31,
+} as const;
+
+/** Arguments of shutdown(2). */
+export const Shut = { Rd: 0, Wr: 1, RdWr: 2 } as const;
+
+/** Number of (tag, events) pairs one `poll` can return. */
+export const MAX_POLL_EVENTS = 256;
+/** Number of messages one `recvDatagrams` can return. */
+export const MAX_DATAGRAMS = 64;
+
+export interface Native {
+  /** Name the memory that offsets refer to, once per thread; the array must cover the whole World. */
+  attachWorld(u8: Uint8Array): void;
+
+  /** A close-on-exec memfd of `bytes` octets, sealed against resizing. */
+  memfdCreate(name: string, bytes: number): number;
+  /** Map a memfd (shared) over pages of the World; `at` and `bytes` are multiples of 4096. */
+  mapOver(fd: number, at: number, bytes: number): number;
+  /** Put fresh zero pages back where `mapOver` had mapped. */
+  unmapOver(at: number, bytes: number): number;
+
+  eventfd(): number;
+  signal(fd: number): number;
+  /** 1 when the eventfd had been signalled, else 0. */
+  drain(fd: number): number;
+
+  epollCreate(): number;
+  epollAdd(epfd: number, fd: number, events: number, tag: number): number;
+  epollMod(epfd: number, fd: number, events: number, tag: number): number;
+  epollDel(epfd: number, fd: number): number;
+  /**
+   * Wait up to `timeoutMs` (-1 = for ever) and write int32s to `at`: microseconds, milliseconds (wrapping, read after
+   * the wait), then a (tag, events) pair per event. Returns the number of pairs.
+   */
+  poll(epfd: number, timeoutMs: number, at: number, maxEvents: number): number;
+  /** Write microseconds and milliseconds to `at`. */
+  readClock(at: number): number;
+
+  /**
+   * A pair of UNIX sockets: int32s (router's end, app's end) are written to `at`. The router's end is non-blocking and
+   * bound to the abstract name of `nameLength` octets at `nameAt` (0 = unnamed). Send buffers are raised on both.
+   */
+  makePair(type: number, appIsNonBlocking: number, nameAt: number, nameLength: number, at: number): number;
+  /** Fill the app's end of a stream pair so that it polls unwritable; returns the number of octets that took. */
+  gate(appFd: number): number;
+  /** Open the gate (fires EPOLLOUT). The octets are still to be read: `recvLag` with room for all but one. */
+  ungate(appFd: number): number;
+  /**
+   * New octets of a stream into `room` octets at `at`, then `room2` at `at2`; the newest one stays in the socket
+   * (lag-by-one), so use edge-triggered epoll. 0 = nothing new; the end is told by Epoll.RdHup.
+   */
+  recvLag(fd: number, at: number, room: number, at2: number, room2: number): number;
+  /** Take the octet that lag-by-one left, before a clean close. */
+  takeLag(fd: number): number;
+  send(fd: number, at: number, length: number): number;
+  shutdown(fd: number, how: number): number;
+  close(fd: number): number;
+  /** Octets waiting to be read (out = 0) or not yet read by the other end, kernel overhead included (out = 1). */
+  queued(fd: number, out: number): number;
+
+  /** Up to `count` messages to slots of `slot` octets at `at`, their lengths as int32s to `lengthsAt`; length 0 is the end. */
+  recvDatagrams(fd: number, at: number, slot: number, count: number, lengthsAt: number): number;
+  /** The payload as one message (cut = 0) or in pieces of `cut` octets, each behind the header; returns messages sent. */
+  sendDatagrams(fd: number, headAt: number, headLength: number, at: number, length: number, cut: number): number;
+
+  /** A non-blocking descriptor of the next connection. */
+  accept(listenFd: number): number;
+  /** Write pid, uid, gid of a UNIX socket's peer as int32s to `at`. */
+  peerCred(fd: number, at: number): number;
+  /** One message; `fdsAt` gets the number of descriptors that came with it, then the descriptors (int32s, at most `maxFds`). */
+  recvMessage(fd: number, at: number, room: number, fdsAt: number, maxFds: number): number;
+  sendMessage(fd: number, at: number, length: number, fdsAt: number, fdCount: number): number;
+
+  /** A listening UNIX socket of mode 0600. */
+  unixListen(path: string, type: number, backlog: number): number;
+  unixConnect(path: string, type: number): number;
+  /** A non-blocking socket of the host kernel (AF_INET 2, AF_INET6 10 which is v6 only). */
+  kernelSocket(family: number, type: number): number;
+  kernelBind(fd: number, addrAt: number, addrLength: number): number;
+  kernelListen(fd: number, backlog: number): number;
+  /** struct sockaddr of the socket or (ofPeer = 1) its peer to `at`; returns its length. */
+  kernelName(fd: number, at: number, room: number, ofPeer: number): number;
+  kernelRecv(fd: number, at: number, room: number, addrAt: number, addrRoom: number): number;
+  kernelSend(fd: number, at: number, length: number, addrAt: number, addrLength: number): number;
+}
+
+let loaded: Native | undefined;
+
+/**
+ * The addon, loaded on first use in each thread. `MLSHIM_ADDON` names another file (sanitizer builds).
+ * @throws MlshimError ADDON_MISSING
+ */
+export function loadNative(): Native {
+  if (loaded !== undefined) return loaded;
+  const path = process.env['MLSHIM_ADDON'] ?? fileURLToPath(new URL('../../native/mlshim.node', import.meta.url));
+  try {
+    loaded = createRequire(import.meta.url)(path) as Native;
+  } catch (cause) {
+    throw new MlshimError('ADDON_MISSING', `cannot load the native addon ${path}: ${String(cause)}`, { path });
+  }
+  return loaded;
+}

@@ -1,0 +1,148 @@
+// The router's side of an app's socket pair: making it, the connect gate, octets in and out.
+//
+// Lag-by-one: the router never takes the newest octet out of the socket, so that closing its end at any time is a
+// kernel ECONNRESET for the app ("close with unread data"); takeLag before a close makes it a clean end instead.
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "addon.h"
+
+namespace mlshim {
+
+// Asked for on both ends; the kernel caps it at wmem_max. Bounds what one app can have in flight towards the router.
+constexpr int SEND_BUFFER = 2 << 20;
+
+static void raise_send_buffer(int fd)
+{
+	int bytes = SEND_BUFFER;
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+}
+
+// makePair(type, appIsNonBlocking, nameAt, nameLength, at): the router's end (non-blocking, bound to the abstract name
+// when one is given) and the app's end are written to `at` as two int32
+int32_t make_pair(Instance &self, const int32_t *a)
+{
+	int fds[2];
+	uint8_t *place = self.at(a[4], sizeof(fds));
+	uint8_t *name = self.at(a[2], a[3]);
+	sockaddr_un addr = {};
+
+	if (place == nullptr || name == nullptr) return -EFAULT;
+	if (static_cast<size_t>(a[3]) >= sizeof(addr.sun_path)) return -EINVAL;
+	if (socketpair(AF_UNIX, a[0] | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0) return -errno;
+	int err = 0;
+	if (a[3] > 0) {
+		addr.sun_family = AF_UNIX;
+		memcpy(addr.sun_path + 1, name, static_cast<size_t>(a[3])); // the leading NUL makes it abstract
+		socklen_t length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + static_cast<size_t>(a[3]));
+		if (bind(fds[0], reinterpret_cast<sockaddr *>(&addr), length) < 0) err = errno;
+	}
+	if (err == 0 && a[1] == 0 && fcntl(fds[1], F_SETFL, 0) < 0) err = errno;
+	if (err != 0) {
+		close(fds[0]);
+		close(fds[1]);
+		return -err;
+	}
+	raise_send_buffer(fds[0]);
+	raise_send_buffer(fds[1]);
+	memcpy(place, fds, sizeof(fds));
+	return 0;
+}
+
+// gate(appFd): make the app's end unwritable until `ungate`. Returns the number of octets that fill it.
+int32_t gate(Instance &, const int32_t *a)
+{
+	int smallest = 1;
+	int32_t n = 0;
+
+	if (setsockopt(a[0], SOL_SOCKET, SO_SNDBUF, &smallest, sizeof(smallest)) < 0) return -errno;
+	while (send(a[0], "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1) n++;
+	return errno == EAGAIN ? n : -errno;
+}
+
+// ungate(appFd): raising the buffer is what fires the app's EPOLLOUT, edge-triggered too
+int32_t ungate(Instance &, const int32_t *a)
+{
+	raise_send_buffer(a[0]);
+	return 0;
+}
+
+// recvLag(fd, at, room, at2, room2): new octets, written to the first area and then the second. 0 = nothing new
+// (the end of the stream is told by EPOLLRDHUP). Every call but the first one of a pair finds the previous newest
+// octet still unread and skips it.
+int32_t recv_lag(Instance &self, const int32_t *a)
+{
+	uint8_t *first = self.at(a[1], a[2]);
+	uint8_t *second = self.at(a[3], a[4]);
+	int waiting = 0;
+	uint8_t old;
+
+	if (first == nullptr || second == nullptr) return -EFAULT;
+	if (ioctl(a[0], SIOCINQ, &waiting) < 0) return -errno;
+	int64_t room = static_cast<int64_t>(a[2]) + a[4];
+	int64_t fresh = std::min<int64_t>(waiting - 1, room);
+	if (fresh <= 0) return 0;
+
+	// Takes the old octet and all but the newest of the fresh ones ...
+	int64_t in_first = std::min<int64_t>(fresh - 1, a[2]);
+	iovec parts[3] = {
+		{&old, 1},
+		{first, static_cast<size_t>(in_first)},
+		{second, static_cast<size_t>(fresh - 1 - in_first)},
+	};
+	msghdr message = {};
+	message.msg_iov = parts;
+	message.msg_iovlen = 3;
+	ssize_t n = recvmsg(a[0], &message, MSG_DONTWAIT);
+	if (n < 0) return -errno;
+	if (n < 1) return 0;
+	// ... and looks at the one that stays. A short read cannot happen without out-of-band data; it only moves `newest`.
+	int64_t newest = n - 1;
+	uint8_t *place = newest < a[2] ? first + newest : second + (newest - a[2]);
+	n = recv(a[0], place, 1, MSG_PEEK | MSG_DONTWAIT);
+	if (n < 0) return -errno;
+	return static_cast<int32_t>(newest + n);
+}
+
+// takeLag(fd): take the unread octets before a clean close; returns how many there were (at most 64 are taken)
+int32_t take_lag(Instance &, const int32_t *a)
+{
+	uint8_t sink[64];
+	ssize_t n = recv(a[0], sink, sizeof(sink), MSG_DONTWAIT);
+
+	return n < 0 && errno == EAGAIN ? 0 : result(n);
+}
+
+// send(fd, at, length)
+int32_t send_octets(Instance &self, const int32_t *a)
+{
+	uint8_t *place = self.at(a[1], a[2]);
+
+	if (place == nullptr) return -EFAULT;
+	return result(send(a[0], place, static_cast<size_t>(a[2]), MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
+// shutdown(fd, how)
+int32_t shut_down(Instance &, const int32_t *a) { return result(shutdown(a[0], a[1])); }
+
+int32_t close_fd(Instance &, const int32_t *a) { return result(close(a[0])); }
+
+// queued(fd, out): octets waiting to be read (out = 0), or sent and not yet read by the other end (out = 1, in the
+// kernel's accounting, which includes its overhead)
+int32_t queued(Instance &, const int32_t *a)
+{
+	int n = 0;
+
+	if (ioctl(a[0], a[1] != 0 ? SIOCOUTQ : SIOCINQ, &n) < 0) return -errno;
+	return n;
+}
+
+} // namespace mlshim
