@@ -1,0 +1,179 @@
+/**
+ * The one test runner: `node test/run.mjs check | unit | sim | child | shim | interop | all`, or paths of test files.
+ * Runs the static checks, AVA over the compiled tests group by group (TAP), and `go test` for the child; prints failures
+ * with their diagnostics, skips with their reasons, and ends with `N passed, N failed, N skipped`.
+ * Needs a finished build (`npm ci` or `npm run build`).
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import { join, relative, sep } from 'node:path';
+
+const ROOT = join(import.meta.dirname, '..');
+const TESTS = join(ROOT, 'build', 'test');
+const BIN = join(ROOT, 'node_modules', '.bin');
+
+const folder = (path) => path.split(sep)[0];
+const isOwnGroup = (path) => ['sim', 'shim', 'interop'].includes(folder(path)) || path.startsWith(`wg${sep}child`);
+
+/** Groups in the order `all` runs them: cheap and telling ones first. */
+const GROUPS = {
+  check: { steps: [biome, types, gofmt, goVet] },
+  unit: { steps: [ava((path) => !isOwnGroup(path))] },
+  sim: { steps: [ava((path) => folder(path) === 'sim')] },
+  child: { steps: [goTest, ava((path) => path.startsWith(`wg${sep}child`))] },
+  shim: { steps: [ava((path) => folder(path) === 'shim')] },
+  interop: { steps: [ava((path) => folder(path) === 'interop', ['--serial', '--concurrency=1'])] },
+};
+
+const totals = { passed: 0, failed: 0, skipped: 0 };
+
+function record(outcome, name, details = '') {
+  totals[outcome] += 1;
+  if (outcome === 'failed') console.log(`FAILED  ${name}\n${details.replace(/^/gm, '    ')}`);
+  if (outcome === 'skipped') console.log(`SKIPPED ${name}`);
+}
+
+/** Run a command; returns its exit status and combined output, or calls `onLine` per line of standard output. */
+function run(command, args, { cwd = ROOT, onLine, env } = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
+    let output = '';
+    let rest = '';
+    child.stdout.on('data', (chunk) => {
+      if (onLine === undefined) output += chunk;
+      else {
+        const lines = (rest + chunk).split('\n');
+        rest = lines.pop();
+        for (const line of lines) onLine(line);
+      }
+    });
+    child.stderr.on('data', (chunk) => {
+      output += chunk;
+    });
+    child.on('error', (error) => resolve({ status: 127, output: String(error) }));
+    child.on('close', (status) => {
+      if (rest !== '') onLine(rest);
+      resolve({ status: status ?? 1, output });
+    });
+  });
+}
+
+async function single(name, command, args, options) {
+  const { status, output } = await run(command, args, options);
+  record(status === 0 ? 'passed' : 'failed', name, output);
+}
+
+async function biome() {
+  await single('check: format and lint (biome)', join(BIN, 'biome'), ['ci', '--log-level=warn', '.']);
+}
+
+async function types() {
+  await single('check: types (tsc)', join(BIN, 'tsc'), ['--noEmit', '-p', '.']);
+}
+
+async function gofmt() {
+  const { status, output } = await runCollecting('gofmt', ['-l', 'wg/child']);
+  record(status === 0 && output.trim() === '' ? 'passed' : 'failed', 'check: gofmt', output);
+}
+
+async function goVet() {
+  await single('check: go vet', 'go', ['vet', './...'], { cwd: join(ROOT, 'wg', 'child') });
+}
+
+async function runCollecting(command, args, options = {}) {
+  let text = '';
+  const result = await run(command, args, {
+    ...options,
+    onLine: (line) => {
+      text += `${line}\n`;
+    },
+  });
+  return { status: result.status, output: text + result.output };
+}
+
+async function goTest() {
+  const output = new Map();
+  const onLine = (line) => {
+    let event;
+    try {
+      event = JSON.parse(line);
+    } catch {
+      return;
+    }
+    const name = `child: ${event.Test ?? event.Package}`;
+    if (event.Action === 'output') output.set(name, (output.get(name) ?? '') + event.Output);
+    if (event.Test === undefined && event.Action !== 'fail') return;
+    if (event.Action === 'pass') record('passed', name);
+    if (event.Action === 'fail') record('failed', name, output.get(name));
+    if (event.Action === 'skip') record('skipped', `${name}: ${(output.get(name) ?? '').split('\n')[1]?.trim()}`);
+  };
+  const before = totals.passed + totals.failed;
+  const { status, output: errors } = await run('go', ['test', '-json', './...'], {
+    cwd: join(ROOT, 'wg', 'child'),
+    onLine,
+  });
+  if (totals.passed + totals.failed === before)
+    record('failed', `child: go test ran nothing (status ${status})`, errors);
+}
+
+/** An AVA step over the compiled test files that `wanted` picks by their path below build/test. */
+function ava(wanted, extra = []) {
+  return async () => {
+    const files = readdirSync(TESTS, { recursive: true })
+      .filter((path) => path.endsWith('.test.js') && existsSync(join(ROOT, 'test', path.replace(/\.js$/, '.ts'))))
+      .filter(wanted)
+      .map((path) => relative(ROOT, join(TESTS, path)))
+      .sort();
+    if (files.length > 0) await avaFiles(files, extra);
+  };
+}
+
+async function avaFiles(files, extra) {
+  let open;
+  let planned = false;
+  const finish = () => {
+    if (open !== undefined) record(open.outcome, open.name, open.details);
+    open = undefined;
+  };
+  const onLine = (line) => {
+    const point = /^(not )?ok \d+ - (.*?)( # (SKIP|TODO).*)?$/.exec(line);
+    if (point !== null) {
+      finish();
+      open = {
+        outcome: point[4] !== undefined ? 'skipped' : point[1] ? 'failed' : 'passed',
+        name: point[2],
+        details: '',
+      };
+    } else if (/^1\.\.\d+$/.test(line)) {
+      planned = true;
+      finish();
+    } else if (open?.outcome === 'failed') open.details += `${line}\n`;
+    else if (line.startsWith('    # ') || line.startsWith('# ')) console.log(line.trim());
+    else if (line.startsWith('Bail out!')) record('failed', line);
+  };
+  const { status, output } = await run(join(BIN, 'ava'), ['--tap', ...extra], {
+    onLine,
+    env: { MLSHIM_TESTS: files.join(' ') },
+  });
+  finish();
+  if (output.trim() !== '') console.log(output.trimEnd());
+  if (!planned) record('failed', `AVA did not finish (status ${status})`, output);
+  else if (status !== 0 && totals.failed === 0) record('failed', `AVA ended with status ${status}`, output);
+}
+
+const wanted = process.argv.slice(2);
+if (wanted.length === 0) wanted.push('all');
+const started = performance.now();
+for (const name of wanted[0] === 'all' ? Object.keys(GROUPS) : wanted) {
+  const at = performance.now();
+  console.log(`== ${name}`);
+  if (name.endsWith('.js')) await avaFiles([name], []);
+  else if (GROUPS[name] === undefined) {
+    console.error(`test: no group "${name}" (known: ${Object.keys(GROUPS).join(', ')}, all, or a compiled test file)`);
+    process.exit(2);
+  } else for (const step of GROUPS[name].steps) await step();
+  console.log(`   ${((performance.now() - at) / 1000).toFixed(1)} s`);
+}
+console.log(`${((performance.now() - started) / 1000).toFixed(1)} s in all`);
+console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`);
+process.exitCode = totals.failed > 0 || totals.passed === 0 ? 1 : 0;
