@@ -1,0 +1,31 @@
+/** Prints what is wrong with a configuration the way compilers do: place, message, source line, caret. */
+import type { Diagnostic } from './model.ts';
+
+/**
+ * One paragraph per finding and a closing count, without a trailing newline.
+ * `mlshim.yaml:10:34: error: host bits set in 10.0.0.1/8 (did you mean 10.0.0.0/8?)   uplinks.home...`
+ */
+export function formatDiagnostics(diagnostics: readonly Diagnostic[]): string {
+  const out = diagnostics.flatMap(paragraph);
+  out.push(summary(diagnostics));
+  return out.join('\n');
+}
+
+function paragraph(d: Diagnostic): string[] {
+  const where = d.path === '' ? '' : `   ${d.path}`;
+  const head = `${d.file}:${d.line}:${d.column}: ${d.severity}: ${d.message}${where}`;
+  if (d.source === undefined) return [head];
+  const number = String(d.line).padStart(5);
+  // Tabs stay tabs in the caret line, so that the caret stands under its text at any tab width.
+  const indent = d.source.slice(0, d.column - 1).replace(/[^\t]/g, ' ');
+  return [head, `${number} | ${d.source}`, `${' '.repeat(5)} | ${indent}${'^'.repeat(d.width)}`];
+}
+
+function summary(diagnostics: readonly Diagnostic[]): string {
+  const count = (severity: string, word: string): string => {
+    const n = diagnostics.filter((d) => d.severity === severity).length;
+    return n === 0 ? '' : `${n} ${word}${n === 1 ? '' : 's'}`;
+  };
+  const parts = [count('error', 'error'), count('warning', 'warning')].filter((p) => p !== '');
+  return parts.length === 0 ? 'no errors' : parts.join(', ');
+}

@@ -1,0 +1,196 @@
+/**
+ * Finds, reads and judges the configuration: YAML or a wg-quick file in, a frozen `Config` out, or every complaint at
+ * once with its place. The only file of the router that reads configuration from disk.
+ */
+import { readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { basename, join, resolve } from 'node:path';
+import { MlshimError } from '../lib/errors.ts';
+import { nearest } from '../lib/nearest.ts';
+import { checkReferences, checkValues } from './check.ts';
+import { formatDiagnostics } from './diagnostic.ts';
+import { quickConfig } from './from-quick.ts';
+import type { BgpConfig, Config, Diagnostic, RouteTarget, StaticRoute, UplinkConfig } from './model.ts';
+import { configSchema, type ParsedConfig } from './schema.ts';
+import { type Path, SourceTree, systemReason } from './tree.ts';
+
+export interface Loaded {
+  /** Undefined when there was an error. */
+  readonly config: Config | undefined;
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+export interface ConfigSource {
+  /** As the user wrote it. */
+  readonly shown: string;
+  readonly path: string;
+  readonly text: string;
+}
+
+/**
+ * The configuration's text, from the first place that has one: `explicit`, MLSHIM_CONFIG, MLSHIM_CONFIG_YAML (the text
+ * itself), ./mlshim.yaml, the user's and the system's configuration folder.
+ * @throws MlshimError CONFIG_UNREADABLE
+ */
+export function findConfig(explicit: string | undefined, env: NodeJS.ProcessEnv = process.env): ConfigSource {
+  const named = explicit ?? env['MLSHIM_CONFIG'];
+  if (named !== undefined) return readSource(named);
+  const inline = env['MLSHIM_CONFIG_YAML'];
+  if (inline !== undefined) return { shown: 'MLSHIM_CONFIG_YAML', path: resolve('mlshim.yaml'), text: inline };
+  const folder = env['XDG_CONFIG_HOME'] ?? join(homedir(), '.config');
+  const places = ['mlshim.yaml', join(folder, 'mlshim', 'mlshim.yaml'), '/etc/mlshim/mlshim.yaml'];
+  for (const place of places) {
+    try {
+      return { shown: place, path: resolve(place), text: readFileSync(place, 'utf8') };
+    } catch (e) {
+      if ((e as NodeJS.ErrnoException).code !== 'ENOENT') return readSource(place);
+    }
+  }
+  throw new MlshimError('CONFIG_UNREADABLE', `no configuration: none of ${places.join(', ')} exists`);
+}
+
+function readSource(file: string): ConfigSource {
+  try {
+    return { shown: file, path: resolve(file), text: readFileSync(file, 'utf8') };
+  } catch (e) {
+    throw new MlshimError('CONFIG_UNREADABLE', `cannot read ${file}: ${systemReason(e)}`);
+  }
+}
+
+/** Parse and check; never throws for what a file says. */
+export function parseConfig(source: ConfigSource, env: NodeJS.ProcessEnv = process.env): Loaded {
+  const isQuick = source.path.endsWith('.conf') || /^\s*\[Interface\]/im.test(source.text);
+  const loaded = isQuick ? quickConfig(source, basename(source.path, '.conf')) : yamlConfig(source, env);
+  const diagnostics = [...loaded.diagnostics].sort((a, b) => a.line - b.line || a.column - b.column);
+  const failed = diagnostics.some((d) => d.severity === 'error');
+  return { config: failed ? undefined : loaded.config && deepFreeze(loaded.config), diagnostics };
+}
+
+/**
+ * Find, parse and check.
+ * @throws MlshimError CONFIG_INVALID with every complaint as its message, CONFIG_UNREADABLE
+ */
+export function loadConfig(explicit: string | undefined, env: NodeJS.ProcessEnv = process.env): Required<Loaded> & { readonly config: Config } {
+  const { config, diagnostics } = parseConfig(findConfig(explicit, env), env);
+  if (config === undefined) throw new MlshimError('CONFIG_INVALID', formatDiagnostics(diagnostics));
+  return { config, diagnostics };
+}
+
+function yamlConfig(source: ConfigSource, env: NodeJS.ProcessEnv): Loaded {
+  const tree = new SourceTree(source.shown, source.path, source.text, env);
+  // A file that is not YAML has one complaint, its own; checking the half of it that was read would add noise.
+  if (tree.diagnostics.some((d) => d.severity === 'error') && tree.root === undefined)
+    return { config: undefined, diagnostics: tree.diagnostics };
+  const parsed = configSchema.safeParse(tree.root);
+  if (parsed.error !== undefined) for (const issue of parsed.error.issues) reportIssue(tree, issue, []);
+  checkReferences(tree);
+  if (!parsed.success) return { config: undefined, diagnostics: tree.diagnostics };
+  checkValues(tree, parsed.data);
+  return { config: toConfig(source.shown, parsed.data), diagnostics: tree.diagnostics };
+}
+
+type Issue = NonNullable<ReturnType<typeof configSchema.safeParse>['error']>['issues'][number];
+
+function reportIssue(tree: SourceTree, issue: Issue, above: Path): void {
+  const path: Path = [...above, ...(issue.path as (string | number)[])];
+  switch (issue.code) {
+    case 'unrecognized_keys':
+      for (const key of issue.keys) {
+        const near = nearest(key, issue.message.split(', '));
+        const hint = near === undefined ? '' : `did you mean "${near}"? `;
+        tree.reportKey('error', [...path, key], `unknown key "${key}" (${hint}known: ${issue.message})`);
+      }
+      return;
+    case 'invalid_key':
+      for (const inner of issue.issues) tree.reportKey('error', path, inner.message);
+      return;
+    case 'invalid_union': {
+      // The branch that got furthest is the one that was meant.
+      const depth = (branch: readonly Issue[]): number => Math.max(...branch.map((i) => (i.code === 'invalid_type' ? i.path.length : i.path.length + 1)));
+      const branches = [...(issue.errors as readonly (readonly Issue[])[])].sort((a, b) => depth(b) - depth(a));
+      if (branches.length === 0) tree.report('error', path, issue.message);
+      else for (const inner of branches[0]!) reportIssue(tree, inner, path);
+      return;
+    }
+    default: {
+      // A missing value is told at its parent, where the reader has to add it.
+      const missing = issue.message === 'is missing';
+      tree.report('error', path, missing ? `"${String(path.at(-1))}" is missing` : issue.message);
+    }
+  }
+}
+
+function toConfig(file: string, c: ParsedConfig): Config {
+  return {
+    file,
+    uplinks: Object.entries(c.uplinks).map(([name, u]) => toUplink(name, u.wireguard)),
+    routes: c.routes.map(toRoute),
+    dns: c.dns,
+    source: { v4: c.source.ipv4, v6: c.source.ipv6 },
+    bgp: c.bgp && toBgp(c.bgp),
+    loopback: c.loopback,
+    bufferBytes: c.buffers,
+  };
+}
+
+function toUplink(name: string, w: ParsedConfig['uplinks'][string]['wireguard']): UplinkConfig {
+  return {
+    name,
+    addresses: w.addresses,
+    mtu: w.mtu,
+    privateKey: w.private_key,
+    listenPort: w.listen_port,
+    installRoutes: w.table === 'auto',
+    peers: w.peers.map((p) => ({
+      name: p.name,
+      publicKey: p.public_key,
+      presharedKey: p.preshared_key,
+      endpoint: p.endpoint,
+      allowedIps: p.allowed_ips,
+      keepaliveS: p.persistent_keepalive,
+    })),
+  };
+}
+
+function toRoute(r: ParsedConfig['routes'][number]): StaticRoute {
+  const hop = (uplink: string, gateway: RouteTarget extends infer T ? T extends { gateway: infer G } ? G : never : never, weight: number): RouteTarget => ({
+    kind: 'uplink',
+    uplink,
+    gateway,
+    weight,
+  });
+  if (r.type !== undefined) return { to: r.to, targets: [{ kind: r.type }] };
+  if (typeof r.via === 'string') return { to: r.to, targets: [hop(r.via, r.gateway, 1)] };
+  return { to: r.to, targets: (r.via ?? []).map((h) => hop(h.via, h.gateway, h.weight)) };
+}
+
+function toBgp(b: NonNullable<ParsedConfig['bgp']>): BgpConfig {
+  return {
+    asn: b.asn,
+    routerId: b.router_id,
+    listenPort: b.listen_port,
+    networks: b.networks,
+    peers: b.peers.map((p) => ({
+      name: p.name ?? `AS${p.asn}${b.peers.filter((o) => o.asn === p.asn).length > 1 ? `-${p.via ?? p.address}` : ''}`,
+      asn: p.asn,
+      address: p.address,
+      via: p.via,
+      port: p.port,
+      families: p.families,
+      extendedNextHop: p.extended_next_hop,
+      passive: p.passive,
+      holdTimeS: p.hold_time ?? b.hold_time,
+      importPolicy: p.import ?? 'all',
+      exportPolicy: p.export ?? (b.policy === 'transit' ? 'all' : 'own'),
+      maxPrefixes: p.max_prefixes,
+    })),
+  };
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !ArrayBuffer.isView(value) && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const v of Object.values(value)) deepFreeze(v);
+  }
+  return value;
+}

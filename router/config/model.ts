@@ -1,0 +1,119 @@
+/**
+ * The configuration as the router uses it: parsed once, frozen, addresses and prefixes as values. No text form of an
+ * address survives beyond this file, and no other room imports the schema.
+ */
+import type { Addr, Prefix } from '../lib/addr.ts';
+
+/** An address with the uplink it is meant on, for link-local addresses. */
+export interface ScopedAddr {
+  readonly addr: Addr;
+  readonly uplink: string | undefined;
+}
+
+/** An interface address: the host address and the prefix that is on-link with it. */
+export interface InterfaceAddr {
+  readonly addr: Addr;
+  readonly prefix: Prefix;
+}
+
+/** Where a WireGuard peer is reached: a name or an address, and a UDP port. */
+export interface Endpoint {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface WgPeerConfig {
+  readonly name: string | undefined;
+  /** 32 octets. */
+  readonly publicKey: Uint8Array;
+  readonly presharedKey: Uint8Array | undefined;
+  readonly endpoint: Endpoint | undefined;
+  readonly allowedIps: readonly Prefix[];
+  /** Seconds, 0 = off. */
+  readonly keepaliveS: number;
+}
+
+/** A way out: one WireGuard device. */
+export interface UplinkConfig {
+  readonly name: string;
+  readonly addresses: readonly InterfaceAddr[];
+  readonly mtu: number;
+  /** 32 octets. */
+  readonly privateKey: Uint8Array;
+  /** 0 = chosen by the kernel. */
+  readonly listenPort: number;
+  readonly peers: readonly WgPeerConfig[];
+  /** Whether allowed_ips become routes, as wg-quick does. */
+  readonly installRoutes: boolean;
+}
+
+export type RouteTarget =
+  | { readonly kind: 'uplink'; readonly uplink: string; readonly gateway: Addr | undefined; readonly weight: number }
+  | { readonly kind: 'blackhole' }
+  | { readonly kind: 'unreachable' };
+
+export interface StaticRoute {
+  readonly to: Prefix;
+  /** More than one target makes an ECMP group; blackhole and unreachable stand alone. */
+  readonly targets: readonly RouteTarget[];
+}
+
+export type BgpPolicyName = 'none' | 'all' | 'own';
+
+export interface BgpPeerConfig {
+  readonly name: string;
+  readonly asn: number;
+  readonly address: Addr;
+  /** The uplink the peer is reached by; undefined = by routing. */
+  readonly via: string | undefined;
+  readonly port: number;
+  readonly families: readonly ('ipv4' | 'ipv6')[];
+  readonly extendedNextHop: boolean;
+  readonly passive: boolean;
+  readonly holdTimeS: number;
+  readonly importPolicy: BgpPolicyName;
+  readonly exportPolicy: BgpPolicyName;
+  readonly maxPrefixes: number | undefined;
+}
+
+export interface BgpConfig {
+  readonly asn: number;
+  /** Router identifier as an IPv4 address (RFC 4271 §4.2). */
+  readonly routerId: Addr;
+  /** TCP port we listen on inside the uplinks. */
+  readonly listenPort: number;
+  /** Prefixes we originate. */
+  readonly networks: readonly Prefix[];
+  readonly peers: readonly BgpPeerConfig[];
+}
+
+export interface Config {
+  /** The file it came from, as the user wrote it. */
+  readonly file: string;
+  readonly uplinks: readonly UplinkConfig[];
+  readonly routes: readonly StaticRoute[];
+  readonly dns: { readonly servers: readonly ScopedAddr[]; readonly search: readonly string[] };
+  /** Preferred source addresses of locally originated flows. */
+  readonly source: { readonly v4: Addr | undefined; readonly v6: Addr | undefined };
+  readonly bgp: BgpConfig | undefined;
+  readonly loopback: 'kernel' | 'stack';
+  /** Octets of TCP and reassembly buffers. */
+  readonly bufferBytes: number;
+}
+
+export type Severity = 'error' | 'warning';
+
+/** One finding about a configuration file. Lines and columns count from 1. */
+export interface Diagnostic {
+  readonly severity: Severity;
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+  /** Octets under the caret line. */
+  readonly width: number;
+  readonly message: string;
+  /** Where in the document, as `uplinks.home.peers[0]`; empty when it has no place there. */
+  readonly path: string;
+  /** The source line, for the caret picture. */
+  readonly source: string | undefined;
+}

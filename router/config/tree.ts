@@ -1,0 +1,294 @@
+/**
+ * Reads YAML 1.2 files into one plain tree and remembers where each value and key stood, so that every later complaint
+ * has a file, a line and a column. Resolves the explicit tags `!file`, `!env` and `!include`; there is no text
+ * substitution. Does not know what the values mean.
+ */
+import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { dirname, join, relative, resolve, sep } from 'node:path';
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseDocument,
+  type Scalar,
+  type YAMLError,
+} from 'yaml';
+import type { Diagnostic, Severity } from './model.ts';
+
+/** Largest file read through any tag: a configuration, not a data set. */
+const MAX_FILE_BYTES = 4 << 20;
+
+/** A place in a source file: offsets into its text. */
+interface Span {
+  readonly source: SourceFile;
+  readonly start: number;
+  readonly end: number;
+  /** The text is a secret or may hold one: never show the source line. */
+  readonly secret: boolean;
+}
+
+interface SourceFile {
+  /** As shown to the user. */
+  readonly shown: string;
+  readonly path: string;
+  readonly text: string;
+  readonly lines: LineCounter;
+}
+
+export type Path = readonly (string | number)[];
+
+const SECRET_KEYS: ReadonlySet<string> = new Set(['private_key', 'preshared_key']);
+
+const keyOf = (path: Path): string => path.join('\u0000');
+
+/** The plain tree of a configuration, with positions and the complaints found while reading it. */
+export class SourceTree {
+  readonly root: unknown;
+  readonly diagnostics: Diagnostic[] = [];
+  readonly #values = new Map<string, Span>();
+  readonly #keys = new Map<string, Span>();
+  readonly #open: string[] = [];
+  readonly #env: NodeJS.ProcessEnv;
+
+  /**
+   * @param shown the file's name in messages
+   * @param path where it is, for relative tags
+   */
+  constructor(shown: string, path: string, text: string, env: NodeJS.ProcessEnv) {
+    this.#env = env;
+    this.root = this.#document({ shown, path, text, lines: new LineCounter() }, []);
+  }
+
+  /** Complain about the value at `path`, or about the nearest parent that was written down. */
+  report(severity: Severity, path: Path, message: string): void {
+    for (let n = path.length; n >= 0; n--) {
+      const span = this.#values.get(keyOf(path.slice(0, n)));
+      if (span === undefined) continue;
+      this.#push(severity, span, path, message);
+      return;
+    }
+  }
+
+  /** Complain about the key at `path` (its name rather than its value). */
+  reportKey(severity: Severity, path: Path, message: string): void {
+    const span = this.#keys.get(keyOf(path));
+    if (span === undefined) this.report(severity, path, message);
+    else this.#push(severity, span, path.slice(0, -1), message);
+  }
+
+  /** Line of the value at `path`, for "first seen at line N". */
+  lineOf(path: Path): number | undefined {
+    const span = this.#values.get(keyOf(path));
+    return span?.source.lines.linePos(span.start).line;
+  }
+
+  #push(severity: Severity, span: Span, path: Path, message: string): void {
+    const at = span.source.lines.linePos(span.start);
+    const source = span.source.text.slice(span.source.lines.lineStarts[at.line - 1]!).split('\n', 1)[0]!;
+    const room = Math.max(1, source.length - at.col + 1);
+    this.diagnostics.push({
+      severity,
+      file: span.source.shown,
+      line: at.line,
+      column: at.col,
+      width: Math.min(room, Math.max(1, span.end - span.start)),
+      message,
+      path: showPath(path),
+      source: span.secret || holdsSecret(source) ? undefined : source,
+    });
+  }
+
+  #parse(source: SourceFile, path: Path): Node | undefined {
+    const doc = parseDocument(source.text, {
+      version: '1.2',
+      lineCounter: source.lines,
+      prettyErrors: false,
+      customTags: ['!file', '!env', '!include'].map((tag) => ({ tag, resolve: (value: string) => value })),
+    });
+    for (const fault of [...doc.errors, ...doc.warnings]) this.#syntax(source, fault, path);
+    if (doc.errors.length > 0) return undefined;
+    if (doc.contents === null)
+      this.#push('error', { source, start: 0, end: 1, secret: false }, path, 'the file is empty');
+    return doc.contents ?? undefined;
+  }
+
+  #document(source: SourceFile, path: Path): unknown {
+    const node = this.#parse(source, path);
+    return node && this.#plain(source, node, path);
+  }
+
+  #syntax(source: SourceFile, fault: YAMLError, path: Path): void {
+    const [start, end] = fault.pos;
+    this.#push('error', { source, start, end, secret: false }, path, explainYaml(source, fault));
+  }
+
+  #plain(source: SourceFile, node: Node, path: Path): unknown {
+    const secret = SECRET_KEYS.has(String(path.at(-1)));
+    const [start, end] = node.range ?? [0, 1];
+    const span: Span = { source, start, end, secret };
+    this.#values.set(keyOf(path), span);
+    if (isAlias(node)) {
+      this.#push('error', span, path, 'aliases are not supported: write the value here');
+      return undefined;
+    }
+    if (isMap(node)) {
+      const out: Record<string, unknown> = Object.create(null);
+      for (const pair of node.items) {
+        const key = pair.key as Scalar;
+        const name = String(isScalar(key) ? key.value : key);
+        const below = [...path, name];
+        const [from, to] = key.range ?? [start, end];
+        this.#keys.set(keyOf(below), { source, start: from, end: to, secret: false });
+        this.#values.set(keyOf(below), { source, start: from, end: to, secret: false });
+        out[name] = pair.value === null ? null : this.#plain(source, pair.value as Node, below);
+      }
+      return { ...out };
+    }
+    if (isSeq(node)) {
+      const out: unknown[] = [];
+      for (const item of node.items) out.push(this.#plain(source, item as Node, [...path, out.length]));
+      return out;
+    }
+    const scalar = node as Scalar;
+    if (scalar.tag === '!env') return this.#fromEnv(String(scalar.value), span, path);
+    if (scalar.tag === '!file') return this.#fromFile(String(scalar.value), span, path);
+    if (scalar.tag === '!include') return this.#include(String(scalar.value), span, path);
+    return scalar.value;
+  }
+
+  #fromEnv(name: string, span: Span, path: Path): unknown {
+    const value = this.#env[name];
+    if (value === undefined) this.#push('error', span, path, `the environment variable ${name} is not set`);
+    return value;
+  }
+
+  #fromFile(name: string, span: Span, path: Path): unknown {
+    const file = resolve(dirname(span.source.path), name);
+    const text = this.#read(file, span, path);
+    if (text === undefined) return undefined;
+    if (span.secret && (statSync(file).mode & 0o077) !== 0)
+      this.#push('warning', span, path, `other users can read ${name}; chmod 600 ${name}`);
+    return text.trim();
+  }
+
+  #include(pattern: string, span: Span, path: Path): unknown {
+    const folder = dirname(span.source.path);
+    const isGlob = /[*?]/.test(pattern);
+    const files = isGlob ? expandGlob(folder, pattern) : [resolve(folder, pattern)];
+    if (files.length === 0) this.#push('warning', span, path, `no file matches ${pattern}`);
+    const list: unknown[] = [];
+    for (const file of files) {
+      const shown = join(dirname(span.source.shown), relative(folder, file));
+      const text = this.#readInside(folder, file, span, path);
+      if (text === undefined) return undefined;
+      this.#open.push(file);
+      const below: SourceFile = { shown, path: file, text, lines: new LineCounter() };
+      if (!isGlob) {
+        const value = this.#document(below, path);
+        this.#open.pop();
+        return value;
+      }
+      this.#append(list, below, path);
+      this.#open.pop();
+    }
+    return list;
+  }
+
+  /** Add what one of several included files holds: the items of its list, or its one value. */
+  #append(list: unknown[], file: SourceFile, path: Path): void {
+    const node = this.#parse(file, path);
+    if (node === undefined) return;
+    // Items are numbered from the start of the merged list, so that their positions can be found again.
+    const items = isSeq(node) ? (node.items as Node[]) : [node];
+    for (const item of items) list.push(this.#plain(file, item, [...path, list.length]));
+  }
+
+  #readInside(folder: string, file: string, span: Span, path: Path): string | undefined {
+    if (this.#open.includes(file)) {
+      this.#push('error', span, path, 'includes itself');
+      return undefined;
+    }
+    try {
+      const real = realpathSync(file);
+      if (!real.startsWith(realpathSync(folder) + sep)) {
+        this.#push('error', span, path, `${relative(folder, file)} is outside of the folder of ${span.source.shown}`);
+        return undefined;
+      }
+    } catch {
+      // Reported by #read with the system's reason.
+    }
+    return this.#read(file, span, path);
+  }
+
+  #read(file: string, span: Span, path: Path): string | undefined {
+    try {
+      const stat = statSync(file);
+      if (!stat.isFile() || stat.size > MAX_FILE_BYTES) {
+        this.#push('error', span, path, `${file} is not a file of at most ${MAX_FILE_BYTES >> 20} MiB`);
+        return undefined;
+      }
+      return readFileSync(file, 'utf8');
+    } catch (e) {
+      this.#push('error', span, path, `cannot read ${file}: ${systemReason(e)}`);
+      return undefined;
+    }
+  }
+}
+
+/** The system's reason for a failed file operation, in words. */
+export function systemReason(e: unknown): string {
+  const code = (e as NodeJS.ErrnoException).code;
+  if (code === 'ENOENT') return 'no such file';
+  if (code === 'EACCES') return 'permission denied';
+  if (code === 'EISDIR') return 'it is a folder';
+  return code ?? String(e);
+}
+
+function showPath(path: Path): string {
+  return path.map((p, i) => (typeof p === 'number' ? `[${p}]` : i === 0 ? p : `.${p}`)).join('');
+}
+
+function holdsSecret(line: string): boolean {
+  return /(private_?key|preshared_?key)\s*[:=]/i.test(line);
+}
+
+/** YAML's own words, or ours where its words do not help. */
+function explainYaml(source: SourceFile, fault: YAMLError): string {
+  const line = source.text.slice(0, fault.pos[0]).split('\n').length;
+  const text = source.text.split('\n')[line - 1] ?? '';
+  // An unquoted address that ends in "::" is read as a key followed by nothing.
+  if (/(^|[\s[,:-])([0-9a-fA-F:]*::)\s*([,\]}#]|$)/.test(text)) {
+    const found = /([0-9a-fA-F]*(?::[0-9a-fA-F]+)*::)\s*(?:[,\]}#]|$)/.exec(text);
+    if (found !== null) return `quote the address: "${found[1]}" (YAML reads an unquoted "::" at the end as a key)`;
+  }
+  if (fault.code === 'DUPLICATE_KEY') return 'this key is here twice';
+  if (fault.code === 'TAG_RESOLVE_FAILED') return `${fault.message} (known tags: !file, !env, !include)`;
+  return fault.message;
+}
+
+/** Files that match a pattern of `*` and `?`, in name order; wildcards do not cross "/" and skip hidden files. */
+function expandGlob(folder: string, pattern: string): string[] {
+  let found = [folder];
+  for (const part of pattern.split('/')) {
+    if (part === '' || part === '.') continue;
+    if (!/[*?]/.test(part)) {
+      found = found.map((f) => join(f, part));
+      continue;
+    }
+    const escaped = part.replace(/[.+^${}()|[\]\\]/g, '\\$&');
+    const re = new RegExp(`^${escaped.replaceAll('*', '.*').replaceAll('?', '.')}$`);
+    found = found.flatMap((f) => namesIn(f).filter((n) => re.test(n) && !n.startsWith('.')).map((n) => join(f, n)));
+  }
+  return found.filter((f) => namesIn(dirname(f)).length > 0);
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder).sort();
+  } catch {
+    return [];
+  }
+}

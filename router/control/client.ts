@@ -1,0 +1,75 @@
+/** The command line's end of the control socket: one request, its answer or answers, typed by verb. */
+import { createConnection, type Socket } from 'node:net';
+import { type ErrorCode, ERRORS, MlshimError } from '../lib/errors.ts';
+import { decodeResponse, encodeRequest, FrameReader } from './codec.ts';
+import type { Answers, Failure, Request, Response, Verb, Verbs } from './messages.ts';
+
+/** A daemon that accepts a connection answers a read within this time unless it hangs. */
+const ANSWER_MS = 10_000;
+
+/**
+ * Ask one thing and wait for the answer.
+ * @throws MlshimError DAEMON_UNREACHABLE, TIMEOUT, or what the daemon refused with
+ */
+export async function ask<V extends Exclude<Verb, 'capture'>>(path: string, verb: V, args: Verbs[V]): Promise<Answers[V]> {
+  const socket = await connect(path);
+  try {
+    socket.setTimeout(ANSWER_MS);
+    for await (const r of exchange(socket, { id: 1, verb, args } as Request)) {
+      if (r.failure !== undefined) throw asError(r.failure);
+      return r.body as Answers[V];
+    }
+    throw new MlshimError('DAEMON_UNREACHABLE', 'the daemon closed the connection without an answer', { path });
+  } finally {
+    socket.destroy();
+  }
+}
+
+/** Stream pcapng octets until the signal aborts or the daemon ends. */
+export async function* capture(path: string, args: Verbs['capture'], signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const socket = await connect(path);
+  const stop = (): void => {
+    socket.destroy();
+  };
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    for await (const r of exchange(socket, { id: 1, verb: 'capture', args })) {
+      if (r.failure !== undefined) throw asError(r.failure);
+      if (r.body !== undefined) yield (r.body as Answers['capture']).pcapng;
+      if (!r.more) return;
+    }
+  } catch (e) {
+    if (!signal.aborted) throw e;
+  } finally {
+    signal.removeEventListener('abort', stop);
+    socket.destroy();
+  }
+}
+
+function connect(path: string): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = createConnection(path);
+    socket.once('connect', () => resolve(socket));
+    socket.once('error', (e: NodeJS.ErrnoException) => {
+      const why = e.code === 'ENOENT' ? 'no daemon runs there' : e.code === 'ECONNREFUSED' ? 'the daemon is gone' : e.code;
+      reject(new MlshimError('DAEMON_UNREACHABLE', `cannot reach the daemon at ${path}: ${why}`, { path }));
+    });
+  });
+}
+
+async function* exchange(socket: Socket, request: Request): AsyncGenerator<Response> {
+  const reader = new FrameReader();
+  socket.once('timeout', () => socket.destroy(new MlshimError('TIMEOUT', 'the daemon did not answer in time')));
+  socket.write(encodeRequest(request));
+  for await (const octets of socket as AsyncIterable<Uint8Array>) {
+    for (const body of reader.push(octets) ?? [undefined]) {
+      const r = body && decodeResponse(body);
+      if (r === undefined) throw new MlshimError('INTERNAL', 'the daemon sent something that is not an answer');
+      yield r;
+    }
+  }
+}
+
+function asError(f: Failure): MlshimError {
+  return new MlshimError(f.code in ERRORS ? (f.code as ErrorCode) : 'INTERNAL', f.message);
+}

@@ -1,0 +1,770 @@
+/** Made from control.proto by make-descriptor.mjs; do not edit. */
+// biome-ignore format: generated
+export const DESCRIPTOR = {
+ "nested": {
+  "mlshim": {
+   "nested": {
+    "Request": {
+     "oneofs": {
+      "verb": {
+       "oneof": [
+        "status",
+        "route_get",
+        "route_show",
+        "bgp_show",
+        "bgp_routes",
+        "bgp_explain",
+        "wg_show",
+        "capture",
+        "down",
+        "bgp_peer"
+       ]
+      }
+     },
+     "fields": {
+      "id": {
+       "type": "uint32",
+       "id": 1
+      },
+      "status": {
+       "type": "Empty",
+       "id": 2
+      },
+      "route_get": {
+       "type": "RouteGet",
+       "id": 3
+      },
+      "route_show": {
+       "type": "RouteShow",
+       "id": 4
+      },
+      "bgp_show": {
+       "type": "BgpShow",
+       "id": 5
+      },
+      "bgp_routes": {
+       "type": "BgpRoutesQuery",
+       "id": 6
+      },
+      "bgp_explain": {
+       "type": "BgpExplainQuery",
+       "id": 7
+      },
+      "wg_show": {
+       "type": "WgShow",
+       "id": 8
+      },
+      "capture": {
+       "type": "CaptureQuery",
+       "id": 9
+      },
+      "down": {
+       "type": "Empty",
+       "id": 10
+      },
+      "bgp_peer": {
+       "type": "BgpPeerCommand",
+       "id": 11
+      }
+     }
+    },
+    "Response": {
+     "oneofs": {
+      "body": {
+       "oneof": [
+        "status",
+        "route",
+        "routes",
+        "bgp_peers",
+        "bgp_routes",
+        "bgp_explanation",
+        "wg_devices",
+        "captured",
+        "done"
+       ]
+      }
+     },
+     "fields": {
+      "id": {
+       "type": "uint32",
+       "id": 1
+      },
+      "more": {
+       "type": "bool",
+       "id": 2
+      },
+      "failure": {
+       "type": "Failure",
+       "id": 3
+      },
+      "status": {
+       "type": "Status",
+       "id": 4
+      },
+      "route": {
+       "type": "RouteAnswer",
+       "id": 5
+      },
+      "routes": {
+       "type": "Routes",
+       "id": 6
+      },
+      "bgp_peers": {
+       "type": "BgpPeers",
+       "id": 7
+      },
+      "bgp_routes": {
+       "type": "BgpRoutes",
+       "id": 8
+      },
+      "bgp_explanation": {
+       "type": "BgpExplanation",
+       "id": 9
+      },
+      "wg_devices": {
+       "type": "WgDevices",
+       "id": 10
+      },
+      "captured": {
+       "type": "Captured",
+       "id": 11
+      },
+      "done": {
+       "type": "Empty",
+       "id": 12
+      }
+     }
+    },
+    "Empty": {
+     "fields": {}
+    },
+    "Failure": {
+     "fields": {
+      "code": {
+       "type": "string",
+       "id": 1
+      },
+      "message": {
+       "type": "string",
+       "id": 2
+      },
+      "hint": {
+       "type": "string",
+       "id": 3
+      },
+      "exit": {
+       "type": "uint32",
+       "id": 4
+      }
+     }
+    },
+    "Status": {
+     "fields": {
+      "version": {
+       "type": "string",
+       "id": 1
+      },
+      "pid": {
+       "type": "uint32",
+       "id": 2
+      },
+      "uptime_s": {
+       "type": "double",
+       "id": 3
+      },
+      "state": {
+       "type": "string",
+       "id": 4
+      },
+      "config": {
+       "type": "string",
+       "id": 5
+      },
+      "apps": {
+       "type": "uint32",
+       "id": 6
+      },
+      "flows": {
+       "type": "uint32",
+       "id": 7
+      },
+      "routes_ipv4": {
+       "type": "uint32",
+       "id": 8
+      },
+      "routes_ipv6": {
+       "type": "uint32",
+       "id": 9
+      },
+      "problems": {
+       "rule": "repeated",
+       "type": "Problem",
+       "id": 10
+      },
+      "uplinks": {
+       "rule": "repeated",
+       "type": "Uplink",
+       "id": 11
+      },
+      "bgp_peers": {
+       "rule": "repeated",
+       "type": "BgpPeer",
+       "id": 12
+      },
+      "drops": {
+       "keyType": "string",
+       "type": "double",
+       "id": 13
+      },
+      "counters": {
+       "keyType": "string",
+       "type": "double",
+       "id": 14
+      },
+      "shim_socket": {
+       "type": "string",
+       "id": 15
+      }
+     }
+    },
+    "Problem": {
+     "fields": {
+      "code": {
+       "type": "string",
+       "id": 1
+      },
+      "text": {
+       "type": "string",
+       "id": 2
+      }
+     }
+    },
+    "Uplink": {
+     "oneofs": {
+      "_handshake_age_s": {
+       "oneof": [
+        "handshake_age_s"
+       ]
+      }
+     },
+     "fields": {
+      "name": {
+       "type": "string",
+       "id": 1
+      },
+      "kind": {
+       "type": "string",
+       "id": 2
+      },
+      "state": {
+       "type": "string",
+       "id": 3
+      },
+      "index": {
+       "type": "uint32",
+       "id": 4
+      },
+      "mtu": {
+       "type": "uint32",
+       "id": 5
+      },
+      "addresses": {
+       "rule": "repeated",
+       "type": "string",
+       "id": 6
+      },
+      "rx_packets": {
+       "type": "double",
+       "id": 7
+      },
+      "rx_bytes": {
+       "type": "double",
+       "id": 8
+      },
+      "tx_packets": {
+       "type": "double",
+       "id": 9
+      },
+      "tx_bytes": {
+       "type": "double",
+       "id": 10
+      },
+      "tx_dropped": {
+       "type": "double",
+       "id": 11
+      },
+      "rx_bits_per_s": {
+       "type": "double",
+       "id": 12
+      },
+      "tx_bits_per_s": {
+       "type": "double",
+       "id": 13
+      },
+      "handshake_age_s": {
+       "type": "double",
+       "id": 14,
+       "options": {
+        "proto3_optional": true
+       }
+      }
+     }
+    },
+    "RouteGet": {
+     "fields": {
+      "dst": {
+       "type": "string",
+       "id": 1
+      }
+     }
+    },
+    "RouteAnswer": {
+     "fields": {
+      "dst": {
+       "type": "string",
+       "id": 1
+      },
+      "kind": {
+       "type": "string",
+       "id": 2
+      },
+      "next_hops": {
+       "rule": "repeated",
+       "type": "NextHop",
+       "id": 3
+      },
+      "source": {
+       "type": "string",
+       "id": 4
+      },
+      "mtu": {
+       "type": "uint32",
+       "id": 5
+      },
+      "prefix": {
+       "type": "string",
+       "id": 6
+      },
+      "origin": {
+       "type": "string",
+       "id": 7
+      },
+      "reasons": {
+       "rule": "repeated",
+       "type": "string",
+       "id": 8
+      }
+     }
+    },
+    "NextHop": {
+     "fields": {
+      "gateway": {
+       "type": "string",
+       "id": 1
+      },
+      "uplink": {
+       "type": "string",
+       "id": 2
+      },
+      "weight": {
+       "type": "uint32",
+       "id": 3
+      }
+     }
+    },
+    "RouteShow": {
+     "fields": {
+      "origin": {
+       "type": "string",
+       "id": 1
+      }
+     }
+    },
+    "Route": {
+     "fields": {
+      "prefix": {
+       "type": "string",
+       "id": 1
+      },
+      "kind": {
+       "type": "string",
+       "id": 2
+      },
+      "origin": {
+       "type": "string",
+       "id": 3
+      },
+      "next_hops": {
+       "rule": "repeated",
+       "type": "NextHop",
+       "id": 4
+      },
+      "detail": {
+       "type": "string",
+       "id": 5
+      }
+     }
+    },
+    "Routes": {
+     "fields": {
+      "routes": {
+       "rule": "repeated",
+       "type": "Route",
+       "id": 1
+      }
+     }
+    },
+    "BgpShow": {
+     "fields": {
+      "peer": {
+       "type": "string",
+       "id": 1
+      }
+     }
+    },
+    "BgpPeer": {
+     "oneofs": {
+      "_since_s": {
+       "oneof": [
+        "since_s"
+       ]
+      }
+     },
+     "fields": {
+      "name": {
+       "type": "string",
+       "id": 1
+      },
+      "asn": {
+       "type": "uint32",
+       "id": 2
+      },
+      "address": {
+       "type": "string",
+       "id": 3
+      },
+      "uplink": {
+       "type": "string",
+       "id": 4
+      },
+      "state": {
+       "type": "string",
+       "id": 5
+      },
+      "since_s": {
+       "type": "double",
+       "id": 6,
+       "options": {
+        "proto3_optional": true
+       }
+      },
+      "received": {
+       "type": "uint32",
+       "id": 7
+      },
+      "accepted": {
+       "type": "uint32",
+       "id": 8
+      },
+      "advertised": {
+       "type": "uint32",
+       "id": 9
+      },
+      "last_error": {
+       "type": "string",
+       "id": 10
+      },
+      "local_address": {
+       "type": "string",
+       "id": 11
+      },
+      "hold_time_s": {
+       "type": "uint32",
+       "id": 12
+      },
+      "keepalive_s": {
+       "type": "uint32",
+       "id": 13
+      },
+      "capabilities": {
+       "rule": "repeated",
+       "type": "string",
+       "id": 14
+      },
+      "remote_id": {
+       "type": "string",
+       "id": 15
+      },
+      "messages_in": {
+       "type": "double",
+       "id": 16
+      },
+      "messages_out": {
+       "type": "double",
+       "id": 17
+      }
+     }
+    },
+    "BgpPeers": {
+     "fields": {
+      "asn": {
+       "type": "uint32",
+       "id": 1
+      },
+      "router_id": {
+       "type": "string",
+       "id": 2
+      },
+      "peers": {
+       "rule": "repeated",
+       "type": "BgpPeer",
+       "id": 3
+      }
+     }
+    },
+    "BgpRoutesQuery": {
+     "fields": {
+      "table": {
+       "type": "string",
+       "id": 1
+      },
+      "peer": {
+       "type": "string",
+       "id": 2
+      },
+      "prefix": {
+       "type": "string",
+       "id": 3
+      }
+     }
+    },
+    "BgpRoute": {
+     "oneofs": {
+      "_local_pref": {
+       "oneof": [
+        "local_pref"
+       ]
+      },
+      "_med": {
+       "oneof": [
+        "med"
+       ]
+      }
+     },
+     "fields": {
+      "prefix": {
+       "type": "string",
+       "id": 1
+      },
+      "peer": {
+       "type": "string",
+       "id": 2
+      },
+      "best": {
+       "type": "bool",
+       "id": 3
+      },
+      "next_hop": {
+       "type": "string",
+       "id": 4
+      },
+      "as_path": {
+       "type": "string",
+       "id": 5
+      },
+      "origin": {
+       "type": "string",
+       "id": 6
+      },
+      "local_pref": {
+       "type": "uint32",
+       "id": 7,
+       "options": {
+        "proto3_optional": true
+       }
+      },
+      "med": {
+       "type": "uint32",
+       "id": 8,
+       "options": {
+        "proto3_optional": true
+       }
+      },
+      "communities": {
+       "rule": "repeated",
+       "type": "string",
+       "id": 9
+      },
+      "age_s": {
+       "type": "double",
+       "id": 10
+      }
+     }
+    },
+    "BgpRoutes": {
+     "fields": {
+      "routes": {
+       "rule": "repeated",
+       "type": "BgpRoute",
+       "id": 1
+      }
+     }
+    },
+    "BgpExplainQuery": {
+     "fields": {
+      "prefix": {
+       "type": "string",
+       "id": 1
+      }
+     }
+    },
+    "BgpExplanation": {
+     "fields": {
+      "prefix": {
+       "type": "string",
+       "id": 1
+      },
+      "candidates": {
+       "rule": "repeated",
+       "type": "BgpCandidate",
+       "id": 2
+      }
+     }
+    },
+    "BgpCandidate": {
+     "fields": {
+      "route": {
+       "type": "BgpRoute",
+       "id": 1
+      },
+      "lost_by": {
+       "type": "string",
+       "id": 2
+      }
+     }
+    },
+    "BgpPeerCommand": {
+     "fields": {
+      "peer": {
+       "type": "string",
+       "id": 1
+      },
+      "action": {
+       "type": "string",
+       "id": 2
+      }
+     }
+    },
+    "WgShow": {
+     "fields": {
+      "device": {
+       "type": "string",
+       "id": 1
+      }
+     }
+    },
+    "WgDevice": {
+     "fields": {
+      "name": {
+       "type": "string",
+       "id": 1
+      },
+      "public_key": {
+       "type": "string",
+       "id": 2
+      },
+      "listen_port": {
+       "type": "uint32",
+       "id": 3
+      },
+      "peers": {
+       "rule": "repeated",
+       "type": "WgPeer",
+       "id": 4
+      }
+     }
+    },
+    "WgPeer": {
+     "oneofs": {
+      "_handshake_age_s": {
+       "oneof": [
+        "handshake_age_s"
+       ]
+      }
+     },
+     "fields": {
+      "name": {
+       "type": "string",
+       "id": 1
+      },
+      "public_key": {
+       "type": "string",
+       "id": 2
+      },
+      "has_preshared_key": {
+       "type": "bool",
+       "id": 3
+      },
+      "endpoint": {
+       "type": "string",
+       "id": 4
+      },
+      "allowed_ips": {
+       "rule": "repeated",
+       "type": "string",
+       "id": 5
+      },
+      "handshake_age_s": {
+       "type": "double",
+       "id": 6,
+       "options": {
+        "proto3_optional": true
+       }
+      },
+      "rx_bytes": {
+       "type": "double",
+       "id": 7
+      },
+      "tx_bytes": {
+       "type": "double",
+       "id": 8
+      },
+      "keepalive_s": {
+       "type": "uint32",
+       "id": 9
+      }
+     }
+    },
+    "WgDevices": {
+     "fields": {
+      "devices": {
+       "rule": "repeated",
+       "type": "WgDevice",
+       "id": 1
+      }
+     }
+    },
+    "CaptureQuery": {
+     "fields": {
+      "uplink": {
+       "type": "string",
+       "id": 1
+      },
+      "snap_length": {
+       "type": "uint32",
+       "id": 2
+      }
+     }
+    },
+    "Captured": {
+     "fields": {
+      "pcapng": {
+       "type": "bytes",
+       "id": 1
+      }
+     }
+    }
+   }
+  }
+ }
+};

@@ -1,0 +1,219 @@
+/**
+ * The control protocol's messages as TypeScript sees them; also the JSON the read commands print, hence snake_case.
+ * Twin of control.proto (test/router/control/codec.test.ts encodes and decodes each).
+ */
+
+export interface Problem {
+  /** What `mlshim explain` expands. */
+  readonly code: string;
+  readonly text: string;
+}
+
+export interface UplinkStatus {
+  readonly name: string;
+  readonly kind: string;
+  readonly state: string;
+  readonly index: number;
+  readonly mtu: number;
+  readonly addresses: readonly string[];
+  readonly rx_packets: number;
+  readonly rx_bytes: number;
+  readonly tx_packets: number;
+  readonly tx_bytes: number;
+  readonly tx_dropped: number;
+  readonly rx_bits_per_s: number;
+  readonly tx_bits_per_s: number;
+  readonly handshake_age_s?: number;
+}
+
+export interface BgpPeerStatus {
+  readonly name: string;
+  readonly asn: number;
+  readonly address: string;
+  readonly uplink: string;
+  readonly state: string;
+  readonly since_s?: number;
+  readonly received: number;
+  readonly accepted: number;
+  readonly advertised: number;
+  readonly last_error: string;
+  readonly local_address: string;
+  readonly hold_time_s: number;
+  readonly keepalive_s: number;
+  readonly capabilities: readonly string[];
+  readonly remote_id: string;
+  readonly messages_in: number;
+  readonly messages_out: number;
+}
+
+export interface Status {
+  readonly version: string;
+  readonly pid: number;
+  readonly uptime_s: number;
+  readonly state: string;
+  readonly config: string;
+  readonly apps: number;
+  readonly flows: number;
+  readonly routes_ipv4: number;
+  readonly routes_ipv6: number;
+  readonly problems: readonly Problem[];
+  readonly uplinks: readonly UplinkStatus[];
+  readonly bgp_peers: readonly BgpPeerStatus[];
+  readonly drops: Readonly<Record<string, number>>;
+  readonly counters: Readonly<Record<string, number>>;
+  readonly shim_socket: string;
+}
+
+export interface NextHopStatus {
+  /** Empty: the destination itself is on the link. */
+  readonly gateway: string;
+  readonly uplink: string;
+  readonly weight: number;
+}
+
+export interface RouteAnswer {
+  readonly dst: string;
+  readonly kind: string;
+  readonly next_hops: readonly NextHopStatus[];
+  readonly source: string;
+  readonly mtu: number;
+  readonly prefix: string;
+  readonly origin: string;
+  readonly reasons: readonly string[];
+}
+
+export interface RouteStatus {
+  readonly prefix: string;
+  readonly kind: string;
+  readonly origin: string;
+  readonly next_hops: readonly NextHopStatus[];
+  readonly detail: string;
+}
+
+export interface Routes {
+  readonly routes: readonly RouteStatus[];
+}
+
+export interface BgpPeers {
+  readonly asn: number;
+  readonly router_id: string;
+  readonly peers: readonly BgpPeerStatus[];
+}
+
+export interface BgpRouteStatus {
+  readonly prefix: string;
+  readonly peer: string;
+  readonly best: boolean;
+  readonly next_hop: string;
+  readonly as_path: string;
+  readonly origin: string;
+  readonly local_pref?: number;
+  readonly med?: number;
+  readonly communities: readonly string[];
+  readonly age_s: number;
+}
+
+export interface BgpRoutes {
+  readonly routes: readonly BgpRouteStatus[];
+}
+
+export interface BgpCandidate {
+  readonly route: BgpRouteStatus;
+  /** Empty for the winner. */
+  readonly lost_by: string;
+}
+
+export interface BgpExplanation {
+  readonly prefix: string;
+  readonly candidates: readonly BgpCandidate[];
+}
+
+export interface WgPeerStatus {
+  readonly name: string;
+  readonly public_key: string;
+  readonly has_preshared_key: boolean;
+  readonly endpoint: string;
+  readonly allowed_ips: readonly string[];
+  readonly handshake_age_s?: number;
+  readonly rx_bytes: number;
+  readonly tx_bytes: number;
+  readonly keepalive_s: number;
+}
+
+export interface WgDeviceStatus {
+  readonly name: string;
+  readonly public_key: string;
+  readonly listen_port: number;
+  readonly peers: readonly WgPeerStatus[];
+}
+
+export interface WgDevices {
+  readonly devices: readonly WgDeviceStatus[];
+}
+
+export interface Captured {
+  readonly pcapng: Uint8Array;
+}
+
+export interface Failure {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+  readonly exit: number;
+}
+
+type Empty = Readonly<Record<string, never>>;
+
+/** Arguments of each verb. */
+export interface Verbs {
+  readonly status: Empty;
+  readonly route_get: { readonly dst: string };
+  readonly route_show: { readonly origin: string };
+  readonly bgp_show: { readonly peer: string };
+  readonly bgp_routes: { readonly table: string; readonly peer: string; readonly prefix: string };
+  readonly bgp_explain: { readonly prefix: string };
+  readonly bgp_peer: { readonly peer: string; readonly action: string };
+  readonly wg_show: { readonly device: string };
+  readonly capture: { readonly uplink: string; readonly snap_length: number };
+  readonly down: Empty;
+}
+
+/** Answer of each verb. */
+export interface Answers {
+  readonly status: Status;
+  readonly route_get: RouteAnswer;
+  readonly route_show: Routes;
+  readonly bgp_show: BgpPeers;
+  readonly bgp_routes: BgpRoutes;
+  readonly bgp_explain: BgpExplanation;
+  readonly bgp_peer: Empty;
+  readonly wg_show: WgDevices;
+  readonly capture: Captured;
+  readonly down: Empty;
+}
+
+export type Verb = keyof Verbs;
+
+/** The Response field that carries each verb's answer. */
+export const BODY_OF = {
+  status: 'status',
+  route_get: 'route',
+  route_show: 'routes',
+  bgp_show: 'bgp_peers',
+  bgp_routes: 'bgp_routes',
+  bgp_explain: 'bgp_explanation',
+  bgp_peer: 'done',
+  wg_show: 'wg_devices',
+  capture: 'captured',
+  down: 'done',
+} as const satisfies Record<Verb, string>;
+
+export type Request = { [V in Verb]: { readonly id: number; readonly verb: V; readonly args: Verbs[V] } }[Verb];
+
+export interface Response {
+  readonly id: number;
+  /** Others with the same id follow. */
+  readonly more: boolean;
+  readonly failure?: Failure;
+  readonly body?: unknown;
+}
