@@ -6,6 +6,11 @@
 /** Given to the worker at start. */
 export interface DataplaneBoot {
   readonly memory: WebAssembly.Memory;
+  /**
+   * First world offset that belongs to the worker (a multiple of 65536); everything from here to the end is its own.
+   * Below it the main thread places what it makes, the rings above all. At least `bufferBytes` + 16 MiB must be left.
+   */
+  readonly arenaAt: number;
   /** Eventfd that wakes the worker when a message was posted. */
   readonly wakeFd: number;
   /** Listening SOCK_SEQPACKET socket for shim requests, made by the main thread (mode 0600). */
@@ -32,6 +37,7 @@ export interface DataplaneSettings {
 
 /** One tunnel as the data plane sees it. */
 export interface LinkSpec {
+  /** Interface index, unique and never reused. 1 is the loopback interface, so tunnels start at 2. */
   readonly index: number;
   readonly name: string;
   readonly vrf: number;

@@ -10,10 +10,14 @@ export class World {
   readonly memory: WebAssembly.Memory;
   readonly u8: Uint8Array;
   readonly i32: Int32Array;
-  #next = WASM_PAGE; // offset 0 stays unused, so that 0 can mean "none"
+  #next: number;
 
-  /** @param source size in octets of a new world (rounded up to 64 KiB; untouched pages cost no memory), or the memory of an existing one */
-  constructor(source: number | WebAssembly.Memory) {
+  /**
+   * @param source size in octets of a new world (rounded up to 64 KiB; untouched pages cost no memory), or the memory of an existing one
+   * @param start where this view's `alloc` begins; octets before it belong to others. Offset 0 stays unused, so that 0 can mean "none"
+   */
+  constructor(source: number | WebAssembly.Memory, start = WASM_PAGE) {
+    this.#next = start;
     if (typeof source === 'number') {
       const pages = Math.ceil(source / WASM_PAGE);
       this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
