@@ -88,8 +88,7 @@ export class Peer {
   /** Its address on the tunnel. */
   readonly linkLocal: string;
   readonly dir: string;
-  /** SHA-256 of the files it serves, by name. */
-  readonly sums = new Map<string, string>();
+  readonly #sums = new Map<string, string>();
   /** The tunnel's device; unique on the machine, since wireguard-go names its control socket after it. */
   readonly device: string;
   bird: LabProcess | undefined;
@@ -198,7 +197,7 @@ protocol bgp upstream {
     const www = join(this.dir, 'www');
     mkdirSync(join(www, 'up'), { recursive: true });
     execFileSync('chmod', ['777', join(www, 'up')]);
-    for (const [name, size] of Object.entries(files)) this.sums.set(name, randomFile(join(www, name), size));
+    for (const [name, size] of Object.entries(files)) this.#sums.set(name, randomFile(join(www, name), size));
     const tmp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
       .map((kind) => `${kind}_temp_path ${join(this.dir, `t-${kind}`)};`)
       .join(' ');
@@ -237,6 +236,11 @@ http { access_log off; sendfile on; client_max_body_size 0; ${tmp}
     const server = this.lab.start(this.ns, 'iperf3', ['-s', '-p', String(port), '--forceflush']);
     await server.until(/listening/);
     return server;
+  }
+
+  /** SHA-256 of a file it serves. */
+  sum(name: string): string {
+    return this.#sums.get(name) ?? `no file ${name}`;
   }
 
   /** SHA-256 of a file uploaded by PUT. */

@@ -1,0 +1,154 @@
+/**
+ * mlshim as the interop tests run it: the built command line in a namespace of a lab, as uid nobody without any
+ * capability, no_new_privs and no TUN device; and apps under its shim, equally unprivileged.
+ */
+import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Finished, type Lab, type LabProcess, NOBODY, type RunOptions } from './lab.ts';
+import { type KeyPair, type Peer, wgKeyPair } from './peer.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..', '..');
+export const CLI = join(ROOT, 'build', 'router', 'cli', 'main.js');
+
+/** One tunnel of the router under test. */
+export interface Tunnel {
+  readonly name: string;
+  readonly peer: Peer;
+  /** UDP endpoint of the peer. */
+  readonly endpoint: string;
+  readonly linkLocal: string;
+}
+
+/** Addresses of the router under test. */
+export const ROUTER = {
+  asn: 4242420229,
+  v4: '172.20.229.117',
+  v6: 'fd42:229::117',
+  networks: ['172.20.229.112/28', 'fd42:229::/48'],
+} as const;
+
+export class Router {
+  readonly lab: Lab;
+  readonly ns: string;
+  readonly dir: string;
+  readonly keys = new Map<string, KeyPair>();
+  daemon: LabProcess | undefined;
+
+  constructor(lab: Lab, ns: string) {
+    this.lab = lab;
+    this.ns = ns;
+    this.dir = join(lab.dir, `${ns}-router`);
+    mkdirSync(this.dir);
+    chmodSync(this.dir, 0o700);
+    chownSync(this.dir, NOBODY, NOBODY);
+  }
+
+  /** The key pair of a tunnel, made on first use. */
+  key(name: string): KeyPair {
+    const known = this.keys.get(name) ?? wgKeyPair();
+    this.keys.set(name, known);
+    return known;
+  }
+
+  get config(): string {
+    return join(this.dir, 'mlshim.yaml');
+  }
+
+  /** Write the configuration: one uplink and one BGP session per tunnel; the first peer's resolver is used. */
+  configure(tunnels: readonly Tunnel[]): void {
+    const uplinks = tunnels.map((t) => {
+      writeFileSync(join(this.dir, `${t.name}.key`), `${this.key(t.name).privateKey}\n`, { mode: 0o600 });
+      chownSync(join(this.dir, `${t.name}.key`), NOBODY, NOBODY);
+      return `  ${t.name}:
+    wireguard:
+      private_key: !file ${t.name}.key
+      addresses: [${t.linkLocal}/64, ${ROUTER.v4}/32, '${ROUTER.v6}/128']
+      table: off
+      peers:
+        - public_key: ${t.peer.keys.publicKey}
+          endpoint: ${t.endpoint}
+          allowed_ips: [0.0.0.0/0, '::/0']
+          persistent_keepalive: 25s
+`;
+    });
+    const sessions = tunnels.map(
+      (t) =>
+        `    - { name: ${t.name}, asn: ${t.peer.plan.asn}, via: ${t.name}, address: '${t.peer.linkLocal}', hold_time: 9s }\n`,
+    );
+    this.write(`uplinks:
+${uplinks.join('')}dns: { servers: [${tunnels[0]!.peer.plan.dns}], search: [${tunnels[0]!.peer.plan.domain}] }
+source: { ipv4: ${ROUTER.v4}, ipv6: '${ROUTER.v6}' }
+bgp:
+  asn: ${ROUTER.asn}
+  router_id: ${ROUTER.v4}
+  networks: [${ROUTER.networks.map((n) => `'${n}'`).join(', ')}]
+  policy: transit
+  peers:
+${sessions.join('')}`);
+  }
+
+  write(yaml: string): void {
+    writeFileSync(this.config, yaml);
+    chownSync(this.config, NOBODY, NOBODY);
+  }
+
+  #options(options: RunOptions): RunOptions {
+    return {
+      unprivileged: true,
+      cwd: this.dir,
+      ...options,
+      env: { HOME: this.dir, XDG_RUNTIME_DIR: this.dir, NO_COLOR: '1', ...options.env },
+    };
+  }
+
+  /** Start the daemon in the foreground and wait until it is ready. */
+  async up(options: RunOptions = {}): Promise<void> {
+    this.daemon = this.cliStart(['up', '--foreground', '-c', this.config], options);
+    await this.daemon.until(/ready/);
+  }
+
+  async down(): Promise<number> {
+    return (await this.daemon?.stop('SIGTERM', 30_000)) ?? 0;
+  }
+
+  /** Run a command of the command line to its end. */
+  async cli(args: readonly string[], options: RunOptions = {}): Promise<Finished> {
+    return this.lab.run(this.ns, process.execPath, [CLI, ...args], this.#options(options));
+  }
+
+  cliStart(args: readonly string[], options: RunOptions = {}): LabProcess {
+    return this.lab.start(this.ns, process.execPath, [CLI, ...args], this.#options(options));
+  }
+
+  /** The JSON answer of a read verb. */
+  async json<T>(...verb: string[]): Promise<T> {
+    const { status, stdout, stderr } = await this.cli([...verb, '--json']);
+    if (stdout === '') throw new Error(`mlshim ${verb.join(' ')} --json ended with ${status}: ${stderr}`);
+    return JSON.parse(stdout) as T;
+  }
+
+  /** Run an app under the shim of the running daemon. */
+  async app(command: string, args: readonly string[], options: RunOptions = {}): Promise<Finished> {
+    return this.cli(['run', '--', command, ...args], options);
+  }
+
+  /** As `app`, and expect status 0; returns standard output. */
+  async appOk(command: string, args: readonly string[], options: RunOptions = {}): Promise<string> {
+    const { status, stdout, stderr } = await this.app(command, args, options);
+    if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}:\n${stdout}${stderr}`);
+    return stdout;
+  }
+
+  appStart(command: string, args: readonly string[], options: RunOptions = {}): LabProcess {
+    return this.cliStart(['run', '--', command, ...args], options);
+  }
+
+  /** Wait until the routing table has a route to `dst`. */
+  async routeTo(dst: string, timeoutMs = 30_000): Promise<void> {
+    await this.lab.eventually(
+      `a route to ${dst}`,
+      async () => (await this.cli(['route', 'get', dst])).status === 0,
+      timeoutMs,
+    );
+  }
+}
