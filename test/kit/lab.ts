@@ -135,7 +135,7 @@ export class Lab {
   static missing(...programs: readonly string[]): string | undefined {
     if (process.getuid?.() !== 0) return 'needs root for network namespaces';
     const path = (process.env['PATH'] ?? '').split(delimiter).concat('/usr/sbin', '/sbin');
-    const absent = ['ip', 'setpriv', 'unshare', ...programs].filter(
+    const absent = ['ip', 'nsenter', 'setpriv', 'unshare', ...programs].filter(
       (program) => !path.some((folder) => existsSync(join(folder, program))),
     );
     if (absent.length > 0) return `not installed: ${absent.join(', ')}`;
@@ -192,7 +192,7 @@ export class Lab {
           'sh',
         ]
       : [];
-    const child = spawn('ip', ['netns', 'exec', ns, ...drop, command, ...args], {
+    const child = spawn('nsenter', [`--net=/run/netns/${ns}`, '--', ...drop, command, ...args], {
       cwd: options.cwd ?? this.dir,
       env: { ...withSbin(), HOME: this.dir, ...options.env },
       stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
