@@ -4,29 +4,26 @@
  */
 import type { Addr } from '../lib/addr.ts';
 
-/** Answers of `FibPort` that are not a link index. */
-export const FibAnswer = {
-  /** No route: ICMP network unreachable, ENETUNREACH. */
-  None: 0,
-  /** Discard silently. */
-  Blackhole: -1,
-  /** ICMP host unreachable, EHOSTUNREACH. */
-  Unreachable: -2,
-  /** ICMP administratively prohibited, EACCES. */
-  Prohibit: -3,
-} as const;
-
 /**
- * What the stack asks of the FIB: longest match, then one member of the next-hop group by `flowHash`. Links are
- * point-to-point, so the answer is the outgoing link and nothing else.
+ * What the stack asks of the FIB; `FibReader` of router/fib is one. Look-ups give a next-hop group, a group gives by
+ * `flowHash` (router/fib/hash.ts) the next hop a flow takes, and that a link. All words are int32.
  */
 export interface FibPort {
-  /** Changes with every change of any table. */
+  /** Changes with every change a cached answer could depend on. */
   readonly generation: number;
-  /** @returns link index (>= 1) or a FibAnswer. `dst` and `flowHash` are int32. */
-  lookup4(vrf: number, dst: number, flowHash: number): number;
-  /** @returns link index (>= 1) or a FibAnswer. Words and `flowHash` are int32. */
-  lookup6(vrf: number, d0: number, d1: number, d2: number, d3: number, flowHash: number): number;
+  /** Group for an IPv4 destination, or 0. */
+  lookup4(vrf: number, a3: number): number;
+  /** Group for an IPv6 destination, or 0. */
+  lookup6(vrf: number, a0: number, a1: number, a2: number, a3: number): number;
+  /** What the group does with a packet: a RouteKind. */
+  kind(group: number): number;
+  /** The next hop the flow takes, or -1 when no member has a link that is up. */
+  nextHop(group: number, hash: number): number;
+  /** Interface index of a next hop. */
+  link(nextHop: number): number;
+  /** Whether a next hop prefers a source address, and its words. */
+  hasSource(nextHop: number): boolean;
+  sourceWord(nextHop: number, i: number): number;
 }
 
 /** An address of ours on a link, with its prefix length. */
