@@ -1,0 +1,271 @@
+/**
+ * One table of one VRF and family, writer's side: the compact RIB (which sources have which group for a prefix) and the
+ * shared structure readers search, kept equal. Small tables are range tables whose index grows with them; IPv4 tables
+ * above PROMOTE routes become DIR-24-8. Does not own groups: it tells its caller which references to give back.
+ */
+import type { Family } from '../lib/addr.ts';
+import { Dir24 } from './dir24.ts';
+import { PrefixTable } from './prefix-table.ts';
+import { RangeTable, type SortedPrefixes } from './range-table.ts';
+import { ROUTE_DISTANCE, type RouteSource, type TableShared } from './shared.ts';
+
+/** IPv4 routes above which a table becomes DIR-24-8, and below which it goes back. */
+const PROMOTE = 50_000;
+const DEMOTE = 20_000;
+/** A RIB value: group (20 bits) | source (4 bits) << 20, or MANY | key into the overflow map. */
+const GROUP_BITS = 20;
+const GROUP_MASK = (1 << GROUP_BITS) - 1;
+const MANY = 1 << 30;
+
+/** One source's route for a prefix. */
+export interface SourceRoute {
+  readonly source: RouteSource;
+  readonly group: number;
+}
+
+export class VrfTable {
+  readonly vrf: number;
+  readonly family: Family;
+  readonly rib: PrefixTable;
+  /** Changes are collected in the RIB only; `rebuild` follows. */
+  isBulk = false;
+  readonly #many = new Map<number, readonly SourceRoute[]>();
+  #nextMany = 0;
+  #ranges: RangeTable | undefined;
+  #dir: Dir24 | undefined;
+
+  constructor(vrf: number, family: Family) {
+    this.vrf = vrf;
+    this.family = family;
+    this.rib = new PrefixTable(family);
+    this.#ranges = new RangeTable(indexBits(family, 0));
+  }
+
+  /** What readers need. The identity of the two arrays changes when they must be told. */
+  get shared(): TableShared {
+    const { vrf, family } = this;
+    if (this.#dir !== undefined) {
+      const shape = this.#dir.isWide ? 'dir32' : 'dir16';
+      return { vrf, family, shape, index: this.#dir.indexMemory, cells: this.#dir.cellMemory, shift: 8 };
+    }
+    const r = this.#ranges!;
+    return { vrf, family, shape: 'ranges', index: r.indexMemory, cells: r.cellMemory, shift: r.shift };
+  }
+
+  /** The array whose replacement means that readers need a new bundle. */
+  get identity(): SharedArrayBuffer {
+    return this.#dir !== undefined ? this.#dir.indexMemory : this.#ranges!.cellMemory;
+  }
+
+  /** Octets in use: shared with readers, and private to the writer. */
+  get memory(): { shared: number; private: number } {
+    const own = this.rib.bytes;
+    if (this.#dir !== undefined) return { shared: this.#dir.sharedBytes, private: own + this.#dir.privateBytes };
+    return { shared: this.#ranges!.sharedBytes, private: own };
+  }
+
+  /** Whether `count` changes are cheaper as one rebuild than one by one. DIR-24-8 is always patched. */
+  wantsBulk(count: number): boolean {
+    return this.#dir === undefined && count > 1024 && count > this.rib.size >>> 2;
+  }
+
+  /** Sources of the prefix in a RIB slot, best first. */
+  routesAt(slot: number): readonly SourceRoute[] {
+    const value = this.rib.valueAt(slot);
+    return (value & MANY) !== 0 ? this.#many.get(value)! : [unpack(value)];
+  }
+
+  /**
+   * Set (or with group 0 withdraw) one source's route.
+   * @returns the group this source had for the prefix, whose reference the caller gives back; 0 if none
+   */
+  change(a0: number, a1: number, a2: number, a3: number, length: number, source: RouteSource, group: number): number {
+    const rib = this.rib;
+    const slot = rib.find(a0, a1, a2, a3, length);
+    if (slot < 0) {
+      if (group === 0) return 0;
+      rib.insert(a0, a1, a2, a3, length, pack(source, group));
+      this.#publish(a0, a1, a2, a3, length, length, group);
+      return 0;
+    }
+    const value = rib.valueAt(slot);
+    // The usual case, one source, without allocation.
+    if ((value & MANY) === 0 && value >>> GROUP_BITS === source) {
+      const old = value & GROUP_MASK;
+      if (group === 0) this.#remove(slot, a0, a1, a2, a3, length);
+      else if (group !== old) {
+        rib.setValueAt(slot, pack(source, group));
+        this.#publish(a0, a1, a2, a3, length, length, group);
+      }
+      return old;
+    }
+    return this.#changeOneOfMany(slot, a0, a1, a2, a3, length, source, group);
+  }
+
+  #changeOneOfMany(
+    slot: number,
+    a0: number,
+    a1: number,
+    a2: number,
+    a3: number,
+    length: number,
+    source: RouteSource,
+    group: number,
+  ): number {
+    const value = this.rib.valueAt(slot);
+    const before = this.routesAt(slot);
+    const old = before.find((r) => r.source === source)?.group ?? 0;
+    const after = before.filter((r) => r.source !== source);
+    if (group !== 0) after.push({ source, group });
+    after.sort((a, b) => ROUTE_DISTANCE[a.source]! - ROUTE_DISTANCE[b.source]!);
+    if ((value & MANY) !== 0) this.#many.delete(value);
+    if (after.length === 1) this.rib.setValueAt(slot, pack(after[0]!.source, after[0]!.group));
+    else {
+      const key = MANY | this.#nextMany;
+      this.#nextMany = (this.#nextMany + 1) & (MANY - 1);
+      this.#many.set(key, after);
+      this.rib.setValueAt(slot, key);
+    }
+    if (after[0]!.group !== before[0]!.group) this.#publish(a0, a1, a2, a3, length, length, after[0]!.group);
+    return old;
+  }
+
+  #remove(slot: number, a0: number, a1: number, a2: number, a3: number, length: number): void {
+    this.rib.remove(slot);
+    if (this.isBulk) return;
+    const cover = this.rib.findCovering(a0, a1, a2, a3, length - 1);
+    if (cover < 0) this.#publish(a0, a1, a2, a3, length, 0, 0);
+    else this.#publish(a0, a1, a2, a3, length, this.rib.lengthAt(cover), this.#bestGroup(cover));
+  }
+
+  #bestGroup(slot: number): number {
+    const value = this.rib.valueAt(slot);
+    return (value & MANY) !== 0 ? this.#many.get(value)![0]!.group : value & GROUP_MASK;
+  }
+
+  #publish(a0: number, a1: number, a2: number, a3: number, length: number, owner: number, group: number): void {
+    if (this.isBulk) return;
+    if (this.#dir !== undefined) {
+      if (this.rib.size < DEMOTE || !this.#dir.fits(a3, length, group)) this.rebuild();
+      else this.#dir.set(a3, length, owner, group);
+      return;
+    }
+    const table = this.#ranges!;
+    const { size } = this.rib;
+    const bits = 32 - table.shift;
+    if (
+      (this.family === 4 && size > PROMOTE) ||
+      indexBits(this.family, size) > bits ||
+      indexBits(this.family, size * 4) < bits
+    )
+      this.rebuild();
+    else if (this.family === 4) table.set(a3, 0, 0, 0, length, owner, group);
+    else table.set(a0, a1, a2, a3, length, owner, group);
+  }
+
+  /** Make the structure anew from the RIB, in the layout its size asks for, and swap it in. Ends bulk mode. */
+  rebuild(): void {
+    this.isBulk = false;
+    const { size } = this.rib;
+    if (this.family === 4 && size > (this.#dir === undefined ? PROMOTE : DEMOTE)) {
+      this.#dir = this.#buildDir();
+      this.#ranges = undefined;
+    } else {
+      this.#ranges = RangeTable.build(indexBits(this.family, size), this.#sorted());
+      this.#dir = undefined;
+    }
+  }
+
+  #buildDir(): Dir24 {
+    const { rib } = this;
+    // By length, shorter first: each prefix then takes over all its cells at once.
+    const starts = new Uint32Array(34);
+    for (let l = 0; l <= 32; l++) starts[l + 1] = starts[l]! + rib.countOfLength(l);
+    const order = new Uint32Array(rib.size);
+    let isNarrow = true;
+    for (let slot = 0; slot < rib.slots; slot++) {
+      if (!rib.isUsed(slot)) continue;
+      const l = rib.lengthAt(slot);
+      order[starts[l]!] = slot;
+      starts[l] = starts[l]! + 1;
+      if (this.#bestGroup(slot) >= Dir24.NARROW_GROUPS) isNarrow = false;
+    }
+    const blocks = this.#slash24sWithBlocks();
+    // A quarter of room is left, so that the next few longer prefixes do not rebuild the table again.
+    if (blocks + (blocks >>> 2) > Dir24.NARROW_BLOCKS) isNarrow = false;
+    const dir = new Dir24(!isNarrow, blocks);
+    for (const slot of order) {
+      const l = rib.lengthAt(slot);
+      dir.set(rib.wordAt(slot, 3), l, l, this.#bestGroup(slot));
+    }
+    return dir;
+  }
+
+  #slash24sWithBlocks(): number {
+    const { rib } = this;
+    const seen = new Set<number>();
+    for (let slot = 0; slot < rib.slots; slot++)
+      if (rib.isUsed(slot) && rib.lengthAt(slot) > 24) seen.add(rib.wordAt(slot, 3) >>> 8);
+    return seen.size;
+  }
+
+  #sorted(): SortedPrefixes {
+    const { rib } = this;
+    const n = rib.size;
+    const order = sortedSlots(rib);
+    const words = [0, 1, 2, 3].map(() => new Int32Array(n));
+    const length = new Uint8Array(n);
+    const group = new Int32Array(n);
+    for (let i = 0; i < n; i++) {
+      const slot = order[i]!;
+      // The key of an IPv4 prefix is its one word.
+      if (this.family === 4) words[0]![i] = rib.wordAt(slot, 3);
+      else for (let w = 0; w < 4; w++) words[w]![i] = rib.wordAt(slot, w);
+      length[i] = rib.lengthAt(slot);
+      group[i] = this.#bestGroup(slot);
+    }
+    return { count: n, a0: words[0]!, a1: words[1]!, a2: words[2]!, a3: words[3]!, length, group };
+  }
+}
+
+/** Used slots in ascending order of address, then length. */
+function sortedSlots(rib: PrefixTable): Uint32Array {
+  const isV4 = rib.family === 4;
+  // A double holds the first 45 bits and the length exactly; only prefixes that share them need a second comparison.
+  const keys = new Float64Array(rib.size);
+  const slots = new Uint32Array(rib.size);
+  let n = 0;
+  for (let slot = 0; slot < rib.slots; slot++) if (rib.isUsed(slot)) slots[n++] = slot;
+  const key = (slot: number): number =>
+    isV4
+      ? (rib.wordAt(slot, 3) >>> 0) * 64 + rib.lengthAt(slot)
+      : (rib.wordAt(slot, 0) >>> 0) * 0x200000 + (rib.wordAt(slot, 1) >>> 11);
+  for (let i = 0; i < n; i++) keys[i] = key(slots[i]!);
+  const order = new Uint32Array(n);
+  for (let i = 0; i < n; i++) order[i] = i;
+  order.sort((x, y) => keys[x]! - keys[y]! || compareSlots(rib, slots[x]!, slots[y]!));
+  return order.map((i) => slots[i]!);
+}
+
+function compareSlots(rib: PrefixTable, x: number, y: number): number {
+  for (let w = 0; w < 4; w++) {
+    const difference = (rib.wordAt(x, w) >>> 0) - (rib.wordAt(y, w) >>> 0);
+    if (difference !== 0) return difference;
+  }
+  return rib.lengthAt(x) - rib.lengthAt(y);
+}
+
+/** Index bits of a range table of `size` routes: about as many buckets as routes, 1 KiB at least, 4 MiB at most. */
+function indexBits(family: Family, size: number): number {
+  if (size < 256) return 8;
+  if (size < 4096) return 12;
+  return size < 65536 || family === 4 ? 16 : 20;
+}
+
+function pack(source: RouteSource, group: number): number {
+  return (source << GROUP_BITS) | group;
+}
+
+function unpack(value: number): SourceRoute {
+  return { source: (value >>> GROUP_BITS) as RouteSource, group: value & GROUP_MASK };
+}

@@ -1,0 +1,200 @@
+/**
+ * The single writer of the FIB (in the routing worker): takes route changes of all sources, keeps the compact RIB, and
+ * patches or swaps the tables readers search. Also answers slow-path questions: `mlshim route get` and `route show`.
+ * Does not resolve recursive next hops: every next hop names its link.
+ */
+import { Addr, type Family, Prefix } from '../lib/addr.ts';
+import { GroupTable } from './nexthop.ts';
+import { Control, type FibShared, ROUTE_DISTANCE, type RouteChange, type RouteInfo, RouteKind } from './shared.ts';
+import { VrfTable } from './table.ts';
+
+/** Size of one table, for metrics and benchmarks. */
+export interface TableStats {
+  readonly vrf: number;
+  readonly family: Family;
+  readonly routes: number;
+  readonly shape: string;
+  readonly sharedBytes: number;
+  readonly privateBytes: number;
+}
+
+export class FibWriter {
+  readonly #control = new Int32Array(new SharedArrayBuffer(Control.Words * 4));
+  readonly #groups = new GroupTable();
+  readonly #tables = new Map<number, VrfTable>();
+  /** `identity` of each table when the last bundle was made. */
+  readonly #published = new Map<VrfTable, SharedArrayBuffer>();
+  #version = 0;
+  #shared: FibShared;
+  #isTaken = false;
+
+  constructor() {
+    this.#shared = this.#bundle();
+  }
+
+  /** The present bundle, for a reader that starts now. */
+  get shared(): FibShared {
+    return this.#shared;
+  }
+
+  /** The bundle, if arrays were swapped since the last call: post it to every reader. */
+  takeChangedShared(): FibShared | undefined {
+    if (this.#isTaken) return undefined;
+    this.#isTaken = true;
+    return this.#shared;
+  }
+
+  /** Groups refused because a table was full (their routes are not installed), members left out of large groups. */
+  get counters(): { readonly groupsRefused: number; readonly membersLeftOut: number } {
+    return this.#groups.counters;
+  }
+
+  get groupCount(): number {
+    return this.#groups.size;
+  }
+
+  /** Apply changes in order. Readers may see the batch half done, never one change half done. */
+  apply(changes: readonly RouteChange[]): void {
+    if (changes.length === 0) return;
+    const bulk = this.#bulkTables(changes);
+    for (const table of bulk) table.isBulk = true;
+    const unused: number[] = [];
+    for (const c of changes) {
+      const { addr, length } = c.prefix;
+      const group =
+        c.nextHops === undefined ? 0 : (this.#groups.acquire(c.kind ?? RouteKind.Unicast, c.nextHops)?.id ?? 0);
+      const table = this.#table(c.vrf, c.prefix.family);
+      // An IPv4 prefix's words are its IPv4-mapped address; the table looks at the last one only.
+      const old = table.change(addr.a0, addr.a1, addr.a2, addr.a3, length, c.source, group);
+      if (old === 0) continue;
+      if (table.isBulk) unused.push(old);
+      else this.#groups.release(old);
+    }
+    for (const table of bulk) table.rebuild();
+    for (const group of unused) this.#groups.release(group);
+    this.#publish();
+  }
+
+  /** A link went down: groups stop using it, O(groups). Routes stay; their protocols decide about them. */
+  linkDown(link: number): void {
+    if (this.#groups.linkDown(link)) this.#bump();
+  }
+
+  linkUp(link: number): void {
+    if (this.#groups.linkUp(link)) this.#bump();
+  }
+
+  /** Drop all tables of a VRF. */
+  removeVrf(vrf: number): void {
+    for (const table of [...this.#tables.values()]) {
+      if (table.vrf !== vrf) continue;
+      this.#tables.delete(tableKey(vrf, table.family));
+      this.#published.delete(table);
+      for (let slot = 0; slot < table.rib.slots; slot++)
+        if (table.rib.isUsed(slot)) for (const r of table.routesAt(slot)) this.#groups.release(r.group);
+    }
+    this.#shared = this.#bundle();
+    this.#bump();
+  }
+
+  /** Routes of the longest prefix that contains `addr`, best first; empty when there is no route. */
+  lookupRoute(vrf: number, addr: Addr): RouteInfo[] {
+    const table = this.#tables.get(tableKey(vrf, addr.family));
+    if (table === undefined) return [];
+    const slot = table.rib.findCovering(addr.a0, addr.a1, addr.a2, addr.a3, addr.family === 4 ? 32 : 128);
+    return slot < 0 ? [] : this.#routesAt(table, slot);
+  }
+
+  /** Routes of exactly this prefix, best first. */
+  exactRoute(vrf: number, prefix: Prefix): RouteInfo[] {
+    const { addr } = prefix;
+    const table = this.#tables.get(tableKey(vrf, prefix.family));
+    if (table === undefined) return [];
+    const slot = table.rib.find(addr.a0, addr.a1, addr.a2, addr.a3, prefix.length);
+    return slot < 0 ? [] : this.#routesAt(table, slot);
+  }
+
+  /** All routes of a VRF, in no particular order. The FIB must not change while the iteration runs. */
+  *routes(vrf: number): Generator<RouteInfo> {
+    for (const family of [4, 6] as const) {
+      const table = this.#tables.get(tableKey(vrf, family));
+      if (table === undefined) continue;
+      for (let slot = 0; slot < table.rib.slots; slot++) if (table.rib.isUsed(slot)) yield* this.#routesAt(table, slot);
+    }
+  }
+
+  stats(): TableStats[] {
+    return [...this.#tables.values()].map((t) => ({
+      vrf: t.vrf,
+      family: t.family,
+      routes: t.rib.size,
+      shape: t.shared.shape,
+      sharedBytes: t.memory.shared,
+      privateBytes: t.memory.private,
+    }));
+  }
+
+  #routesAt(table: VrfTable, slot: number): RouteInfo[] {
+    const { rib } = table;
+    const addr =
+      table.family === 4
+        ? Addr.v4(rib.wordAt(slot, 3))
+        : Addr.v6(rib.wordAt(slot, 0), rib.wordAt(slot, 1), rib.wordAt(slot, 2), rib.wordAt(slot, 3));
+    const prefix = Prefix.containing(addr, rib.lengthAt(slot))!;
+    return table.routesAt(slot).map(({ source, group: id }, i) => {
+      const { kind, nextHops } = this.#groups.get(id)!;
+      return { prefix, source, distance: ROUTE_DISTANCE[source]!, kind, nextHops, isBest: i === 0 };
+    });
+  }
+
+  #table(vrf: number, family: Family): VrfTable {
+    const key = tableKey(vrf, family);
+    let table = this.#tables.get(key);
+    if (table === undefined) {
+      table = new VrfTable(vrf, family);
+      this.#tables.set(key, table);
+    }
+    return table;
+  }
+
+  /** Tables that get so many of these changes that building them anew is cheaper. */
+  #bulkTables(changes: readonly RouteChange[]): VrfTable[] {
+    if (changes.length <= 1024) return [];
+    const counts = new Map<VrfTable, number>();
+    for (const c of changes) {
+      const table = this.#table(c.vrf, c.prefix.family);
+      counts.set(table, (counts.get(table) ?? 0) + 1);
+    }
+    return [...counts].filter(([table, count]) => table.wantsBulk(count)).map(([table]) => table);
+  }
+
+  #publish(): void {
+    for (const table of this.#tables.values()) {
+      if (this.#published.get(table) === table.identity) continue;
+      this.#shared = this.#bundle();
+      break;
+    }
+    this.#bump();
+  }
+
+  #bump(): void {
+    Atomics.add(this.#control, Control.Generation, 1);
+  }
+
+  #bundle(): FibShared {
+    this.#isTaken = false;
+    for (const table of this.#tables.values()) this.#published.set(table, table.identity);
+    return {
+      version: this.#version++,
+      control: this.#control.buffer as SharedArrayBuffer,
+      groups: this.#groups.groupMemory,
+      nextHops: this.#groups.nextHopMemory,
+      buckets: this.#groups.bucketMemory,
+      tables: [...this.#tables.values()].map((t) => t.shared),
+    };
+  }
+}
+
+function tableKey(vrf: number, family: Family): number {
+  return vrf * 2 + (family === 6 ? 1 : 0);
+}
