@@ -34,7 +34,8 @@ export class OptionStore {
 
   /** The option's description, or an errno when this socket does not have it. */
   #spec(level: number, name: number): OptionSpec | number {
-    const spec = OPTIONS.get(optionKey(level, name));
+    // Keys hold 15 bits of level and 16 of name; larger numbers name nothing.
+    const spec = level >>> 15 !== 0 || name >>> 16 !== 0 ? undefined : OPTIONS.get(optionKey(level, name));
     if (spec === undefined) return E.ENOPROTOOPT;
     if (level === IPPROTO_IPV6 && this.#family === AF_INET) return E.ENOPROTOOPT;
     if (spec.on === On.Stream && !this.#isStream) return E.ENOPROTOOPT;
