@@ -20,12 +20,14 @@ export function checkReferences(tree: SourceTree): void {
   const mustExist = (value: unknown, path: Path): void => {
     if (typeof value !== 'string' || uplinks.includes(value)) return;
     const near = nearest(value, uplinks);
-    const help = near !== undefined ? ` (did you mean "${near}"?)` : uplinks.length > 0 ? ` (known: ${uplinks.join(', ')})` : '';
+    const help =
+      near !== undefined ? ` (did you mean "${near}"?)` : uplinks.length > 0 ? ` (known: ${uplinks.join(', ')})` : '';
     tree.report('error', path, `no uplink "${value}"${help}`);
   };
   for (const [i, route] of asList(root['routes']).entries()) {
     const via = asMap(route)['via'];
-    if (Array.isArray(via)) for (const [j, hop] of via.entries()) mustExist(asMap(hop)['via'], ['routes', i, 'via', j, 'via']);
+    if (Array.isArray(via))
+      for (const [j, hop] of via.entries()) mustExist(asMap(hop)['via'], ['routes', i, 'via', j, 'via']);
     else mustExist(via, ['routes', i, 'via']);
   }
   for (const [i, peer] of asList(asMap(root['bgp'])['peers']).entries()) {

@@ -70,7 +70,10 @@ export function parseConfig(source: ConfigSource, env: NodeJS.ProcessEnv = proce
  * Find, parse and check.
  * @throws MlshimError CONFIG_INVALID with every complaint as its message, CONFIG_UNREADABLE
  */
-export function loadConfig(explicit: string | undefined, env: NodeJS.ProcessEnv = process.env): Required<Loaded> & { readonly config: Config } {
+export function loadConfig(
+  explicit: string | undefined,
+  env: NodeJS.ProcessEnv = process.env,
+): Required<Loaded> & { readonly config: Config } {
   const { config, diagnostics } = parseConfig(findConfig(explicit, env), env);
   if (config === undefined) throw new MlshimError('CONFIG_INVALID', formatDiagnostics(diagnostics));
   return { config, diagnostics };
@@ -106,7 +109,8 @@ function reportIssue(tree: SourceTree, issue: Issue, above: Path): void {
       return;
     case 'invalid_union': {
       // The branch that got furthest is the one that was meant.
-      const depth = (branch: readonly Issue[]): number => Math.max(...branch.map((i) => (i.code === 'invalid_type' ? i.path.length : i.path.length + 1)));
+      const depth = (branch: readonly Issue[]): number =>
+        Math.max(...branch.map((i) => (i.code === 'invalid_type' ? i.path.length : i.path.length + 1)));
       const branches = [...(issue.errors as readonly (readonly Issue[])[])].sort((a, b) => depth(b) - depth(a));
       if (branches.length === 0) tree.report('error', path, issue.message);
       else for (const inner of branches[0]!) reportIssue(tree, inner, path);
@@ -153,7 +157,11 @@ function toUplink(name: string, w: ParsedConfig['uplinks'][string]['wireguard'])
 }
 
 function toRoute(r: ParsedConfig['routes'][number]): StaticRoute {
-  const hop = (uplink: string, gateway: RouteTarget extends infer T ? T extends { gateway: infer G } ? G : never : never, weight: number): RouteTarget => ({
+  const hop = (
+    uplink: string,
+    gateway: RouteTarget extends infer T ? (T extends { gateway: infer G } ? G : never) : never,
+    weight: number,
+  ): RouteTarget => ({
     kind: 'uplink',
     uplink,
     gateway,

@@ -17,7 +17,14 @@ function object<S extends z.core.$ZodLooseShape>(shape: S) {
 
 function typeMessage(wanted: string, input: unknown): string {
   if (input === undefined) return 'is missing';
-  const got = input === null ? 'nothing' : Array.isArray(input) ? 'a list' : typeof input === 'object' ? 'a mapping' : shown(input);
+  const got =
+    input === null
+      ? 'nothing'
+      : Array.isArray(input)
+        ? 'a list'
+        : typeof input === 'object'
+          ? 'a mapping'
+          : shown(input);
   return `expected ${wanted}, got ${got}`;
 }
 
@@ -52,7 +59,10 @@ function int(min: number, max: number, what: string) {
   return z.int({ error }).min(min, { error }).max(max, { error });
 }
 
-const addr = text('an address', (s): Addr | Refusal => Addr.parse(s) ?? new Refusal(`"${s}" is not an IPv4 or IPv6 address`));
+const addr = text(
+  'an address',
+  (s): Addr | Refusal => Addr.parse(s) ?? new Refusal(`"${s}" is not an IPv4 or IPv6 address`),
+);
 
 const v4 = text('an IPv4 address', (s): Addr | Refusal => {
   const a = Addr.parse(s);
@@ -78,7 +88,8 @@ const scopedAddr = text('an address', (s): ScopedAddr | Refusal => {
 export function parsePrefix(s: string): Prefix | Refusal {
   const loose = Prefix.parseLoose(s);
   if (loose === undefined) return new Refusal(`"${s}" is not a prefix (ADDRESS/LENGTH)`);
-  if (!loose.prefix.addr.equals(loose.addr)) return new Refusal(`host bits set in ${s} (did you mean ${loose.prefix}?)`);
+  if (!loose.prefix.addr.equals(loose.addr))
+    return new Refusal(`host bits set in ${s} (did you mean ${loose.prefix}?)`);
   return loose.prefix;
 }
 
@@ -235,3 +246,8 @@ export const configSchema = object({
 });
 
 export type ParsedConfig = z.output<typeof configSchema>;
+
+/** The schema editors understand: draft-7, because the YAML language server stops there. */
+export function jsonSchema(): unknown {
+  return z.toJSONSchema(configSchema, { target: 'draft-7', io: 'input' });
+}

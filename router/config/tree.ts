@@ -280,7 +280,11 @@ function expandGlob(folder: string, pattern: string): string[] {
     }
     const escaped = part.replace(/[.+^${}()|[\]\\]/g, '\\$&');
     const re = new RegExp(`^${escaped.replaceAll('*', '.*').replaceAll('?', '.')}$`);
-    found = found.flatMap((f) => namesIn(f).filter((n) => re.test(n) && !n.startsWith('.')).map((n) => join(f, n)));
+    found = found.flatMap((f) =>
+      namesIn(f)
+        .filter((n) => re.test(n) && !n.startsWith('.'))
+        .map((n) => join(f, n)),
+    );
   }
   return found.filter((f) => namesIn(dirname(f)).length > 0);
 }

@@ -1,6 +1,6 @@
 /** The command line's end of the control socket: one request, its answer or answers, typed by verb. */
 import { createConnection, type Socket } from 'node:net';
-import { type ErrorCode, ERRORS, MlshimError } from '../lib/errors.ts';
+import { ERRORS, type ErrorCode, MlshimError } from '../lib/errors.ts';
 import { decodeResponse, encodeRequest, FrameReader } from './codec.ts';
 import type { Answers, Failure, Request, Response, Verb, Verbs } from './messages.ts';
 
@@ -11,12 +11,16 @@ const ANSWER_MS = 10_000;
  * Ask one thing and wait for the answer.
  * @throws MlshimError DAEMON_UNREACHABLE, TIMEOUT, or what the daemon refused with
  */
-export async function ask<V extends Exclude<Verb, 'capture'>>(path: string, verb: V, args: Verbs[V]): Promise<Answers[V]> {
+export async function ask<V extends Exclude<Verb, 'capture'>>(
+  path: string,
+  verb: V,
+  args: Verbs[V],
+): Promise<Answers[V]> {
   const socket = await connect(path);
   try {
     socket.setTimeout(ANSWER_MS);
     for await (const r of exchange(socket, { id: 1, verb, args } as Request)) {
-      if (r.failure !== undefined) throw asError(r.failure);
+      if (r.failure !== undefined) throw new RemoteError(r.failure);
       return r.body as Answers[V];
     }
     throw new MlshimError('DAEMON_UNREACHABLE', 'the daemon closed the connection without an answer', { path });
@@ -34,7 +38,7 @@ export async function* capture(path: string, args: Verbs['capture'], signal: Abo
   signal.addEventListener('abort', stop, { once: true });
   try {
     for await (const r of exchange(socket, { id: 1, verb: 'capture', args })) {
-      if (r.failure !== undefined) throw asError(r.failure);
+      if (r.failure !== undefined) throw new RemoteError(r.failure);
       if (r.body !== undefined) yield (r.body as Answers['capture']).pcapng;
       if (!r.more) return;
     }
@@ -51,7 +55,8 @@ function connect(path: string): Promise<Socket> {
     const socket = createConnection(path);
     socket.once('connect', () => resolve(socket));
     socket.once('error', (e: NodeJS.ErrnoException) => {
-      const why = e.code === 'ENOENT' ? 'no daemon runs there' : e.code === 'ECONNREFUSED' ? 'the daemon is gone' : e.code;
+      const why =
+        e.code === 'ENOENT' ? 'no daemon runs there' : e.code === 'ECONNREFUSED' ? 'the daemon is gone' : e.code;
       reject(new MlshimError('DAEMON_UNREACHABLE', `cannot reach the daemon at ${path}: ${why}`, { path }));
     });
   });
@@ -70,6 +75,16 @@ async function* exchange(socket: Socket, request: Request): AsyncGenerator<Respo
   }
 }
 
-function asError(f: Failure): MlshimError {
-  return new MlshimError(f.code in ERRORS ? (f.code as ErrorCode) : 'INTERNAL', f.message);
+/** A refusal of the daemon, with the hint it filled in. */
+class RemoteError extends MlshimError {
+  readonly #hint: string;
+
+  constructor(f: Failure) {
+    super(f.code in ERRORS ? (f.code as ErrorCode) : 'INTERNAL', f.message);
+    this.#hint = f.hint;
+  }
+
+  override get hint(): string {
+    return this.#hint;
+  }
 }

@@ -2,7 +2,7 @@
  * Where a daemon's two sockets live: `control` (this protocol) and `shim` (the preload library's), side by side in one
  * folder only its owner can enter. MLSHIM_SOCKET names the shim socket; everything else follows from it.
  */
-import { join, dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 
 export interface SocketPaths {
   readonly folder: string;

@@ -2,7 +2,17 @@
  * The daemon's end of the control socket: listens, decodes requests, calls one handler per verb and writes the answers.
  * Only the owner of the daemon can reach it: the folder has mode 0700, the socket 0600.
  */
-import { chmodSync, closeSync, lstatSync, mkdirSync, openSync, readFileSync, rmSync, unlinkSync, writeSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { ERRORS, MlshimError } from '../lib/errors.ts';
@@ -61,12 +71,12 @@ function lockFolder(folder: string): () => void {
   for (let attempt = 0; ; attempt++) {
     try {
       const fd = openSync(lock, 'wx', 0o600);
-      writeSync(fd, String(process.pid));
+      writeSync(fd, identity(process.pid)!);
       closeSync(fd);
       return () => rmSync(lock, { force: true });
     } catch (e) {
       if ((e as NodeJS.ErrnoException).code !== 'EEXIST') throw e;
-      if (attempt > 0 || isAlive(Number(readText(lock))))
+      if (attempt > 0 || isAlive(readText(lock)))
         throw new MlshimError('DAEMON_RUNNING', `another mlshim is starting in ${folder}`, { folder });
       rmSync(lock, { force: true }); // its owner died inside the critical section
     }
@@ -81,14 +91,17 @@ function readText(path: string): string {
   }
 }
 
-function isAlive(pid: number): boolean {
-  if (!Number.isInteger(pid) || pid <= 0 || pid === process.pid) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (e) {
-    return (e as NodeJS.ErrnoException).code === 'EPERM';
-  }
+/** "PID STARTTIME" of a process: a process id alone may have been given to another one since (containers reuse them at once). */
+function identity(pid: number): string | undefined {
+  const stat = readText(`/proc/${pid}/stat`);
+  // proc(5): the name in parentheses may hold anything; starttime is the 20th field behind it.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return stat === '' ? undefined : `${pid} ${fields[19]}`;
+}
+
+function isAlive(owner: string): boolean {
+  const pid = Number(owner.split(' ')[0]);
+  return Number.isInteger(pid) && pid > 0 && identity(pid) === owner;
 }
 
 function answers(path: string): Promise<boolean> {

@@ -1,0 +1,30 @@
+/**
+ * What the daemon tells the process that started it, over the inherited descriptor LIFELINE_FD: one JSON line, `ready`
+ * or `failed`. A private daemon (`mlshim run`) also takes the other end's close as its order to stop, so that it never
+ * outlives a command that was killed.
+ */
+export const LIFELINE_FD = 3;
+
+export type LifelineMessage =
+  | { readonly kind: 'ready'; readonly pid: number; readonly shim: string; readonly control: string }
+  | {
+      readonly kind: 'failed';
+      readonly code: string;
+      readonly message: string;
+      readonly hint: string;
+      readonly exit: number;
+    };
+
+/** What the starter asks for, as the daemon's only argument (JSON). Holds no secret. */
+export interface DaemonOrders {
+  /** As given with -c; undefined = search. */
+  readonly config: string | undefined;
+  /** Folder of the sockets. */
+  readonly folder: string;
+  /** Stop when the lifeline closes, and remove the folder afterwards. */
+  readonly isPrivate: boolean;
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+  readonly logFormat: 'text' | 'json';
+  /** Overrides the configuration. */
+  readonly loopback: 'kernel' | 'stack' | undefined;
+}

@@ -1,0 +1,81 @@
+/** The read commands: ask the daemon, print its answer as text or as the JSON it is. */
+import { showText, type WgInput } from '../../wg/show.ts';
+import { ask } from '../control/client.ts';
+import type { Answers, Verb, Verbs } from '../control/messages.ts';
+import { socketPaths } from '../control/paths.ts';
+import { MlshimError } from '../lib/errors.ts';
+import type { Input } from './command.ts';
+import { bgpExplainText, bgpPeerText, bgpRoutesText, bgpText, routeGetText, routesText, statusText } from './show.ts';
+
+type ReadVerb = Exclude<Verb, 'capture'>;
+
+async function query<V extends ReadVerb>(input: Input, verb: V, args: Verbs[V]): Promise<Answers[V]> {
+  return ask(socketPaths(input.io.env).control, verb, args);
+}
+
+function print<A>(input: Input, answer: A, text: (a: A) => string): void {
+  input.io.out(input.options['json'] === true ? `${JSON.stringify(answer, null, 2)}\n` : text(answer));
+}
+
+export async function status(input: Input): Promise<number> {
+  const answer = await query(input, 'status', {});
+  print(input, answer, statusText);
+  return answer.uplinks.length > 0 && answer.uplinks.every((u) => u.state !== 'up') ? 1 : 0;
+}
+
+export async function routeGet(input: Input): Promise<number> {
+  const answer = await query(input, 'route_get', { dst: input.args[0]! });
+  print(input, answer, routeGetText);
+  return answer.kind === 'unicast' || answer.kind === 'local' ? 0 : 1;
+}
+
+export async function routeShow(input: Input): Promise<number> {
+  const origin = (input.options['proto'] as string | undefined) ?? '';
+  print(input, await query(input, 'route_show', { origin }), (a) => routesText(a.routes));
+  return 0;
+}
+
+export async function bgpShow(input: Input): Promise<number> {
+  print(input, await query(input, 'bgp_show', { peer: '' }), bgpText);
+  return 0;
+}
+
+const PEER_ACTIONS: readonly string[] = ['up', 'down', 'refresh', 'reset'];
+
+export async function bgpPeer(input: Input): Promise<number> {
+  const [peer, action] = input.args as [string, string | undefined];
+  if (action !== undefined) {
+    if (!PEER_ACTIONS.includes(action))
+      throw new MlshimError('USAGE', `"${action}" is not one of ${PEER_ACTIONS.join(', ')}`);
+    await query(input, 'bgp_peer', { peer, action });
+    return 0;
+  }
+  const answer = await query(input, 'bgp_show', { peer });
+  print(input, answer, (a) => a.peers.map(bgpPeerText).join('\n'));
+  return answer.peers.every((p) => p.state === 'Established') ? 0 : 1;
+}
+
+const TABLES: readonly string[] = ['best', 'in', 'out'];
+
+export async function bgpRoutes(input: Input): Promise<number> {
+  const words = [...input.args];
+  const table = TABLES.includes(words[0] ?? '') ? words.shift()! : 'best';
+  // A prefix has a slash or is an address; any other word names a peer.
+  const isPrefix = (w: string): boolean => w.includes('/') || w.includes(':') || /^[\d.]+$/.test(w);
+  const prefix = words.find(isPrefix) ?? '';
+  const peer = words.find((w) => !isPrefix(w)) ?? '';
+  print(input, await query(input, 'bgp_routes', { table, peer, prefix }), (a) => bgpRoutesText(a.routes));
+  return 0;
+}
+
+export async function bgpExplain(input: Input): Promise<number> {
+  const answer = await query(input, 'bgp_explain', { prefix: input.args[0]! });
+  print(input, answer, bgpExplainText);
+  return answer.candidates.length > 0 ? 0 : 1;
+}
+
+export async function wgShow(input: Input): Promise<number> {
+  const answer = await query(input, 'wg_show', { device: input.args[0] ?? '' });
+  print(input, answer, (a) => showText(a.devices as readonly WgInput[]));
+  return 0;
+}

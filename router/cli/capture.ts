@@ -1,0 +1,39 @@
+/** `mlshim capture`: pcapng from the daemon into a file or a pipe. */
+
+import { once } from 'node:events';
+import { createWriteStream } from 'node:fs';
+import type { Writable } from 'node:stream';
+import { capture } from '../control/client.ts';
+import { socketPaths } from '../control/paths.ts';
+import { MlshimError } from '../lib/errors.ts';
+import type { Input } from './command.ts';
+
+/** tcpdump's default: more than any packet. */
+const SNAP_LENGTH = 262144;
+
+export async function captureCommand(input: Input): Promise<number> {
+  const target = (input.options['write'] as string | undefined) ?? '-';
+  if (target === '-' && input.io.isTty)
+    throw new MlshimError('USAGE', 'pcapng is not for terminals: use -w FILE, or pipe it into tcpdump -r -');
+  const snapLength = Number(input.options['snaplen'] ?? SNAP_LENGTH);
+  if (!Number.isInteger(snapLength) || snapLength < 64)
+    throw new MlshimError('USAGE', 'the snap length is a number of octets, at least 64');
+  const out: Writable = target === '-' ? process.stdout : createWriteStream(target, { mode: 0o600 });
+  const stop = new AbortController();
+  const abort = (): void => stop.abort();
+  process.once('SIGINT', abort);
+  process.once('SIGTERM', abort);
+  out.once('error', abort);
+  let octets = 0;
+  const args = { uplink: (input.options['uplink'] as string | undefined) ?? '', snap_length: snapLength };
+  for await (const part of capture(socketPaths(input.io.env).control, args, stop.signal)) {
+    octets += part.length;
+    if (!out.write(part)) await Promise.race([once(out, 'drain'), once(out, 'close')]);
+  }
+  if (target !== '-') {
+    out.end();
+    await once(out, 'close');
+    input.io.err(`${octets} octets written to ${target}\n`);
+  }
+  return 0;
+}

@@ -1,0 +1,81 @@
+/** Starts a daemon process and waits until it serves, or says why it does not. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { type DaemonOrders, LIFELINE_FD, type LifelineMessage } from '../app/lifeline.ts';
+import { ERRORS, type ErrorCode, MlshimError } from '../lib/errors.ts';
+
+const DAEMON = fileURLToPath(new URL('../app/mlshimd.js', import.meta.url));
+
+export interface RunningDaemon {
+  readonly process: ChildProcess;
+  readonly shim: string;
+  readonly control: string;
+  /** Closing it stops a private daemon. */
+  readonly lifeline: Socket;
+  /** Resolves when the process has ended. */
+  readonly ended: Promise<void>;
+}
+
+/** A failure that was already explained in full by the daemon. */
+export class DaemonFailure extends MlshimError {
+  readonly #hint: string;
+  readonly #exit: number;
+
+  constructor(m: Extract<LifelineMessage, { kind: 'failed' }>) {
+    super(m.code in ERRORS ? (m.code as ErrorCode) : 'INTERNAL', m.message);
+    this.#hint = m.hint;
+    this.#exit = m.exit;
+  }
+
+  override get hint(): string {
+    return this.#hint;
+  }
+
+  override get exit(): number {
+    return this.#exit;
+  }
+}
+
+/**
+ * Start a daemon in a session of its own, so that a terminal's Ctrl-C reaches the application alone.
+ * @param logFile where its stderr goes; undefined = ours
+ * @throws MlshimError with the daemon's reason
+ */
+export async function startDaemon(orders: DaemonOrders, logFile: string | undefined): Promise<RunningDaemon> {
+  const log = logFile === undefined ? 2 : openSync(logFile, 'a', 0o600);
+  // --expose-gc and friends are not passed on: the daemon is started with plain defaults.
+  const child = spawn(process.execPath, [DAEMON, JSON.stringify(orders)], {
+    stdio: ['ignore', 'ignore', log, 'pipe'],
+    detached: true,
+    env: { ...process.env, LD_PRELOAD: '' },
+  });
+  if (log !== 2) closeSync(log);
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  const lifeline = child.stdio[LIFELINE_FD] as Socket;
+  lifeline.on('error', () => undefined); // a reset is an end; `ended` tells more
+  const first = await firstMessage(lifeline);
+  if (first?.kind === 'ready') return { process: child, shim: first.shim, control: first.control, lifeline, ended };
+  lifeline.destroy();
+  await ended;
+  if (first !== undefined) throw new DaemonFailure(first);
+  const how = child.signalCode ?? `status ${child.exitCode}`;
+  throw new MlshimError('INTERNAL', `the daemon ended (${how}) before it was ready`);
+}
+
+async function firstMessage(lifeline: Socket): Promise<LifelineMessage | undefined> {
+  let text = '';
+  lifeline.setEncoding('utf8');
+  return new Promise((resolve) => {
+    const onData = (part: string): void => {
+      text += part;
+      if (!text.includes('\n')) return;
+      lifeline.off('data', onData);
+      lifeline.resume();
+      resolve(JSON.parse(text) as LifelineMessage);
+    };
+    lifeline.on('data', onData);
+    lifeline.once('close', () => resolve(undefined));
+  });
+}

@@ -1,0 +1,49 @@
+#!/usr/bin/env node
+import { VERSION } from '../lib/version.ts';
+/** The `mlshim` command: finds the command in the table, runs it, turns errors into messages and exit statuses. */
+import { type Command, commandHelp, findCommand, type Io, parseInput, tableHelp } from './command.ts';
+import { COMMANDS } from './commands.ts';
+import { reportError } from './report.ts';
+
+/** Run one command line; resolves to its exit status. */
+export async function main(argv: readonly string[], io: Io, table: readonly Command[] = COMMANDS): Promise<number> {
+  const first = argv[0];
+  if (first === undefined || first === 'help' || first === '--help' || first === '-h') {
+    (first === undefined ? io.err : io.out)(tableHelp(table));
+    return first === undefined ? 2 : 0;
+  }
+  if (first === '--version' || first === '-V') {
+    io.out(`mlshim ${VERSION}\n`);
+    return 0;
+  }
+  try {
+    const found = findCommand(table, argv);
+    const input = parseInput(found.command, found.argv, io);
+    if (input.options['help'] === true) {
+      io.out(commandHelp(found.command));
+      return 0;
+    }
+    return await found.command.run(input);
+  } catch (e) {
+    return reportError(io, e);
+  }
+}
+
+/** Standard output may be a pipe whose reader has left (`mlshim route | head`): that is an end, not an error. */
+function quietEnd(e: NodeJS.ErrnoException): void {
+  if (e.code === 'EPIPE') process.exit(0);
+  throw e;
+}
+
+if (process.argv[1] !== undefined && import.meta.filename.endsWith('main.js')) {
+  const { realpathSync } = await import('node:fs');
+  if (realpathSync(process.argv[1]) === import.meta.filename) {
+    process.stdout.on('error', quietEnd);
+    process.exitCode = await main(process.argv.slice(2), {
+      out: (text) => process.stdout.write(text),
+      err: (text) => process.stderr.write(text),
+      env: process.env,
+      isTty: process.stdout.isTTY === true,
+    });
+  }
+}

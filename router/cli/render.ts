@@ -1,0 +1,69 @@
+/** Text building blocks of the read commands: tables, and numbers with units as people read them. Pure functions. */
+
+/** A table without rules: columns two blanks apart, no blanks at line ends. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths: number[] = [];
+  for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);
+  return rows
+    .map((row) =>
+      row
+        .map((cell, i) => cell.padEnd(widths[i]!))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+/** Three significant digits: 4.12, 41.2, 412. */
+function significant(n: number): string {
+  if (n === 0) return '0';
+  const digits = n < 10 ? 1 : 0;
+  return n.toFixed(digits).replace(/\.0$/, '');
+}
+
+function scaled(n: number, base: number, units: readonly string[]): string {
+  let i = 0;
+  let v = n;
+  while (v >= base && i < units.length - 1) {
+    v /= base;
+    i++;
+  }
+  return `${significant(v)} ${units[i]}`;
+}
+
+/** Bits per second: `41 Mb/s`; a plain 0 for silence. */
+export function bitRate(bitsPerSecond: number): string {
+  return bitsPerSecond < 1 ? '0' : scaled(bitsPerSecond, 1000, ['b/s', 'kb/s', 'Mb/s', 'Gb/s']);
+}
+
+/** `3d4h`, `2h5m`, `7m3s`, `12s`: the two largest units. */
+export function duration(seconds: number): string {
+  const s = Math.floor(seconds);
+  const units: readonly (readonly [string, number])[] = [
+    ['d', 86400],
+    ['h', 3600],
+    ['m', 60],
+    ['s', 1],
+  ];
+  const first = units.findIndex(([, n]) => s >= n);
+  if (first < 0) return '0s';
+  let rest = s;
+  let out = '';
+  for (const [unit, n] of units.slice(first, first + 2)) {
+    const count = Math.floor(rest / n);
+    if (count > 0) out += `${count}${unit}`;
+    rest -= count * n;
+  }
+  return out;
+}
+
+/** `1h2m` for what is stable, `00:02:10` for what counts up. */
+export function clockTime(seconds: number): string {
+  const s = Math.floor(seconds);
+  const two = (n: number): string => String(n).padStart(2, '0');
+  return `${two(Math.floor(s / 3600))}:${two(Math.floor(s / 60) % 60)}:${two(s % 60)}`;
+}
+
+export function plural(n: number, one: string, many = `${one}s`): string {
+  return `${n} ${n === 1 ? one : many}`;
+}

@@ -1,0 +1,147 @@
+/**
+ * `mlshim run -- APP`: an application under the shim, with a private router when none is named by the environment.
+ * Exit status is the application's; 125, 126 and 127 are ours, as env(1) has them.
+ */
+import { spawn } from 'node:child_process';
+import { accessSync, constants, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { constants as osConstants, tmpdir } from 'node:os';
+import { delimiter, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ask } from '../control/client.ts';
+import { type SocketPaths, socketPaths } from '../control/paths.ts';
+import { MlshimError } from '../lib/errors.ts';
+import type { Input } from './command.ts';
+import { type RunningDaemon, startDaemon } from './daemon-process.ts';
+import { levelOption, reportError } from './report.ts';
+
+/** Exit statuses of env(1), nohup(1) and docker run. */
+const OWN_FAILURE = 125;
+const NOT_EXECUTABLE = 126;
+const NOT_FOUND = 127;
+
+/** Signals passed on to the application; a terminal sends INT and QUIT to it by itself. */
+const FORWARDED: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'];
+const TERMINAL_SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGQUIT'];
+
+export const SHIM_LIBRARY = fileURLToPath(new URL('../../shim/libmlshim.so', import.meta.url));
+
+export async function run(input: Input): Promise<number> {
+  const app = input.rest ?? input.args;
+  if (app.length === 0) throw new MlshimError('USAGE', 'no application given: mlshim run [-c FILE] -- APP ARGS...');
+  const library = input.io.env['MLSHIM_LIBRARY'] ?? SHIM_LIBRARY;
+  let daemon: RunningDaemon | undefined;
+  let folder: string | undefined;
+  try {
+    checkApp(app[0]!, input.io.env);
+    if (!exists(library))
+      throw new MlshimError('INTERNAL', `the shim ${library} does not exist; npm run build builds it`);
+    let shim: string;
+    const running = await runningDaemon(input);
+    if (running !== undefined) shim = running.shim;
+    else {
+      folder = mkdtempSync(join(tmpdir(), 'mlshim-'));
+      daemon = await startDaemon(
+        {
+          config: input.options['config'] as string | undefined,
+          folder,
+          isPrivate: true,
+          logLevel: levelOption(input, 'warn'),
+          logFormat: input.options['log-format'] === 'json' ? 'json' : 'text',
+          loopback: loopbackOption(input),
+        },
+        undefined,
+      );
+      shim = daemon.shim;
+    }
+    return await runApp(app, { ...input.io.env, MLSHIM_SOCKET: shim, LD_PRELOAD: preload(library, input.io.env) });
+  } catch (e) {
+    if (e instanceof NotRunnable) {
+      input.io.err(`mlshim: ${e.message}\n`);
+      return e.status;
+    }
+    const status = reportError(input.io, e);
+    return status === 78 || status === 2 ? status : OWN_FAILURE;
+  } finally {
+    if (daemon !== undefined) {
+      daemon.lifeline.end();
+      await daemon.ended;
+    }
+    if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+class NotRunnable extends Error {
+  readonly status: number;
+  constructor(message: string, status: number) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Without -c, a daemon that already serves this environment is used. */
+async function runningDaemon(input: Input): Promise<SocketPaths | undefined> {
+  if (input.options['config'] !== undefined) return undefined;
+  const paths = socketPaths(input.io.env);
+  try {
+    const status = await ask(paths.control, 'status', {});
+    return { ...paths, shim: status.shim_socket };
+  } catch {
+    return undefined;
+  }
+}
+
+export function loopbackOption(input: Input): 'kernel' | 'stack' | undefined {
+  const value = input.options['loopback'];
+  if (value === undefined || value === 'kernel' || value === 'stack') return value;
+  throw new MlshimError('USAGE', `--loopback is kernel or stack, not "${String(value)}"`);
+}
+
+function preload(library: string, env: NodeJS.ProcessEnv): string {
+  const before = env['LD_PRELOAD'];
+  return before === undefined || before === '' ? library : `${library}:${before}`;
+}
+
+function exists(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+/** Tell 126 from 127 before a router is started for nothing. */
+function checkApp(name: string, env: NodeJS.ProcessEnv): void {
+  const places = name.includes('/') ? [resolve(name)] : (env['PATH'] ?? '').split(delimiter).map((d) => join(d, name));
+  const found = places.filter((p) => statSync(p, { throwIfNoEntry: false })?.isFile() === true);
+  if (found.length === 0) throw new NotRunnable(`${name}: command not found`, NOT_FOUND);
+  for (const path of found) {
+    try {
+      accessSync(path, constants.X_OK);
+      return;
+    } catch {
+      // The next one of the path may be executable, as in execvp(3).
+    }
+  }
+  throw new NotRunnable(`${name}: permission denied`, NOT_EXECUTABLE);
+}
+
+function runApp(app: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(app[0]!, app.slice(1), { stdio: 'inherit', env });
+    const onTerminal = process.stdin.isTTY === true || process.stdout.isTTY === true || process.stderr.isTTY === true;
+    const forward = (signal: NodeJS.Signals): void => {
+      child.kill(signal);
+    };
+    const ignore = (): void => undefined;
+    for (const s of FORWARDED) process.on(s, forward);
+    for (const s of TERMINAL_SIGNALS) process.on(s, onTerminal ? ignore : forward);
+    const release = (): void => {
+      for (const s of FORWARDED) process.off(s, forward);
+      for (const s of TERMINAL_SIGNALS) process.off(s, onTerminal ? ignore : forward);
+    };
+    child.once('error', (e: NodeJS.ErrnoException) => {
+      release();
+      reject(new NotRunnable(`${app[0]}: ${e.code === 'EACCES' ? 'permission denied' : e.message}`, NOT_EXECUTABLE));
+    });
+    child.once('exit', (code, signal) => {
+      release();
+      resolve(code ?? 128 + (osConstants.signals[signal!] ?? 0));
+    });
+  });
+}

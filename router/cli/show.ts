@@ -1,0 +1,150 @@
+/** The read commands' answers as text, in the layout of their golden files; JSON is the message itself. Pure functions. */
+import type {
+  BgpExplanation,
+  BgpPeerStatus,
+  BgpPeers,
+  BgpRouteStatus,
+  NextHopStatus,
+  RouteAnswer,
+  RouteStatus,
+  Status,
+  UplinkStatus,
+} from '../control/messages.ts';
+import { bitRate, clockTime, duration, plural, table } from './render.ts';
+
+export function statusText(s: Status): string {
+  const state = s.state === 'running' ? '' : `  ${s.state.toUpperCase()}`;
+  const lines = [
+    `mlshim ${s.version}  up ${duration(s.uptime_s)}  pid ${s.pid}  apps ${s.apps}  flows ${s.flows}  ` +
+      `routes ${s.routes_ipv4} v4 / ${s.routes_ipv6} v6${state}`,
+    ...s.problems.map((p) => ` ! ${p.text.padEnd(62)} (explain ${p.code})`),
+    table([['UPLINK', 'KIND', 'STATE', 'MTU', 'HANDSHAKE', 'DOWN', 'UP', 'DROPS'], ...s.uplinks.map(uplinkRow)]),
+  ];
+  if (s.bgp_peers.length > 0) lines.push(...bgpLines(s.bgp_peers));
+  return `${lines.join('\n')}\n`;
+}
+
+function uplinkRow(u: UplinkStatus): string[] {
+  const handshake = u.handshake_age_s === undefined ? 'never' : `${duration(u.handshake_age_s)} ago`;
+  // Meaning is never in colour alone: what is not up is in capitals.
+  const state = u.state === 'up' ? 'up' : u.state.toUpperCase();
+  return [
+    u.name,
+    u.kind,
+    state,
+    String(u.mtu),
+    handshake,
+    bitRate(u.rx_bits_per_s),
+    bitRate(u.tx_bits_per_s),
+    String(u.tx_dropped),
+  ];
+}
+
+/** `BGP     AS4242420263 Established 2d3h in 612/598 out 4`, one peer per line. */
+function bgpLines(peers: readonly BgpPeerStatus[]): string[] {
+  return peers.map((p, i) => `${i === 0 ? 'BGP' : '   '}     ${peerSummary(p)}`);
+}
+
+function peerSummary(p: BgpPeerStatus): string {
+  const name = p.name === `AS${p.asn}` ? p.name : `${p.name} AS${p.asn}`;
+  if (p.state === 'Established')
+    return `${name} Established ${duration(p.since_s ?? 0)} in ${p.received}/${p.accepted} out ${p.advertised}`;
+  const since = p.since_s === undefined ? '' : ` ${clockTime(p.since_s)}`;
+  return `${name} ${p.state}${since}${p.last_error === '' ? '' : ` (${p.last_error})`}`;
+}
+
+/** One line as `ip route get` prints it, then why. */
+export function routeGetText(a: RouteAnswer): string {
+  const reasons = a.reasons.map((r) => `  ${r}\n`).join('');
+  return `${routeGetLine(a)}\n${reasons}`;
+}
+
+function routeGetLine(a: RouteAnswer): string {
+  if (a.kind === 'none') return `${a.dst} unreachable: no route`;
+  if (a.kind === 'blackhole' || a.kind === 'unreachable') return `${a.kind} ${a.dst}`;
+  const source = a.source === '' ? '' : ` src ${a.source}`;
+  const mtu = a.mtu === 0 ? '' : ` mtu ${a.mtu}`;
+  if (a.kind === 'local') return `local ${a.dst}${source}${mtu}`;
+  const [first, ...others] = a.next_hops;
+  if (first === undefined) return `${a.dst}${source}${mtu}`;
+  if (others.length === 0) return `${a.dst}${hopText(first)}${source}${mtu}`;
+  return `${a.dst}${source}${mtu}${a.next_hops.map((h) => `\n  nexthop${hopText(h)} weight ${h.weight}`).join('')}`;
+}
+
+function hopText(h: NextHopStatus): string {
+  return `${h.gateway === '' ? '' : ` via ${h.gateway}`} uplink ${h.uplink}`;
+}
+
+export function routesText(routes: readonly RouteStatus[]): string {
+  return routes.map((r) => `${routeLine(r)}\n`).join('');
+}
+
+function routeLine(r: RouteStatus): string {
+  const kind = r.kind === 'unicast' ? '' : `${r.kind} `;
+  const hops =
+    r.next_hops.length === 1
+      ? hopText(r.next_hops[0]!)
+      : r.next_hops.map((h) => `\n  nexthop${hopText(h)} weight ${h.weight}`).join('');
+  const origin = ` proto ${r.origin}${r.detail === '' ? '' : ` ${r.detail}`}`;
+  return r.next_hops.length > 1 ? `${kind}${r.prefix}${origin}${hops}` : `${kind}${r.prefix}${hops}${origin}`;
+}
+
+export function bgpText(b: BgpPeers): string {
+  if (b.asn === 0) return 'BGP is not configured\n';
+  const rows = b.peers.map((p) => [
+    p.name,
+    String(p.asn),
+    p.uplink === '' ? p.address : `${p.address}%${p.uplink}`,
+    p.state,
+    p.since_s === undefined ? '-' : p.state === 'Established' ? duration(p.since_s) : clockTime(p.since_s),
+    `${p.received}/${p.accepted}`,
+    String(p.advertised),
+    p.last_error,
+  ]);
+  const head = ['PEER', 'AS', 'ADDRESS', 'STATE', 'SINCE', 'IN/ACC', 'OUT', 'LAST ERROR'];
+  return `local AS ${b.asn}, router id ${b.router_id}, ${plural(b.peers.length, 'peer')}\n${table([head, ...rows])}\n`;
+}
+
+/** Everything about one peer. */
+export function bgpPeerText(p: BgpPeerStatus): string {
+  const lines: [string, string][] = [
+    ['state', `${p.state}${p.since_s === undefined ? '' : ` for ${duration(p.since_s)}`}`],
+    [
+      'neighbour',
+      `${p.address}${p.uplink === '' ? '' : `%${p.uplink}`} AS${p.asn}${p.remote_id === '' ? '' : `, router id ${p.remote_id}`}`,
+    ],
+    ['local address', p.local_address],
+    ['timers', p.hold_time_s === 0 ? 'off' : `hold ${p.hold_time_s} s, keepalive ${p.keepalive_s} s`],
+    ['capabilities', p.capabilities.join(', ')],
+    ['routes', `${p.received} received, ${p.accepted} accepted, ${p.advertised} advertised`],
+    ['messages', `${p.messages_in} in, ${p.messages_out} out`],
+    ['last error', p.last_error],
+  ];
+  const shown = lines.filter(([, v]) => v !== '').map(([k, v]) => `  ${k}: ${v}\n`);
+  return `bgp peer ${p.name}\n${shown.join('')}`;
+}
+
+export function bgpRoutesText(routes: readonly BgpRouteStatus[]): string {
+  if (routes.length === 0) return 'no routes\n';
+  const rows = routes.map((r) => [
+    r.best ? '*>' : '* ',
+    r.prefix,
+    r.next_hop,
+    r.peer,
+    r.local_pref === undefined ? '-' : String(r.local_pref),
+    r.med === undefined ? '-' : String(r.med),
+    `${r.as_path} ${{ IGP: 'i', EGP: 'e' }[r.origin] ?? '?'}`.trim(),
+  ]);
+  return `${table([['', 'PREFIX', 'NEXT HOP', 'PEER', 'PREF', 'MED', 'AS PATH'], ...rows])}\n`;
+}
+
+export function bgpExplainText(e: BgpExplanation): string {
+  if (e.candidates.length === 0) return `${e.prefix}: no BGP route\n`;
+  const lines = e.candidates.map((c) => {
+    const r = c.route;
+    const path = r.as_path === '' ? 'local' : `AS path ${r.as_path}`;
+    const verdict = c.lost_by === '' ? 'best' : `lost: ${c.lost_by}`;
+    return `  ${c.lost_by === '' ? '>' : ' '} ${r.peer} via ${r.next_hop}, ${path}, localpref ${r.local_pref ?? 100}: ${verdict}\n`;
+  });
+  return `${e.prefix}: ${plural(e.candidates.length, 'candidate')}, decided by RFC 4271 §9.1.2.2\n${lines.join('')}`;
+}

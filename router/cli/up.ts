@@ -1,0 +1,90 @@
+/** `mlshim up` and `down`: a daemon in the background (or, for service managers, in the foreground). */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ask } from '../control/client.ts';
+import { socketPaths } from '../control/paths.ts';
+import { MlshimError } from '../lib/errors.ts';
+import type { Input } from './command.ts';
+import { startDaemon } from './daemon-process.ts';
+import { levelOption } from './report.ts';
+import { loopbackOption } from './run.ts';
+
+/** A stopping daemon drains for at most 25 s (README of router/app); then it is ours to wait a little longer. */
+const DOWN_WAIT_MS = 30_000;
+const POLL_MS = 50;
+
+export async function up(input: Input): Promise<number> {
+  const paths = socketPaths(input.io.env);
+  const waitMs = waitOption(input.options['wait'] as string | undefined);
+  mkdirSync(paths.folder, { recursive: true, mode: 0o700 });
+  const foreground = input.options['foreground'] === true;
+  const log = (input.options['log'] as string | undefined) ?? join(paths.folder, 'log');
+  const daemon = await startDaemon(
+    {
+      config: input.options['config'] as string | undefined,
+      folder: paths.folder,
+      isPrivate: false,
+      logLevel: levelOption(input, 'info'),
+      logFormat: input.options['log-format'] === 'json' ? 'json' : 'text',
+      loopback: loopbackOption(input),
+    },
+    foreground ? undefined : log,
+  );
+  if (waitMs !== undefined) await waitForUplinks(input, paths.control, waitMs);
+  if (foreground) {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => daemon.process.kill(signal));
+    await daemon.ended;
+    return daemon.process.exitCode ?? 1;
+  }
+  input.io.out(`mlshim is up, pid ${daemon.process.pid}, log ${log}\n`);
+  daemon.lifeline.destroy();
+  daemon.process.unref();
+  return 0;
+}
+
+/** `--wait` alone waits 30 s; `--wait=5s` says how long. */
+function waitOption(value: string | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  const m = /^(\d+)(ms|s|m)?$/.exec(value);
+  if (m === null) throw new MlshimError('USAGE', `--wait takes a duration such as 30s, not "${value}"`);
+  return Number(m[1]) * { ms: 1, s: 1000, m: 60_000 }[(m[2] ?? 's') as 'ms' | 's' | 'm'];
+}
+
+/** One line per uplink when it has come up. */
+async function waitForUplinks(input: Input, control: string, waitMs: number): Promise<void> {
+  const announced = new Set<string>();
+  for (let left = waitMs; ; left -= POLL_MS) {
+    const status = await ask(control, 'status', {});
+    for (const u of status.uplinks) {
+      if (u.state !== 'up' || announced.has(u.name)) continue;
+      announced.add(u.name);
+      input.io.err(`uplink ${u.name} is up\n`);
+    }
+    const missing = status.uplinks.filter((u) => !announced.has(u.name)).map((u) => u.name);
+    if (missing.length === 0) return;
+    if (left <= 0) throw new MlshimError('TIMEOUT', `not up after ${waitMs / 1000} s: ${missing.join(', ')}`);
+    await sleep(POLL_MS);
+  }
+}
+
+export async function down(input: Input): Promise<number> {
+  const paths = socketPaths(input.io.env);
+  const { pid } = await ask(paths.control, 'status', {});
+  await ask(paths.control, 'down', {});
+  if (input.options['now'] === true) process.kill(pid, 'SIGTERM'); // the second order: do not drain
+  for (let left = DOWN_WAIT_MS; left > 0; left -= POLL_MS) {
+    if (!isAlive(pid)) return 0;
+    await sleep(POLL_MS);
+  }
+  throw new MlshimError('TIMEOUT', `the daemon (pid ${pid}) is still there after ${DOWN_WAIT_MS / 1000} s`);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}

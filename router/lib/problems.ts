@@ -1,0 +1,41 @@
+/**
+ * The registry of problems a running router reports in `status` and in its log: code, what it means, what to do.
+ * `mlshim explain CODE` prints an entry. Codes are stable; the letter tells the room (C child, U uplink, B BGP, K keys).
+ */
+
+export interface ProblemSpec {
+  readonly title: string;
+  readonly meaning: string;
+  readonly hint: string;
+}
+
+export const PROBLEMS = {
+  C101: {
+    title: 'the WireGuard child process is being restarted',
+    meaning: 'The process that encrypts ended. Connections are kept; a new one starts with the same keys and ports.',
+    hint: 'If it repeats, the log shows its last words; MLSHIM_WG_BIN overrides the program.',
+  },
+  U101: {
+    title: 'an uplink has never completed a handshake',
+    meaning: 'No answer has come from any peer of the uplink: its endpoint does not answer, or a key does not fit.',
+    hint: 'Compare the public keys on both sides (mlshim wg show); check the endpoint and that UDP leaves this host.',
+  },
+  U102: {
+    title: "an uplink's last handshake is old",
+    meaning:
+      'WireGuard renews keys every two minutes while there is traffic. None of the peers has answered for longer.',
+    hint: 'The peer may be down, or a NAT has forgotten the mapping: persistent_keepalive: 25s keeps it.',
+  },
+  U103: {
+    title: "an uplink's endpoint name cannot be resolved",
+    meaning: "The host's resolver has no address for the name of a peer's endpoint. It is asked again every minute.",
+    hint: 'Check the name, or write the address.',
+  },
+  B101: {
+    title: 'a BGP peer is not established',
+    meaning: 'The session is down; routes learned from it are withdrawn.',
+    hint: 'mlshim bgp peer NAME shows the state and the last error.',
+  },
+} as const satisfies Record<string, ProblemSpec>;
+
+export type ProblemCode = keyof typeof PROBLEMS;

@@ -1,0 +1,200 @@
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'ava';
+import { ask, capture } from '../../../router/control/client.ts';
+import type { Status } from '../../../router/control/messages.ts';
+import { pathsIn, socketPaths } from '../../../router/control/paths.ts';
+import { ControlServer, claimFolder, type Handlers } from '../../../router/control/server.ts';
+import { MlshimError } from '../../../router/lib/errors.ts';
+
+const STATUS: Status = {
+  version: '1.2.3',
+  pid: 42,
+  uptime_s: 1.5,
+  state: 'running',
+  config: 'x.yaml',
+  apps: 1,
+  flows: 2,
+  routes_ipv4: 3,
+  routes_ipv6: 4,
+  problems: [],
+  uplinks: [],
+  bgp_peers: [],
+  drops: { 'no-route': 7 },
+  counters: {},
+  shim_socket: '/x/shim',
+};
+
+function handlers(over: Partial<Handlers> = {}): Handlers {
+  const unused = (): never => {
+    throw new Error('not used by this test');
+  };
+  return {
+    status: () => STATUS,
+    route_get: unused,
+    route_show: unused,
+    bgp_show: unused,
+    bgp_routes: unused,
+    bgp_explain: unused,
+    bgp_peer: unused,
+    wg_show: unused,
+    capture: unused,
+    down: () => ({}),
+    ...over,
+  };
+}
+
+function folder(t: { teardown(fn: () => void): void }): string {
+  const path = mkdtempSync(join(tmpdir(), 'mlshim-test-'));
+  t.teardown(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+async function serve(t: { teardown(fn: () => void): void }, over: Partial<Handlers> = {}): Promise<string> {
+  const paths = pathsIn(folder(t));
+  const server = new ControlServer(handlers(over));
+  await server.listen(paths.control);
+  t.teardown(() => server.close());
+  return paths.control;
+}
+
+test('an answer arrives as it was given', async (t) => {
+  t.deepEqual(await ask(await serve(t), 'status', {}), STATUS);
+});
+
+test('arguments arrive as they were given', async (t) => {
+  const path = await serve(t, {
+    route_show: ({ origin }) => ({
+      routes: [{ prefix: '::/0', kind: 'unicast', origin, next_hops: [], detail: '' }],
+    }),
+  });
+  const { routes } = await ask(path, 'route_show', { origin: 'bgp' });
+  t.is(routes[0]!.origin, 'bgp');
+});
+
+test('a refusal keeps its code, words, hint and exit status', async (t) => {
+  const path = await serve(t, {
+    route_get: ({ dst }) => {
+      throw new MlshimError('NO_ROUTE', `no route to ${dst}`, { dst });
+    },
+  });
+  const e = await t.throwsAsync(ask(path, 'route_get', { dst: '192.0.2.1' }), { instanceOf: MlshimError });
+  t.is(e.code, 'NO_ROUTE');
+  t.is(e.message, 'no route to 192.0.2.1');
+  t.is(e.hint, 'mlshim route get 192.0.2.1 shows the rules and tables that were searched');
+  t.is(e.exit, 1);
+});
+
+test('a handler that fails by surprise is an internal error, not the end of the server', async (t) => {
+  const path = await serve(t);
+  const e = await t.throwsAsync(ask(path, 'wg_show', { device: '' }), { instanceOf: MlshimError });
+  t.is(e.code, 'INTERNAL');
+  t.is((await ask(path, 'status', {})).pid, 42);
+});
+
+test('a stream ends when the daemon ends it, and its parts stay in order', async (t) => {
+  const path = await serve(t, {
+    capture: ({ snap_length }, stream) => {
+      stream.send({ pcapng: Uint8Array.of(1, 2) });
+      stream.send({ pcapng: Uint8Array.of(snap_length) });
+      stream.end();
+    },
+  });
+  const parts: number[] = [];
+  for await (const part of capture(path, { uplink: '', snap_length: 96 }, new AbortController().signal))
+    parts.push(...part);
+  t.deepEqual(parts, [1, 2, 96]);
+});
+
+test('a stream whose client leaves is closed', async (t) => {
+  let closed = (): void => undefined;
+  const isClosed = new Promise<void>((resolve) => {
+    closed = resolve;
+  });
+  const path = await serve(t, {
+    capture: (_, stream) => {
+      stream.onClose(closed);
+      stream.send({ pcapng: Uint8Array.of(1) });
+    },
+  });
+  const stop = new AbortController();
+  for await (const _ of capture(path, { uplink: '', snap_length: 96 }, stop.signal)) stop.abort();
+  await isClosed;
+  t.pass();
+});
+
+test('where nobody listens the daemon is unreachable', async (t) => {
+  const paths = pathsIn(folder(t));
+  await t.throwsAsync(ask(paths.control, 'status', {}), { code: 'DAEMON_UNREACHABLE' });
+});
+
+test('octets that are no request close the connection', async (t) => {
+  const path = await serve(t);
+  const { createConnection } = await import('node:net');
+  const socket = createConnection(path);
+  socket.write(Buffer.from('GET / HTTP/1.1\r\n\r\n'));
+  await new Promise((resolve) => socket.once('close', resolve));
+  t.is((await ask(path, 'status', {})).pid, 42);
+});
+
+test('the folder is closed to others and the control socket too', async (t) => {
+  const paths = pathsIn(join(folder(t), 'sub'));
+  const release = await claimFolder(paths);
+  const server = new ControlServer(handlers());
+  await server.listen(paths.control);
+  t.teardown(() => server.close());
+  release();
+  t.is(statSync(paths.folder).mode & 0o777, 0o700);
+  t.is(statSync(paths.control).mode & 0o777, 0o600);
+});
+
+test('a second daemon on the same folder is refused, the first one keeps serving', async (t) => {
+  const path = await serve(t);
+  const paths = { ...pathsIn(join(path, '..')), control: path };
+  await t.throwsAsync(claimFolder(paths), { code: 'DAEMON_RUNNING' });
+  t.is((await ask(path, 'status', {})).pid, 42);
+});
+
+test('two daemons that start at the same time do not both win', async (t) => {
+  const paths = pathsIn(folder(t));
+  const claims = await Promise.allSettled([claimFolder(paths), claimFolder(paths)]);
+  t.is(claims.filter((c) => c.status === 'fulfilled').length, 1);
+});
+
+test('the socket of a daemon that died is replaced', async (t) => {
+  const paths = pathsIn(folder(t));
+  // A socket file without a listener: bind in a server whose file is kept by renaming it away before it closes.
+  const { renameSync } = await import('node:fs');
+  const dead = createServer();
+  await new Promise<void>((resolve) => dead.listen(`${paths.control}.x`, resolve));
+  renameSync(`${paths.control}.x`, paths.control);
+  await new Promise((resolve) => dead.close(resolve));
+  t.true(statSync(paths.control).isSocket());
+  const release = await claimFolder(paths);
+  const server = new ControlServer(handlers());
+  await server.listen(paths.control);
+  release();
+  t.teardown(() => server.close());
+  t.is((await ask(paths.control, 'status', {})).pid, 42);
+});
+
+test('a file that is not a socket is never removed', async (t) => {
+  const paths = pathsIn(folder(t));
+  writeFileSync(paths.control, 'precious');
+  const release = await claimFolder(paths);
+  release();
+  t.is(statSync(paths.control).size, 8);
+});
+
+test('the sockets follow MLSHIM_SOCKET, then the runtime folder, then /tmp', (t) => {
+  t.is(socketPaths({ MLSHIM_SOCKET: '/a/b/shim', XDG_RUNTIME_DIR: '/run/user/1' }, 1).control, '/a/b/control');
+  t.is(socketPaths({ XDG_RUNTIME_DIR: '/run/user/1' }, 1).shim, '/run/user/1/mlshim/shim');
+  t.is(socketPaths({}, 1000).control, '/tmp/mlshim-1000/control');
+});
+
+test('a socket path longer than the kernel takes is refused with its reason', async (t) => {
+  const e = await t.throwsAsync(claimFolder(pathsIn(`/tmp/${'x'.repeat(120)}`)), { code: 'USAGE' });
+  t.regex(e.message, /longer than 107/);
+});
