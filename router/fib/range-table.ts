@@ -6,8 +6,9 @@
  * An IPv4 key is its word and a zero. IPv6 keys are the upper 64 bits of the address; an answer inside a chunk may be
  * *deep* (negative): the offset of a second chunk over the lower 64 bits, so prefixes of any length match.
  *
- * Chunks are written once and never changed, so a reader can not see one half written: the writer publishes a new chunk
- * by one store into `index`. Space of replaced chunks is regained by copying what lives into a new array (`rebuild`).
+ * A bucket of many ranges is a *node* (negative count) over chunks of at most LEAF_MAX ranges, so that a change copies
+ * little. Chunks and nodes are written once and never changed, so a reader can not see one half written: the writer
+ * publishes new ones by one store into `index`. Space of replaced ones is regained by copying what lives into new arrays.
  *
  * An answer is `length << 23 | group`: the length of the prefix that owns the range, kept here because it makes updates
  * local: a prefix of length L takes over exactly those ranges inside it that are owned by lengths <= L.
@@ -33,23 +34,28 @@ export function lookupRanges(
 ): number {
   const cell = index[a0 >>> shift]!;
   if (cell < 0) return cell & GROUP_MASK;
-  const answer = searchChunk(cells, cell, a0 ^ MIN, a1 ^ MIN);
+  const answer = searchTree(cells, cell, a0 ^ MIN, a1 ^ MIN);
   if (answer >= 0) return answer & GROUP_MASK;
-  return searchChunk(cells, answer & OFFSET_MASK, a2 ^ MIN, a3 ^ MIN) & GROUP_MASK;
+  return searchTree(cells, answer & OFFSET_MASK, a2 ^ MIN, a3 ^ MIN) & GROUP_MASK;
 }
 
 /** The answer of the last range that starts at or before the key. A chunk is its count, then (high, low, answer) each. */
-function searchChunk(cells: Int32Array, at: number, high: number, low: number): number {
-  let n = cells[at]!;
-  let first = at + 1;
-  while (n > 1) {
-    const half = n >>> 1;
-    const middle = first + half * 3;
-    const h = cells[middle]!;
-    if (h < high || (h === high && cells[middle + 1]! <= low)) first = middle;
-    n -= half;
+function searchTree(cells: Int32Array, root: number, high: number, low: number): number {
+  let at = root;
+  for (;;) {
+    const count = cells[at]!;
+    let n = count < 0 ? -count : count;
+    let first = at + 1;
+    while (n > 1) {
+      const half = n >>> 1;
+      const middle = first + half * 3;
+      const h = cells[middle]!;
+      if (h < high || (h === high && cells[middle + 1]! <= low)) first = middle;
+      n -= half;
+    }
+    if (count >= 0) return cells[first + 2]!;
+    at = cells[first + 2]!;
   }
-  return cells[first + 2]!;
 }
 
 /** Ranges being put together, key words with MIN added; equal answers of neighbours are merged. */
@@ -72,6 +78,12 @@ class RangeList {
     this.low[n] = low;
     this.answers[n] = answer;
     this.count = n + 1;
+  }
+
+  /** Append the ranges of a chunk. */
+  load(cells: Int32Array, chunk: number): void {
+    const end = chunk + CHUNK_HEADER + cells[chunk]! * RANGE_WORDS;
+    for (let i = chunk + CHUNK_HEADER; i < end; i += RANGE_WORDS) this.emit(cells[i]!, cells[i + 1]!, cells[i + 2]!);
   }
 
   #grow(): void {
@@ -99,8 +111,43 @@ export interface SortedPrefixes {
 
 const CHUNK_HEADER = 1;
 const RANGE_WORDS = 3;
+/** Most ranges of a chunk, and how many a chunk starts with when a longer list is cut. */
+const LEAF_MAX = 64;
+const LEAF_CUT = 48;
+/** A chunk with fewer is merged with its neighbour when it changes. */
+const LEAF_MIN = 16;
 /** Least free words after `build` and compaction. */
 const SLACK = 1024;
+
+/** One level of a change: the key range it covers (inclusive) within a tree whose keys end before `limit`. */
+class Edit {
+  readonly source = new RangeList();
+  readonly result = new RangeList();
+  firstHigh = 0;
+  firstLow = 0;
+  limitHigh = 0;
+  limitLow = 0;
+  startHigh = 0;
+  startLow = 0;
+  endHigh = 0;
+  endLow = 0;
+
+  /** The tree's first key and the key after its last, both with MIN added; the end of the key space wraps to MIN. */
+  within(firstHigh: number, firstLow: number, limitHigh: number, limitLow: number): void {
+    this.firstHigh = firstHigh;
+    this.firstLow = firstLow;
+    this.limitHigh = limitHigh;
+    this.limitLow = limitLow;
+  }
+
+  /** Cover the keys that share all but their lowest `free` bits with (high, low). */
+  cover(high: number, low: number, free: number): void {
+    this.startHigh = high ^ MIN;
+    this.startLow = low ^ MIN;
+    this.endHigh = (high | lowMask(free - 32)) ^ MIN;
+    this.endLow = (low | lowMask(free)) ^ MIN;
+  }
+}
 
 export class RangeTable {
   readonly shift: number;
@@ -110,8 +157,8 @@ export class RangeTable {
   #next = 1;
   /** Words of chunks that are reachable. */
   #live = 0;
-  readonly #outer = new RangeList();
-  readonly #inner = new RangeList();
+  readonly #upper = new Edit();
+  readonly #lower = new Edit();
 
   /** An empty table. @param indexBits 1..24 */
   constructor(indexBits: number) {
@@ -142,6 +189,7 @@ export class RangeTable {
     const answer = (ownerLength << LENGTH_SHIFT) | group;
     const bits = 32 - this.shift;
     const first = a0 >>> this.shift;
+    if (this.#cells.length - this.#next < this.#cells.length >>> 3) this.#compact();
     if (length > bits) {
       this.#setInBucket(first, a0, a1, a2, a3, length, answer);
       return;
@@ -156,140 +204,201 @@ export class RangeTable {
 
   /** The same for the part of the prefix inside one bucket; (a0, a1) is that part's first key. */
   #setInBucket(bucket: number, a0: number, a1: number, a2: number, a3: number, length: number, answer: number): void {
-    this.#reserve(this.#wordsToEdit(this.#index[bucket]!));
-    const old = this.#index[bucket]!;
-    const bucketEnd = ((bucket << this.shift) | ((1 << this.shift) - 1)) ^ MIN;
-    const free = 64 - Math.max(Math.min(length, 64), 32 - this.shift); // bits below the part
-    const endHigh = (a0 | lowMask(free - 32)) ^ MIN;
-    const endLow = (a1 | lowMask(free)) ^ MIN;
-    const startHigh = a0 ^ MIN;
-    const startLow = a1 ^ MIN;
-    const endsBucket = endHigh === bucketEnd && endLow === OFFSET_MASK;
-    const out = this.#outer;
-    out.count = 0;
-    const n = old < 0 ? 1 : this.#cells[old]!;
-    for (let i = 0; i < n; i++) {
-      const cells = this.#cells;
-      const at = old + CHUNK_HEADER + i * RANGE_WORDS;
-      const high = old < 0 ? (bucket << this.shift) ^ MIN : cells[at]!;
-      const low = old < 0 ? MIN : cells[at + 1]!;
-      const was = old < 0 ? old & OFFSET_MASK : cells[at + 2]!;
-      const isLast = i === n - 1;
-      const isBefore = !isLast && !isLess(startHigh, startLow, cells[at + 3]!, cells[at + 4]!);
-      if (isBefore || isLess(endHigh, endLow, high, low)) {
-        out.emit(high, low, was);
-        continue;
-      }
-      const startsInside = isLess(high, low, startHigh, startLow);
-      if (startsInside) out.emit(high, low, was);
-      const now = this.#changed(was, a2, a3, length, answer);
-      if (startsInside) out.emit(startHigh, startLow, now);
-      else out.emit(high, low, now);
-      // What lies behind the prefix keeps its answer; the next range, if it starts there, replaces this one.
-      if (!endsBucket && (isLast || isLess(endHigh, endLow, cells[at + 3]!, cells[at + 4]!))) {
-        const carry = endLow === OFFSET_MASK;
-        out.emit(carry ? (endHigh + 1) | 0 : endHigh, (endLow + 1) | 0, was);
-      }
-    }
-    const single = out.count === 1;
-    Atomics.store(this.#index, bucket, single ? MIN | out.answers[0]! : this.#writeChunk(out));
-    if (old >= 0) this.#live -= CHUNK_HEADER + n * RANGE_WORDS;
+    const edit = this.#upper;
+    edit.within((bucket << this.shift) ^ MIN, MIN, ((bucket + 1) << this.shift) ^ MIN, MIN);
+    edit.cover(a0, a1, 64 - Math.max(Math.min(length, 64), 32 - this.shift));
+    const cell = this.#index[bucket]!;
+    const root = this.#edit(edit, cell < 0 ? -1 : cell, cell & OFFSET_MASK, a2, a3, length, answer);
+    Atomics.store(this.#index, bucket, root < 0 ? MIN | edit.result.answers[0]! : root);
   }
 
-  /** The answer of a range inside the prefix after the change. */
+  /** The answer of a range of upper keys inside the prefix, after the change. */
   #changed(was: number, a2: number, a3: number, length: number, answer: number): number {
     if (was >= 0 && length <= 64) return was >>> LENGTH_SHIFT <= length ? answer : was;
-    const out = this.#inner;
-    out.count = 0;
-    const free = 128 - Math.max(length, 64);
-    const startHigh = a2 ^ MIN;
-    const startLow = a3 ^ MIN;
-    const endHigh = (a2 | lowMask(free - 32)) ^ MIN;
-    const endLow = (a3 | lowMask(free)) ^ MIN;
-    const endsAll = endHigh === OFFSET_MASK && endLow === OFFSET_MASK;
+    const edit = this.#lower;
+    edit.within(MIN, MIN, MIN, MIN);
+    edit.cover(a2, a3, 128 - Math.max(length, 64));
+    const root = this.#edit(edit, was < 0 ? was & OFFSET_MASK : -1, was, a2, a3, length, answer);
+    if (root >= 0) return MIN | root;
+    const left = edit.result.answers[0]!;
+    // Only longer prefixes justify a tree of their own: withdrawing the last one leaves one range of a shorter owner.
+    return left >>> LENGTH_SHIFT <= 64 ? left : MIN | this.#writeChunk(edit.result, 0, 1);
+  }
+
+  /**
+   * Write a tree like the one at `root` (-1: a single range that answers `was`) with the change made.
+   * @returns the new root, or -1 when one range is left: `edit.result.answers[0]`
+   */
+  #edit(edit: Edit, root: number, was: number, a2: number, a3: number, length: number, answer: number): number {
+    const { source, result } = edit;
     const cells = this.#cells;
-    const chunk = was & OFFSET_MASK;
-    const n = was >= 0 ? 1 : cells[chunk]!;
-    for (let i = 0; i < n; i++) {
-      const at = chunk + CHUNK_HEADER + i * RANGE_WORDS;
-      const high = was >= 0 ? MIN : cells[at]!;
-      const low = was >= 0 ? MIN : cells[at + 1]!;
-      const old = was >= 0 ? was : cells[at + 2]!;
-      const isLast = i === n - 1;
-      const isBefore = !isLast && !isLess(startHigh, startLow, cells[at + 3]!, cells[at + 4]!);
+    source.count = 0;
+    result.count = 0;
+    const count = root < 0 ? 1 : cells[root]!;
+    let from = 0;
+    let to = 0;
+    let { limitHigh, limitLow } = edit;
+    if (root < 0) source.emit(edit.firstHigh, edit.firstLow, was);
+    else if (count >= 0) source.load(cells, root);
+    else {
+      from = childOf(cells, root, edit.startHigh, edit.startLow);
+      to = childOf(cells, root, edit.endHigh, edit.endLow);
+      for (let i = from; i <= to; i++) source.load(cells, childAt(cells, root, i));
+      if (source.count < LEAF_MIN && to + 1 < -count) source.load(cells, childAt(cells, root, ++to));
+      if (to + 1 < -count) {
+        const next = root + CHUNK_HEADER + (to + 1) * RANGE_WORDS;
+        limitHigh = cells[next]!;
+        limitLow = cells[next + 1]!;
+      }
+    }
+    this.#splice(edit, limitHigh, limitLow, a2, a3, length, answer);
+    if (count >= 0) {
+      if (root >= 0) this.#live -= CHUNK_HEADER + count * RANGE_WORDS;
+      return result.count === 1 ? -1 : this.#writeTree(result);
+    }
+    for (let i = from; i <= to; i++) this.#live -= CHUNK_HEADER + cells[childAt(cells, root, i)]! * RANGE_WORDS;
+    this.#live -= CHUNK_HEADER - count * RANGE_WORDS;
+    const isAll = from === 0 && to + 1 === -count;
+    if (isAll) return result.count === 1 ? -1 : this.#writeTree(result);
+    return this.#writeNode(result, root, from, to);
+  }
+
+  /** Copy `source` to `result` with the change made; the last range of `source` ends before the limit. */
+  #splice(
+    edit: Edit,
+    limitHigh: number,
+    limitLow: number,
+    a2: number,
+    a3: number,
+    length: number,
+    answer: number,
+  ): void {
+    const { source, result, startHigh, startLow, endHigh, endLow } = edit;
+    const isLower = edit === this.#lower;
+    const nextHigh = endLow === OFFSET_MASK ? (endHigh + 1) | 0 : endHigh;
+    const nextLow = (endLow + 1) | 0;
+    for (let i = 0; i < source.count; i++) {
+      const high = source.high[i]!;
+      const low = source.low[i]!;
+      const was = source.answers[i]!;
+      const isLast = i + 1 === source.count;
+      const isBefore = !isLast && !isLess(startHigh, startLow, source.high[i + 1]!, source.low[i + 1]!);
       if (isBefore || isLess(endHigh, endLow, high, low)) {
-        out.emit(high, low, old);
+        result.emit(high, low, was);
         continue;
       }
-      const now = old >>> LENGTH_SHIFT <= length ? answer : old;
       const startsInside = isLess(high, low, startHigh, startLow);
-      if (startsInside) out.emit(high, low, old);
-      if (startsInside) out.emit(startHigh, startLow, now);
-      else out.emit(high, low, now);
-      if (!endsAll && (isLast || isLess(endHigh, endLow, cells[at + 3]!, cells[at + 4]!))) {
-        const carry = endLow === OFFSET_MASK;
-        out.emit(carry ? (endHigh + 1) | 0 : endHigh, (endLow + 1) | 0, old);
-      }
+      if (startsInside) result.emit(high, low, was);
+      const isTaken = was >>> LENGTH_SHIFT <= length;
+      const now = !isLower ? this.#changed(was, a2, a3, length, answer) : isTaken ? answer : was;
+      if (startsInside) result.emit(startHigh, startLow, now);
+      else result.emit(high, low, now);
+      // What lies behind the prefix keeps its answer; the next range, if it starts there, replaces this one.
+      const goesOn = isLast
+        ? nextHigh !== limitHigh || nextLow !== limitLow
+        : isLess(endHigh, endLow, source.high[i + 1]!, source.low[i + 1]!);
+      if (goesOn) result.emit(nextHigh, nextLow, was);
     }
-    if (was < 0) this.#live -= CHUNK_HEADER + n * RANGE_WORDS;
-    // Only longer prefixes justify a chunk of their own: the last one withdrawn leaves one range.
-    return out.count === 1 && out.answers[0]! >>> LENGTH_SHIFT <= 64 ? out.answers[0]! : MIN | this.#writeChunk(out);
   }
 
-  /** Upper bound of the words an edit of this bucket writes. */
-  #wordsToEdit(cell: number): number {
-    const oneChunk = (n: number): number => CHUNK_HEADER + (n + 2) * RANGE_WORDS;
-    if (cell < 0) return 2 * oneChunk(1);
-    const n = this.#cells[cell]!;
-    let words = oneChunk(n) + oneChunk(1);
-    for (let i = 0; i < n; i++) {
-      const answer = this.#cells[cell + CHUNK_HEADER + i * RANGE_WORDS + 2]!;
-      if (answer < 0) words += oneChunk(this.#cells[answer & OFFSET_MASK]!);
-    }
-    return words;
+  /** Write a list as one chunk, or as chunks below a node. */
+  #writeTree(list: RangeList): number {
+    return list.count <= LEAF_MAX ? this.#writeChunk(list, 0, list.count) : this.#writeNode(list, -1, 0, -1);
   }
 
-  #writeChunk(list: RangeList): number {
+  /** Write a node: the children of node `old` with those from `from` to `to` replaced by chunks of `list`. */
+  #writeNode(list: RangeList, old: number, from: number, to: number): number {
+    const chunks: number[] = [];
+    const step = list.count <= LEAF_MAX ? list.count : LEAF_CUT;
+    for (let i = 0; i < list.count; i += step) chunks.push(this.#writeChunk(list, i, Math.min(i + step, list.count)));
+    const kept = old < 0 ? 0 : -this.#cells[old]!;
+    const n = from + chunks.length + Math.max(0, kept - to - 1);
+    this.#makeRoom(CHUNK_HEADER + n * RANGE_WORDS);
+    const cells = this.#cells;
+    const node = this.#next;
+    let at = node + CHUNK_HEADER;
+    cells[node] = -n;
+    if (from > 0) {
+      const start = old + CHUNK_HEADER;
+      cells.copyWithin(at, start, start + from * RANGE_WORDS);
+      at += from * RANGE_WORDS;
+    }
+    for (const chunk of chunks) {
+      cells[at] = cells[chunk + CHUNK_HEADER]!;
+      cells[at + 1] = cells[chunk + CHUNK_HEADER + 1]!;
+      cells[at + 2] = chunk;
+      at += RANGE_WORDS;
+    }
+    if (to + 1 < kept) {
+      const start = old + CHUNK_HEADER;
+      cells.copyWithin(at, start + (to + 1) * RANGE_WORDS, start + kept * RANGE_WORDS);
+      at += (kept - to - 1) * RANGE_WORDS;
+    }
+    this.#next = at;
+    this.#live += at - node;
+    return node;
+  }
+
+  #writeChunk(list: RangeList, from: number, to: number): number {
+    this.#makeRoom(CHUNK_HEADER + (to - from) * RANGE_WORDS);
     const at = this.#next;
     const cells = this.#cells;
-    cells[at] = list.count;
-    let to = at + CHUNK_HEADER;
-    for (let i = 0; i < list.count; i++) {
-      cells[to] = list.high[i]!;
-      cells[to + 1] = list.low[i]!;
-      cells[to + 2] = list.answers[i]!;
-      to += RANGE_WORDS;
+    cells[at] = to - from;
+    let next = at + CHUNK_HEADER;
+    for (let i = from; i < to; i++) {
+      cells[next] = list.high[i]!;
+      cells[next + 1] = list.low[i]!;
+      cells[next + 2] = list.answers[i]!;
+      next += RANGE_WORDS;
     }
-    this.#next = to;
-    this.#live += to - at;
+    this.#next = next;
+    this.#live += next - at;
     return at;
   }
 
-  /** Make sure that `words` more can be written: copy what lives into new arrays, twice as large, when they can not. */
-  #reserve(words: number): void {
-    if (this.#next + words <= this.#cells.length) return;
+  /** Room in the middle of a change: larger arrays in which every offset stays what it is. */
+  #makeRoom(words: number): void {
+    const used = this.#next;
+    if (used + words <= this.#cells.length) return;
+    this.#resize(2 * (used + words));
+  }
+
+  /** New arrays with what is used; the old ones stay as they are for readers that still have them. */
+  #resize(words: number): void {
+    const cells = new Int32Array(new SharedArrayBuffer(words * 4));
+    cells.set(this.#cells.subarray(0, this.#next));
+    const index = new Int32Array(new SharedArrayBuffer(this.#index.byteLength));
+    index.set(this.#index);
+    this.#cells = cells;
+    this.#index = index;
+  }
+
+  /** Between changes: new arrays with what is reachable, and as much room again. */
+  #compact(): void {
     const from = this.#cells;
     const index = new Int32Array(new SharedArrayBuffer(this.#index.byteLength));
     index.set(this.#index);
     this.#index = index;
-    this.#cells = new Int32Array(new SharedArrayBuffer((2 * this.#live + words + SLACK) * 4));
+    this.#cells = new Int32Array(new SharedArrayBuffer((2 * this.#live + SLACK) * 4));
     this.#next = 1;
     this.#live = 0;
     for (let bucket = 0; bucket < index.length; bucket++) {
       const cell = index[bucket]!;
-      if (cell >= 0) index[bucket] = this.#copyChunk(from, cell);
+      if (cell >= 0) index[bucket] = this.#copyTree(from, cell);
     }
   }
 
-  #copyChunk(from: Int32Array, chunk: number): number {
-    const words = CHUNK_HEADER + from[chunk]! * RANGE_WORDS;
+  #copyTree(from: Int32Array, root: number): number {
+    const isNode = from[root]! < 0;
+    const words = CHUNK_HEADER + Math.abs(from[root]!) * RANGE_WORDS;
     const at = this.#next;
-    this.#cells.set(from.subarray(chunk, chunk + words), at);
+    this.#cells.set(from.subarray(root, root + words), at);
     this.#next += words;
     this.#live += words;
     for (let i = at + CHUNK_HEADER + 2; i < at + words; i += RANGE_WORDS) {
       const answer = this.#cells[i]!;
-      if (answer < 0) this.#cells[i] = MIN | this.#copyChunk(from, answer & OFFSET_MASK);
+      if (isNode) this.#cells[i] = this.#copyTree(from, answer);
+      else if (answer < 0) this.#cells[i] = MIN | this.#copyTree(from, answer & OFFSET_MASK);
     }
     return at;
   }
@@ -297,15 +406,12 @@ export class RangeTable {
   /** A table of these prefixes, made in one sweep. */
   static build(indexBits: number, prefixes: SortedPrefixes): RangeTable {
     const table = new RangeTable(indexBits);
-    // At most 16 words per prefix (alone below a /64: a chunk of three ranges and two ranges around it), 4 per bucket.
-    table.#cells = new Int32Array(
-      new SharedArrayBuffer((prefixes.count * 18 + (5 << indexBits) + SLACK) * 4),
-    );
     const ranges = new RangeList();
     ranges.emit(MIN, MIN, 0);
     table.#sweep(prefixes, ranges);
     table.#fillIndex(ranges);
-    return table.#trimmed();
+    table.#resize(table.#next + (table.#next >>> 1) + SLACK);
+    return table;
   }
 
   /** Disjoint ranges of all prefixes over the upper 64 bits; longer prefixes go to chunks of their own. */
@@ -330,7 +436,7 @@ export class RangeTable {
   }
 
   #deepChunk(p: SortedPrefixes, from: number, to: number, base: number): number {
-    const out = this.#inner;
+    const out = this.#lower.result;
     out.count = 0;
     out.emit(MIN, MIN, base);
     const open = new OpenPrefixes(base);
@@ -340,11 +446,11 @@ export class RangeTable {
       open.start(p.a2[i]!, p.a3[i]!, length - 64, 64, (length << LENGTH_SHIFT) | p.group[i]!, out);
     }
     open.closeAll(out);
-    return this.#writeChunk(out);
+    return this.#writeTree(out);
   }
 
   #fillIndex(ranges: RangeList): void {
-    const one = this.#outer;
+    const one = this.#upper.result;
     let r = 0; // the range that holds the bucket's first key
     for (let bucket = 0; bucket < this.#index.length; bucket++) {
       const high = (bucket << this.shift) ^ MIN;
@@ -356,16 +462,9 @@ export class RangeTable {
         r++;
         one.emit(ranges.high[r]!, ranges.low[r]!, ranges.answers[r]!);
       }
-      this.#index[bucket] = one.count === 1 && one.answers[0]! >= 0 ? MIN | one.answers[0]! : this.#writeChunk(one);
+      const isLeaf = one.count === 1 && one.answers[0]! >= 0;
+      this.#index[bucket] = isLeaf ? MIN | one.answers[0]! : this.#writeTree(one);
     }
-  }
-
-  /** Cut the room of `build`'s upper bound down to use plus slack. */
-  #trimmed(): this {
-    const cells = new Int32Array(new SharedArrayBuffer((this.#next + (this.#next >>> 1) + SLACK) * 4));
-    cells.set(this.#cells.subarray(0, this.#next));
-    this.#cells = cells;
-    return this;
   }
 }
 
@@ -411,6 +510,22 @@ class OpenPrefixes {
     if (carry && high === OFFSET_MASK) return; // the end of the key space
     out.emit(carry ? (high + 1) | 0 : high, (low + 1) | 0, this.answer);
   }
+}
+
+/** Number of the node's child that holds a key. */
+function childOf(cells: Int32Array, node: number, high: number, low: number): number {
+  let first = 0;
+  for (let n = -cells[node]!; n > 1; ) {
+    const half = n >>> 1;
+    const at = node + CHUNK_HEADER + (first + half) * RANGE_WORDS;
+    if (!isLess(high, low, cells[at]!, cells[at + 1]!)) first += half;
+    n -= half;
+  }
+  return first;
+}
+
+function childAt(cells: Int32Array, node: number, i: number): number {
+  return cells[node + CHUNK_HEADER + i * RANGE_WORDS + 2]!;
 }
 
 /** (h1, l1) < (h2, l2), all with MIN added. */
