@@ -1,5 +1,5 @@
 /** The read commands: ask the daemon, print its answer as text or as the JSON it is. */
-import { showText, type WgInput } from '../../wg/show.ts';
+import { showText } from '../../wg/show.ts';
 import { ask } from '../control/client.ts';
 import type { Answers, Verb, Verbs } from '../control/messages.ts';
 import { socketPaths } from '../control/paths.ts';
@@ -76,6 +76,6 @@ export async function bgpExplain(input: Input): Promise<number> {
 
 export async function wgShow(input: Input): Promise<number> {
   const answer = await query(input, 'wg_show', { device: input.args[0] ?? '' });
-  print(input, answer, (a) => showText(a.devices as readonly WgInput[]));
+  print(input, answer, (a) => showText(a.devices));
   return 0;
 }

@@ -200,7 +200,7 @@ export const COMMANDS: readonly Command[] = [
     words: ['import'],
     args: 'FILE.conf',
     summary: 'print the YAML of a wg-quick file',
-    options: {},
+    options: { 'show-keys': { type: 'boolean', help: 'with its secret keys instead of names of files for them' } },
     min: 1,
     max: 1,
     run: async (input) => (await import('./config.ts')).importQuick(input),

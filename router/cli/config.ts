@@ -1,5 +1,4 @@
 /** `mlshim config check|schema` and `mlshim import`: what can be said about configuration without a daemon. */
-import { basename } from 'node:path';
 import { formatDiagnostics } from '../config/diagnostic.ts';
 import { findConfig, parseConfig } from '../config/load.ts';
 import { quickToYaml } from '../config/quick-to-yaml.ts';
@@ -29,6 +28,6 @@ export async function importQuick(input: Input): Promise<number> {
   if (config === undefined) return 78;
   if (!source.path.endsWith('.conf') && !/^\s*\[Interface\]/im.test(source.text))
     throw new MlshimError('USAGE', `${file} is not a wg-quick file`);
-  input.io.out(quickToYaml(config, basename(file)));
+  input.io.out(quickToYaml(config, input.options['show-keys'] === true));
   return 0;
 }

@@ -2,6 +2,7 @@
  * The configuration as the router uses it: parsed once, frozen, addresses and prefixes as values. No text form of an
  * address survives beyond this file, and no other room imports the schema.
  */
+import type { WgPeerConfig } from '../../wg/model.ts';
 import type { Addr, Prefix } from '../lib/addr.ts';
 
 /** An address with the uplink it is meant on, for link-local addresses. */
@@ -14,23 +15,6 @@ export interface ScopedAddr {
 export interface InterfaceAddr {
   readonly addr: Addr;
   readonly prefix: Prefix;
-}
-
-/** Where a WireGuard peer is reached: a name or an address, and a UDP port. */
-export interface Endpoint {
-  readonly host: string;
-  readonly port: number;
-}
-
-export interface WgPeerConfig {
-  readonly name: string | undefined;
-  /** 32 octets. */
-  readonly publicKey: Uint8Array;
-  readonly presharedKey: Uint8Array | undefined;
-  readonly endpoint: Endpoint | undefined;
-  readonly allowedIps: readonly Prefix[];
-  /** Seconds, 0 = off. */
-  readonly keepaliveS: number;
 }
 
 /** A way out: one WireGuard device. */
@@ -58,8 +42,6 @@ export interface StaticRoute {
   readonly targets: readonly RouteTarget[];
 }
 
-export type BgpPolicyName = 'none' | 'all' | 'own';
-
 export interface BgpPeerConfig {
   readonly name: string;
   readonly asn: number;
@@ -71,8 +53,8 @@ export interface BgpPeerConfig {
   readonly extendedNextHop: boolean;
   readonly passive: boolean;
   readonly holdTimeS: number;
-  readonly importPolicy: BgpPolicyName;
-  readonly exportPolicy: BgpPolicyName;
+  readonly importPolicy: 'all' | 'none';
+  readonly exportPolicy: 'all' | 'own' | 'none';
   readonly maxPrefixes: number | undefined;
 }
 

@@ -4,8 +4,10 @@
  */
 import { z } from 'zod';
 import { parseKey } from '../../wg/keys.ts';
+import type { WgEndpoint } from '../../wg/model.ts';
+import { parseEndpoint } from '../../wg/quick.ts';
 import { Addr, Prefix } from '../lib/addr.ts';
-import type { Endpoint, InterfaceAddr, ScopedAddr } from './model.ts';
+import type { InterfaceAddr, ScopedAddr } from './model.ts';
 
 /** An object that refuses unknown keys; the message of that refusal lists the known ones (load.ts finds the nearest). */
 function object<S extends z.core.$ZodLooseShape>(shape: S) {
@@ -102,17 +104,7 @@ const interfaceAddr = text('an interface address', (s): InterfaceAddr | Refusal 
   return loose;
 });
 
-/** HOST:PORT, with an IPv6 address in brackets. */
-export function parseEndpoint(s: string): Endpoint | undefined {
-  const m = /^(?:\[([^\]]+)\]|([^:\s[\]]+)):(\d{1,5})$/.exec(s);
-  if (m === null) return undefined;
-  const port = Number(m[3]);
-  const host = (m[1] ?? m[2])!;
-  if (port < 1 || port > 65535 || (m[1] !== undefined && Addr.parse(m[1])?.family !== 6)) return undefined;
-  return { host, port };
-}
-
-const endpoint = text('an endpoint', (s): Endpoint | Refusal => {
+const endpoint = text('an endpoint', (s): WgEndpoint | Refusal => {
   return parseEndpoint(s) ?? new Refusal(`"${s}" is not an endpoint (HOST:PORT, or [IPV6]:PORT)`);
 });
 
@@ -158,6 +150,10 @@ function choice<const T extends readonly [string, ...string[]]>(values: T) {
 
 const bool = z.boolean({ error: (issue) => typeMessage('true or false', issue.input) });
 
+/** wg-quick's default: 1500 less IPv6, UDP and WireGuard headers. */
+export const DEFAULT_MTU = 1420;
+export const DEFAULT_BUFFER_BYTES = 128 << 20;
+
 /** MTU of a tunnel: 1280 is IPv6's least (RFC 8200 §5). */
 const mtu = int(1280, 65535, 'an MTU');
 
@@ -174,7 +170,7 @@ const wireguard = object({
   private_key: key,
   listen_port: int(0, 65535, 'a port').default(0),
   addresses: list(interfaceAddr, 'interface addresses').default([]),
-  mtu: mtu.default(1420),
+  mtu: mtu.default(DEFAULT_MTU),
   /** `off` keeps allowed_ips out of the routing table, as wg-quick's `Table = off`: BGP or `routes` say what goes here. */
   table: choice(['auto', 'off']).default('auto'),
   peers: list(wgPeer, 'peers').default([]),
@@ -242,7 +238,7 @@ export const configSchema = object({
   source: object({ ipv4: v4.optional(), ipv6: v6.optional() }).default({}),
   bgp: bgp.optional(),
   loopback: choice(['kernel', 'stack']).default('kernel'),
-  buffers: size.default(128 << 20),
+  buffers: size.default(DEFAULT_BUFFER_BYTES),
 });
 
 export type ParsedConfig = z.output<typeof configSchema>;

@@ -50,6 +50,8 @@ export class SourceTree {
   readonly diagnostics: Diagnostic[] = [];
   readonly #values = new Map<string, Span>();
   readonly #keys = new Map<string, Span>();
+  /** Paths whose value could not be made; what is missing there was already explained. */
+  readonly #broken = new Set<string>();
   readonly #open: string[] = [];
   readonly #env: NodeJS.ProcessEnv;
 
@@ -64,6 +66,7 @@ export class SourceTree {
 
   /** Complain about the value at `path`, or about the nearest parent that was written down. */
   report(severity: Severity, path: Path, message: string): void {
+    if (this.#broken.has(keyOf(path))) return;
     for (let n = path.length; n >= 0; n--) {
       const span = this.#values.get(keyOf(path.slice(0, n)));
       if (span === undefined) continue;
@@ -108,7 +111,8 @@ export class SourceTree {
       prettyErrors: false,
       customTags: ['!file', '!env', '!include'].map((tag) => ({ tag, resolve: (value: string) => value })),
     });
-    for (const fault of [...doc.errors, ...doc.warnings]) this.#syntax(source, fault, path);
+    const warnings = doc.warnings.filter((w) => w.code !== 'TAG_RESOLVE_FAILED'); // #plain knows their place
+    for (const fault of [...doc.errors, ...warnings]) this.#syntax(source, fault, path);
     if (doc.errors.length > 0) return undefined;
     if (doc.contents === null)
       this.#push('error', { source, start: 0, end: 1, secret: false }, path, 'the file is empty');
@@ -125,16 +129,23 @@ export class SourceTree {
     this.#push('error', { source, start, end, secret: false }, path, explainYaml(source, fault));
   }
 
+  /** Say why there is no value at `path`; the schema's "is missing" would only repeat it. */
+  #fail(span: Span, path: Path, message: string): undefined {
+    this.#push('error', span, path, message);
+    this.#broken.add(keyOf(path));
+  }
+
   #plain(source: SourceFile, node: Node, path: Path): unknown {
     const secret = SECRET_KEYS.has(String(path.at(-1)));
     const [start, end] = node.range ?? [0, 1];
     const span: Span = { source, start, end, secret };
     this.#values.set(keyOf(path), span);
     if (isAlias(node)) {
-      this.#push('error', span, path, 'aliases are not supported: write the value here');
-      return undefined;
+      return this.#fail(span, path, 'aliases are not supported: write the value here');
     }
     if (isMap(node)) {
+      const address = unquotedAddress(node.items);
+      if (address !== undefined) return this.#fail(span, path, quoteAdvice(address));
       const out: Record<string, unknown> = Object.create(null);
       for (const pair of node.items) {
         const key = pair.key as Scalar;
@@ -156,13 +167,14 @@ export class SourceTree {
     if (scalar.tag === '!env') return this.#fromEnv(String(scalar.value), span, path);
     if (scalar.tag === '!file') return this.#fromFile(String(scalar.value), span, path);
     if (scalar.tag === '!include') return this.#include(String(scalar.value), span, path);
+    if (scalar.tag?.startsWith('!') === true)
+      return this.#fail(span, path, `unknown tag ${scalar.tag} (known: !file, !env, !include)`);
     return scalar.value;
   }
 
   #fromEnv(name: string, span: Span, path: Path): unknown {
     const value = this.#env[name];
-    if (value === undefined) this.#push('error', span, path, `the environment variable ${name} is not set`);
-    return value;
+    return value ?? this.#fail(span, path, `the environment variable ${name} is not set`);
   }
 
   #fromFile(name: string, span: Span, path: Path): unknown {
@@ -208,14 +220,12 @@ export class SourceTree {
 
   #readInside(folder: string, file: string, span: Span, path: Path): string | undefined {
     if (this.#open.includes(file)) {
-      this.#push('error', span, path, 'includes itself');
-      return undefined;
+      return this.#fail(span, path, 'includes itself');
     }
     try {
       const real = realpathSync(file);
       if (!real.startsWith(realpathSync(folder) + sep)) {
-        this.#push('error', span, path, `${relative(folder, file)} is outside of the folder of ${span.source.shown}`);
-        return undefined;
+        return this.#fail(span, path, `${relative(folder, file)} is outside of the folder of ${span.source.shown}`);
       }
     } catch {
       // Reported by #read with the system's reason.
@@ -227,13 +237,11 @@ export class SourceTree {
     try {
       const stat = statSync(file);
       if (!stat.isFile() || stat.size > MAX_FILE_BYTES) {
-        this.#push('error', span, path, `${file} is not a file of at most ${MAX_FILE_BYTES >> 20} MiB`);
-        return undefined;
+        return this.#fail(span, path, `${file} is not a file of at most ${MAX_FILE_BYTES >> 20} MiB`);
       }
       return readFileSync(file, 'utf8');
     } catch (e) {
-      this.#push('error', span, path, `cannot read ${file}: ${systemReason(e)}`);
-      return undefined;
+      return this.#fail(span, path, `cannot read ${file}: ${systemReason(e)}`);
     }
   }
 }
@@ -255,6 +263,18 @@ function holdsSecret(line: string): boolean {
   return /(private_?key|preshared_?key)\s*[:=]/i.test(line);
 }
 
+function quoteAdvice(address: string): string {
+  return `quote the address: "${address}" (YAML reads an unquoted "::" at the end as a key)`;
+}
+
+/** `[fd00::]` is read as a mapping of "fd00:" to nothing. */
+function unquotedAddress(items: readonly { readonly key: unknown; readonly value: unknown }[]): string | undefined {
+  const key = items.length === 1 && isScalar(items[0]!.key) ? String(items[0]!.key.value) : '';
+  const value = items[0]?.value;
+  const isBare = value === null || value === undefined || (isScalar(value) && value.value === null);
+  return isBare && /^[0-9a-fA-F:]*:$/.test(key) ? `${key}:` : undefined;
+}
+
 /** YAML's own words, or ours where its words do not help. */
 function explainYaml(source: SourceFile, fault: YAMLError): string {
   const line = source.text.slice(0, fault.pos[0]).split('\n').length;
@@ -262,10 +282,9 @@ function explainYaml(source: SourceFile, fault: YAMLError): string {
   // An unquoted address that ends in "::" is read as a key followed by nothing.
   if (/(^|[\s[,:-])([0-9a-fA-F:]*::)\s*([,\]}#]|$)/.test(text)) {
     const found = /([0-9a-fA-F]*(?::[0-9a-fA-F]+)*::)\s*(?:[,\]}#]|$)/.exec(text);
-    if (found !== null) return `quote the address: "${found[1]}" (YAML reads an unquoted "::" at the end as a key)`;
+    if (found !== null) return quoteAdvice(found[1]!);
   }
   if (fault.code === 'DUPLICATE_KEY') return 'this key is here twice';
-  if (fault.code === 'TAG_RESOLVE_FAILED') return `${fault.message} (known tags: !file, !env, !include)`;
   return fault.message;
 }
 

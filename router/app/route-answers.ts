@@ -1,0 +1,136 @@
+/** Answers `route get` and `route show` from the FIB writer's tables, with the reasons in words. Runs in the routing worker. */
+import type { Answers, NextHopStatus, RouteStatus } from '../control/messages.ts';
+import { type NextHop, ROUTE_KIND_NAMES, ROUTE_SOURCE_NAMES, type RouteInfo, RouteKind } from '../fib/shared.ts';
+import type { FibWriter } from '../fib/writer.ts';
+import { Addr, type Prefix } from '../lib/addr.ts';
+import { MlshimError } from '../lib/errors.ts';
+import type { RoutingLink } from './routing-protocol.ts';
+
+export interface RouteFacts {
+  readonly fib: FibWriter;
+  readonly links: readonly RoutingLink[];
+  /** Addresses of ours with the link that has them. */
+  readonly own: readonly { readonly addr: Addr; readonly prefix: Prefix; readonly link: RoutingLink }[];
+  readonly source: { readonly v4: Addr | undefined; readonly v6: Addr | undefined };
+  /** Words about a BGP route, such as its AS path. */
+  describeBgp(prefix: Prefix): string | undefined;
+}
+
+const DEFAULT_VRF = 0;
+
+/** @throws MlshimError USAGE when `dst` is not an address */
+export function routeGet(facts: RouteFacts, dst: string): Answers['route_get'] {
+  const percent = dst.indexOf('%');
+  const addr = Addr.parse(percent < 0 ? dst : dst.slice(0, percent));
+  if (addr === undefined) throw new MlshimError('USAGE', `"${dst}" is not an IPv4 or IPv6 address`);
+  const scope = percent < 0 ? undefined : dst.slice(percent + 1);
+  const none = { dst, kind: 'none', next_hops: [], source: '', mtu: 0, prefix: '', origin: '', reasons: [] };
+
+  const mine = facts.own.find((o) => o.addr.equals(addr) && (scope === undefined || o.link.name === scope));
+  if (mine !== undefined) {
+    const reasons = [`${addr} is an address of uplink ${mine.link.name}`];
+    return { ...none, kind: 'local', source: String(addr), mtu: mine.link.mtu, origin: 'local', reasons };
+  }
+  if (addr.isLinkLocal && addr.family === 6) return linkLocal(facts, none, addr, scope);
+
+  const candidates = facts.fib.lookupRoute(DEFAULT_VRF, addr);
+  const best = candidates[0];
+  if (best === undefined) {
+    const family = addr.family === 4 ? 'IPv4' : 'IPv6';
+    return { ...none, reasons: [`no prefix of the ${family} table contains ${addr}`] };
+  }
+  const others = candidates.slice(1).map((c) => {
+    return `${ROUTE_SOURCE_NAMES[c.source]} lost: distance ${c.distance}, ${ROUTE_SOURCE_NAMES[best.source]} has ${best.distance}`;
+  });
+  const hop = best.nextHops[0];
+  const link = hop && facts.links.find((l) => l.index === hop.link);
+  return {
+    dst,
+    kind: ROUTE_KIND_NAMES[best.kind],
+    next_hops: best.nextHops.map((h) => hopStatus(facts, h)),
+    source: best.kind === RouteKind.Unicast ? sourceFor(facts, addr, hop, link) : '',
+    mtu: link?.mtu ?? 0,
+    prefix: String(best.prefix),
+    origin: ROUTE_SOURCE_NAMES[best.source],
+    reasons: [`table main: ${best.prefix}, ${originWords(facts, best)}`, ...others],
+  };
+}
+
+function linkLocal(
+  facts: RouteFacts,
+  none: Answers['route_get'],
+  addr: Addr,
+  scope: string | undefined,
+): Answers['route_get'] {
+  const link = facts.links.find((l) => l.name === scope);
+  if (link === undefined) {
+    const names = facts.links.map((l) => l.name).join(', ');
+    return { ...none, reasons: [`link-local addresses need their uplink: ${addr}%UPLINK (uplinks: ${names})`] };
+  }
+  const own = facts.own.find((o) => o.link === link && o.addr.isLinkLocal && o.addr.family === 6);
+  return {
+    ...none,
+    kind: 'unicast',
+    next_hops: [{ gateway: '', uplink: link.name, weight: 1 }],
+    source: own === undefined ? '' : String(own.addr),
+    mtu: link.mtu,
+    prefix: 'fe80::/64',
+    origin: 'connected',
+    reasons: [`${addr} is on the link ${link.name}`],
+  };
+}
+
+/** The source address our own packets would carry; the order is the data plane's (router/stack/source.ts). */
+function sourceFor(facts: RouteFacts, dst: Addr, hop: NextHop | undefined, link: RoutingLink | undefined): string {
+  if (hop?.source !== undefined) return String(hop.source);
+  const usable = facts.own.filter((o) => o.addr.family === dst.family && !(dst.family === 6 && o.addr.isLinkLocal));
+  const onLink = usable.find(
+    (o) => o.link === link && o.prefix.contains(dst) && o.prefix.length < (dst.family === 4 ? 32 : 128),
+  );
+  const preferred = dst.family === 4 ? facts.source.v4 : facts.source.v6;
+  const chosen = onLink?.addr ?? preferred ?? usable.find((o) => o.link === link)?.addr ?? usable[0]?.addr;
+  return chosen === undefined ? '' : String(chosen);
+}
+
+function originWords(facts: RouteFacts, r: RouteInfo): string {
+  const bgp = facts.describeBgp(r.prefix);
+  const name = ROUTE_SOURCE_NAMES[r.source];
+  return bgp !== undefined && name.endsWith('bgp') ? bgp : `${name}, distance ${r.distance}`;
+}
+
+function hopStatus(facts: RouteFacts, h: NextHop): NextHopStatus {
+  return {
+    gateway: h.gateway === undefined ? '' : String(h.gateway),
+    uplink: facts.links.find((l) => l.index === h.link)?.name ?? String(h.link),
+    weight: h.weight ?? 1,
+  };
+}
+
+export function routeShow(facts: RouteFacts, origin: string): Answers['route_show'] {
+  const routes: { readonly info: RouteInfo; readonly status: RouteStatus }[] = [];
+  for (const info of facts.fib.routes(DEFAULT_VRF)) {
+    const name = ROUTE_SOURCE_NAMES[info.source];
+    if (!info.isBest || (origin !== '' && origin !== name && !(origin === 'bgp' && name.endsWith('bgp')))) continue;
+    routes.push({
+      info,
+      status: {
+        prefix: String(info.prefix),
+        kind: ROUTE_KIND_NAMES[info.kind],
+        origin: name,
+        next_hops: info.nextHops.map((h) => hopStatus(facts, h)),
+        detail: '',
+      },
+    });
+  }
+  return { routes: routes.sort((a, b) => comparePrefix(a.info.prefix, b.info.prefix)).map((r) => r.status) };
+}
+
+/** IPv4 before IPv6, then by address, shorter first: the order people look things up in. */
+function comparePrefix(a: Prefix, b: Prefix): number {
+  if (a.family !== b.family) return a.family - b.family;
+  const words = (p: Prefix): number[] => [p.addr.a0, p.addr.a1, p.addr.a2, p.addr.a3].map((w) => w >>> 0);
+  const wa = words(a);
+  const wb = words(b);
+  for (let i = 0; i < 4; i++) if (wa[i] !== wb[i]) return wa[i]! - wb[i]!;
+  return a.length - b.length;
+}

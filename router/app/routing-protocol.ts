@@ -1,0 +1,120 @@
+/**
+ * Messages between the main thread and the routing worker (structured clone; addresses as text, because values with
+ * methods do not survive it). The routing worker is the single writer of the FIB and owns the BGP speaker.
+ */
+
+import type { Answers, Verbs } from '../control/messages.ts';
+import type { RouteSource } from '../fib/shared.ts';
+
+/** A link as routing sees it. */
+export interface RoutingLink {
+  readonly index: number;
+  readonly name: string;
+  readonly mtu: number;
+  /** ADDR/LENGTH texts. */
+  readonly addresses: readonly string[];
+}
+
+export interface RoutingHop {
+  readonly link: number;
+  readonly gateway: string | undefined;
+  readonly weight: number;
+}
+
+/** One route that comes from the configuration. */
+export interface ConfiguredRoute {
+  readonly prefix: string;
+  readonly source: RouteSource;
+  readonly kind: 'unicast' | 'blackhole' | 'unreachable';
+  readonly hops: readonly RoutingHop[];
+}
+
+export interface RoutingBgpPeer {
+  readonly name: string;
+  readonly asn: number;
+  readonly address: string;
+  /** Name of the uplink, where the peer is reached by one. */
+  readonly via: string | undefined;
+  readonly port: number;
+  readonly families: readonly ('ipv4' | 'ipv6')[];
+  readonly extendedNextHop: boolean;
+  readonly passive: boolean;
+  readonly holdTimeS: number;
+  readonly importPolicy: 'all' | 'none';
+  readonly exportPolicy: 'all' | 'own' | 'none';
+  readonly maxPrefixes: number | undefined;
+}
+
+export interface RoutingBgp {
+  readonly asn: number;
+  readonly routerId: string;
+  readonly listenPort: number;
+  readonly networks: readonly string[];
+  readonly peers: readonly RoutingBgpPeer[];
+}
+
+/** Given to the worker at start. */
+export interface RoutingBoot {
+  readonly links: readonly RoutingLink[];
+  readonly routes: readonly ConfiguredRoute[];
+  readonly bgp: RoutingBgp | undefined;
+  /** Preferred source addresses. */
+  readonly source: { readonly v4: string | undefined; readonly v6: string | undefined };
+}
+
+/** What the speaker asks of the data plane, without the id. */
+export interface StreamTarget {
+  readonly remote: string;
+  readonly port: number;
+  readonly local: string | undefined;
+  readonly link: string | undefined;
+  readonly ttl: number | undefined;
+}
+
+/** Read verbs the routing worker answers. */
+export type RoutingVerb = 'route_get' | 'route_show' | 'bgp_show' | 'bgp_routes' | 'bgp_explain' | 'bgp_peer';
+
+export type RoutingQuery = { [V in RoutingVerb]: { readonly verb: V; readonly args: Verbs[V] } }[RoutingVerb];
+
+/** Numbers `status` needs, gathered in one visit. */
+export interface RoutingSummary {
+  readonly routesIpv4: number;
+  readonly routesIpv6: number;
+  readonly bgp: Answers['bgp_show'];
+}
+
+export type ToRouting =
+  | { readonly kind: 'link-state'; readonly index: number; readonly up: boolean }
+  | { readonly kind: 'query'; readonly id: number; readonly query: RoutingQuery | { readonly verb: 'summary' } }
+  | { readonly kind: 'stream-opened'; readonly id: number; readonly fd: number; readonly errno: number }
+  | {
+      readonly kind: 'stream-accepted';
+      readonly listen: number;
+      readonly fd: number;
+      readonly remote: string;
+      readonly local: string;
+      readonly link: string | undefined;
+    }
+  /** End the BGP sessions with this RFC 9003 text, then answer `stopped`. */
+  | { readonly kind: 'stop'; readonly reason: string };
+
+export type FromRouting =
+  | { readonly kind: 'ready'; readonly fib: unknown }
+  /** The FIB's arrays were replaced; the data plane must hear of it. */
+  | { readonly kind: 'fib'; readonly fib: unknown }
+  | {
+      readonly kind: 'answer';
+      readonly id: number;
+      readonly answer: unknown;
+      readonly failure?: { readonly code: string; readonly message: string };
+    }
+  | { readonly kind: 'stream-connect'; readonly id: number; readonly target: StreamTarget }
+  | { readonly kind: 'stream-listen'; readonly id: number; readonly port: number }
+  | {
+      readonly kind: 'log';
+      readonly level: 'debug' | 'info' | 'warn' | 'error';
+      readonly component: string;
+      readonly message: string;
+      readonly fields: Readonly<Record<string, string | number | boolean | undefined>>;
+    }
+  | { readonly kind: 'stopped' };

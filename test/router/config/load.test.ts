@@ -1,0 +1,198 @@
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import test from 'ava';
+import { formatDiagnostics } from '../../../router/config/diagnostic.ts';
+import { findConfig, loadConfig, parseConfig } from '../../../router/config/load.ts';
+import { Addr, Prefix } from '../../../router/lib/addr.ts';
+import { MlshimError } from '../../../router/lib/errors.ts';
+
+const BROKEN = join(import.meta.dirname, '../../../../test/router/config/broken');
+const KEY = 'yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=';
+const PEER = 'xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=';
+
+function folder(t: { teardown(fn: () => void): void }, files: Readonly<Record<string, string>>): string {
+  const path = mkdtempSync(join(tmpdir(), 'mlshim-test-'));
+  t.teardown(() => rmSync(path, { recursive: true, force: true }));
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(path, name)), { recursive: true });
+    writeFileSync(join(path, name), text, { mode: 0o600 });
+  }
+  return path;
+}
+
+const parse = (text: string, name = 'mlshim.yaml') => parseConfig({ shown: name, path: `/nowhere/${name}`, text }, {});
+
+for (const file of readdirSync(BROKEN).filter((f) => /\.(yaml|conf)$/.test(f))) {
+  test(`${file} is refused in the words of its .txt`, (t) => {
+    const path = join(BROKEN, file);
+    const source = { shown: file, path, text: readFileSync(path, 'utf8') };
+    const { config, diagnostics } = parseConfig(source, { MLSHIM_TEST_KEY: KEY });
+    t.is(config, undefined);
+    const expected = path.replace(/\.(yaml|conf)$/, '.txt');
+    const said = `${formatDiagnostics(diagnostics).replaceAll(`${BROKEN}/`, '')}\n`;
+    if (process.env['MLSHIM_UPDATE'] !== undefined) writeFileSync(expected, said);
+    t.is(said, readFileSync(expected, 'utf8'));
+  });
+}
+
+test('no broken configuration makes its secrets visible', (t) => {
+  for (const file of readdirSync(BROKEN).filter((f) => f.endsWith('.txt'))) {
+    const text = readFileSync(join(BROKEN, file), 'utf8');
+    t.false(text.includes(KEY), file);
+    t.false(text.includes('still-secret'), file);
+  }
+});
+
+const FULL = `
+uplinks:
+  dn42:
+    wireguard:
+      private_key: ${KEY}
+      listen_port: 21080
+      addresses: [172.20.1.1/32, fe80::1/64]
+      table: off
+      peers:
+        - name: kioubit
+          public_key: ${PEER}
+          endpoint: "[2001:db8::1]:51820"
+          allowed_ips: [0.0.0.0/0, "::/0"]
+          persistent_keepalive: 25s
+routes:
+  - { to: 192.0.2.0/24, via: dn42 }
+  - { to: 198.51.100.0/24, type: blackhole }
+  - { to: 203.0.113.0/24, via: [{ via: dn42, weight: 3 }, { via: dn42, gateway: 172.20.1.9 }] }
+dns: { servers: [172.20.0.53, "fe80::53%dn42"], search: [dn42] }
+source: { ipv4: 172.20.1.1 }
+bgp:
+  asn: 4242421080
+  router_id: 172.20.1.1
+  networks: [172.20.1.0/27]
+  policy: stub
+  peers:
+    - { asn: 4242420263, via: dn42, address: fe80::2, hold_time: 2m }
+buffers: 64MiB
+`;
+
+test('a whole file becomes values', (t) => {
+  const { config, diagnostics } = parse(FULL);
+  t.deepEqual(diagnostics, []);
+  const c = config!;
+  const uplink = c.uplinks[0]!;
+  t.is(uplink.name, 'dn42');
+  t.is(uplink.mtu, 1420);
+  t.false(uplink.installRoutes);
+  t.is(uplink.privateKey.length, 32);
+  t.is(String(uplink.addresses[1]!.prefix), 'fe80::/64');
+  t.deepEqual(uplink.peers[0]!.endpoint, { host: '2001:db8::1', port: 51820 });
+  t.is(uplink.peers[0]!.keepaliveS, 25);
+  t.true(uplink.peers[0]!.allowedIps[1]!.equals(Prefix.parse('::/0')!));
+  t.is(c.routes[1]!.targets[0]!.kind, 'blackhole');
+  t.is(c.routes[2]!.targets.length, 2);
+  t.is(c.dns.servers[1]!.uplink, 'dn42');
+  t.true(c.source.v4!.equals(Addr.parse('172.20.1.1')!));
+  const peer = c.bgp!.peers[0]!;
+  t.is(peer.name, 'AS4242420263');
+  t.is(peer.holdTimeS, 120);
+  t.is(peer.exportPolicy, 'own');
+  t.true(peer.extendedNextHop);
+  t.is(c.bufferBytes, 64 << 20);
+});
+
+test('the configuration is frozen to its leaves', (t) => {
+  const { config } = parse(FULL);
+  t.throws(() => {
+    (config!.uplinks[0]!.peers as unknown[]).push({});
+  });
+});
+
+test('tags read files, variables and other configuration files below the folder', (t) => {
+  const dir = folder(t, {
+    'mlshim.yaml': `uplinks:
+  a:
+    wireguard:
+      private_key: !file keys/a.key
+      peers: !include peers.d/*.yaml
+  b: { wireguard: { private_key: !env B_KEY, peers: !include more.yaml } }
+`,
+    'keys/a.key': `${KEY}\n`,
+    'peers.d/1.yaml': `- { name: one, public_key: ${PEER} }\n`,
+    'peers.d/2.yaml': `name: two\npublic_key: ${KEY}\n`,
+    'peers.d/.hidden.yaml': 'not: yaml: at all',
+    'more.yaml': `- { name: three, public_key: ${PEER} }\n`,
+  });
+  const { config, diagnostics } = loadConfig(join(dir, 'mlshim.yaml'), { B_KEY: PEER });
+  t.deepEqual(diagnostics, []);
+  t.deepEqual(
+    config.uplinks.map((u) => u.peers.map((p) => p.name)),
+    [['one', 'two'], ['three']],
+  );
+});
+
+test('a mistake in an included file is told at its own line', (t) => {
+  const dir = folder(t, {
+    'mlshim.yaml': `uplinks: { a: { wireguard: { private_key: !file k, peers: !include p/*.yaml } } }\n`,
+    k: KEY,
+    'p/1.yaml': `- public_key: ${PEER}\n  allowed_ips: []\n  endpont: "x:1"\n`,
+  });
+  const e = t.throws(() => loadConfig(join(dir, 'mlshim.yaml'), {}), { instanceOf: MlshimError })!;
+  t.is(e.exit, 78);
+  t.regex(e.message, /p\/1\.yaml:3:3: error: unknown key "endpont" \(did you mean "endpoint"\? known: /);
+});
+
+test('a key file that others can read is a warning', (t) => {
+  const dir = folder(t, { 'mlshim.yaml': 'uplinks: { a: { wireguard: { private_key: !file k } } }\n' });
+  writeFileSync(join(dir, 'k'), KEY, { mode: 0o644 });
+  const { diagnostics } = loadConfig(join(dir, 'mlshim.yaml'), {});
+  t.is(diagnostics.length, 1);
+  t.regex(diagnostics[0]!.message, /other users can read k/);
+});
+
+test('a file that includes itself is refused', (t) => {
+  const dir = folder(t, { 'mlshim.yaml': 'uplinks: !include mlshim.yaml\n' });
+  const e = t.throws(() => loadConfig(join(dir, 'mlshim.yaml'), {}))!;
+  t.regex(e.message, /includes itself/);
+});
+
+test('a wg-quick file is one uplink named after it', (t) => {
+  const text = `[Interface]
+PrivateKey = ${KEY}
+Address = 10.0.0.2/24, fd00::2/64
+DNS = 10.0.0.53, corp.example
+PostUp = iptables -A FORWARD -j ACCEPT
+
+[Peer]
+PublicKey = ${PEER}
+AllowedIPs = 0.0.0.0/0, ::/0
+Endpoint = vpn.example.org:51820
+PersistentKeepalive = 25
+`;
+  const { config, diagnostics } = parse(text, 'wg0.conf');
+  const uplink = config!.uplinks[0]!;
+  t.is(uplink.name, 'wg0');
+  t.is(uplink.mtu, 1420);
+  t.true(uplink.installRoutes);
+  t.is(uplink.peers[0]!.keepaliveS, 25);
+  t.deepEqual(
+    config!.dns.servers.map((s) => String(s.addr)),
+    ['10.0.0.53'],
+  );
+  t.deepEqual(config!.dns.search, ['corp.example']);
+  t.is(diagnostics.length, 1);
+  t.is(diagnostics[0]!.severity, 'warning');
+  t.is(diagnostics[0]!.line, 5);
+});
+
+test('the explicit file wins, then MLSHIM_CONFIG, then the text in the environment', (t) => {
+  const dir = folder(t, { 'a.yaml': 'a', 'b.yaml': 'b' });
+  const env = { MLSHIM_CONFIG: join(dir, 'b.yaml'), MLSHIM_CONFIG_YAML: 'c' };
+  t.is(findConfig(join(dir, 'a.yaml'), env).text, 'a');
+  t.is(findConfig(undefined, env).text, 'b');
+  t.is(findConfig(undefined, { MLSHIM_CONFIG_YAML: 'c' }).text, 'c');
+});
+
+test('a file that cannot be read says why', (t) => {
+  const e = t.throws(() => findConfig('/nowhere/x.yaml', {}), { instanceOf: MlshimError })!;
+  t.is(e.code, 'CONFIG_UNREADABLE');
+  t.is(e.message, 'cannot read /nowhere/x.yaml: no such file');
+});
