@@ -1,0 +1,403 @@
+/**
+ * One connection to a peer: the machine of table.ts with its timers, driven by octets and time.
+ * Read first: RFC 4271 §8 and §10, RFC 9687. Does not know sockets (its host opens and closes them) and does not decide
+ * between two connections of one peer (session.ts does).
+ */
+
+import type { Instant } from '../../router/lib/clock.ts';
+import {
+  type BgpFault,
+  Cease,
+  ErrorCode,
+  errorName,
+  NO_DATA,
+  OpenError,
+  resetFault,
+  shutdownData,
+  shutdownText,
+} from '../wire/fault.ts';
+import {
+  decodeNotification,
+  decodeOpen,
+  decodeRouteRefresh,
+  encodeKeepalive,
+  encodeNotification,
+  encodeOpen,
+  MessageReader,
+  MessageType,
+  type Open,
+  type RawMessage,
+  type RouteRefresh,
+} from '../wire/message.ts';
+import { decodeUpdate, type Update } from '../wire/update.ts';
+import { localOpen, type Negotiated, negotiate, type OpenSettings } from './negotiate.ts';
+import { type Action, type Cell, type Event, type State, TABLE } from './table.ts';
+
+export interface ConnectionSettings extends OpenSettings {
+  /** Never open a connection, wait for the peer's. */
+  readonly passive: boolean;
+  /** First ConnectRetryTimer value and its upper bound; it doubles with every failure. */
+  readonly connectRetryMs: number;
+  readonly maxConnectRetryMs: number;
+  /** RFC 4271 §8.1.1 DelayOpen; undefined = off. */
+  readonly delayOpenMs: number | undefined;
+  /** Uniform numbers in [0, 1) for the jitter of RFC 4271 §10. */
+  readonly random: () => number;
+}
+
+/** What a connection needs from its session. */
+export interface ConnectionHost {
+  readonly settings: ConnectionSettings;
+  /** ConnectRetryCounter; shared by the connections of a peer. */
+  retries: number;
+  open(c: Connection): void;
+  close(c: Connection, abort: boolean): void;
+  send(c: Connection, octets: Uint8Array, type: number): void;
+  /** A good OPEN came in: false when collision detection closed this connection. */
+  survivesCollision(c: Connection, open: Open, now: Instant): boolean;
+  established(c: Connection, now: Instant): void;
+  deliver(c: Connection, message: Update | RouteRefresh): void;
+  received(type: number): void;
+  /** The machine left or entered a state. */
+  moved(c: Connection, from: State, damped: boolean, now: Instant): void;
+  failed(error: SessionError): void;
+}
+
+/** Why a session ended or could not begin, in words. */
+export interface SessionError {
+  readonly at: Instant;
+  readonly origin: 'sent' | 'received' | 'transport';
+  readonly code: number | undefined;
+  readonly subcode: number | undefined;
+  readonly text: string;
+}
+
+const LARGE_HOLD_MS = 240_000; // RFC 4271 §8.2.2: "a HoldTimer value of 4 minutes is suggested"
+const MIN_SEND_HOLD_MS = 480_000; // RFC 9687 §3: the greater of 8 minutes and twice the hold time
+
+/** RFC 6608 §3: in which state the unexpected message came. */
+const FSM_ERROR_SUBCODE: Record<State, number> = {
+  Idle: 0,
+  Connect: 0,
+  Active: 0,
+  OpenSent: 1,
+  OpenConfirm: 2,
+  Established: 3,
+};
+
+export class Connection {
+  readonly #host: ConnectionHost;
+  /** Number of the transport connection, undefined while there is none. */
+  transport: number | undefined;
+  /** The peer opened it. */
+  readonly isInbound: boolean;
+  state: State = 'Idle';
+  negotiated: Negotiated | undefined;
+  /** What the next Cease says. */
+  cease: { readonly subcode: number; readonly text: string } = { subcode: Cease.AdminShutdown, text: '' };
+  /** State in which the running event arrived. */
+  #was: State = 'Idle';
+  #reader = new MessageReader();
+  #fault: BgpFault | undefined;
+  #message: Update | RouteRefresh | undefined;
+  #connectRetryAt = Infinity;
+  #holdAt = Infinity;
+  #keepaliveAt = Infinity;
+  #delayOpenAt = Infinity;
+  #sendHoldAt = Infinity;
+
+  constructor(host: ConnectionHost, isInbound: boolean) {
+    this.#host = host;
+    this.isInbound = isInbound;
+  }
+
+  /** Earliest timer, Infinity when none runs. */
+  get deadline(): number {
+    return Math.min(this.#connectRetryAt, this.#holdAt, this.#keepaliveAt, this.#delayOpenAt, this.#sendHoldAt);
+  }
+
+  /** Instants of the running timers, for display. */
+  get timers(): { readonly connectRetry: number; readonly hold: number; readonly keepalive: number } {
+    return { connectRetry: this.#connectRetryAt, hold: this.#holdAt, keepalive: this.#keepaliveAt };
+  }
+
+  /** A transport connection was begun or accepted for this machine. */
+  attach(transport: number): void {
+    this.transport = transport;
+    this.#reader = new MessageReader();
+  }
+
+  tick(now: Instant): void {
+    if (this.#holdAt <= now) {
+      this.#holdAt = Infinity;
+      this.fire('HoldTimerExpires', now);
+    }
+    if (this.#sendHoldAt <= now) {
+      this.#sendHoldAt = Infinity;
+      this.fire('SendHoldTimerExpires', now);
+    }
+    if (this.#keepaliveAt <= now) {
+      this.#keepaliveAt = Infinity;
+      this.fire('KeepaliveTimerExpires', now);
+    }
+    if (this.#delayOpenAt <= now) {
+      // The table stops it: its cells must still see that it was running.
+      this.fire('DelayOpenTimerExpires', now);
+      if (this.#delayOpenAt <= now) this.#delayOpenAt = Infinity;
+    }
+    if (this.#connectRetryAt <= now) {
+      this.#connectRetryAt = Infinity;
+      this.fire('ConnectRetryTimerExpires', now);
+    }
+  }
+
+  fire(event: Event, now: Instant): void {
+    const cell: Cell = TABLE[this.state][event];
+    const step = 'next' in cell ? cell : this.#holds(cell.when) ? cell.then : cell.otherwise;
+    const from = this.state;
+    this.#was = from;
+    // The state is set first: an action may ask the host, which looks at it.
+    this.state = step.next;
+    for (const action of step.actions) this.#perform(action, now);
+    if (step.next === 'Idle' && from !== 'Idle') this.#stopTimers();
+    if (step.next !== from) this.#host.moved(this, from, step.actions.includes('damp'), now);
+  }
+
+  /** Octets from the transport. */
+  octets(chunk: Uint8Array, now: Instant): void {
+    this.#reader.push(chunk);
+    while (this.transport !== undefined) {
+      const m = this.#reader.next();
+      if (m === undefined) return;
+      if ('handling' in m) this.#broken('BgpHeaderErr', m, now);
+      else {
+        this.#host.received(m.type);
+        this.#onMessage(m, now);
+      }
+    }
+  }
+
+  /** The transport takes no more octets for now: RFC 9687 §3.1 starts its timer. */
+  congested(now: Instant): void {
+    if (this.#sendHoldAt !== Infinity) return;
+    this.#sendHoldAt = now + Math.max(MIN_SEND_HOLD_MS, 2000 * (this.negotiated?.holdTimeS ?? 0));
+  }
+
+  drained(): void {
+    this.#sendHoldAt = Infinity;
+  }
+
+  /** An UPDATE that cannot be accepted for a reason only the speaker knows. */
+  refuse(fault: BgpFault, now: Instant): void {
+    this.#broken('UpdateMsgErr', fault, now);
+  }
+
+  #onMessage(m: RawMessage, now: Instant): void {
+    switch (m.type) {
+      case MessageType.Open:
+        this.#onOpen(m.body, now);
+        break;
+      case MessageType.Update: {
+        const context = this.negotiated?.context;
+        if (this.state !== 'Established' || context === undefined) {
+          this.fire('UpdateMsg', now);
+          break;
+        }
+        const update = decodeUpdate(m.body, context);
+        if ('handling' in update) this.#broken('UpdateMsgErr', update, now);
+        else this.#hand(update, now);
+        break;
+      }
+      case MessageType.Notification:
+        this.#onNotification(m.body, now);
+        break;
+      case MessageType.Keepalive:
+        this.fire('KeepAliveMsg', now);
+        break;
+      case MessageType.RouteRefresh:
+        // RFC 2918 adds no event: it is valid where an UPDATE is.
+        this.#hand(decodeRouteRefresh(m.body), now);
+        break;
+    }
+  }
+
+  #hand(message: Update | RouteRefresh, now: Instant): void {
+    this.#message = message;
+    this.fire('UpdateMsg', now);
+    this.#message = undefined;
+  }
+
+  #onOpen(body: Uint8Array, now: Instant): void {
+    const open = decodeOpen(body);
+    const agreed = 'handling' in open ? open : negotiate(this.#host.settings, open);
+    if ('handling' in agreed) {
+      this.#broken('BgpOpenMsgErr', agreed, now);
+      return;
+    }
+    if (this.state !== 'OpenSent' && this.#delayOpenAt === Infinity) {
+      this.fire('BgpOpen', now);
+      return;
+    }
+    if (!this.#host.survivesCollision(this, agreed.peer, now)) return;
+    this.negotiated = agreed;
+    this.#reader.allowsExtended = agreed.receivesExtended;
+    this.fire(this.#delayOpenAt === Infinity ? 'BgpOpen' : 'BgpOpenDelayed', now);
+  }
+
+  #onNotification(body: Uint8Array, now: Instant): void {
+    const n = decodeNotification(body);
+    const words = shutdownText(n.code, n.subcode, n.data);
+    const name = errorName(n.code, n.subcode);
+    this.#host.failed({
+      at: now,
+      origin: 'received',
+      code: n.code,
+      subcode: n.subcode,
+      text: words === undefined ? name : `${name}: "${words}"`,
+    });
+    const isVersion = n.code === ErrorCode.Open && n.subcode === OpenError.Version;
+    this.fire(isVersion ? 'NotifMsgVerErr' : 'NotifMsg', now);
+  }
+
+  #broken(event: 'BgpHeaderErr' | 'BgpOpenMsgErr' | 'UpdateMsgErr', fault: BgpFault, now: Instant): void {
+    this.#fault = fault;
+    this.fire(event, now);
+    this.#fault = undefined;
+  }
+
+  #holds(guard: 'delay-open-configured' | 'delay-open-running'): boolean {
+    return guard === 'delay-open-running'
+      ? this.#delayOpenAt !== Infinity
+      : this.#host.settings.delayOpenMs !== undefined;
+  }
+
+  #perform(action: Action, now: Instant): void {
+    const { settings } = this.#host;
+    switch (action) {
+      case 'zero-retry-counter':
+        this.#host.retries = 0;
+        break;
+      case 'count-retry':
+        this.#host.retries++;
+        break;
+      case 'start-connect-retry':
+        // A passive session or a connection the peer opened never connects by itself.
+        if (settings.passive || this.isInbound) break;
+        this.#connectRetryAt =
+          now +
+          this.#jittered(
+            Math.min(settings.maxConnectRetryMs, settings.connectRetryMs * 2 ** Math.min(this.#host.retries, 16)),
+          );
+        break;
+      case 'stop-connect-retry':
+        this.#connectRetryAt = Infinity;
+        break;
+      case 'connect':
+        this.#host.open(this);
+        break;
+      case 'drop':
+        this.#drop(false);
+        break;
+      case 'start-delay-open':
+        this.#delayOpenAt = now + settings.delayOpenMs!;
+        break;
+      case 'stop-delay-open':
+        this.#delayOpenAt = Infinity;
+        break;
+      case 'send-open':
+        this.#host.send(this, encodeOpen(localOpen(settings)), MessageType.Open);
+        break;
+      case 'send-keepalive':
+        this.#host.send(this, encodeKeepalive(), MessageType.Keepalive);
+        break;
+      case 'start-large-hold':
+        this.#holdAt = now + LARGE_HOLD_MS;
+        break;
+      case 'start-session-timers':
+        this.#restartHold(now);
+        this.#restartKeepalive(now);
+        break;
+      case 'restart-hold':
+        this.#restartHold(now);
+        break;
+      case 'restart-keepalive':
+        this.#restartKeepalive(now);
+        break;
+      case 'notify-cease': {
+        const { subcode, text } = this.cease;
+        const hasText = subcode === Cease.AdminShutdown || subcode === Cease.AdminReset;
+        const data = hasText && text !== '' ? shutdownData(text) : NO_DATA;
+        this.#notify(resetFault(ErrorCode.Cease, subcode, text, data), now);
+        break;
+      }
+      case 'notify-hold-expired':
+        this.#notify(resetFault(ErrorCode.HoldTimer, 0, ''), now);
+        break;
+      case 'notify-send-hold-expired':
+        // RFC 9687 §3.2: the NOTIFICATION cannot be expected to get through; the connection is not flushed either.
+        this.#notify(resetFault(ErrorCode.SendHoldTimer, 0, ''), now);
+        this.#drop(true);
+        break;
+      case 'notify-fsm-error': {
+        const subcode = FSM_ERROR_SUBCODE[this.#was];
+        this.#notify(resetFault(ErrorCode.Fsm, subcode, ''), now);
+        break;
+      }
+      case 'notify-fault':
+        if (this.#fault !== undefined) this.#notify(this.#fault, now);
+        break;
+      case 'damp':
+        break; // the host is told by `moved`
+      case 'established':
+        this.#host.established(this, now);
+        break;
+      case 'deliver':
+        if (this.#message !== undefined) this.#host.deliver(this, this.#message);
+        break;
+    }
+  }
+
+  #notify(fault: BgpFault, now: Instant): void {
+    const name = errorName(fault.code, fault.subcode);
+    this.#host.failed({
+      at: now,
+      origin: 'sent',
+      code: fault.code,
+      subcode: fault.subcode,
+      text: fault.words === '' ? name : `${name} (${fault.words})`,
+    });
+    if (this.transport !== undefined) this.#host.send(this, encodeNotification(fault), MessageType.Notification);
+  }
+
+  #drop(abort: boolean): void {
+    if (this.transport !== undefined) this.#host.close(this, abort);
+    this.transport = undefined;
+    this.#sendHoldAt = Infinity;
+    this.#holdAt = Infinity;
+    this.#keepaliveAt = Infinity;
+  }
+
+  #stopTimers(): void {
+    this.#connectRetryAt = Infinity;
+    this.#holdAt = Infinity;
+    this.#keepaliveAt = Infinity;
+    this.#delayOpenAt = Infinity;
+    this.#sendHoldAt = Infinity;
+  }
+
+  #restartHold(now: Instant): void {
+    const s = this.negotiated!.holdTimeS;
+    this.#holdAt = s === 0 ? Infinity : now + s * 1000;
+  }
+
+  /** RFC 4271 §4.4: "A reasonable maximum time between KEEPALIVE messages would be one third of the Hold Time". */
+  #restartKeepalive(now: Instant): void {
+    const s = this.negotiated!.holdTimeS;
+    this.#keepaliveAt = s === 0 ? Infinity : now + this.#jittered((s * 1000) / 3);
+  }
+
+  /** RFC 4271 §10: multiplied by a random factor between 0.75 and 1. */
+  #jittered(ms: number): number {
+    return ms * (0.75 + 0.25 * this.#host.settings.random());
+  }
+}

@@ -1,0 +1,352 @@
+/**
+ * A session with one peer as a sans-IO core: events and time in, actions out. It owns up to two connections (ours and the
+ * peer's) until an OPEN decides between them, and restarts by itself with growing pauses.
+ * Read first: RFC 4271 §6.8 and §8, RFC 6286 §2.3, RFC 4486 §4. Does not know routes.
+ */
+
+import type { Instant } from '../../router/lib/clock.ts';
+import { type BgpFault, Cease } from '../wire/fault.ts';
+import { encodeRouteRefresh, MessageType, type Open, type RouteRefresh } from '../wire/message.ts';
+import type { Update } from '../wire/update.ts';
+import { Connection, type ConnectionHost, type ConnectionSettings, type SessionError } from './connection.ts';
+import type { Negotiated } from './negotiate.ts';
+import { STATES, type State } from './table.ts';
+
+export type SessionSettings = ConnectionSettings & {
+  /** First pause after a failed session and its upper bound; it doubles with every failure. */
+  readonly idleHoldMs: number;
+  readonly maxIdleHoldMs: number;
+};
+
+export type SessionEvent =
+  | { readonly kind: 'start' }
+  /** End the session until `start`; the text reaches the peer (RFC 9003). */
+  | { readonly kind: 'stop'; readonly subcode?: number; readonly text?: string }
+  /** End the session and begin again. */
+  | { readonly kind: 'reset'; readonly subcode?: number; readonly text?: string }
+  /** The uplink is gone: connections are dropped without a word until `start`. */
+  | { readonly kind: 'uplink-down' }
+  | { readonly kind: 'connected'; readonly transport: number }
+  | { readonly kind: 'accepted'; readonly transport: number }
+  | { readonly kind: 'octets'; readonly transport: number; readonly octets: Uint8Array }
+  | { readonly kind: 'closed'; readonly transport: number; readonly reason: string }
+  | { readonly kind: 'congested' | 'drained'; readonly transport: number }
+  /** The speaker cannot accept what an UPDATE said. */
+  | { readonly kind: 'refuse'; readonly fault: BgpFault };
+
+export type SessionAction =
+  | { readonly kind: 'connect'; readonly transport: number }
+  | { readonly kind: 'send'; readonly transport: number; readonly octets: Uint8Array }
+  /** Close after flushing what was sent, or at once. */
+  | { readonly kind: 'close'; readonly transport: number; readonly abort: boolean }
+  | { readonly kind: 'established'; readonly negotiated: Negotiated; readonly transport: number }
+  | { readonly kind: 'down' }
+  | { readonly kind: 'update'; readonly update: Update }
+  | { readonly kind: 'refresh'; readonly refresh: RouteRefresh }
+  | { readonly kind: 'state'; readonly from: State; readonly to: State };
+
+/** A session that stood this long is forgiven its earlier failures; a shorter one is part of a flap. */
+const STABLE_MS = 60_000;
+/** Up to this many failures in a row, a connection of the peer ends the pause before a retry. */
+const FORGIVEN_FAILURES = 3;
+
+export class Session implements ConnectionHost {
+  readonly settings: SessionSettings;
+  retries = 0;
+  lastError: SessionError | undefined;
+  /** Messages by type code, index 0 unused. */
+  readonly receivedMessages = new Float64Array(6);
+  readonly sentMessages = new Float64Array(6);
+  /** When the session entered its present state. */
+  since: Instant;
+  /** How often it was established. */
+  establishments = 0;
+  #primary: Connection;
+  /** The peer's connection beside one of ours (RFC 4271 §6.8). */
+  #secondary: Connection | undefined;
+  #isEnabled = false;
+  #idleHoldAt = Infinity;
+  #established: Connection | undefined;
+  #establishedAt = 0;
+  #shownState: State = 'Idle';
+  #nextTransport: () => number;
+  #actions: SessionAction[] = [];
+  #taken = 0;
+
+  /** @param nextTransport hands out transport numbers, unique among the sessions of a speaker */
+  constructor(settings: SessionSettings, nextTransport: () => number, now: Instant) {
+    this.settings = settings;
+    this.#nextTransport = nextTransport;
+    this.since = now;
+    this.#primary = new Connection(this, false);
+  }
+
+  get state(): State {
+    return this.#shownState;
+  }
+
+  get isEnabled(): boolean {
+    return this.#isEnabled;
+  }
+
+  /** Facts of the established session. */
+  get negotiated(): Negotiated | undefined {
+    return this.#established?.negotiated;
+  }
+
+  /** Instants at which timers fire (Infinity = not running), for display. */
+  get timers(): { connectRetry: number; hold: number; keepalive: number; idleHold: number } {
+    return { ...(this.#established ?? this.#primary).timers, idleHold: this.#idleHoldAt };
+  }
+
+  handle(event: SessionEvent, now: Instant): void {
+    switch (event.kind) {
+      case 'start':
+        if (this.#isEnabled) break;
+        this.#isEnabled = true;
+        this.#primary.fire(this.settings.passive ? 'ManualStartPassive' : 'ManualStart', now);
+        break;
+      case 'stop':
+        this.#isEnabled = false;
+        this.#idleHoldAt = Infinity;
+        this.#endAll('ManualStop', event.subcode ?? Cease.AdminShutdown, event.text ?? '', now);
+        break;
+      case 'reset':
+        if (this.#primary.state === 'Idle' && this.#isEnabled) this.#idleHoldAt = now;
+        else this.#endAll('AutomaticStop', event.subcode ?? Cease.AdminReset, event.text ?? '', now);
+        break;
+      case 'uplink-down':
+        this.#isEnabled = false;
+        this.#idleHoldAt = Infinity;
+        this.#abandonAll(now);
+        break;
+      case 'connected':
+        this.#find(event.transport)?.fire('TcpCrAcked', now);
+        break;
+      case 'accepted':
+        this.#onAccepted(event.transport, now);
+        break;
+      case 'octets':
+        this.#find(event.transport)?.octets(event.octets, now);
+        break;
+      case 'closed':
+        this.#onClosed(event.transport, event.reason, now);
+        break;
+      case 'congested':
+        this.#find(event.transport)?.congested(now);
+        break;
+      case 'drained':
+        this.#find(event.transport)?.drained();
+        break;
+      case 'refuse':
+        this.#established?.refuse(event.fault, now);
+        break;
+    }
+    this.#showState(now);
+  }
+
+  tick(now: Instant): void {
+    this.#primary.tick(now);
+    this.#secondary?.tick(now);
+    if (this.#idleHoldAt <= now) {
+      this.#idleHoldAt = Infinity;
+      this.#primary.fire(this.settings.passive ? 'AutomaticStartDampedPassive' : 'AutomaticStartDamped', now);
+    }
+    this.#showState(now);
+  }
+
+  deadline(): Instant | undefined {
+    const at = Math.min(this.#primary.deadline, this.#secondary?.deadline ?? Infinity, this.#idleHoldAt);
+    return at === Infinity ? undefined : (at as Instant);
+  }
+
+  poll(): SessionAction | undefined {
+    const action = this.#actions[this.#taken];
+    if (action === undefined) {
+      this.#actions = [];
+      this.#taken = 0;
+      return undefined;
+    }
+    this.#taken++;
+    return action;
+  }
+
+  /** Send UPDATE messages that the speaker has encoded. Only while established. */
+  transmit(octets: Uint8Array, messages: number): void {
+    const transport = this.#established?.transport;
+    if (transport === undefined) return;
+    this.sentMessages[MessageType.Update]! += messages;
+    this.#actions.push({ kind: 'send', transport, octets });
+  }
+
+  /** Ask the peer for all its routes again (RFC 2918 §4); false when it cannot do that. */
+  requestRefresh(refresh: RouteRefresh): boolean {
+    const c = this.#established;
+    if (c?.negotiated?.routeRefresh !== true) return false;
+    this.send(c, encodeRouteRefresh(refresh), MessageType.RouteRefresh);
+    return true;
+  }
+
+  // What connections ask for (ConnectionHost).
+
+  open(c: Connection): void {
+    const transport = this.#nextTransport();
+    c.attach(transport);
+    this.#actions.push({ kind: 'connect', transport });
+  }
+
+  close(c: Connection, abort: boolean): void {
+    this.#actions.push({ kind: 'close', transport: c.transport!, abort });
+  }
+
+  send(c: Connection, octets: Uint8Array, type: number): void {
+    this.sentMessages[type]!++;
+    this.#actions.push({ kind: 'send', transport: c.transport!, octets });
+  }
+
+  received(type: number): void {
+    this.receivedMessages[type]!++;
+  }
+
+  failed(error: SessionError): void {
+    this.lastError = error;
+  }
+
+  /** RFC 4271 §6.8: with two connections, the one opened by the side with the larger BGP Identifier stays. */
+  survivesCollision(c: Connection, open: Open, now: Instant): boolean {
+    const other = c === this.#primary ? this.#secondary : this.#primary;
+    if (other === undefined || (other.state !== 'OpenConfirm' && other.state !== 'Established')) return true;
+    const { identifier, localAs, peerAs } = this.settings;
+    // RFC 6286 §2.3: equal identifiers (different ASes) are told apart by the AS number.
+    const peerWins = identifier === open.identifier ? localAs < peerAs : identifier < open.identifier;
+    const loser = other.state === 'Established' ? c : c.isInbound === peerWins ? other : c;
+    this.#dump(loser, now);
+    return loser !== c;
+  }
+
+  established(c: Connection, now: Instant): void {
+    this.#established = c;
+    this.#establishedAt = now;
+    this.establishments++;
+    this.#actions.push({ kind: 'established', negotiated: c.negotiated!, transport: c.transport! });
+    const other = c === this.#primary ? this.#secondary : this.#primary;
+    this.#primary = c;
+    this.#secondary = undefined;
+    if (other !== undefined) this.#dump(other, now);
+  }
+
+  deliver(_c: Connection, message: Update | RouteRefresh): void {
+    this.#actions.push(
+      'withdrawn' in message ? { kind: 'update', update: message } : { kind: 'refresh', refresh: message },
+    );
+  }
+
+  moved(c: Connection, from: State, damped: boolean, now: Instant): void {
+    if (c.state !== 'Idle') return;
+    if (from === 'Established') {
+      this.#established = undefined;
+      if (now - this.#establishedAt >= STABLE_MS) this.retries = Math.min(this.retries, 1);
+      this.#actions.push({ kind: 'down' });
+    }
+    if (c === this.#secondary) this.#secondary = undefined;
+    else if (c === this.#primary && this.#secondary !== undefined) {
+      this.#primary = this.#secondary;
+      this.#secondary = undefined;
+    } else if (c === this.#primary) {
+      // Every session begins with a machine that may connect, whoever opened the last one.
+      this.#primary = new Connection(this, false);
+      if (damped && this.#isEnabled) {
+        const { idleHoldMs, maxIdleHoldMs, random } = this.settings;
+        const pause = Math.min(maxIdleHoldMs, idleHoldMs * 2 ** Math.max(0, Math.min(this.retries - 1, 16)));
+        this.#idleHoldAt = now + pause * (0.75 + 0.25 * random());
+      }
+    }
+  }
+
+  /** Close one of two connections. That is no failure of the session, so the retry counter stays. */
+  #dump(c: Connection, now: Instant): void {
+    const { retries, lastError } = this;
+    c.cease = { subcode: Cease.Collision, text: '' };
+    c.fire('OpenCollisionDump', now);
+    this.retries = retries;
+    this.lastError = lastError;
+  }
+
+  #find(transport: number): Connection | undefined {
+    if (this.#primary.transport === transport) return this.#primary;
+    return this.#secondary?.transport === transport ? this.#secondary : undefined;
+  }
+
+  #onAccepted(transport: number, now: Instant): void {
+    const refuse = (): void => {
+      this.#actions.push({ kind: 'close', transport, abort: false });
+    };
+    if (!this.#isEnabled) return refuse();
+    if (this.#primary.state === 'Idle') {
+      if (this.retries > FORGIVEN_FAILURES) return refuse();
+      this.#idleHoldAt = Infinity;
+      this.#primary.fire('AutomaticStartDampedPassive', now);
+    }
+    if (this.#primary.state === 'Active' && this.#primary.transport === undefined) {
+      const c = new Connection(this, true);
+      this.#primary = c;
+      this.#begin(c, transport, now);
+      return;
+    }
+    if (this.#secondary !== undefined) {
+      // The peer gave up its earlier attempt, or it would not begin another one.
+      this.#dump(this.#secondary, now);
+    }
+    const c = new Connection(this, true);
+    this.#secondary = c;
+    this.#begin(c, transport, now);
+  }
+
+  #begin(c: Connection, transport: number, now: Instant): void {
+    c.attach(transport);
+    c.fire('AutomaticStartDampedPassive', now);
+    c.fire('TcpConnectionConfirmed', now);
+  }
+
+  #onClosed(transport: number, reason: string, now: Instant): void {
+    const c = this.#find(transport);
+    if (c === undefined) return;
+    this.failed({ at: now, origin: 'transport', code: undefined, subcode: undefined, text: reason });
+    const wasInbound = c.isInbound;
+    // Nothing is left to flush or close; the action only lets the transport forget it.
+    c.fire('TcpConnectionFails', now);
+    // A machine made for the peer's connection cannot connect itself: hand its waiting over to one that can.
+    if (wasInbound && c.state === 'Active' && c === this.#primary) {
+      this.#primary = new Connection(this, false);
+      this.#primary.fire('AutomaticStartDampedPassive', now);
+    } else if (c.state === 'Active' && c === this.#secondary) this.#secondary = undefined;
+  }
+
+  #endAll(event: 'ManualStop' | 'AutomaticStop', subcode: number, text: string, now: Instant): void {
+    for (const c of [this.#secondary, this.#primary]) {
+      if (c === undefined || c.state === 'Idle') continue;
+      c.cease = { subcode, text };
+      c.fire(event, now);
+    }
+  }
+
+  #abandonAll(now: Instant): void {
+    for (const c of [this.#secondary, this.#primary]) {
+      if (c === undefined || c.state === 'Idle') continue;
+      if (c.transport !== undefined) this.#actions.push({ kind: 'close', transport: c.transport, abort: true });
+      c.transport = undefined;
+      c.fire('ManualStop', now);
+    }
+    this.failed({ at: now, origin: 'transport', code: undefined, subcode: undefined, text: 'uplink is down' });
+  }
+
+  /** The state shown is that of the connection that has come further. */
+  #showState(now: Instant): void {
+    const rank = (c: Connection | undefined): number => (c === undefined ? -1 : STATES.indexOf(c.state));
+    const to = rank(this.#secondary) > rank(this.#primary) ? this.#secondary!.state : this.#primary.state;
+    if (to === this.#shownState) return;
+    this.#actions.push({ kind: 'state', from: this.#shownState, to });
+    this.#shownState = to;
+    this.since = now;
+  }
+}

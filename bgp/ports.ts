@@ -1,0 +1,87 @@
+/**
+ * What a speaker needs from outside: byte streams, somewhere to put routes, and the state of uplinks.
+ * Implemented by router/app over the stack's sockets and the kernel's, and by tests over memory.
+ */
+
+import type { Addr, Prefix } from '../router/lib/addr.ts';
+
+/** Names an uplink; whatever the daemon uses (a name or an interface index). */
+export type LinkId = string | number;
+
+/** One connection, already open when a handler hears of it. */
+export interface Stream {
+  /** Our end: the source of "next hop self". */
+  readonly localAddress: Addr | undefined;
+  /**
+   * Queue octets; the stream owns them.
+   * @returns false when the queue is long: `drained` follows when it is empty again
+   */
+  write(octets: Uint8Array): boolean;
+  /** Close once everything queued is sent (FIN), or at once (RST). `closed` need not follow. */
+  close(abort: boolean): void;
+}
+
+/** What a stream tells its user. None of these may be called from inside `write`, `close` or `connect`. */
+export interface StreamHandler {
+  /** Octets arrived; they belong to the handler and must not be changed afterwards. */
+  data(octets: Uint8Array): void;
+  drained(): void;
+  /** The connection ended without `close`; the reason is shown to operators. */
+  closed(reason: string): void;
+}
+
+/** Where to connect, and through what. */
+export interface ConnectTarget {
+  readonly name: string;
+  readonly link: LinkId;
+  readonly address: Addr;
+  readonly port: number;
+  readonly localAddress: Addr | undefined;
+  /** RFC 4271 expects direct neighbours: TTL 1, unless the peer is several hops away. */
+  readonly multihop: boolean;
+}
+
+/** An attempt to connect that can be given up. */
+export interface Attempt {
+  abort(): void;
+}
+
+export interface Transport {
+  /** Exactly one of the callbacks is called, later, unless the attempt is aborted. */
+  connect(target: ConnectTarget, opened: (stream: Stream) => StreamHandler, failed: (reason: string) => void): Attempt;
+  /**
+   * Called once. Report each inbound connection with its remote address and uplink.
+   * `accept` returns undefined when nobody expects it; the transport then closes it.
+   */
+  listen(accept: (stream: Stream, remote: Addr, link: LinkId) => StreamHandler | undefined): void;
+}
+
+/** A way to a next hop, bound to an uplink: the same link-local address on two uplinks is two next hops. */
+export interface FibNextHop {
+  readonly address: Addr;
+  readonly link: LinkId;
+}
+
+export interface RouteChange {
+  readonly prefix: Prefix;
+  /** Equal-cost next hops, best first; undefined = no route any more. Same array, same next hops. */
+  readonly nextHops: readonly FibNextHop[] | undefined;
+}
+
+export interface RouteSink {
+  apply(batch: readonly RouteChange[]): void;
+}
+
+export interface NextHopResolver {
+  isUp(link: LinkId): boolean;
+  /** Called for every change of an uplink's state. */
+  subscribe(listener: (link: LinkId, isUp: boolean) => void): void;
+  /**
+   * How to reach a next hop that is not necessarily a neighbour on `link` (internal and multihop peers).
+   * Without this method every next hop is taken as directly reachable over the session's uplink, at cost 0.
+   */
+  resolve?(
+    address: Addr,
+    link: LinkId,
+  ): { readonly address: Addr; readonly link: LinkId; readonly cost: number } | undefined;
+}

@@ -1,0 +1,160 @@
+/**
+ * The Adj-RIBs-In of all peers in one table: the routes of a prefix form a chain, so that the decision process meets all
+ * candidates without searching, and a peer's routes are found by a scan of one column.
+ * Read first: RFC 4271 §3.2 and §9. Keeps every route as received next to what import policy made of it, so that a
+ * change of policy needs no refresh from the peer.
+ */
+
+import type { AttrSet, AttrTable } from './attrs.ts';
+import { grown } from './columns.ts';
+import type { PrefixTable } from './prefixes.ts';
+
+/** Why a route takes part in the decision or not. */
+export const Verdict = {
+  Accepted: 0,
+  Policy: 1,
+  OwnPrefix: 2,
+  AsLoop: 3,
+  ReflectionLoop: 4,
+  OwnNextHop: 5,
+} as const;
+
+export const VERDICT_TEXT: Record<number, string> = {
+  [Verdict.Accepted]: 'accepted',
+  [Verdict.Policy]: 'refused by import policy',
+  [Verdict.OwnPrefix]: 'inside a prefix of our own',
+  [Verdict.AsLoop]: 'our AS is in the path',
+  [Verdict.ReflectionLoop]: 'reflected back to us',
+  [Verdict.OwnNextHop]: 'next hop is our own address',
+};
+
+const NO_PEER = 0xffff;
+
+export class AdjRibsIn {
+  readonly #prefixes: PrefixTable;
+  readonly #table: AttrTable;
+  /** First route of each prefix, -1 = none. */
+  #head = new Int32Array(0);
+  /** Next route of the same prefix, or of the free list. */
+  #next = new Int32Array(0);
+  prefixOf = new Int32Array(0);
+  peerOf = new Uint16Array(0);
+  /** RFC 7911 path identifier, 0 without ADD-PATH. */
+  pathIdOf = new Uint32Array(0);
+  verdictOf = new Uint8Array(0);
+  #received: AttrSet[] = [];
+  /** Invariant: undefined exactly when the verdict is not Accepted. */
+  #accepted: (AttrSet | undefined)[] = [];
+  #free = -1;
+  #used = 0;
+  #size = 0;
+
+  constructor(prefixes: PrefixTable, table: AttrTable) {
+    this.#prefixes = prefixes;
+    this.#table = table;
+  }
+
+  /** Routes held. */
+  get size(): number {
+    return this.#size;
+  }
+
+  received(route: number): AttrSet {
+    return this.#received[route]!;
+  }
+
+  accepted(route: number): AttrSet | undefined {
+    return this.#accepted[route];
+  }
+
+  first(prefix: number): number {
+    return prefix < this.#head.length ? this.#head[prefix]! : -1;
+  }
+
+  next(route: number): number {
+    return this.#next[route]!;
+  }
+
+  find(prefix: number, peer: number, pathId: number): number {
+    let r = this.first(prefix);
+    while (r >= 0 && (this.peerOf[r] !== peer || this.pathIdOf[r] !== pathId)) r = this.#next[r]!;
+    return r;
+  }
+
+  /** Add a route that `find` did not find; returns its number. */
+  add(
+    prefix: number,
+    peer: number,
+    pathId: number,
+    received: AttrSet,
+    accepted: AttrSet | undefined,
+    verdict: number,
+  ): number {
+    let r = this.#free;
+    if (r >= 0) this.#free = this.#next[r]!;
+    else {
+      r = this.#used++;
+      if (r >= this.prefixOf.length) this.#grow(r);
+    }
+    this.#head = grown(this.#head, prefix, -1);
+    this.#next[r] = this.#head[prefix]!;
+    this.#head[prefix] = r;
+    this.prefixOf[r] = prefix;
+    this.peerOf[r] = peer;
+    this.pathIdOf[r] = pathId;
+    this.verdictOf[r] = verdict;
+    this.#table.retain(received);
+    if (accepted !== undefined) this.#table.retain(accepted);
+    this.#received[r] = received;
+    this.#accepted[r] = accepted;
+    this.#prefixes.retain(prefix);
+    this.#size++;
+    return r;
+  }
+
+  /** Put other attributes on a route (an implicit withdraw, or another policy). */
+  replace(route: number, received: AttrSet, accepted: AttrSet | undefined, verdict: number): void {
+    this.#table.retain(received);
+    if (accepted !== undefined) this.#table.retain(accepted);
+    this.#releaseSets(route);
+    this.#received[route] = received;
+    this.#accepted[route] = accepted;
+    this.verdictOf[route] = verdict;
+  }
+
+  remove(route: number): void {
+    const prefix = this.prefixOf[route]!;
+    let at = this.#head[prefix]!;
+    if (at === route) this.#head[prefix] = this.#next[route]!;
+    else {
+      while (this.#next[at] !== route) at = this.#next[at]!;
+      this.#next[at] = this.#next[route]!;
+    }
+    this.#releaseSets(route);
+    this.#accepted[route] = undefined;
+    this.peerOf[route] = NO_PEER;
+    this.#next[route] = this.#free;
+    this.#free = route;
+    this.#size--;
+    this.#prefixes.release(prefix);
+  }
+
+  /** All routes of a peer; `visit` may remove the route it is given. */
+  forPeer(peer: number, visit: (route: number) => void): void {
+    for (let r = 0; r < this.#used; r++) if (this.peerOf[r] === peer) visit(r);
+  }
+
+  #releaseSets(route: number): void {
+    this.#table.release(this.#received[route]!);
+    const accepted = this.#accepted[route];
+    if (accepted !== undefined) this.#table.release(accepted);
+  }
+
+  #grow(route: number): void {
+    this.#next = grown(this.#next, route);
+    this.prefixOf = grown(this.prefixOf, route);
+    this.peerOf = grown(this.peerOf, route);
+    this.pathIdOf = grown(this.pathIdOf, route);
+    this.verdictOf = grown(this.verdictOf, route);
+  }
+}

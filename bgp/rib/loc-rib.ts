@@ -1,0 +1,155 @@
+/**
+ * The Loc-RIB of one family: the best route to each prefix and the next hops that forward to it.
+ * Read first: RFC 4271 §3.2 and §9.1.2. Prefixes whose candidates changed wait in a queue, so that a burst of changes to
+ * one prefix costs one decision, and so that a full table can be worked off in slices.
+ */
+
+import type { FibNextHop } from '../ports.ts';
+import type { AdjRibsIn } from './adj-rib-in.ts';
+import type { AttrSet, AttrTable } from './attrs.ts';
+import { grown } from './columns.ts';
+import { type Candidates, decide } from './decision.ts';
+import type { PrefixTable } from './prefixes.ts';
+import { IdQueue } from './queue.ts';
+
+/** A next hop with its cost, and itself as a list of one: what most routes forward to. */
+export interface ResolvedHop extends FibNextHop {
+  readonly cost: number;
+  readonly alone: readonly FibNextHop[];
+}
+
+export interface LocRibInputs extends Candidates {
+  /** Undefined when the route's next hop cannot be reached now: the route is not eligible (RFC 4271 §9.1.2). */
+  hop(route: number): ResolvedHop | undefined;
+}
+
+/** Told about each prefix whose best route or next hops changed. */
+export type OnChange = (prefix: number, routeChanged: boolean, hopsChanged: boolean) => void;
+
+const NONE = -1;
+
+export class LocRib {
+  readonly #prefixes: PrefixTable;
+  readonly #routes: AdjRibsIn;
+  readonly #table: AttrTable;
+  readonly #inputs: LocRibInputs;
+  readonly #maxPaths: number;
+  readonly #dirty: IdQueue;
+  /** Peer whose route is best, -1 = no route. */
+  #peer = new Int32Array(0);
+  #attrs: (AttrSet | undefined)[] = [];
+  #hops: (readonly FibNextHop[] | undefined)[] = [];
+  readonly #set: number[] = [];
+  readonly #equal: number[] = [];
+  #size = 0;
+
+  constructor(prefixes: PrefixTable, routes: AdjRibsIn, table: AttrTable, inputs: LocRibInputs, maxPaths: number) {
+    this.#prefixes = prefixes;
+    this.#routes = routes;
+    this.#table = table;
+    this.#inputs = inputs;
+    this.#maxPaths = maxPaths;
+    this.#dirty = new IdQueue(prefixes);
+  }
+
+  /** Prefixes with a best route. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Prefixes that wait for a decision. */
+  get pending(): number {
+    return this.#dirty.size;
+  }
+
+  /** Peer whose route is best, -1 when there is none. */
+  peer(prefix: number): number {
+    return prefix < this.#peer.length ? this.#peer[prefix]! : NONE;
+  }
+
+  attrs(prefix: number): AttrSet | undefined {
+    return this.#attrs[prefix];
+  }
+
+  hops(prefix: number): readonly FibNextHop[] | undefined {
+    return this.#hops[prefix];
+  }
+
+  /** The candidates of a prefix changed. */
+  touch(prefix: number): void {
+    this.#dirty.push(prefix);
+  }
+
+  /** All prefixes with a best route. */
+  forEach(visit: (prefix: number) => void): void {
+    for (let id = 0; id < this.#peer.length; id++) if (this.#peer[id]! >= 0) visit(id);
+  }
+
+  /** Decide up to `budget` waiting prefixes. */
+  process(budget: number, onChange: OnChange): void {
+    for (let i = 0; i < budget; i++) {
+      const prefix = this.#dirty.shift();
+      if (prefix < 0) return;
+      this.#decide(prefix, onChange);
+      this.#prefixes.release(prefix);
+    }
+  }
+
+  /** Routes of a prefix that may become best, into `set`; returns how many. */
+  eligible(prefix: number, set: number[]): number {
+    let n = 0;
+    for (let r = this.#routes.first(prefix); r >= 0; r = this.#routes.next(r)) {
+      if (this.#routes.accepted(r) !== undefined && this.#inputs.hop(r) !== undefined) set[n++] = r;
+    }
+    return n;
+  }
+
+  #decide(prefix: number, onChange: OnChange): void {
+    const n = this.eligible(prefix, this.#set);
+    const best = n === 0 ? NONE : n === 1 ? this.#set[0]! : decide(this.#set, n, this.#inputs, this.#equal);
+    const peer = best < 0 ? NONE : this.#routes.peerOf[best]!;
+    const attrs = best < 0 ? undefined : this.#routes.accepted(best);
+    const hops = best < 0 ? undefined : n === 1 ? this.#inputs.hop(best)!.alone : this.#hopsOf(best);
+
+    this.#peer = grown(this.#peer, prefix, NONE);
+    while (this.#attrs.length <= prefix) {
+      this.#attrs.push(undefined);
+      this.#hops.push(undefined);
+    }
+    const was = this.#attrs[prefix];
+    const hopsWere = this.#hops[prefix];
+    const routeChanged = this.#peer[prefix] !== peer || was !== attrs;
+    const hopsChanged = hops !== hopsWere && !sameHops(hops, hopsWere);
+    if (!routeChanged && !hopsChanged) return;
+    if (attrs !== undefined) this.#table.retain(attrs);
+    if (was !== undefined) this.#table.release(was);
+    if (attrs !== undefined && was === undefined) {
+      this.#prefixes.retain(prefix);
+      this.#size++;
+    }
+    this.#peer[prefix] = peer;
+    this.#attrs[prefix] = attrs;
+    if (hopsChanged) this.#hops[prefix] = hops;
+    onChange(prefix, routeChanged, hopsChanged);
+    if (attrs === undefined && was !== undefined) {
+      this.#size--;
+      this.#prefixes.release(prefix);
+    }
+  }
+
+  /** Next hops of the best route and of those equal to it, without repetitions. */
+  #hopsOf(best: number): readonly FibNextHop[] {
+    const first = this.#inputs.hop(best)!;
+    if (this.#maxPaths === 1 || this.#equal.length === 1 || this.#inputs.isLocal(best)) return first.alone;
+    const list: FibNextHop[] = [first];
+    for (const r of this.#equal) {
+      const hop = this.#inputs.hop(r)!;
+      if (list.length < this.#maxPaths && !list.includes(hop)) list.push(hop);
+    }
+    return list.length === 1 ? first.alone : list;
+  }
+}
+
+function sameHops(a: readonly FibNextHop[] | undefined, b: readonly FibNextHop[] | undefined): boolean {
+  return a !== undefined && b !== undefined && a.length === b.length && a.every((hop, i) => hop === b[i]);
+}
