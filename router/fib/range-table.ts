@@ -463,7 +463,8 @@ export class RangeTable {
         one.emit(ranges.high[r]!, ranges.low[r]!, ranges.answers[r]!);
       }
       const isLeaf = one.count === 1 && one.answers[0]! >= 0;
-      this.#index[bucket] = isLeaf ? MIN | one.answers[0]! : this.#writeTree(one);
+      const cell = isLeaf ? MIN | one.answers[0]! : this.#writeTree(one);
+      this.#index[bucket] = cell; // writing a tree may have replaced the array
     }
   }
 }

@@ -54,14 +54,14 @@ for (const family of [4, 6] as const)
         known.push(prefix);
         return { vrf: 0, prefix, source: RouteSource.Ebgp, nextHops: HOPS[next() % 200] };
       });
-    const sample = (): Prefix[] => Array.from({ length: 500 }, () => known[next() % known.length]!);
+    const sample = (): Prefix[] => Array.from({ length: 100 }, () => known[next() % known.length]!);
     for (const batch of [100, 3000, 60_000, 30_000]) {
       apply(announce(batch));
       check(t, reader, oracle, sample());
     }
     t.is(shapeOf(writer, family), family === 4 ? 'dir16' : 'ranges');
     for (let round = 0; round < 5; round++) {
-      const changes = announce(200);
+      const changes = announce(100);
       for (const prefix of sample())
         changes.push({
           vrf: 0,
