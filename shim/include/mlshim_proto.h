@@ -11,7 +11,7 @@
  *     UDP, ping, raw: SOCK_SEQPACKET, each message starts with a struct mls_dgram.
  *  3. Listening sockets: the same stream pair carries one struct mls_accept + one fd per connection, router -> app.
  *
- * Identity: the router binds its end of each pair to the abstract name "\0mls:KF:SSSSSSSS:IIIIIIII" (23 octets after
+ * Identity: the router binds its end of each pair to the abstract name "\0mls:KF:SSSSSSSS:IIIIIIII" (24 octets after
  * the NUL: K = S stream, D datagram, P ping, R raw; F = 4 or 6; session and socket id in lower-case hex), which
  * getpeername() on the app's end returns. It survives dup, fork, exec and SCM_RIGHTS; nothing is kept in the process.
  * All integers are in host byte order unless said otherwise; the two sides run on one machine.
@@ -24,7 +24,7 @@
 #define MLS_MAGIC	 0x314c534dU /* "MSL1" */
 #define MLS_PAYLOAD_MAX	 61440
 #define MLS_NAME_PREFIX	 "mls:"
-#define MLS_NAME_LEN	 24 /* with the leading NUL */
+#define MLS_NAME_LEN	 25 /* with the leading NUL */
 
 enum mls_op {
 	MLS_SOCKET = 1,	     /* arg: domain, type (flags included), protocol -> result 0, 1 fd (app end, gated if TCP) */
@@ -95,10 +95,11 @@ struct mls_dgram {
 _Static_assert(sizeof(struct mls_dgram) == 64, "mls_dgram");
 
 /* One per accepted connection on a listening fd, with the new fd as SCM_RIGHTS. */
+#define MLS_ACCEPT_KERNEL 1 /* the fd is a kernel socket (direct lane): ask the kernel for its names */
 struct mls_accept {
 	uint32_t magic;
 	uint16_t peer_len;
-	uint16_t flags;	     /* 1: the fd is a kernel socket (direct lane), ask the kernel for its names */
+	uint16_t flags;
 	uint8_t peer[28];    /* sockaddr_in / sockaddr_in6 in the listener's family */
 	uint8_t local[28];
 };
