@@ -88,7 +88,7 @@ export class PagedBuffer {
     }
     this.spanAt = page + inPage;
     const room = this.#pageSize - inPage;
-    return room < max ? room : max;
+    return Math.min(room, max);
   }
 
   /** Contiguous octets from `position`, which were written before: sets `spanAt`. @returns octets, at most `max` */
@@ -96,7 +96,7 @@ export class PagedBuffer {
     const inPage = position & (this.#pageSize - 1);
     this.spanAt = this.#pages[(position >>> this.#shift) & (this.#pages.length - 1)]! + inPage;
     const room = this.#pageSize - inPage;
-    return room < max ? room : max;
+    return Math.min(room, max);
   }
 
   /** Copy `length` octets at world offset `from` to `position`. @returns octets copied, fewer when the pool is empty */

@@ -100,7 +100,7 @@ export class TimerWheel {
     const slot = this.#firstSlot();
     if (slot === NONE) return -1;
     const wait = (this.#slotStart(slot) - nowMs) | 0;
-    return wait > 0 ? wait : 0;
+    return Math.max(wait, 0);
   }
 
   /** Fire or move down every timer that hangs in `slot` now. */
