@@ -1,0 +1,528 @@
+/**
+ * Keeps one WireGuard child alive and configured: starts it, tells it its devices, starts it again with the same keys,
+ * ports and rings when it dies, and resolves and re-resolves endpoint names. The rings belong to the data plane; this
+ * side only bumps the epoch in their header. Who closes whom is written in wg/README.md.
+ */
+import { getSystemErrorName } from 'node:util';
+import { Addr } from '../router/lib/addr.ts';
+import { MlshimError } from '../router/lib/errors.ts';
+import type { Logger } from '../router/lib/log.ts';
+import { WgChild, type WgChildExit } from './child-process.ts';
+import { keyToHex, publicKey } from './keys.ts';
+import type { WgDeviceConfig, WgDeviceStats, WgEndpoint, WgPeerConfig, WgPeerStats } from './model.ts';
+import { HeaderOffset } from './ring-layout.ts';
+import { encodeEndpoint, encodeKeepaliveOff, encodeSet, parseGet, type UapiDevice } from './uapi.ts';
+
+export type WgEvent =
+  /** The child ended; it is being started again. */
+  | { readonly kind: 'down'; readonly code: number | null; readonly signal: string | null }
+  /** A child serves all devices again, `gapMs` after the last one ended. */
+  | { readonly kind: 'restarted'; readonly epoch: number; readonly gapMs: number }
+  /** The kernel refuses to send to a peer's endpoint: a hint that its uplink is down. */
+  | { readonly kind: 'send-error'; readonly device: number; readonly endpoint: string; readonly error: string }
+  | { readonly kind: 'endpoint'; readonly device: number; readonly publicKey: Uint8Array; readonly endpoint: string };
+
+export interface WgSupervisorOptions {
+  readonly binary: string;
+  /** The memory of the rings, initialised by `initRegion`. */
+  readonly memfd: number;
+  /** Eventfd by which the router wakes the child, and the one by which the child wakes the router. */
+  readonly toChildFd: number;
+  readonly fromChildFd: number;
+  /** The region's header words, at the region's first octet. */
+  readonly header: Int32Array;
+  readonly log: Logger;
+  /** Addresses of a host name, in order of preference; rejects when there are none. */
+  readonly resolve: (host: string) => Promise<readonly Addr[]>;
+  readonly onEvent?: (event: WgEvent) => void;
+}
+
+export interface WgDeviceSpec {
+  /** Number of the device in the rings' records. */
+  readonly index: number;
+  readonly name: string;
+  readonly mtu: number;
+  /** Source addresses (at most one per family) and interface for its UDP sockets. */
+  readonly bindAddresses?: readonly Addr[];
+  readonly bindDevice?: string;
+}
+
+interface PeerState {
+  config: WgPeerConfig;
+  /** Addresses of the endpoint name, and which of them is in use. */
+  addresses: readonly string[];
+  chosen: string | undefined;
+  error: string | undefined;
+  resolvedAt: number;
+  retryAt: number;
+  retryDelay: number;
+  resolving: boolean;
+  /** As last seen in a child's answer. */
+  lastEndpoint: string | undefined;
+  lastHandshakeMs: number;
+  lastRx: number;
+  lastTx: number;
+  /** Of the children before. */
+  baseRx: number;
+  baseTx: number;
+}
+
+interface DeviceState {
+  spec: WgDeviceSpec;
+  config: WgDeviceConfig;
+  /** What the present child was told; undefined = nothing yet. */
+  applied: WgDeviceConfig | undefined;
+  listenPort: number;
+  error: string | undefined;
+  retryAt: number;
+  readonly peers: Map<string, PeerState>;
+  /** Requests for one device run one after the other. */
+  work: Promise<void>;
+}
+
+const EXIT_SETTINGS = 42;
+const QUICK_DEATH_MS = 1000;
+const QUICK_DEATHS = 3;
+const FIRST_DELAY_MS = 10;
+const MAX_DELAY_MS = 5000;
+const TICK_MS = 2000;
+const EAGER_KEEPALIVE_S = 1;
+const RESOLVE_EVERY_MS = 300_000;
+const RESOLVE_STALE_EVERY_MS = 20_000;
+const STALE_HANDSHAKE_MS = 135_000;
+const UNHEARD_MS = 15_000;
+const RESOLVE_RETRY_MS = 1000;
+const RESOLVE_RETRY_MAX_MS = 60_000;
+const SET_RETRY_MS = 2000;
+
+export class WgSupervisor {
+  readonly #o: WgSupervisorOptions;
+  readonly #devices = new Map<number, DeviceState>();
+  #child: WgChild | undefined;
+  #closed = false;
+  #spawnedAt = 0;
+  #diedAt = 0;
+  #quickDeaths = 0;
+  #delay = FIRST_DELAY_MS;
+  #tick: NodeJS.Timeout | undefined;
+  #respawn: NodeJS.Timeout | undefined;
+  #started: { resolve: () => void; reject: (e: Error) => void } | undefined;
+
+  constructor(options: WgSupervisorOptions) {
+    this.#o = options;
+  }
+
+  /** Start the child. @throws MlshimError CHILD_FAILED when it cannot be started */
+  start(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#started = { resolve, reject };
+      this.#tick = setInterval(() => void this.#onTick(), TICK_MS);
+      this.#tick.unref();
+      this.#spawn();
+    });
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  get epoch(): number {
+    return Atomics.load(this.#o.header, HeaderOffset.Epoch / 4);
+  }
+
+  /** Create a device. Resolves when the child has taken it (an error is kept and shown by `get`). */
+  async addDevice(spec: WgDeviceSpec, config: WgDeviceConfig): Promise<void> {
+    if (this.#devices.has(spec.index)) throw new MlshimError('INTERNAL', `device ${spec.index} exists`);
+    const d: DeviceState = {
+      spec,
+      config,
+      applied: undefined,
+      listenPort: config.listenPort,
+      error: undefined,
+      retryAt: 0,
+      peers: new Map(),
+      work: Promise.resolve(),
+    };
+    this.#devices.set(spec.index, d);
+    this.#adoptPeers(d);
+    await this.#run(d, () => this.#create(d));
+  }
+
+  /** Change a device; sessions of peers that stay go on. */
+  async setDevice(index: number, config: WgDeviceConfig, mtu?: number): Promise<void> {
+    const d = this.#device(index);
+    if (config.listenPort !== d.config.listenPort) d.listenPort = config.listenPort;
+    if (mtu !== undefined) d.spec = { ...d.spec, mtu };
+    d.config = config;
+    this.#adoptPeers(d);
+    await this.#run(d, () => this.#apply(d, undefined));
+  }
+
+  async removeDevice(index: number): Promise<void> {
+    const d = this.#device(index);
+    this.#devices.delete(index);
+    await this.#run(d, async () => {
+      await this.#child?.request(`device=${index}\nremove=1\n`);
+    });
+  }
+
+  /** What every device and peer does now. While no child answers, the last known figures. */
+  async get(): Promise<WgDeviceStats[]> {
+    const out: WgDeviceStats[] = [];
+    for (const d of this.#devices.values()) {
+      const now = await this.#query(d);
+      out.push(deviceStats(d, now));
+    }
+    return out;
+  }
+
+  /** End the child and stay down. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#tick);
+    clearTimeout(this.#respawn);
+    await this.#child?.close();
+    this.#child = undefined;
+  }
+
+  #device(index: number): DeviceState {
+    const d = this.#devices.get(index);
+    if (d === undefined) throw new MlshimError('INTERNAL', `no device ${index}`);
+    return d;
+  }
+
+  #spawn(): void {
+    if (this.#closed) return;
+    this.#spawnedAt = Date.now();
+    for (const d of this.#devices.values()) d.applied = undefined;
+    const child: WgChild = new WgChild({
+      binary: this.#o.binary,
+      memfd: this.#o.memfd,
+      toChildFd: this.#o.toChildFd,
+      fromChildFd: this.#o.fromChildFd,
+      log: this.#o.log,
+      onEvent: (kind, fields) => this.#onChildEvent(kind, fields),
+      onExit: (exit) => this.#onExit(exit),
+    });
+    this.#child = child;
+    // The requests wait in the control socket until the child reads them: no round trip is lost.
+    const all = [...this.#devices.values()].map((d) => this.#run(d, () => this.#create(d)));
+    if (this.#diedAt === 0) return;
+    const diedAt = this.#diedAt;
+    void Promise.all(all).then(() => {
+      if (this.#child !== child) return;
+      const gapMs = Date.now() - diedAt;
+      this.#o.log.info('child restarted', { pid: child.pid, gap_ms: gapMs });
+      this.#o.onEvent?.({ kind: 'restarted', epoch: this.epoch, gapMs });
+    });
+  }
+
+  #onExit(exit: WgChildExit): void {
+    this.#child = undefined;
+    if (this.#closed) return;
+    const started = this.#started;
+    const why = exit.error?.message ?? (exit.signal === null ? `exit code ${exit.code}` : `signal ${exit.signal}`);
+    if (started !== undefined || exit.code === EXIT_SETTINGS) {
+      this.#started = undefined;
+      clearInterval(this.#tick);
+      this.#closed = true;
+      this.#o.log.error('child cannot run', { why, binary: this.#o.binary });
+      this.#o.onEvent?.({ kind: 'down', code: exit.code, signal: exit.signal });
+      started?.reject(new MlshimError('CHILD_FAILED', `${this.#o.binary}: ${why}`, { binary: this.#o.binary }));
+      return;
+    }
+    Atomics.add(this.#o.header, HeaderOffset.Epoch / 4, 1);
+    for (const d of this.#devices.values())
+      for (const p of d.peers.values()) {
+        p.baseRx += p.lastRx;
+        p.baseTx += p.lastTx;
+        p.lastRx = 0;
+        p.lastTx = 0;
+      }
+    this.#diedAt = Date.now();
+    this.#quickDeaths = this.#diedAt - this.#spawnedAt < QUICK_DEATH_MS ? this.#quickDeaths + 1 : 0;
+    this.#o.log.warn('child ended, starting another', { why, code: 'C101' });
+    this.#o.onEvent?.({ kind: 'down', code: exit.code, signal: exit.signal });
+    if (this.#quickDeaths < QUICK_DEATHS) {
+      this.#delay = FIRST_DELAY_MS;
+      this.#spawn();
+      return;
+    }
+    this.#respawn = setTimeout(() => this.#spawn(), this.#delay);
+    this.#delay = Math.min(this.#delay * 2, MAX_DELAY_MS);
+  }
+
+  #onChildEvent(kind: string, fields: ReadonlyMap<string, string>): void {
+    const device = Number(fields.get('device'));
+    const name = this.#devices.get(device)?.spec.name;
+    switch (kind) {
+      case 'ready':
+        this.#started?.resolve();
+        this.#started = undefined;
+        break;
+      case 'send-error': {
+        const endpoint = fields.get('endpoint') ?? '';
+        const error = errnoName(Number(fields.get('errno')));
+        this.#o.log.debug('cannot send', { device: name, endpoint, error });
+        this.#o.onEvent?.({ kind: 'send-error', device, endpoint, error });
+        break;
+      }
+      case 'fwmark-refused':
+        this.#o.log.warn('fwmark is ignored: it needs CAP_NET_ADMIN', { device: name });
+        break;
+      case 'closed':
+        if (name !== undefined) this.#o.log.warn('device closed by WireGuard', { device: name });
+        break;
+    }
+  }
+
+  /** Run work for a device after the work before it. */
+  #run(d: DeviceState, work: () => Promise<void>): Promise<void> {
+    d.work = d.work.then(work, work);
+    return d.work;
+  }
+
+  async #create(d: DeviceState): Promise<void> {
+    const { index, name, mtu, bindAddresses, bindDevice } = d.spec;
+    if (this.#devices.get(index) !== d) return;
+    const lines = [`device=${index}`, 'create=1', `name=${name}`, `mtu=${mtu}`];
+    for (const a of bindAddresses ?? []) lines.push(`bind_address=${a}`);
+    if (bindDevice !== undefined) lines.push(`bind_device=${bindDevice}`);
+    const created = this.#child?.request(`${lines.join('\n')}\n`);
+    const applied = this.#apply(d, EAGER_KEEPALIVE_S);
+    const reply = await created;
+    if (reply !== undefined && reply.errno !== 0) {
+      d.error = errnoName(reply.errno);
+      this.#o.log.error('device refused', { device: name, error: d.error });
+    }
+    await applied;
+  }
+
+  /** Tell the child what changed. With an eager interval, handshakes start at once and keepalive is then put back. */
+  async #apply(d: DeviceState, eager: number | undefined): Promise<void> {
+    const child = this.#child;
+    if (child === undefined) return;
+    const { config } = d;
+    const changed = (p: WgPeerConfig): boolean => {
+      const was = d.applied?.peers.find((q) => keyToHex(q.publicKey) === keyToHex(p.publicKey));
+      return was === undefined || !sameEndpoint(was.endpoint, p.endpoint);
+    };
+    const lines = encodeSet(config, {
+      previous: d.applied,
+      listenPort: d.listenPort,
+      endpointOf: (p) => (changed(p) ? this.#endpointOf(d, p) : undefined),
+      ...(eager === undefined ? {} : { eagerKeepaliveS: eager }),
+    });
+    const previous = d.applied;
+    d.applied = config;
+    const set = child.request(`device=${d.spec.index}\nset=1\nmtu=${d.spec.mtu}\n${lines}`);
+    const calm = eager === undefined ? '' : encodeKeepaliveOff(config);
+    if (calm !== '') void child.request(`device=${d.spec.index}\nset=1\n${calm}`);
+    const reply = await set;
+    if (reply === undefined) return; // the child ended; the next one gets everything
+    if (reply.errno === 0) {
+      d.error = undefined;
+      if (d.listenPort === 0) await this.#query(d);
+      return;
+    }
+    d.error = errnoName(reply.errno);
+    d.applied = previous;
+    d.retryAt = Date.now() + SET_RETRY_MS;
+    this.#o.log.error('device configuration refused', { device: d.spec.name, error: d.error });
+  }
+
+  /** Where to send to a peer when a child (or a peer) starts: where it was last, or its configured address. */
+  #endpointOf(d: DeviceState, p: WgPeerConfig): string | undefined {
+    const s = d.peers.get(keyToHex(p.publicKey));
+    return s?.lastEndpoint ?? s?.chosen;
+  }
+
+  /** Keep what is known of peers that stay, forget the others, and find addresses for new endpoints. */
+  #adoptPeers(d: DeviceState): void {
+    const wanted = new Set(d.config.peers.map((p) => keyToHex(p.publicKey)));
+    for (const key of d.peers.keys()) if (!wanted.has(key)) d.peers.delete(key);
+    for (const config of d.config.peers) {
+      const key = keyToHex(config.publicKey);
+      const old = d.peers.get(key);
+      if (old !== undefined && sameEndpoint(old.config.endpoint, config.endpoint)) {
+        old.config = config;
+        continue;
+      }
+      const literal = config.endpoint === undefined ? undefined : literalEndpoint(config.endpoint);
+      const fresh: PeerState = {
+        config,
+        addresses: literal === undefined ? [] : [literal],
+        chosen: literal,
+        error: undefined,
+        resolvedAt: 0,
+        retryAt: 0,
+        retryDelay: RESOLVE_RETRY_MS,
+        resolving: false,
+        lastEndpoint: undefined,
+        lastHandshakeMs: old?.lastHandshakeMs ?? 0,
+        lastRx: old?.lastRx ?? 0,
+        lastTx: old?.lastTx ?? 0,
+        baseRx: old?.baseRx ?? 0,
+        baseTx: old?.baseTx ?? 0,
+      };
+      d.peers.set(key, fresh);
+      if (config.endpoint !== undefined && literal === undefined) void this.#resolve(d, fresh, config.endpoint);
+    }
+  }
+
+  async #resolve(d: DeviceState, p: PeerState, endpoint: WgEndpoint): Promise<void> {
+    if (p.resolving) return;
+    p.resolving = true;
+    let found: readonly Addr[] = [];
+    try {
+      found = await this.#o.resolve(endpoint.host);
+      p.error = found.length === 0 ? 'no address' : undefined;
+    } catch (e) {
+      p.error = e instanceof Error ? e.message : String(e);
+    }
+    p.resolving = false;
+    const now = Date.now();
+    if (this.#closed || d.peers.get(keyToHex(p.config.publicKey)) !== p) return;
+    if (found.length === 0) {
+      p.retryAt = now + p.retryDelay;
+      p.retryDelay = Math.min(p.retryDelay * 2, RESOLVE_RETRY_MAX_MS);
+      this.#o.log.warn('endpoint name has no address', { device: d.spec.name, host: endpoint.host, error: p.error });
+      return;
+    }
+    p.retryDelay = RESOLVE_RETRY_MS;
+    p.resolvedAt = now;
+    p.addresses = found.map((a) => endpointText(a.toString(), endpoint.port));
+    const next = nextAddress(p, now);
+    if (next === undefined || next === p.chosen) return;
+    this.#o.log.info('endpoint', { device: d.spec.name, host: endpoint.host, address: next, before: p.chosen });
+    p.chosen = next;
+    p.lastEndpoint = undefined;
+    await this.#run(d, async () => {
+      if (d.applied === undefined || this.#devices.get(d.spec.index) !== d) return;
+      const on = encodeEndpoint(p.config.publicKey, next);
+      // Off and on again: WireGuard sends at once when keepalive is turned on.
+      const index = `device=${d.spec.index}\nset=1\n`;
+      void this.#child?.request(`${index}${on}persistent_keepalive_interval=0\n`);
+      void this.#child?.request(
+        `${index}${on}persistent_keepalive_interval=${p.config.keepaliveS || EAGER_KEEPALIVE_S}\n`,
+      );
+      if (p.config.keepaliveS === 0) await this.#child?.request(`${index}${on}persistent_keepalive_interval=0\n`);
+    });
+    this.#o.onEvent?.({ kind: 'endpoint', device: d.spec.index, publicKey: p.config.publicKey, endpoint: next });
+  }
+
+  /** Ask the child about one device and remember what a restart will need. */
+  async #query(d: DeviceState): Promise<UapiDevice | undefined> {
+    const child = this.#child;
+    const reply = await child?.request(`device=${d.spec.index}\nget=1\n`);
+    if (reply === undefined || reply.errno !== 0 || child !== this.#child) return undefined;
+    const now = parseGet(reply.lines);
+    if (now.listenPort !== 0 && d.listenPort === 0) d.listenPort = now.listenPort;
+    for (const peer of now.peers) {
+      const p = d.peers.get(keyToHex(peer.publicKey));
+      if (p === undefined) continue;
+      p.lastEndpoint = peer.endpoint ?? p.lastEndpoint;
+      p.lastHandshakeMs = Math.max(p.lastHandshakeMs, peer.latestHandshakeMs);
+      p.lastRx = peer.rxBytes;
+      p.lastTx = peer.txBytes;
+    }
+    return now;
+  }
+
+  async #onTick(): Promise<void> {
+    for (const d of [...this.#devices.values()]) {
+      if (this.#child === undefined) return;
+      await this.#query(d);
+      const now = Date.now();
+      if (d.error !== undefined && now >= d.retryAt && d.applied === undefined)
+        void this.#run(d, () => this.#apply(d, EAGER_KEEPALIVE_S));
+      for (const p of d.peers.values()) {
+        const endpoint = p.config.endpoint;
+        if (endpoint === undefined || literalEndpoint(endpoint) !== undefined) continue;
+        const since = now - p.resolvedAt;
+        const every = isStale(p, now) ? RESOLVE_STALE_EVERY_MS : RESOLVE_EVERY_MS;
+        if (p.error === undefined ? since >= every : now >= p.retryAt) void this.#resolve(d, p, endpoint);
+      }
+    }
+  }
+}
+
+/** Nobody has answered for longer than WireGuard renews keys, or never. */
+function isStale(p: PeerState, now: number): boolean {
+  return p.lastHandshakeMs === 0 ? now - p.resolvedAt >= UNHEARD_MS : now - p.lastHandshakeMs >= STALE_HANDSHAKE_MS;
+}
+
+/** The address to use after a resolution: the present one while it answers and is still listed, else the next in turn. */
+function nextAddress(p: PeerState, now: number): string | undefined {
+  const at = p.chosen === undefined ? -1 : p.addresses.indexOf(p.chosen);
+  if (at < 0) {
+    // A peer that moved by itself and still answers is left where it is.
+    const moved = p.chosen !== undefined && p.lastEndpoint !== undefined && p.lastEndpoint !== p.chosen;
+    return moved && p.lastHandshakeMs !== 0 && !isStale(p, now) ? p.chosen : p.addresses[0];
+  }
+  const answered = p.lastHandshakeMs !== 0 && now - p.lastHandshakeMs < STALE_HANDSHAKE_MS;
+  return answered ? p.chosen : p.addresses[(at + 1) % p.addresses.length];
+}
+
+function deviceStats(d: DeviceState, now: UapiDevice | undefined): WgDeviceStats {
+  const number = (key: string): number => Number(now?.values.get(key) ?? 0);
+  const live = new Map((now?.peers ?? []).map((p) => [keyToHex(p.publicKey), p]));
+  const peers: WgPeerStats[] = [];
+  for (const [key, p] of d.peers) {
+    const q = live.get(key);
+    peers.push({
+      name: p.config.name,
+      publicKey: p.config.publicKey,
+      hasPresharedKey: q?.hasPresharedKey ?? p.config.presharedKey !== undefined,
+      endpoint: q?.endpoint ?? p.lastEndpoint ?? p.chosen,
+      endpointError: p.error,
+      allowedIps: p.config.allowedIps.map(String),
+      latestHandshakeMs: p.lastHandshakeMs,
+      rxBytes: p.baseRx + p.lastRx,
+      txBytes: p.baseTx + p.lastTx,
+      keepaliveS: p.config.keepaliveS,
+    });
+  }
+  return {
+    index: d.spec.index,
+    name: d.spec.name,
+    publicKey: publicKey(d.config.privateKey),
+    listenPort: now?.listenPort ?? d.listenPort,
+    fwmark: d.config.fwmark ?? 0,
+    mtu: d.spec.mtu,
+    sent: number('sent'),
+    failed: number('failed'),
+    noPeer: number('no_peer'),
+    stuck: number('stuck'),
+    receiveBuffer: number('rcvbuf'),
+    error: d.error,
+    peers,
+  };
+}
+
+function sameEndpoint(a: WgEndpoint | undefined, b: WgEndpoint | undefined): boolean {
+  return a?.host === b?.host && a?.port === b?.port;
+}
+
+/** ADDR:PORT when the host is an address (an IPv6 one may carry a zone). */
+function literalEndpoint(e: WgEndpoint): string | undefined {
+  const percent = e.host.indexOf('%');
+  const bare = percent < 0 ? e.host : e.host.slice(0, percent);
+  const addr = Addr.parse(bare);
+  if (addr === undefined || (percent >= 0 && addr.family === 4)) return undefined;
+  return endpointText(e.host, e.port);
+}
+
+function endpointText(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function errnoName(errno: number): string {
+  const n = Math.abs(errno);
+  if (!Number.isInteger(n) || n === 0) return 'EPROTO';
+  try {
+    return getSystemErrorName(-n);
+  } catch {
+    return `errno ${n}`;
+  }
+}
