@@ -107,6 +107,16 @@ export class Core {
     return this.#lookup(isV4 ? this.fib.lookup4(vrf, d3) : this.fib.lookup6(vrf, d0, d1, d2, d3), hash);
   }
 
+  /** The link with this index, for senders that name it (SO_BINDTODEVICE, IP_PKTINFO); our own addresses stay local. */
+  routeBy(index: number, vrf: number, d0: number, d1: number, d2: number, d3: number): StackLink | undefined {
+    this.nextHop = -1;
+    const loopback = this.links.loopback(vrf);
+    if (loopback !== undefined && this.links.local(vrf, index, d0, d1, d2, d3) !== 0) return this.#usable(loopback);
+    const link = this.links.byIndex(index);
+    if (link === undefined || link.vrf !== vrf) return this.#fail(DropReason['no-route'], Errno.ENODEV);
+    return this.#usable(link);
+  }
+
   /** The link a transit packet to an IPv4 destination leaves by. */
   route4(vrf: number, dst: number, hash: number): StackLink | undefined {
     return this.#lookup(this.fib.lookup4(vrf, dst), hash);

@@ -22,11 +22,19 @@ export class ErrorRateLimit {
     this.#peerLastMs = new Int32Array(PEERS).fill(nowMs);
   }
 
-  /** May an error be sent to the destination that hashes to `key`? Takes a token of both buckets if so. */
-  allow(key: number, nowMs: number): boolean {
+  /**
+   * May an error be sent to the destination that hashes to `key`? Takes a token of both buckets if so.
+   * @param isTooBig path MTU errors have no limit per destination: a sender that misses one stalls (as in Linux)
+   */
+  allow(key: number, nowMs: number, isTooBig: boolean): boolean {
     this.#tokens = refill(this.#tokens, (nowMs - this.#lastMs) | 0, GLOBAL_PER_SECOND, GLOBAL_BURST);
     this.#lastMs = nowMs;
-    const peer = (key ^ (key >>> 16)) & (PEERS - 1);
+    if (isTooBig) {
+      if (this.#tokens < 1000) return false;
+      this.#tokens -= 1000;
+      return true;
+    }
+    const peer = (key ^ (key >>> 8) ^ (key >>> 16) ^ (key >>> 24)) & (PEERS - 1);
     const tokens = refill(this.#peerTokens[peer]!, (nowMs - this.#peerLastMs[peer]!) | 0, PEER_PER_SECOND, PEER_BURST);
     this.#peerLastMs[peer] = nowMs;
     this.#peerTokens[peer] = tokens;

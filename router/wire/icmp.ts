@@ -100,7 +100,7 @@ export function icmp4Mtu(b: Uint8Array, at: number): number {
 /** The MTU of a "packet too big" (RFC 4443 §3.2), clamped to what a length field can say. */
 export function icmp6Mtu(b: Uint8Array, at: number): number {
   const mtu = get32(b, at + 4) >>> 0;
-  return mtu > 65575 ? 65575 : mtu;
+  return Math.min(mtu, 65575);
 }
 
 export function icmpId(b: Uint8Array, at: number): number {

@@ -1,0 +1,286 @@
+/**
+ * Transit: packets that are not for us (RFC 1812 §5, RFC 8200). TTL, next hop by flow hash, path MTU errors with the real
+ * MTU, IPv4 fragmentation, MSS clamping, and one copy from the incoming ring to the outgoing queue.
+ * A super-segment is one packet here, judged by the size of its pieces. Packets arrive checked and with sane addresses.
+ */
+import { flowHash } from '../fib/hash.ts';
+import { get16, get32, put16 } from '../lib/bytes.ts';
+import { pseudo4, sumWorld } from '../lib/checksum.ts';
+import { GsoType, RecordFlag } from '../lib/link.ts';
+import { Icmp4, Icmp6, TimeExceeded, Unreach4, Unreach6 } from '../wire/icmp.ts';
+import { IPV4_HEADER_LEN, IPV4_MIN_MTU, IpProto, Ipv4Frag, sealIpv4 } from '../wire/ipv4.ts';
+import { IPV6_HEADER_LEN, Ipv6Walk, WalkEnd } from '../wire/ipv6.ts';
+import { UDP_HEADER_LEN } from '../wire/udp.ts';
+import type { Core } from './core.ts';
+import { DropReason, StackEvent } from './drops.ts';
+import { fragment4 } from './fragment.ts';
+import type { IcmpErrors } from './icmp-error.ts';
+import { isLinkLocal6, ReversePath, type StackLink } from './links.ts';
+import { clampMss } from './mss-clamp.ts';
+
+const TCP_HEADER_LEN = 20;
+
+export class Forwarder {
+  readonly #core: Core;
+  readonly #errors: IcmpErrors;
+  readonly #walk = new Ipv6Walk();
+
+  constructor(core: Core, errors: IcmpErrors) {
+    this.#core = core;
+    this.#errors = errors;
+  }
+
+  /** An IPv4 packet of `length` octets (total length; of a super-segment the record's length). */
+  forward4(
+    inLink: StackLink,
+    at: number,
+    headerLen: number,
+    length: number,
+    flags: number,
+    gsoType: number,
+    hdrLen: number,
+    gsoSize: number,
+  ): void {
+    const core = this.#core;
+    const b = core.b;
+    const src = get32(b, at + 12);
+    const dst = get32(b, at + 16);
+    const protocol = b[at + 9]!;
+    const fragWord = get16(b, at + 6);
+    const transportAt = at + headerLen;
+    // Every fragment of a datagram takes the path its addresses give: only whole datagrams show their ports.
+    const hasPorts =
+      (fragWord & (Ipv4Frag.OffsetMask | Ipv4Frag.More)) === 0 &&
+      (protocol === IpProto.Tcp || protocol === IpProto.Udp) &&
+      length >= headerLen + 4;
+    const ports = hasPorts ? get32(b, transportAt) : 0;
+    if (
+      inLink.reversePath !== ReversePath.Off &&
+      !core.reversePathHolds(inLink, 0, 0, 0xffff, src, inLink.reversePath === ReversePath.Strict)
+    ) {
+      core.counters.drop(DropReason['reverse-path']);
+      return;
+    }
+
+    const out = core.route4(inLink.vrf, dst, flowHash(0, 0, 0xffff, src, 0, 0, 0xffff, dst, protocol, ports));
+    if (out === undefined) {
+      this.#unroutable4(inLink, at, length);
+      return;
+    }
+    const ttl = b[at + 8]!;
+    if (ttl <= 1) {
+      core.counters.drop(DropReason['hop-limit']);
+      this.#errors.send4(inLink, at, length, Icmp4.TimeExceeded, TimeExceeded.Hops, 0, pieceLen(hdrLen, gsoSize));
+      return;
+    }
+    const mtu = out.link.mtu;
+    const isSuper = (flags & RecordFlag.Gso) !== 0;
+    // A super-segment fits when its pieces do.
+    const wireLen = isSuper ? hdrLen + gsoSize : length;
+    if (wireLen > mtu) {
+      if ((fragWord & Ipv4Frag.Dont) !== 0 || mtu < IPV4_MIN_MTU) {
+        core.counters.drop(DropReason['too-big']);
+        const piece = pieceLen(hdrLen, gsoSize);
+        this.#errors.send4(inLink, at, length, Icmp4.Unreachable, Unreach4.FragNeeded, mtu, piece);
+        return;
+      }
+      decrementTtl(b, at);
+      core.counters.count(StackEvent.forwarded);
+      if (!isSuper) fragment4(core, out, at, length, mtu);
+      else this.#cut4(out, at, headerLen, length, gsoType, hdrLen, gsoSize, mtu);
+      return;
+    }
+
+    decrementTtl(b, at);
+    if (
+      protocol === IpProto.Tcp &&
+      (fragWord & Ipv4Frag.OffsetMask) === 0 &&
+      length > headerLen + 13 &&
+      (b[transportAt + 13]! & 2) !== 0
+    )
+      this.#clamp(inLink, out, transportAt, at + length, IPV4_HEADER_LEN);
+    this.#copy(out, at, length, isSuper, gsoType, hdrLen, gsoSize, headerLen, protocol);
+  }
+
+  /** An IPv6 packet; as forward4. */
+  forward6(
+    inLink: StackLink,
+    at: number,
+    length: number,
+    flags: number,
+    gsoType: number,
+    hdrLen: number,
+    gsoSize: number,
+  ): void {
+    const core = this.#core;
+    const b = core.b;
+    const s0 = get32(b, at + 8);
+    const s1 = get32(b, at + 12);
+    const s2 = get32(b, at + 16);
+    const s3 = get32(b, at + 20);
+    const d0 = get32(b, at + 24);
+    const d1 = get32(b, at + 28);
+    const d2 = get32(b, at + 32);
+    const d3 = get32(b, at + 36);
+    const piece = pieceLen(hdrLen, gsoSize);
+    // RFC 4291 §2.5.6: "Routers must not forward any packets with Link-Local source or destination addresses".
+    if (isLinkLocal6(d0)) {
+      core.counters.drop(DropReason['link-local-transit']);
+      return;
+    }
+    if (isLinkLocal6(s0)) {
+      core.counters.drop(DropReason['link-local-transit']);
+      this.#errors.send6(inLink, at, length, Icmp6.Unreachable, Unreach6.BeyondScope, 0, piece);
+      return;
+    }
+
+    let protocol = b[at + 6]!;
+    let transportAt = at + IPV6_HEADER_LEN;
+    let ports = 0;
+    let isWhole = true;
+    if (protocol !== IpProto.Tcp && protocol !== IpProto.Udp && protocol !== IpProto.Icmpv6) {
+      const how = this.#walk.skim(b, at, at + length);
+      protocol = this.#walk.protocol;
+      transportAt = this.#walk.transportAt;
+      isWhole = how === WalkEnd.Transport && this.#walk.fragmentAt < 0;
+    }
+    const isTcp = protocol === IpProto.Tcp;
+    if (isWhole && (isTcp || protocol === IpProto.Udp) && at + length >= transportAt + 4) ports = get32(b, transportAt);
+    if (
+      inLink.reversePath !== ReversePath.Off &&
+      !core.reversePathHolds(inLink, s0, s1, s2, s3, inLink.reversePath === ReversePath.Strict)
+    ) {
+      core.counters.drop(DropReason['reverse-path']);
+      return;
+    }
+
+    const out = core.route6(inLink.vrf, d0, d1, d2, d3, flowHash(s0, s1, s2, s3, d0, d1, d2, d3, protocol, ports));
+    if (out === undefined) {
+      this.#unroutable6(inLink, at, length);
+      return;
+    }
+    if (b[at + 7]! <= 1) {
+      core.counters.drop(DropReason['hop-limit']);
+      this.#errors.send6(inLink, at, length, Icmp6.TimeExceeded, TimeExceeded.Hops, 0, piece);
+      return;
+    }
+    const mtu = out.link.mtu;
+    const isSuper = (flags & RecordFlag.Gso) !== 0;
+    if ((isSuper ? hdrLen + gsoSize : length) > mtu) {
+      core.counters.drop(DropReason['too-big']);
+      this.#errors.send6(inLink, at, length, Icmp6.PacketTooBig, 0, mtu, piece);
+      return;
+    }
+    b[at + 7]!--;
+    if (isTcp && isWhole && at + length > transportAt + 13 && (b[transportAt + 13]! & 2) !== 0)
+      this.#clamp(inLink, out, transportAt, at + length, IPV6_HEADER_LEN);
+    this.#copy(out, at, length, isSuper, gsoType, hdrLen, gsoSize, transportAt - at, protocol);
+  }
+
+  #copy(
+    out: StackLink,
+    at: number,
+    length: number,
+    isSuper: boolean,
+    gsoType: number,
+    hdrLen: number,
+    gsoSize: number,
+    csumStart: number,
+    protocol: number,
+  ): void {
+    const core = this.#core;
+    const to = out.link.reserve(length);
+    if (to < 0) {
+      core.counters.drop(DropReason['link-full']);
+      return;
+    }
+    core.b.copyWithin(to, at, at + length);
+    // Pieces get their checksums when they are cut; a single packet keeps the sender's (end to end).
+    if (isSuper) {
+      const csumOffset = protocol === IpProto.Tcp ? 16 : 6;
+      out.link.commit(length, RecordFlag.Gso | RecordFlag.NeedsCsum, gsoType, hdrLen, gsoSize, csumStart, csumOffset);
+    } else out.link.commit(length, 0, 0, 0, 0, 0, 0);
+    core.counters.count(StackEvent.forwarded);
+  }
+
+  #clamp(inLink: StackLink, out: StackLink, tcpAt: number, end: number, ipLen: number): void {
+    if (!inLink.clampMss && !out.clampMss) return;
+    const mss = Math.min(inLink.link.mtu, out.link.mtu) - ipLen - TCP_HEADER_LEN;
+    if (clampMss(this.#core.b, tcpAt, end, mss)) this.#core.counters.count(StackEvent['mss-clamped']);
+  }
+
+  #unroutable4(inLink: StackLink, at: number, length: number): void {
+    const core = this.#core;
+    const reason = core.failure;
+    core.counters.drop(reason);
+    if (reason === DropReason.blackhole) return;
+    let code: number = Unreach4.Host;
+    if (reason === DropReason['no-route']) code = Unreach4.Net;
+    else if (reason === DropReason.prohibited) code = Unreach4.Prohibited;
+    this.#errors.send4(inLink, at, length, Icmp4.Unreachable, code, 0, 0);
+  }
+
+  #unroutable6(inLink: StackLink, at: number, length: number): void {
+    const core = this.#core;
+    const reason = core.failure;
+    core.counters.drop(reason);
+    if (reason === DropReason.blackhole) return;
+    let code: number = Unreach6.Address;
+    if (reason === DropReason['no-route']) code = Unreach6.NoRoute;
+    else if (reason === DropReason.prohibited) code = Unreach6.Prohibited;
+    this.#errors.send6(inLink, at, length, Icmp6.Unreachable, code, 0, 0);
+  }
+
+  /**
+   * A super-segment whose pieces are too big and may be fragmented. TCP pieces are cut smaller, which TCP cannot tell
+   * from a sender that cut them so; UDP datagrams are separated and fragmented one by one.
+   */
+  #cut4(
+    out: StackLink,
+    at: number,
+    headerLen: number,
+    length: number,
+    gsoType: number,
+    hdrLen: number,
+    gsoSize: number,
+    mtu: number,
+  ): void {
+    if (gsoType !== GsoType.UdpL4) {
+      if (mtu > hdrLen) this.#copy(out, at, length, true, gsoType, hdrLen, mtu - hdrLen, headerLen, IpProto.Tcp);
+      return;
+    }
+    const core = this.#core;
+    const b = core.b;
+    const to = core.scratch;
+    b.copyWithin(to, at, at + hdrLen);
+    const payload = length - hdrLen;
+    for (let done = 0; done < payload; done += gsoSize) {
+      const take = Math.min(gsoSize, payload - done);
+      const udpLen = UDP_HEADER_LEN + take;
+      const udpAt = to + headerLen;
+      b.copyWithin(to + hdrLen, at + hdrLen + done, at + hdrLen + done + take);
+      put16(b, to + 2, headerLen + udpLen);
+      put16(b, to + 4, core.nextIpId());
+      sealIpv4(b, to);
+      put16(b, udpAt + 4, udpLen);
+      put16(b, udpAt + 6, 0);
+      const pseudo = pseudo4(get32(b, to + 12), get32(b, to + 16), IpProto.Udp, udpLen);
+      const sum = pseudo + sumWorld(b, core.words, udpAt, udpLen);
+      const check = ~((sum & 0xffff) + (sum >>> 16)) & 0xffff;
+      put16(b, udpAt + 6, check === 0 ? 0xffff : check);
+      if (!fragment4(core, out, to, headerLen + udpLen, mtu)) return;
+    }
+  }
+}
+
+/** Octets of one piece of a super-segment, 0 for a plain packet. */
+function pieceLen(hdrLen: number, gsoSize: number): number {
+  return gsoSize > 0 ? hdrLen + gsoSize : 0;
+}
+
+/** TTL - 1; the checksum grows by 0x0100 with end-around carry (RFC 1141, corrected as RFC 1624 §3 asks). */
+function decrementTtl(b: Uint8Array, at: number): void {
+  b[at + 8]!--;
+  const check = get16(b, at + 10) + 0x100;
+  put16(b, at + 10, check + (check >= 0xffff ? 1 : 0));
+}
