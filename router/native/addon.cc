@@ -44,6 +44,7 @@ const Entry ENTRIES[] = {
 	{"makePair", bridge<make_pair>},
 	{"gate", bridge<gate>},
 	{"ungate", bridge<ungate>},
+	{"setSendBuffer", bridge<set_send_buffer>},
 	{"recvLag", bridge<recv_lag>},
 	{"takeLag", bridge<take_lag>},
 	{"send", bridge<send_octets>},

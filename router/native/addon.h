@@ -47,6 +47,7 @@ int32_t read_clock(Instance &, const int32_t *);
 int32_t make_pair(Instance &, const int32_t *);
 int32_t gate(Instance &, const int32_t *);
 int32_t ungate(Instance &, const int32_t *);
+int32_t set_send_buffer(Instance &, const int32_t *);
 int32_t recv_lag(Instance &, const int32_t *);
 int32_t take_lag(Instance &, const int32_t *);
 int32_t send_octets(Instance &, const int32_t *);

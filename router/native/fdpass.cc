@@ -12,10 +12,10 @@ namespace mlshim {
 
 constexpr int MAX_FDS = 8;
 
-// accept(listenFd): a non-blocking descriptor, for UNIX and kernel listeners alike
+// accept(listenFd, isBlocking): for UNIX and kernel listeners alike
 int32_t accept_fd(Instance &, const int32_t *a)
 {
-	return result(accept4(a[0], nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+	return result(accept4(a[0], nullptr, nullptr, SOCK_CLOEXEC | (a[1] != 0 ? 0 : SOCK_NONBLOCK)));
 }
 
 // peerCred(fd, at): pid, uid, gid as three int32

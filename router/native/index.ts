@@ -65,6 +65,8 @@ export interface Native {
   makePair(type: number, appIsNonBlocking: number, nameAt: number, nameLength: number, at: number): number;
   /** Fill the app's end of a stream pair so that it polls unwritable; returns the number of octets that took. */
   gate(appFd: number): number;
+  /** Limit what the other end may leave unread in the socket; the kernel doubles it and counts its overhead. */
+  setSendBuffer(fd: number, bytes: number): number;
   /** Open the gate (fires EPOLLOUT). The octets are still to be read: `recvLag` with room for all but one. */
   ungate(appFd: number): number;
   /**
@@ -85,8 +87,8 @@ export interface Native {
   /** The payload as one message (cut = 0) or in pieces of `cut` octets, each behind the header; returns messages sent. */
   sendDatagrams(fd: number, headAt: number, headLength: number, at: number, length: number, cut: number): number;
 
-  /** A non-blocking descriptor of the next connection. */
-  accept(listenFd: number): number;
+  /** A descriptor of the next connection, non-blocking unless it is to be passed on to an app (`isBlocking` = 1). */
+  accept(listenFd: number, isBlocking: number): number;
   /** Write pid, uid, gid of a UNIX socket's peer as int32s to `at`. */
   peerCred(fd: number, at: number): number;
   /** One message; `fdsAt` gets the number of descriptors that came with it, then the descriptors (int32s, at most `maxFds`). */

@@ -75,6 +75,12 @@ int32_t ungate(Instance &, const int32_t *a)
 	return 0;
 }
 
+// setSendBuffer(fd, bytes)
+int32_t set_send_buffer(Instance &, const int32_t *a)
+{
+	return result(setsockopt(a[0], SOL_SOCKET, SO_SNDBUF, &a[1], sizeof(a[1])));
+}
+
 // recvLag(fd, at, room, at2, room2): new octets, written to the first area and then the second. 0 = nothing new
 // (the end of the stream is told by EPOLLRDHUP). Every call but the first one of a pair finds the previous newest
 // octet still unread and skips it.

@@ -36,6 +36,7 @@ export const Option = {
   KeepIdle: optionKey(IPPROTO_TCP, 4),
   KeepInterval: optionKey(IPPROTO_TCP, 5),
   KeepCount: optionKey(IPPROTO_TCP, 6),
+  SynCount: optionKey(IPPROTO_TCP, 7),
   TcpInfo: optionKey(IPPROTO_TCP, 11),
   QuickAck: optionKey(IPPROTO_TCP, 12),
   UserTimeout: optionKey(IPPROTO_TCP, 18),

@@ -79,7 +79,7 @@ export class Poller {
   /** Wait at most `timeoutMs` and dispatch what happened. The clock is then at `clockUs` and `clockMs`. @returns events seen */
   poll(timeoutMs: number): number {
     const n = this.#native.poll(this.epfd, timeoutMs, this.#eventsAt, MAX_POLL_EVENTS);
-    return n < 0 ? 0 : n;
+    return Math.max(n, 0);
   }
 
   /** Deliver the `n` events of the last `poll`. */

@@ -1,0 +1,306 @@
+/**
+ * What all sockets of a data-plane worker share: the addon, the stack, the epoll set, scratch memory, settings, and the
+ * table of sockets by id. Also the decisions that need all of these: routes for new flows, lanes, DNS redirection.
+ */
+import { Addr } from '../lib/addr.ts';
+import type { Tick } from '../lib/clock.ts';
+import type { World } from '../lib/world.ts';
+import type { Native } from '../native/index.ts';
+import { MutableFlow } from '../stack/demux.ts';
+import type { PortBinding } from '../stack/ports.ts';
+import type { Stack } from '../stack/stack.ts';
+import type { TcpConnection } from '../tcp/connection.ts';
+import type { TcpEngine } from '../tcp/engine.ts';
+import type { TcpListener } from '../tcp/listener.ts';
+import type { TcpAcceptor } from '../tcp/port.ts';
+import type { TcpSettings } from '../tcp/settings.ts';
+import { CallArea } from './call.ts';
+import { DATAGRAM_BATCH, DATAGRAM_SLOT } from './datagram.ts';
+import type { Poller } from './poller.ts';
+import { AF_INET, Dgram, E } from './proto.ts';
+import { SockAddr } from './sockaddr.ts';
+import type { AppSocket } from './socket.ts';
+
+/** How long the record of a closed socket answers SO_ERROR and names, and how many of them are kept. */
+const GRAVE_MS = 60_000;
+const GRAVE_MAX = 4096;
+const RETRY_MS = 20;
+const DNS_PORT = 53;
+const SINK_BYTES = 65536;
+
+export interface HubSettings {
+  /** 127.0.0.0/8 and ::1 are in our stack. */
+  readonly hasLoopback: boolean;
+  readonly nameServers: readonly SockAddr[];
+  readonly hostNameServers: readonly SockAddr[];
+}
+
+export interface HubParts {
+  readonly native: Native;
+  readonly world: World;
+  readonly poller: Poller;
+  readonly stack: Stack;
+  readonly tcp: TcpEngine;
+  readonly tick: Tick;
+  readonly session: number;
+  readonly uid: number;
+}
+
+export class Hub {
+  readonly native: Native;
+  readonly world: World;
+  readonly poller: Poller;
+  readonly stack: Stack;
+  readonly tcp: TcpEngine;
+  readonly tick: Tick;
+  readonly session: number;
+  readonly uid: number;
+  readonly area: CallArea;
+  /** Octets nobody wants go here; the first one serves as a lag octet. */
+  readonly sinkAt: number;
+  /** A struct mls_accept, or a sockaddr. */
+  readonly recordAt: number;
+  /** A struct mls_dgram towards an app. */
+  readonly headAt: number;
+  /** Messages of one batch from an app, and their lengths. */
+  readonly slotsAt: number;
+  readonly lengthsAt: number;
+  /** A datagram of the host's loopback. */
+  readonly relayAt: number;
+  /** Scratch of `chooseFlow`. */
+  readonly flow = new MutableFlow();
+  readonly sockets = new Map<number, AppSocket>();
+  readonly counters = {
+    octetsFromApps: 0,
+    octetsToApps: 0,
+    datagramsFromApps: 0,
+    datagramsToApps: 0,
+    datagramsDroppedToApps: 0,
+    datagramsDroppedFromApps: 0,
+    datagramErrors: 0,
+    accepted: 0,
+    direct: 0,
+    resetsToApps: 0,
+    kernelDoorsRefused: 0,
+    lateReusePort: 0,
+  };
+  #settings: HubSettings = { hasLoopback: false, nameServers: [], hostNameServers: [] };
+  #lastId = 0;
+  readonly #graves: AppSocket[] = [];
+  readonly #graveTimes: number[] = [];
+  readonly #retries: AppSocket[] = [];
+  #retryAt = 0;
+  readonly #aborts: TcpConnection[] = [];
+
+  constructor(o: HubParts) {
+    this.native = o.native;
+    this.world = o.world;
+    this.poller = o.poller;
+    this.stack = o.stack;
+    this.tcp = o.tcp;
+    this.tick = o.tick;
+    this.session = o.session;
+    this.uid = o.uid;
+    this.area = new CallArea(o.world);
+    this.sinkAt = o.world.alloc(SINK_BYTES);
+    this.recordAt = o.world.alloc(64);
+    this.headAt = o.world.alloc(Dgram.Size);
+    this.slotsAt = o.world.alloc(DATAGRAM_BATCH * DATAGRAM_SLOT);
+    this.lengthsAt = o.world.alloc(4 * DATAGRAM_BATCH);
+    this.relayAt = o.world.alloc(65536);
+  }
+
+  set settings(s: HubSettings) {
+    this.#settings = s;
+  }
+
+  get hasLoopback(): boolean {
+    return this.#settings.hasLoopback;
+  }
+
+  // ---- Table of sockets
+
+  nextId(): number {
+    do this.#lastId = (this.#lastId + 1) | 0;
+    while (this.#lastId === 0 || this.sockets.has(this.#lastId));
+    return this.#lastId;
+  }
+
+  add(s: AppSocket): void {
+    this.sockets.set(s.id, s);
+  }
+
+  /** Keep the record of a closed socket for a while. */
+  bury(s: AppSocket): void {
+    this.#graves.push(s);
+    this.#graveTimes.push(this.tick.ms);
+    if (this.#graves.length > GRAVE_MAX) this.#exhume();
+  }
+
+  #exhume(): void {
+    this.#graveTimes.shift();
+    const s = this.#graves.shift()!;
+    this.sockets.delete(s.id);
+  }
+
+  /** Descriptors or memory of the kernel ran short: let `s` go on in a moment. */
+  retryLater(s: AppSocket): void {
+    if (this.#retries.length === 0) this.#retryAt = (this.tick.ms + RETRY_MS) | 0;
+    if (!this.#retries.includes(s)) this.#retries.push(s);
+  }
+
+  /** A link's queue was full: let `s` go on when one has drained, or in a moment. */
+  resumeOnDrain(s: AppSocket): void {
+    this.retryLater(s);
+  }
+
+  /** A link's queue has drained. */
+  linkDrained(): void {
+    for (const s of this.#retries.splice(0)) this.poller.ready(s);
+  }
+
+  /** Reset a connection that may not be re-entered now. */
+  abortLater(c: TcpConnection): void {
+    if (!this.#aborts.includes(c)) this.#aborts.push(c);
+  }
+
+  /** Once per turn: deferred resets, retries, old records. */
+  runDue(): void {
+    while (this.#aborts.length > 0) this.#aborts.pop()!.abort();
+    if (this.#retries.length > 0 && ((this.tick.ms - this.#retryAt) | 0) >= 0)
+      for (const s of this.#retries.splice(0)) this.poller.ready(s);
+    while (this.#graves.length > 0 && ((this.tick.ms - this.#graveTimes[0]!) | 0) > GRAVE_MS) this.#exhume();
+  }
+
+  /** Milliseconds until `runDue` has work, -1 = never. */
+  dueInMs(): number {
+    if (this.#aborts.length > 0) return 0;
+    if (this.#retries.length === 0) return -1;
+    return Math.max(0, (this.#retryAt - this.tick.ms) | 0);
+  }
+
+  /** Processes that hold sockets. */
+  countApps(): number {
+    const pids = new Set<number>();
+    for (const s of this.sockets.values()) if (s.fd >= 0) pids.add(s.pid);
+    return pids.size;
+  }
+
+  countSockets(): number {
+    let n = 0;
+    for (const s of this.sockets.values()) if (s.fd >= 0) n++;
+    return n;
+  }
+
+  /** End every socket: apps read a reset, not silence. */
+  closeAll(): void {
+    for (const s of this.sockets.values()) s.reset();
+  }
+
+  // ---- Decisions
+
+  /** Index of a link by its name; `lo` is always there. */
+  linkByName(name: string): number | undefined {
+    for (const l of this.stack.links.all()) if (l.link.name === name) return l.index;
+    return undefined;
+  }
+
+  /** Is this one of the host's name servers, for which ours are to be asked? Then `nameServer` says where. */
+  redirect(to: SockAddr): boolean {
+    if (to.port !== DNS_PORT || this.#settings.nameServers.length === 0) return false;
+    for (const h of this.#settings.hostNameServers)
+      if (h.a3 === to.a3 && h.a2 === to.a2 && h.a1 === to.a1 && h.a0 === to.a0) return true;
+    return false;
+  }
+
+  /** The first name server inside the uplinks. */
+  get nameServer(): SockAddr {
+    return this.#settings.nameServers[0]!;
+  }
+
+  /**
+   * Route a new flow of `s` to `to` and choose its source: everything of `flow` but the local port.
+   * @returns 0 or an errno (positive)
+   */
+  chooseFlow(s: AppSocket, to: SockAddr, flow: MutableFlow): number {
+    const { core } = this.stack;
+    let { a0, a1, a2, a3 } = to;
+    if (to.isWildcard) {
+      // connect() to the wildcard address means this host (Linux).
+      if (s.family === AF_INET || to.isV4) a3 = 0x7f000001;
+      else a3 = 1;
+    }
+    const isV4 = a0 === 0 && a1 === 0 && a2 === 0xffff;
+    const device = s.device;
+    const scope = to.isLinkLocal ? to.scope || s.local.scope || device : 0;
+    if (to.isLinkLocal && scope === 0) return E.EINVAL;
+    const out = core.route(s.vrf, scope, a0, a1, a2, a3, 0);
+    if (out === undefined) return core.errno;
+    flow.vrf = s.vrf;
+    flow.scope = scope;
+    flow.isV4 = isV4;
+    flow.r0 = a0;
+    flow.r1 = a1;
+    flow.r2 = a2;
+    flow.r3 = a3;
+    flow.remotePort = to.port;
+    if (s.hasLocalAddress) {
+      const l = s.local;
+      if (l.isV4 !== isV4) return isV4 ? E.ENETUNREACH : E.EINVAL;
+      flow.l0 = l.a0;
+      flow.l1 = l.a1;
+      flow.l2 = l.a2;
+      flow.l3 = l.a3;
+      return 0;
+    }
+    if (!core.chooseSource(out, a0, a1, a2, a3)) return E.EADDRNOTAVAIL;
+    const { source } = core;
+    flow.l0 = source.s0;
+    flow.l1 = source.s1;
+    flow.l2 = source.s2;
+    flow.l3 = source.s3;
+    return 0;
+  }
+
+  // ---- TCP listeners
+
+  listenTcp(
+    binding: PortBinding<TcpListener>,
+    backlog: number,
+    acceptor: TcpAcceptor<TcpListener>,
+    settings: TcpSettings,
+  ): TcpListener {
+    const local = {
+      vrf: binding.vrf,
+      scope: binding.device,
+      isV4: binding.isV4,
+      l0: binding.l0,
+      l1: binding.l1,
+      l2: binding.l2,
+      l3: binding.l3,
+      localPort: binding.port,
+    };
+    const listener = this.tcp.listen(local, backlog, acceptor, settings);
+    binding.receiver = listener;
+    return listener;
+  }
+
+  unlistenTcp(binding: PortBinding<TcpListener>, listener: TcpListener): void {
+    binding.receiver = undefined;
+    binding.isListening = false;
+    listener.close();
+  }
+
+  /** Addresses from settings text; what is not an address is left out. */
+  static nameServers(texts: readonly string[], linkByName: (name: string) => number | undefined): SockAddr[] {
+    const out: SockAddr[] = [];
+    for (const text of texts) {
+      const [addressText, zone] = text.split('%');
+      const a = Addr.parse(addressText!);
+      if (a === undefined) continue;
+      const scope = zone === undefined ? 0 : (linkByName(zone) ?? 0);
+      out.push(new SockAddr().set(a.family === 4 ? 2 : 10, a.a0, a.a1, a.a2, a.a3, DNS_PORT, scope));
+    }
+    return out;
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * A ping socket of an app (SOCK_DGRAM with IPPROTO_ICMP or IPPROTO_ICMPV6): echo requests out, their replies in. Raw
+ * ICMP sockets that only ping are served the same way by the shim. The identifier takes the place of a port.
+ */
+
+import type { PingEndpoint } from '../stack/ping.ts';
+import type { DatagramInfo, DatagramOwner, DatagramSpec } from '../stack/port.ts';
+import type { Call } from './call.ts';
+import { DatagramSocket } from './datagram.ts';
+import type { Hub } from './hub.ts';
+import { Option } from './option-table.ts';
+import { OptionStore } from './options.ts';
+import { AF_UNSPEC, E, IPPROTO_ICMP, IPPROTO_ICMPV6 } from './proto.ts';
+import type { SockAddr } from './sockaddr.ts';
+
+export class PingSocket extends DatagramSocket implements DatagramOwner<PingEndpoint> {
+  override readonly protocol: number;
+  readonly #endpoint: PingEndpoint;
+
+  constructor(hub: Hub, family: number, id: number, pid: number, options = new OptionStore(family, false)) {
+    super(hub, family, id, pid, options);
+    this.protocol = this.isV6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
+    this.#endpoint = hub.stack.ping.open(this.vrf, !this.isV6, this);
+  }
+
+  override get isConnected(): boolean {
+    return this.#endpoint.isConnected;
+  }
+
+  override connect(call: Call, to: SockAddr): number {
+    if (to.family === AF_UNSPEC) {
+      this.#endpoint.disconnect();
+      return 0;
+    }
+    if (this.isDirect(to)) return this.goDirect(call);
+    if (this.isV6 && to.isV4) return -E.EINVAL;
+    const scope = to.isLinkLocal ? to.scope || this.device : 0;
+    const failed = this.#endpoint.connect(to.a0, to.a1, to.a2, to.a3, scope);
+    if (failed !== 0) return -failed;
+    this.remote.copy(to);
+    this.local.port = this.#endpoint.id;
+    return 0;
+  }
+
+  override bind(call: Call, at: SockAddr): number {
+    if (!this.hub.hasLoopback && at.family !== AF_UNSPEC && at.isLoopback) return this.goDirect(call);
+    const failed = this.checkBind(at);
+    if (failed !== 0) return -failed;
+    const scope = at.isLinkLocal ? at.scope || this.device : 0;
+    const taken = this.#endpoint.bind(!at.isWildcard, at.a0, at.a1, at.a2, at.a3, scope, at.port);
+    if (taken !== 0) return -taken;
+    this.local.copy(at);
+    this.local.port = this.#endpoint.id;
+    return 0;
+  }
+
+  override getSockName(call: Call): number {
+    this.local.port = this.#endpoint.id;
+    return super.getSockName(call);
+  }
+
+  protected override optionChanged(): void {
+    const e = this.#endpoint;
+    e.device = this.device;
+    e.ttl = this.options.number(this.isV6 ? Option.V6UnicastHops : Option.IpTtl);
+    e.tos = this.options.number(this.isV6 ? Option.V6TrafficClass : Option.IpTos);
+  }
+
+  protected override sendDatagram(spec: DatagramSpec, at: number, length: number): number {
+    return this.#endpoint.send(spec, at, length);
+  }
+
+  deliver(_e: PingEndpoint, info: DatagramInfo, at: number, length: number): void {
+    this.pass(info, info.r0, info.r1, info.r2, info.r3, 0, at, length, 0);
+  }
+
+  error(_e: PingEndpoint, errno: number, info: DatagramInfo): void {
+    this.tellError(errno, info.r0, info.r1, info.r2, info.r3, 0);
+  }
+
+  protected override closeEndpoint(): void {
+    this.#endpoint.close();
+  }
+}

@@ -1,0 +1,174 @@
+/**
+ * A UDP socket of an app: its endpoint in the stack, redirected name servers, and the host's loopback, which a socket
+ * that is not bound to one address reaches through kernel sockets of the router (kernel-relay.ts).
+ */
+import type { DatagramInfo, DatagramOwner, DatagramSpec } from '../stack/port.ts';
+import type { UdpEndpoint } from '../stack/udp-endpoint.ts';
+import type { Call } from './call.ts';
+import { DatagramSocket } from './datagram.ts';
+import type { Hub } from './hub.ts';
+import { KernelRelay, type RelayOwner } from './kernel-relay.ts';
+import { Option, optionKey } from './option-table.ts';
+import { OptionStore } from './options.ts';
+import { AF_INET, AF_INET6, AF_UNSPEC, E, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_UDP } from './proto.ts';
+import { SockAddr } from './sockaddr.ts';
+
+const IP_RECVERR = optionKey(IPPROTO_IP, 11);
+const IPV6_RECVERR = optionKey(IPPROTO_IPV6, 25);
+
+export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoint>, RelayOwner {
+  override readonly protocol = IPPROTO_UDP;
+  readonly #endpoint: UdpEndpoint;
+  #relay4: KernelRelay | undefined;
+  #relay6: KernelRelay | undefined;
+  /** The host's name server the app believes to ask; answers of ours appear to come from it. */
+  #asked: SockAddr | undefined;
+  readonly #to = new SockAddr();
+
+  constructor(hub: Hub, family: number, id: number, pid: number, options = new OptionStore(family, false)) {
+    super(hub, family, id, pid, options);
+    this.#endpoint = hub.stack.udp.open(this.vrf, this.isV6 ? 6 : 4, this);
+    this.#endpoint.binding.uid = hub.uid;
+  }
+
+  override get isConnected(): boolean {
+    return this.#endpoint.isConnected;
+  }
+
+  // ---- Requests
+
+  override connect(call: Call, to: SockAddr): number {
+    const e = this.#endpoint;
+    if (to.family === AF_UNSPEC) {
+      e.disconnect();
+      this.#asked = undefined;
+      this.#nameFromEndpoint();
+      return 0;
+    }
+    const redirected = this.hub.redirect(to);
+    if (!redirected && this.isDirect(to)) return this.goDirect(call);
+    const real = redirected ? this.hub.nameServer : to;
+    this.#prepare();
+    const scope = real.isLinkLocal ? real.scope || this.device : 0;
+    const failed = e.connect(real.a0, real.a1, real.a2, real.a3, scope, real.port);
+    if (failed !== 0) return -failed;
+    this.#asked = redirected ? new SockAddr().copy(to) : undefined;
+    this.remote.copy(to);
+    if (to.isWildcard) this.remote.set(this.family, e.binding.r0, e.binding.r1, e.binding.r2, e.binding.r3, to.port, 0);
+    this.remote.family = this.family;
+    this.#nameFromEndpoint();
+    return 0;
+  }
+
+  override bind(call: Call, at: SockAddr): number {
+    if (this.#endpoint.binding.port !== 0) return -E.EINVAL;
+    if (!this.hub.hasLoopback && at.family !== AF_UNSPEC && at.isLoopback) return this.goDirect(call);
+    const failed = this.checkBind(at);
+    if (failed !== 0) return -failed;
+    this.#prepare();
+    const scope = at.isLinkLocal ? at.scope || this.device : 0;
+    const taken = this.#endpoint.bind(at.a0, at.a1, at.a2, at.a3, scope, at.port);
+    if (taken !== 0) return -taken;
+    this.#nameFromEndpoint();
+    this.hasLocalAddress = !at.isWildcard;
+    // Whoever sends to this port on the host's loopback is to reach the app as well.
+    if (at.isWildcard && at.port !== 0 && !this.hub.hasLoopback) {
+      const isDual = this.isV6 && this.options.number(Option.V6Only) === 0;
+      if (!this.isV6 || isDual) this.#relay4 = KernelRelay.open(this.hub, this, AF_INET, this.local.port);
+      if (this.isV6) this.#relay6 = KernelRelay.open(this.hub, this, AF_INET6, this.local.port);
+    }
+    return 0;
+  }
+
+  override getSockName(call: Call): number {
+    this.#nameFromEndpoint();
+    return super.getSockName(call);
+  }
+
+  #nameFromEndpoint(): void {
+    const b = this.#endpoint.binding;
+    this.local.set(this.family, b.l0, b.l1, b.l2, b.l3, b.port, b.device);
+    if (!this.local.isLinkLocal) this.local.scope = 0;
+  }
+
+  /** Options that matter before a port is claimed. */
+  #prepare(): void {
+    const b = this.#endpoint.binding;
+    if (b.port !== 0) return;
+    b.device = this.device;
+    b.v6only = this.options.number(Option.V6Only) !== 0;
+    b.reuseAddr = this.options.number(Option.ReuseAddr) !== 0;
+    b.reusePort = this.options.number(Option.ReusePort) !== 0;
+  }
+
+  protected override optionChanged(): void {
+    const e = this.#endpoint;
+    const o = this.options;
+    const isV6Flow = this.isV6 && !e.binding.isV4;
+    e.ttl = o.number(isV6Flow ? Option.V6UnicastHops : Option.IpTtl);
+    e.tos = o.number(isV6Flow ? Option.V6TrafficClass : Option.IpTos);
+    e.pathMtuMode = o.number(this.isV6 ? Option.V6MtuDiscover : Option.IpMtuDiscover);
+    e.reportsAllErrors = o.number(IP_RECVERR) !== 0 || o.number(IPV6_RECVERR) !== 0;
+    this.#prepare();
+  }
+
+  // ---- Datagrams
+
+  protected override sendDatagram(spec: DatagramSpec, at: number, length: number): number {
+    if (spec.hasRemote) {
+      const to = this.#to.set(this.family, spec.r0, spec.r1, spec.r2, spec.r3, spec.remotePort, spec.scope);
+      if (this.hub.redirect(to)) {
+        const real = this.hub.nameServer;
+        this.#asked ??= new SockAddr();
+        this.#asked.copy(to);
+        spec.r0 = real.a0;
+        spec.r1 = real.a1;
+        spec.r2 = real.a2;
+        spec.r3 = real.a3;
+        spec.scope = real.scope;
+      } else if (this.isDirect(to)) return this.#sendToHost(to, at, length, spec.gsoSize);
+    }
+    if (spec.gsoSize === 0) spec.gsoSize = this.options.number(Option.UdpSegment);
+    return this.#endpoint.send(spec, at, length);
+  }
+
+  /** A datagram for the host's loopback. */
+  #sendToHost(to: SockAddr, at: number, length: number, gsoSize: number): number {
+    const isV4 = to.isV4 || this.family === AF_INET;
+    let relay = isV4 ? this.#relay4 : this.#relay6;
+    if (relay === undefined) {
+      relay = KernelRelay.open(this.hub, this, isV4 ? AF_INET : AF_INET6, 0);
+      if (relay === undefined) return E.ENETUNREACH;
+      if (isV4) this.#relay4 = relay;
+      else this.#relay6 = relay;
+    }
+    return relay.send(to, at, length, gsoSize);
+  }
+
+  deliver(_e: UdpEndpoint, info: DatagramInfo, at: number, length: number, gsoSize: number): void {
+    const asked = this.#asked;
+    if (asked !== undefined) {
+      const real = this.hub.nameServer;
+      if (info.r3 === real.a3 && info.r2 === real.a2 && info.r1 === real.a1 && info.r0 === real.a0) {
+        this.pass(info, asked.a0, asked.a1, asked.a2, asked.a3, info.remotePort, at, length, gsoSize);
+        return;
+      }
+    }
+    this.pass(info, info.r0, info.r1, info.r2, info.r3, info.remotePort, at, length, gsoSize);
+  }
+
+  error(_e: UdpEndpoint, errno: number, info: DatagramInfo): void {
+    this.tellError(errno, info.r0, info.r1, info.r2, info.r3, info.remotePort);
+  }
+
+  relayed(info: DatagramInfo, at: number, length: number): void {
+    this.pass(info, info.r0, info.r1, info.r2, info.r3, info.remotePort, at, length, 0);
+  }
+
+  protected override closeEndpoint(): void {
+    this.#endpoint.close();
+    this.#relay4?.close();
+    this.#relay6?.close();
+    this.#relay4 = this.#relay6 = undefined;
+  }
+}
