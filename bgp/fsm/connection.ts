@@ -153,7 +153,7 @@ export class Connection {
 
   fire(event: Event, now: Instant): void {
     const cell: Cell = TABLE[this.state][event];
-    const step = 'next' in cell ? cell : this.#holds(cell.when) ? cell.then : cell.otherwise;
+    const step = 'next' in cell ? cell : this.#holds(cell.when) ? cell.yes : cell.no;
     const from = this.state;
     this.#was = from;
     // The state is set first: an action may ask the host, which looks at it.

@@ -80,7 +80,7 @@ export interface Step {
 /** Session attributes and timers a cell may depend on. */
 export type Guard = 'delay-open-configured' | 'delay-open-running';
 
-export type Cell = Step | { readonly when: Guard; readonly then: Step; readonly otherwise: Step };
+export type Cell = Step | { readonly when: Guard; readonly yes: Step; readonly no: Step };
 
 export type Table = Readonly<Record<State, Readonly<Record<Event, Cell>>>>;
 
@@ -127,8 +127,8 @@ const OPEN_ANSWERED = step(
 );
 const delayOr = (state: State, otherwise: Step): Cell => ({
   when: 'delay-open-configured',
-  then: step(state, 'stop-connect-retry', 'start-delay-open'),
-  otherwise,
+  yes: step(state, 'stop-connect-retry', 'start-delay-open'),
+  no: otherwise,
 });
 
 const START = step('Connect', 'zero-retry-counter', 'start-connect-retry', 'connect');
@@ -196,7 +196,7 @@ export const TABLE: Table = {
     BgpHeaderErr: FAULT,
     BgpOpenMsgErr: FAULT,
     OpenCollisionDump: FAILED,
-    NotifMsgVerErr: { when: 'delay-open-running', then: VERSION_REFUSED, otherwise: FAILED },
+    NotifMsgVerErr: { when: 'delay-open-running', yes: VERSION_REFUSED, no: FAILED },
     NotifMsg: FAILED,
     KeepAliveMsg: FAILED,
     UpdateMsg: FAILED,
@@ -207,8 +207,8 @@ export const TABLE: Table = {
     ...startsIgnored('Active'),
     ManualStop: {
       when: 'delay-open-running',
-      then: CEASED,
-      otherwise: STOPPED,
+      yes: CEASED,
+      no: STOPPED,
     },
     AutomaticStop: FAILED,
     ConnectRetryTimerExpires: step('Connect', 'start-connect-retry', 'connect'),
@@ -226,7 +226,7 @@ export const TABLE: Table = {
     BgpHeaderErr: FAULT,
     BgpOpenMsgErr: FAULT,
     OpenCollisionDump: FAILED,
-    NotifMsgVerErr: { when: 'delay-open-running', then: VERSION_REFUSED, otherwise: FAILED },
+    NotifMsgVerErr: { when: 'delay-open-running', yes: VERSION_REFUSED, no: FAILED },
     NotifMsg: FAILED,
     KeepAliveMsg: FAILED,
     UpdateMsg: FAILED,

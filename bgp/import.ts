@@ -1,0 +1,149 @@
+/**
+ * What becomes of received prefixes: judged once per UPDATE for what concerns its attributes, once per prefix for the
+ * rest, and stored with the verdict. Read first: RFC 4271 §9.1.2 (loops), RFC 4456 §8, RFC 8326 §4.
+ */
+
+import type { Family } from '../router/lib/addr.ts';
+import type { Peer } from './peer.ts';
+import { copyOf, type PrefixGuard, REFUSED } from './policy/filter.ts';
+import { Verdict } from './rib/adj-rib-in.ts';
+import type { AttrSet, AttrTable } from './rib/attrs.ts';
+import type { Rib } from './rib/rib.ts';
+import { occurrences } from './wire/attribute/as-path.ts';
+import { Community } from './wire/attribute/communities.ts';
+import type { Attributes } from './wire/attribute/model.ts';
+import { type Nlri, NlriCursor } from './wire/nlri.ts';
+import type { Reach } from './wire/update.ts';
+
+export interface ImportContext {
+  readonly localAs: number;
+  readonly identifier: number;
+  readonly attrs: AttrTable;
+  /** Prefixes we originate. */
+  readonly own: PrefixGuard;
+}
+
+const cursor = new NlriCursor();
+
+/** Take withdrawn prefixes out of the Adj-RIB-In. */
+export function withdraw(peer: Peer, rib: Rib, nlri: Nlri): void {
+  cursor.over(nlri);
+  while (cursor.next()) {
+    const prefix = rib.prefixes.find(cursor.w0, cursor.w1, cursor.w2, cursor.w3, cursor.length);
+    const route = prefix < 0 ? -1 : rib.routes.find(prefix, peer.index, cursor.pathId);
+    if (route >= 0) dropRoute(peer, rib, route);
+  }
+}
+
+/** Remove one route of a peer and have its prefix decided again. */
+export function dropRoute(peer: Peer, rib: Rib, route: number): void {
+  const prefix = rib.routes.prefixOf[route]!;
+  peer.received[rib.family]--;
+  if (rib.routes.accepted(route) !== undefined) {
+    peer.accepted[rib.family]--;
+    rib.loc.touch(prefix);
+  }
+  rib.routes.remove(route);
+}
+
+/** Put announced prefixes into the Adj-RIB-In. */
+export function announce(peer: Peer, rib: Rib, reach: Reach, attributes: Attributes, context: ImportContext): void {
+  const received = context.attrs.intern(attributes, reach.nextHop);
+  const judge = new Judge(peer, received, rib.family, context);
+  cursor.over(reach.nlri);
+  while (cursor.next()) {
+    const prefix = rib.prefixes.intern(cursor.w0, cursor.w1, cursor.w2, cursor.w3, cursor.length);
+    judge.look(cursor.w0, cursor.w1, cursor.w2, cursor.w3, cursor.length);
+    store(peer, rib, prefix, cursor.pathId, received, judge);
+  }
+}
+
+/** Judge again what a peer has sent, after a change of policy or of own prefixes. */
+export function reconsider(peer: Peer, rib: Rib, context: ImportContext): void {
+  const p = rib.prefixes;
+  const long = rib.family === 6;
+  rib.routes.forPeer(peer.index, (route) => {
+    const id = rib.routes.prefixOf[route]!;
+    const received = rib.routes.received(route);
+    const judge = new Judge(peer, received, rib.family, context);
+    judge.look(p.w0[id]!, long ? p.w1[id]! : 0, long ? p.w2[id]! : 0, long ? p.w3[id]! : 0, p.length[id]!);
+    store(peer, rib, id, rib.routes.pathIdOf[route]!, received, judge);
+  });
+}
+
+function store(peer: Peer, rib: Rib, prefix: number, pathId: number, received: AttrSet, judge: Judge): void {
+  const { routes, loc, family } = rib;
+  const route = routes.find(prefix, peer.index, pathId);
+  const { accepted, verdict } = judge;
+  if (route < 0) {
+    routes.add(prefix, peer.index, pathId, received, accepted, verdict);
+    peer.received[family]++;
+    if (accepted === undefined) return;
+    peer.accepted[family]++;
+    loc.touch(prefix);
+    return;
+  }
+  const before = routes.accepted(route);
+  if (before === accepted && routes.received(route) === received && routes.verdictOf[route] === verdict) return;
+  routes.replace(route, received, accepted, verdict);
+  if (before === accepted) return;
+  peer.accepted[family] += (accepted === undefined ? 0 : 1) - (before === undefined ? 0 : 1);
+  loc.touch(prefix);
+}
+
+/** Decides about the prefixes of one UPDATE. The answer of the last `look` stands in `accepted` and `verdict`. */
+class Judge {
+  accepted: AttrSet | undefined;
+  verdict: number = Verdict.Accepted;
+  readonly #peer: Peer;
+  readonly #family: Family;
+  readonly #received: AttrSet;
+  readonly #context: ImportContext;
+  /** What is wrong with the attributes, whatever the prefix. */
+  readonly #common: number;
+  /** Attributes after each rule, worked out when first needed. */
+  readonly #byRule: (AttrSet | undefined)[] = [];
+
+  constructor(peer: Peer, received: AttrSet, family: Family, context: ImportContext) {
+    this.#peer = peer;
+    this.#family = family;
+    this.#received = received;
+    this.#context = context;
+    this.#common = commonVerdict(peer, received, context);
+  }
+
+  look(w0: number, w1: number, w2: number, w3: number, length: number): void {
+    this.accepted = undefined;
+    this.verdict = this.#common;
+    if (this.verdict !== Verdict.Accepted) return;
+    if (this.#context.own.covers(this.#family, w0, w1, w2, w3, length)) {
+      this.verdict = Verdict.OwnPrefix;
+      return;
+    }
+    const rule = this.#peer.importFilter.find(this.#family, w0, w1, w2, w3, length, this.#received);
+    if (rule === REFUSED) this.verdict = Verdict.Policy;
+    else this.accepted = this.#byRule[rule] ??= this.#after(rule);
+  }
+
+  #after(rule: number): AttrSet {
+    const received = this.#received;
+    let a = this.#peer.importFilter.apply(rule, received);
+    // RFC 8326 §4: "set LOCAL_PREF ... to a low value, RECOMMENDED value is 0", whatever policy says.
+    if (this.#peer.isExternal && received.communities.includes(Community.GracefulShutdown)) {
+      a = { ...copyOf(a), localPref: 0 };
+    }
+    return a === received ? received : this.#context.attrs.intern(a, received.nextHop);
+  }
+}
+
+function commonVerdict(peer: Peer, a: AttrSet, context: ImportContext): number {
+  if (occurrences(a.asPath, context.localAs) > (peer.config.allowOwnAs ?? 0)) return Verdict.AsLoop;
+  if (a.originatorId === context.identifier || a.clusterList.includes(context.identifier))
+    return Verdict.ReflectionLoop;
+  const own = peer.localAddress;
+  // RFC 4271 §6.3: the next hop "MUST NOT be the IP address of the receiving speaker".
+  if (own !== undefined && (a.nextHop?.global?.equals(own) || a.nextHop?.linkLocal?.equals(own))) {
+    return Verdict.OwnNextHop;
+  }
+  return Verdict.Accepted;
+}

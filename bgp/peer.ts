@@ -1,0 +1,336 @@
+/**
+ * One configured peer: its session, its connections, its policies and what it has been told.
+ * Does not read or write routes of others; speaker.ts moves routes between peers.
+ */
+
+import type { Addr, Family } from '../router/lib/addr.ts';
+import type { Instant } from '../router/lib/clock.ts';
+import { afterPolicy, beforePolicy, mayExport, type RouteSource, selfNextHop } from './export.ts';
+import { Session } from './fsm/session.ts';
+import { Filter, type Policy, REFUSED } from './policy/filter.ts';
+import type { Attempt, LinkId, NextHopResolver, Stream } from './ports.ts';
+import { AdjRibOut } from './rib/adj-rib-out.ts';
+import type { AttrSet, AttrTable } from './rib/attrs.ts';
+import type { ResolvedHop } from './rib/loc-rib.ts';
+import type { Rib } from './rib/rib.ts';
+import type { NextHop } from './wire/attribute/model.ts';
+import type { LinkLocalForm } from './wire/attribute/mp-reach.ts';
+import { UpdatePacker } from './wire/update.ts';
+
+/** A peer as configured. Everything but the first four has a default. */
+export interface PeerConfig {
+  /** Unique among the peers of a speaker. */
+  readonly name: string;
+  readonly address: Addr;
+  /** The uplink the session runs over and its next hops are bound to. */
+  readonly link: LinkId;
+  readonly asn: number;
+  readonly port?: number;
+  readonly localAddress?: Addr;
+  /** The peer is not a direct neighbour. */
+  readonly multihop?: boolean;
+  readonly passive?: boolean;
+  readonly families?: readonly Family[];
+  /** RFC 8950: IPv4 routes over an IPv6 session without an IPv4 address on the uplink. */
+  readonly extendedNextHop?: boolean;
+  readonly extendedMessages?: boolean;
+  readonly holdTimeS?: number;
+  readonly connectRetryMs?: number;
+  readonly delayOpenMs?: number;
+  /** False for route servers, which do not put their own AS into paths. */
+  readonly enforceFirstAs?: boolean;
+  /** How often our own AS may stand in a path we accept. */
+  readonly allowOwnAs?: number;
+  /** RFC 8212: without a policy an external peer gets nothing and gives nothing; an internal one everything. */
+  readonly import?: Policy;
+  readonly export?: Policy;
+  /** Addresses to announce as our own next hop instead of the session's. */
+  readonly nextHop4?: Addr;
+  readonly nextHop6?: Addr;
+  /** How a link-local next hop is sent when there is no global one. */
+  readonly linkLocalForm?: LinkLocalForm;
+  /** Announce ourselves to internal peers as the next hop of routes learned from outside. */
+  readonly nextHopSelf?: boolean;
+  /** Leave the next hop alone where it lies on the peer's own uplink (RFC 4271 §5.1.3). */
+  readonly thirdPartyNextHop?: boolean;
+  /** More accepted prefixes than this in one family end the session (RFC 4486). */
+  readonly maxPrefixes?: number;
+  /** Configured but down. */
+  readonly shutdown?: boolean;
+}
+
+/** Facts of the speaker every peer needs. */
+export interface PeerContext {
+  readonly localAs: number;
+  readonly identifier: number;
+  readonly hostName: string | undefined;
+  readonly random: () => number;
+  readonly attrs: AttrTable;
+  readonly resolver: NextHopResolver;
+  nextTransport(): number;
+}
+
+/** A transport connection, being opened or open. */
+export interface Conduit {
+  attempt: Attempt | undefined;
+  stream: Stream | undefined;
+}
+
+/** What the peer is told and has been told about one family. */
+export interface Outbound {
+  readonly rib: Rib;
+  readonly adjRibOut: AdjRibOut;
+  /** Our next hop for this family; undefined = nothing can be announced. */
+  readonly self: NextHop | undefined;
+  endOfRibDue: boolean;
+}
+
+const DEFAULT_HOLD_S = 90; // RFC 4271 §10
+const CONNECT_RETRY_MS = 5_000;
+const MAX_CONNECT_RETRY_MS = 30_000;
+const IDLE_HOLD_MS = 1_000;
+const MAX_IDLE_HOLD_MS = 60_000;
+/** Results of export kept per peer before they are forgotten and worked out again. */
+const MAX_MEMO = 65_536;
+
+const SOURCE_NUMBER: Record<RouteSource, number> = { local: 0, external: 1, internal: 2 };
+
+export class Peer {
+  readonly config: PeerConfig;
+  /** Number in the routing tables; 0 is ourselves. */
+  readonly index: number;
+  readonly session: Session;
+  readonly isExternal: boolean;
+  readonly conduits = new Map<number, Conduit>();
+  importFilter: Filter;
+  exportFilter: Filter;
+  outbound: Outbound[] = [];
+  packer: UpdatePacker | undefined;
+  /** The established connection takes no more octets for now. */
+  isCongested = false;
+  /** Our end of the established connection. */
+  localAddress: Addr | undefined;
+  /** Routes held from the peer, and how many of them passed, by family. */
+  readonly received: Record<Family, number> = { 4: 0, 6: 0 };
+  readonly accepted: Record<Family, number> = { 4: 0, 6: 0 };
+  /** UPDATEs with mistakes that did not cost the session (RFC 7606). */
+  faults = 0;
+  lastFault: string | undefined;
+  /** The administrator wants it down. */
+  isShutDown: boolean;
+  readonly #context: PeerContext;
+  /** Export results by rule and source; see `#select`. */
+  #memo: Map<AttrSet, AttrSet>[] = [];
+  #memoSize = 0;
+  #hops = new Map<string, ResolvedHop | undefined>();
+  #lastHopAddress: Addr | undefined;
+  #lastHop: ResolvedHop | undefined;
+
+  constructor(config: PeerConfig, index: number, context: PeerContext, now: Instant) {
+    this.config = config;
+    this.index = index;
+    this.#context = context;
+    this.isExternal = config.asn !== context.localAs;
+    this.isShutDown = config.shutdown ?? false;
+    this.importFilter = new Filter(this.#policy(config.import));
+    this.exportFilter = new Filter(this.#policy(config.export));
+    this.session = new Session(
+      {
+        localAs: context.localAs,
+        peerAs: config.asn,
+        identifier: context.identifier,
+        hostName: context.hostName,
+        random: context.random,
+        holdTimeS: config.holdTimeS ?? DEFAULT_HOLD_S,
+        families: config.families ?? [4, 6],
+        extendedNextHop: config.extendedNextHop ?? config.address.family === 6,
+        extendedMessages: config.extendedMessages ?? true,
+        enforceFirstAs: config.enforceFirstAs ?? true,
+        passive: config.passive ?? false,
+        connectRetryMs: config.connectRetryMs ?? CONNECT_RETRY_MS,
+        maxConnectRetryMs: Math.max(MAX_CONNECT_RETRY_MS, config.connectRetryMs ?? 0),
+        delayOpenMs: config.delayOpenMs,
+        idleHoldMs: IDLE_HOLD_MS,
+        maxIdleHoldMs: MAX_IDLE_HOLD_MS,
+      },
+      context.nextTransport,
+      now,
+    );
+  }
+
+  get identifier(): number {
+    return this.session.negotiated?.peer.identifier ?? 0;
+  }
+
+  /** RFC 8212 §2. */
+  #policy(policy: Policy | undefined): Policy {
+    return policy ?? (this.isExternal ? 'reject-all' : 'accept-all');
+  }
+
+  setPolicies(imports: Policy | undefined, exports: Policy | undefined): void {
+    this.importFilter = new Filter(this.#policy(imports));
+    this.exportFilter = new Filter(this.#policy(exports));
+    this.#forgetExports();
+  }
+
+  /** The session came up: nothing has been told yet. */
+  begin(localAddress: Addr | undefined, ribs: Iterable<Rib>): void {
+    const n = this.session.negotiated!;
+    const { nextHop4, nextHop6, linkLocalForm } = this.config;
+    this.localAddress = localAddress;
+    this.isCongested = false;
+    this.#forgetExports();
+    this.packer = new UpdatePacker(
+      { fourOctetAs: n.context.fourOctetAs, maxMessage: n.maxMessage, linkLocalForm: linkLocalForm ?? 'single' },
+      (octets, messages) => this.session.transmit(octets, messages),
+    );
+    const own = { session: localAddress, v4: nextHop4, v6: nextHop6, extendedNextHop: n.context.extendedNextHop };
+    this.outbound = [...ribs]
+      .filter((rib) => n.families.includes(rib.family))
+      .map((rib) => ({
+        rib,
+        adjRibOut: new AdjRibOut(rib.prefixes, this.#context.attrs),
+        self: selfNextHop(rib.family, own),
+        endOfRibDue: true,
+      }));
+    this.reconsiderExports();
+  }
+
+  /** Look at every best route again: after a change of export policy, or when the peer knows nothing yet. */
+  reconsiderExports(): void {
+    for (const { rib, adjRibOut } of this.outbound) {
+      rib.loc.forEach((prefix) => {
+        adjRibOut.touch(prefix);
+      });
+    }
+  }
+
+  /** The session is gone. */
+  end(): void {
+    for (const out of this.outbound) out.adjRibOut.clear();
+    this.outbound = [];
+    this.packer = undefined;
+    this.isCongested = false;
+    this.#forgetExports();
+    this.forgetHops();
+  }
+
+  /** Something waits to be told and could be told now. */
+  get hasWork(): boolean {
+    return !this.isCongested && this.outbound.some((o) => o.adjRibOut.pending > 0 || o.endOfRibDue);
+  }
+
+  /** Tell the peer about up to `budget` prefixes of each family. */
+  pull(budget: number, peers: readonly (Peer | undefined)[]): void {
+    if (this.isCongested || this.packer === undefined) return;
+    for (const out of this.outbound) {
+      if (out.adjRibOut.pending > 0) {
+        out.adjRibOut.pull(budget, (prefix) => this.#select(prefix, out, peers), this.packer);
+      }
+      // RFC 4724 §2: the initial table is complete when nothing waits, neither here nor for a decision.
+      if (out.endOfRibDue && out.adjRibOut.pending === 0 && out.rib.loc.pending === 0) {
+        this.packer.endOfRib(out.rib.family);
+        out.endOfRibDue = false;
+      }
+    }
+    this.packer.flush();
+  }
+
+  /** Where routes with these attributes go, undefined while their next hop cannot be reached. */
+  hop(a: AttrSet): ResolvedHop | undefined {
+    const hop = a.nextHop;
+    if (hop === undefined) return undefined;
+    // RFC 2545 §3: on a shared link the link-local address is the one to forward to.
+    const address = this.config.multihop ? (hop.global ?? hop.linkLocal!) : (hop.linkLocal ?? hop.global!);
+    if (this.#lastHopAddress?.equals(address)) return this.#lastHop;
+    const key = address.toString();
+    let found = this.#hops.get(key);
+    if (found === undefined && !this.#hops.has(key)) {
+      found = this.#resolve(address);
+      this.#hops.set(key, found);
+    }
+    this.#lastHopAddress = address;
+    this.#lastHop = found;
+    return found;
+  }
+
+  /** Uplinks changed: next hops have to be looked up again. */
+  forgetHops(): void {
+    this.#hops.clear();
+    this.#lastHopAddress = undefined;
+    this.#lastHop = undefined;
+  }
+
+  #resolve(address: Addr): ResolvedHop | undefined {
+    const { resolver } = this.#context;
+    const { link } = this.config;
+    const via =
+      resolver.resolve === undefined || address.isLinkLocal
+        ? { address, link, cost: 0 }
+        : resolver.resolve(address, link);
+    if (via === undefined || !resolver.isUp(via.link)) return undefined;
+    const alone: ResolvedHop[] = [];
+    const hop: ResolvedHop = { address: via.address, link: via.link, cost: via.cost, alone };
+    alone.push(hop);
+    return hop;
+  }
+
+  /** The attributes to tell this peer for a prefix, undefined = nothing. */
+  #select(prefix: number, out: Outbound, peers: readonly (Peer | undefined)[]): AttrSet | undefined {
+    const { loc, prefixes, family } = out.rib;
+    const a = loc.attrs(prefix);
+    const from = loc.peer(prefix);
+    // A route is never told to the peer it was learned from.
+    if (a === undefined || out.self === undefined || from === this.index) return undefined;
+    const sender = peers[from];
+    if (sender === undefined && from !== 0) return undefined; // the peer was removed, a decision is due
+    const source: RouteSource = sender === undefined ? 'local' : sender.isExternal ? 'external' : 'internal';
+    if (!mayExport(a, source, this.isExternal)) return undefined;
+    const p = prefixes;
+    const rule = this.exportFilter.find(
+      family,
+      p.w0[prefix]!,
+      family === 4 ? 0 : p.w1[prefix]!,
+      family === 4 ? 0 : p.w2[prefix]!,
+      family === 4 ? 0 : p.w3[prefix]!,
+      p.length[prefix]!,
+      a,
+    );
+    if (rule === REFUSED) return undefined;
+    // The same attributes become the same again unless rule, family, source or next hop differ.
+    const keepsHop = this.#keepsNextHop(a, sender, family);
+    const slot = ((rule * 3 + SOURCE_NUMBER[source]) * 2 + (keepsHop ? 1 : 0)) * 2 + (family === 4 ? 0 : 1);
+    const memo = (this.#memo[slot] ??= new Map());
+    const known = memo.get(a);
+    if (known !== undefined) return known;
+    const changed = this.exportFilter.apply(rule, beforePolicy(a, source, this.isExternal));
+    const result = this.#context.attrs.intern(
+      afterPolicy(changed, this.#context.localAs, a.preference, this.isExternal),
+      keepsHop ? this.#hopOnward(a.nextHop!, sender!) : out.self,
+    );
+    if (++this.#memoSize > MAX_MEMO) this.#forgetExports();
+    memo.set(a, result);
+    return result;
+  }
+
+  /** RFC 4271 §5.1.3: whether the received next hop goes on unchanged. */
+  #keepsNextHop(a: AttrSet, sender: Peer | undefined, family: Family): boolean {
+    const hop = a.nextHop;
+    if (sender === undefined || hop === undefined) return false;
+    // An IPv6 next hop of an IPv4 route is for those who can read it.
+    if (family === 4 && hop.global?.family !== 4 && !this.session.negotiated!.context.extendedNextHop) return false;
+    const isSameLink = sender.config.link === this.config.link;
+    if (this.isExternal) return (this.config.thirdPartyNextHop ?? false) && isSameLink;
+    return !(this.config.nextHopSelf ?? false) && (hop.global !== undefined || isSameLink);
+  }
+
+  /** A link-local address means nothing beyond its link. */
+  #hopOnward(hop: NextHop, sender: Peer): NextHop {
+    return sender.config.link === this.config.link ? hop : { global: hop.global, linkLocal: undefined };
+  }
+
+  #forgetExports(): void {
+    this.#memo = [];
+    this.#memoSize = 0;
+  }
+}

@@ -1,0 +1,22 @@
+/** The tables of one family, which belong together because they share prefix ids. */
+
+import type { Family } from '../../router/lib/addr.ts';
+import { AdjRibsIn } from './adj-rib-in.ts';
+import type { AttrTable } from './attrs.ts';
+import { LocRib, type LocRibInputs } from './loc-rib.ts';
+import { PrefixTable } from './prefixes.ts';
+
+export class Rib {
+  readonly family: Family;
+  readonly prefixes: PrefixTable;
+  readonly routes: AdjRibsIn;
+  readonly loc: LocRib;
+
+  /** @param inputs builds what the decision process asks, given the routes it will ask about */
+  constructor(family: Family, table: AttrTable, maxPaths: number, inputs: (routes: AdjRibsIn) => LocRibInputs) {
+    this.family = family;
+    this.prefixes = new PrefixTable(family);
+    this.routes = new AdjRibsIn(this.prefixes, table);
+    this.loc = new LocRib(this.prefixes, this.routes, table, inputs(this.routes), maxPaths);
+  }
+}

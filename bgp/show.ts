@@ -1,0 +1,181 @@
+/** What a speaker shows: peers, routes and the reason of a choice, as plain values that survive JSON. */
+
+import type { Family, Prefix } from '../router/lib/addr.ts';
+import type { Instant } from '../router/lib/clock.ts';
+import type { State } from './fsm/table.ts';
+import type { Peer } from './peer.ts';
+import type { LinkId } from './ports.ts';
+import type { AttrSet } from './rib/attrs.ts';
+import { asPathText } from './wire/attribute/as-path.ts';
+import { communityText } from './wire/attribute/communities.ts';
+import { extendedCommunityText } from './wire/attribute/extended-communities.ts';
+import { largeCommunityText } from './wire/attribute/large-communities.ts';
+import { originText } from './wire/attribute/origin.ts';
+import { capabilityText } from './wire/capability.ts';
+import { MessageType } from './wire/message.ts';
+
+export interface PeerView {
+  readonly name: string;
+  readonly address: string;
+  readonly link: LinkId;
+  readonly asn: number;
+  readonly isExternal: boolean;
+  readonly isShutDown: boolean;
+  readonly state: State;
+  /** Milliseconds in this state. */
+  readonly stateMs: number;
+  /** How often the session came up. */
+  readonly establishments: number;
+  readonly localAddress: string | undefined;
+  readonly identifier: string | undefined;
+  readonly families: readonly string[];
+  readonly extendedNextHop: boolean;
+  readonly extendedMessages: boolean;
+  readonly fourOctetAs: boolean;
+  /** Negotiated; undefined while not established. */
+  readonly holdTimeS: number | undefined;
+  /** Milliseconds until each timer fires, of those that run. */
+  readonly timersMs: Readonly<Record<string, number>>;
+  readonly capabilities: { readonly local: readonly string[]; readonly peer: readonly string[] };
+  readonly messages: { readonly received: MessageCounts; readonly sent: MessageCounts };
+  readonly routes: { readonly ipv4: RouteCounts; readonly ipv6: RouteCounts };
+  /** UPDATEs with mistakes that did not cost the session, and the last one in words. */
+  readonly faults: number;
+  readonly lastFault: string | undefined;
+  readonly lastError:
+    | { readonly text: string; readonly origin: 'sent' | 'received' | 'transport'; readonly agoMs: number }
+    | undefined;
+}
+
+export interface MessageCounts {
+  readonly open: number;
+  readonly update: number;
+  readonly notification: number;
+  readonly keepalive: number;
+  readonly refresh: number;
+}
+
+export interface RouteCounts {
+  readonly received: number;
+  readonly accepted: number;
+  readonly advertised: number;
+}
+
+export interface RouteView {
+  readonly prefix: string;
+  /** Name of the peer, undefined for our own routes. */
+  readonly peer: string | undefined;
+  readonly nextHop: string | undefined;
+  readonly linkLocalNextHop: string | undefined;
+  readonly link: LinkId | undefined;
+  readonly asPath: string;
+  readonly origin: string;
+  readonly localPref: number;
+  readonly med: number | undefined;
+  readonly communities: readonly string[];
+  readonly extendedCommunities: readonly string[];
+  readonly largeCommunities: readonly string[];
+  readonly isBest: boolean;
+  /** Why a route is not used; undefined for a candidate. */
+  readonly refused: string | undefined;
+}
+
+/** A candidate of `explain`: the best route, one that shares its traffic, or the step at which it lost. */
+export interface CandidateView extends RouteView {
+  readonly lostAt: string | undefined;
+  readonly isMultipath: boolean;
+}
+
+export function peerView(peer: Peer, now: Instant): PeerView {
+  const { session, config } = peer;
+  const n = session.negotiated;
+  const timersMs: Record<string, number> = {};
+  for (const [name, at] of Object.entries(session.timers)) {
+    if (at !== Infinity) timersMs[name] = Math.max(0, Math.round(at - now));
+  }
+  const error = session.lastError;
+  return {
+    name: config.name,
+    address: config.address.toString(),
+    link: config.link,
+    asn: config.asn,
+    isExternal: peer.isExternal,
+    isShutDown: peer.isShutDown,
+    state: session.state,
+    stateMs: Math.round(now - session.since),
+    establishments: session.establishments,
+    localAddress: peer.localAddress?.toString(),
+    identifier: n === undefined ? undefined : identifierText(n.peer.identifier),
+    families: (n?.families ?? []).map((f) => `ipv${f}`),
+    extendedNextHop: n?.context.extendedNextHop ?? false,
+    extendedMessages: n?.receivesExtended ?? false,
+    fourOctetAs: n?.context.fourOctetAs ?? false,
+    holdTimeS: n?.holdTimeS,
+    timersMs,
+    capabilities: {
+      local: (n?.local.capabilities ?? []).map(capabilityText),
+      peer: (n?.peer.capabilities ?? []).map(capabilityText),
+    },
+    messages: { received: messageCounts(session.receivedMessages), sent: messageCounts(session.sentMessages) },
+    routes: { ipv4: routeCounts(peer, 4), ipv6: routeCounts(peer, 6) },
+    faults: peer.faults,
+    lastFault: peer.lastFault,
+    lastError:
+      error === undefined
+        ? undefined
+        : { text: error.text, origin: error.origin, agoMs: Math.max(0, Math.round(now - error.at)) },
+  };
+}
+
+function messageCounts(by: Float64Array): MessageCounts {
+  return {
+    open: by[MessageType.Open]!,
+    update: by[MessageType.Update]!,
+    notification: by[MessageType.Notification]!,
+    keepalive: by[MessageType.Keepalive]!,
+    refresh: by[MessageType.RouteRefresh]!,
+  };
+}
+
+function routeCounts(peer: Peer, family: Family): RouteCounts {
+  return {
+    received: peer.received[family],
+    accepted: peer.accepted[family],
+    advertised: peer.outbound.find((o) => o.rib.family === family)?.adjRibOut.size ?? 0,
+  };
+}
+
+export function identifierText(id: number): string {
+  return `${id >>> 24}.${(id >>> 16) & 255}.${(id >>> 8) & 255}.${id & 255}`;
+}
+
+export function routeView(
+  prefix: Prefix,
+  a: AttrSet,
+  from: { readonly peer: string | undefined; readonly link: LinkId | undefined },
+  isBest: boolean,
+  refused: string | undefined,
+): RouteView {
+  return {
+    prefix: prefix.toString(),
+    peer: from.peer,
+    nextHop: a.nextHop?.global?.toString(),
+    linkLocalNextHop: a.nextHop?.linkLocal?.toString(),
+    link: from.link,
+    asPath: asPathText(a.asPath),
+    origin: originText(a.origin),
+    localPref: a.preference,
+    med: a.med,
+    communities: a.communities.map(communityText),
+    extendedCommunities: groups(a.extendedCommunities, 2).map(([h, l]) => extendedCommunityText(h!, l!)),
+    largeCommunities: groups(a.largeCommunities, 3).map(([x, y, z]) => largeCommunityText(x!, y!, z!)),
+    isBest,
+    refused,
+  };
+}
+
+function groups(words: readonly number[], size: number): number[][] {
+  const out: number[][] = [];
+  for (let i = 0; i < words.length; i += size) out.push(words.slice(i, i + size));
+  return out;
+}

@@ -1,0 +1,633 @@
+/**
+ * A BGP speaker: peers and routing tables behind three ports (bgp/ports.ts). It moves octets between transport and
+ * sessions, routes from UPDATEs through the tables to the sink and to the other peers, and answers questions.
+ * Read first: bgp/README.md, RFC 4271 §3 and §9. It reads time from a clock and never sets a timer: the edge calls `tick`
+ * when `deadline` is reached (bgp/drive.ts).
+ */
+
+import { Addr, type Family, Prefix } from '../router/lib/addr.ts';
+import type { Clock, Instant } from '../router/lib/clock.ts';
+import type { SessionAction } from './fsm/session.ts';
+import { announce, dropRoute, type ImportContext, reconsider, withdraw } from './import.ts';
+import { type Conduit, Peer, type PeerConfig } from './peer.ts';
+import { type Policy, PrefixGuard } from './policy/filter.ts';
+import type { LinkId, NextHopResolver, RouteChange, RouteSink, Stream, StreamHandler, Transport } from './ports.ts';
+import { type AdjRibsIn, VERDICT_TEXT, Verdict } from './rib/adj-rib-in.ts';
+import { AttrTable } from './rib/attrs.ts';
+import { decide, explain } from './rib/decision.ts';
+import type { LocRibInputs, ResolvedHop } from './rib/loc-rib.ts';
+import { Rib } from './rib/rib.ts';
+import { type CandidateView, type PeerView, peerView, type RouteView, routeView } from './show.ts';
+import { EMPTY_PATH } from './wire/attribute/as-path.ts';
+import { NO_NUMBERS, Origin } from './wire/attribute/model.ts';
+import { Cease, ErrorCode, resetFault } from './wire/fault.ts';
+import type { RouteRefresh } from './wire/message.ts';
+import { afiOf, familyOf, SAFI_UNICAST } from './wire/nlri.ts';
+import type { Update } from './wire/update.ts';
+
+export { drive } from './drive.ts';
+export type { PeerConfig } from './peer.ts';
+export type { Changes, Match, Policy, PrefixMatch, Rule } from './policy/filter.ts';
+export type * from './ports.ts';
+export type { CandidateView, PeerView, RouteView } from './show.ts';
+
+/** A prefix we originate. */
+export interface Network {
+  readonly prefix: Prefix;
+  readonly med?: number;
+  readonly communities?: readonly number[];
+}
+
+export interface SpeakerOptions {
+  readonly asn: number;
+  /** BGP Identifier (RFC 6286): any IPv4 address other than 0.0.0.0, unique in the AS. */
+  readonly routerId: Addr;
+  readonly clock: Clock;
+  /** Uniform numbers in [0, 1), for timer jitter. */
+  readonly random: () => number;
+  readonly transport: Transport;
+  readonly sink: RouteSink;
+  readonly resolver: NextHopResolver;
+  readonly networks?: readonly Network[];
+  /** Equal routes used at the same time; 1 = no multipath. */
+  readonly maxPaths?: number;
+  /** Told to peers in the FQDN capability. */
+  readonly hostName?: string;
+  /** Session events worth a log line. */
+  readonly onEvent?: (event: SpeakerEvent) => void;
+}
+
+export type SpeakerEvent =
+  | {
+      readonly kind: 'state';
+      readonly peer: string;
+      readonly from: string;
+      readonly to: string;
+      readonly why: string | undefined;
+    }
+  | { readonly kind: 'fault'; readonly peer: string; readonly text: string };
+
+const LOCAL_PEER = 0;
+/** Prefixes decided, and prefixes told to each peer, in one turn: bounds how long the event loop is held. */
+const DECISION_BUDGET = 8192;
+const EXPORT_BUDGET = 2048;
+const LOCAL_HOP: ResolvedHop = { address: Addr.v4(0), link: 0, cost: 0, alone: [] };
+
+export class Speaker {
+  readonly asn: number;
+  readonly routerId: Addr;
+  /** Called when there may be something new to wait for; `drive` sets it. */
+  onActivity: () => void = () => {};
+  readonly #options: SpeakerOptions;
+  readonly #clock: Clock;
+  readonly #attrs = new AttrTable();
+  readonly #ribs: Readonly<Record<Family, Rib>>;
+  /** Peers by number; number 0 stands for ourselves. */
+  readonly #peers: (Peer | undefined)[] = [undefined];
+  readonly #byName = new Map<string, Peer>();
+  readonly #networks = new Map<string, Network>();
+  #import: ImportContext;
+  #transports = 0;
+  #isStarted = false;
+  #isWorking = false;
+
+  constructor(options: SpeakerOptions) {
+    if (options.asn < 1 || options.asn > 0xffffffff) throw new RangeError(`AS number ${options.asn}`);
+    if (options.routerId.family !== 4 || options.routerId.isUnspecified) throw new RangeError('router id');
+    this.#options = options;
+    this.#clock = options.clock;
+    this.asn = options.asn;
+    this.routerId = options.routerId;
+    const maxPaths = options.maxPaths ?? 1;
+    const inputs = (routes: AdjRibsIn): LocRibInputs => this.#inputs(routes);
+    this.#ribs = { 4: new Rib(4, this.#attrs, maxPaths, inputs), 6: new Rib(6, this.#attrs, maxPaths, inputs) };
+    this.#import = this.#importContext();
+    for (const network of options.networks ?? []) this.announce(network);
+    options.resolver.subscribe((link, isUp) => this.#onLink(link, isUp));
+  }
+
+  /** Begin to listen and to connect. */
+  start(): void {
+    if (this.#isStarted) return;
+    this.#isStarted = true;
+    this.#options.transport.listen((stream, remote, link) => this.#onInbound(stream, remote, link));
+    for (const peer of this.#byName.values()) this.#startSession(peer);
+    this.#work();
+  }
+
+  /** Say goodbye to all peers; sessions stay down. */
+  shutdown(text = ''): void {
+    for (const peer of this.#byName.values()) {
+      peer.isShutDown = true;
+      peer.session.handle({ kind: 'stop', subcode: Cease.AdminShutdown, text }, this.#clock.now());
+      this.#pump(peer);
+    }
+    this.#work();
+  }
+
+  addPeer(config: PeerConfig): void {
+    if (this.#byName.has(config.name)) throw new RangeError(`peer ${config.name} exists`);
+    const peer = new Peer(
+      config,
+      this.#peers.length, // numbers are never used again: a table may still speak of the peer that had one
+      {
+        localAs: this.asn,
+        identifier: this.routerId.a3 >>> 0,
+        hostName: this.#options.hostName,
+        random: this.#options.random,
+        attrs: this.#attrs,
+        resolver: this.#options.resolver,
+        nextTransport: () => ++this.#transports,
+      },
+      this.#clock.now(),
+    );
+    this.#peers.push(peer);
+    this.#byName.set(config.name, peer);
+    if (this.#isStarted) this.#startSession(peer);
+    this.#work();
+  }
+
+  /** False when there is no such peer; the same for the methods below. */
+  removePeer(name: string): boolean {
+    return this.#withPeer(name, (peer) => {
+      peer.session.handle({ kind: 'stop', subcode: Cease.PeerDeconfigured }, this.#clock.now());
+      this.#pump(peer);
+      this.#byName.delete(name);
+      this.#peers[peer.index] = undefined;
+    });
+  }
+
+  peerUp(name: string): boolean {
+    return this.#withPeer(name, (peer) => {
+      peer.isShutDown = false;
+      this.#startSession(peer);
+    });
+  }
+
+  /** @param text told to the peer's operator (RFC 9003) */
+  peerDown(name: string, text = ''): boolean {
+    return this.#withPeer(name, (peer) => {
+      peer.isShutDown = true;
+      peer.session.handle({ kind: 'stop', subcode: Cease.AdminShutdown, text }, this.#clock.now());
+      this.#pump(peer);
+    });
+  }
+
+  /** End the session and begin again. */
+  peerReset(name: string, text = ''): boolean {
+    return this.#withPeer(name, (peer) => {
+      peer.session.handle({ kind: 'reset', subcode: Cease.AdminReset, text }, this.#clock.now());
+      this.#pump(peer);
+    });
+  }
+
+  /**
+   * Ask the peer for its routes again ('in'), tell it ours again ('out'), or both.
+   * @returns false when there is no such session or the peer cannot be asked
+   */
+  peerRefresh(name: string, direction: 'in' | 'out' | 'both' = 'both'): boolean {
+    const peer = this.#byName.get(name);
+    if (peer === undefined || peer.session.state !== 'Established') return false;
+    let isDone = true;
+    for (const out of peer.outbound) {
+      if (direction !== 'in') out.adjRibOut.resend();
+      if (direction === 'out') continue;
+      isDone &&= peer.session.requestRefresh({ afi: afiOf(out.rib.family), safi: SAFI_UNICAST, subtype: 0 });
+    }
+    this.#pump(peer);
+    this.#work();
+    return isDone;
+  }
+
+  /** Change a peer's policies; what it has sent is judged again without asking it. */
+  setPolicies(name: string, policies: { readonly import?: Policy; readonly export?: Policy }): boolean {
+    return this.#withPeer(name, (peer) => {
+      peer.setPolicies(policies.import, policies.export);
+      for (const rib of this.#allRibs()) reconsider(peer, rib, this.#import);
+      peer.reconsiderExports();
+    });
+  }
+
+  /** Originate a prefix. */
+  announce(network: Network): void {
+    const { prefix } = network;
+    this.#networks.set(prefix.toString(), network);
+    this.#ownPrefixesChanged();
+    const rib = this.#ribs[prefix.family];
+    const attrs = this.#attrs.intern(
+      {
+        origin: Origin.Igp,
+        asPath: EMPTY_PATH,
+        med: network.med,
+        localPref: undefined,
+        atomicAggregate: false,
+        aggregator: undefined,
+        communities: network.communities ?? NO_NUMBERS,
+        extendedCommunities: NO_NUMBERS,
+        largeCommunities: NO_NUMBERS,
+        originatorId: undefined,
+        clusterList: NO_NUMBERS,
+        otc: undefined,
+        unknown: [],
+      },
+      undefined,
+    );
+    const id = rib.prefixes.internPrefix(prefix);
+    const route = rib.routes.find(id, LOCAL_PEER, 0);
+    if (route < 0) rib.routes.add(id, LOCAL_PEER, 0, attrs, attrs, Verdict.Accepted);
+    else rib.routes.replace(route, attrs, attrs, Verdict.Accepted);
+    rib.loc.touch(id);
+    this.#work();
+  }
+
+  /** Stop originating a prefix; false when it was not originated. */
+  withdraw(prefix: Prefix): boolean {
+    if (!this.#networks.delete(prefix.toString())) return false;
+    const rib = this.#ribs[prefix.family];
+    const id = rib.prefixes.findPrefix(prefix);
+    rib.loc.touch(id);
+    rib.routes.remove(rib.routes.find(id, LOCAL_PEER, 0));
+    this.#ownPrefixesChanged();
+    this.#work();
+    return true;
+  }
+
+  /** Let timers fire and continue work that was cut into slices. */
+  tick(now: Instant): void {
+    for (const peer of this.#byName.values()) {
+      const at = peer.session.deadline();
+      if (at === undefined || at > now) continue;
+      peer.session.tick(now);
+      this.#pump(peer);
+    }
+    this.#work();
+  }
+
+  /** When to call `tick` next; undefined = never. */
+  deadline(): Instant | undefined {
+    const now = this.#clock.now();
+    let earliest: Instant | undefined;
+    for (const peer of this.#byName.values()) {
+      if (peer.hasWork) return now;
+      const at = peer.session.deadline();
+      if (at !== undefined && (earliest === undefined || at < earliest)) earliest = at;
+    }
+    return this.#allRibs().some((rib) => rib.loc.pending > 0) ? now : earliest;
+  }
+
+  /** All peers, in the order they were added. */
+  snapshot(): PeerView[] {
+    const now = this.#clock.now();
+    return [...this.#byName.values()].map((peer) => peerView(peer, now));
+  }
+
+  /** Prefixes with a best route, and attribute sets in use. */
+  get totals(): { readonly ipv4: number; readonly ipv6: number; readonly attributeSets: number } {
+    return { ipv4: this.#ribs[4].loc.size, ipv6: this.#ribs[6].loc.size, attributeSets: this.#attrs.size };
+  }
+
+  /**
+   * Routes as received ('in'), as told to a peer ('out', needs a peer), or the best ones.
+   * @param filter one peer, and one exact prefix
+   */
+  *routes(
+    kind: 'in' | 'out' | 'best',
+    filter: { readonly peer?: string; readonly prefix?: Prefix } = {},
+  ): Generator<RouteView> {
+    const peer = filter.peer === undefined ? undefined : this.#byName.get(filter.peer);
+    if (filter.peer !== undefined && peer === undefined) return;
+    for (const rib of this.#allRibs()) {
+      if (filter.prefix !== undefined && filter.prefix.family !== rib.family) continue;
+      const only = filter.prefix === undefined ? undefined : rib.prefixes.findPrefix(filter.prefix);
+      if (only === -1) continue;
+      const from = only ?? 0;
+      const to = only === undefined ? rib.prefixes.limit : only + 1;
+      for (let id = from; id < to; id++) if (rib.prefixes.isUsed(id)) yield* this.#routesOf(rib, id, kind, peer);
+    }
+  }
+
+  /** All routes to a prefix, or to the longest prefix that holds an address, and why the best one is best. */
+  explain(what: Prefix | Addr): CandidateView[] {
+    const found = what instanceof Addr ? this.#longestMatch(what) : what;
+    const rib = found === undefined ? undefined : this.#ribs[found.family];
+    const id = rib === undefined ? -1 : rib.prefixes.findPrefix(found!);
+    if (rib === undefined || id < 0) return [];
+    const inputs = this.#inputs(rib.routes);
+    const set: number[] = [];
+    const n = rib.loc.eligible(id, set);
+    const lostAt = explain(set.slice(0, n), inputs);
+    const equal: number[] = [];
+    const best = n === 0 ? -1 : decide(set, n, inputs, equal);
+    const usesMultipath = (this.#options.maxPaths ?? 1) > 1;
+    const views: CandidateView[] = [];
+    for (let r = rib.routes.first(id); r >= 0; r = rib.routes.next(r)) {
+      views.push({
+        ...this.#received(rib, r),
+        lostAt: lostAt.get(r),
+        isMultipath: usesMultipath && r !== best && equal.slice(0, this.#options.maxPaths).includes(r),
+      });
+    }
+    return views.sort((a, b) => Number(b.isBest) - Number(a.isBest));
+  }
+
+  #routesOf(rib: Rib, id: number, kind: 'in' | 'out' | 'best', peer: Peer | undefined): RouteView[] {
+    const views: RouteView[] = [];
+    if (kind === 'out') {
+      const sent = peer?.outbound.find((o) => o.rib === rib)?.adjRibOut.sent(id);
+      if (sent !== undefined) {
+        const from = { peer: peer!.config.name, link: peer!.config.link };
+        views.push(routeView(rib.prefixes.prefix(id), sent, from, false, undefined));
+      }
+      return views;
+    }
+    for (let r = rib.routes.first(id); r >= 0; r = rib.routes.next(r)) {
+      const owner = rib.routes.peerOf[r]!;
+      if (peer !== undefined && owner !== peer.index) continue;
+      if (kind === 'in' && owner === LOCAL_PEER) continue;
+      const view = this.#received(rib, r);
+      if (kind === 'in' || view.isBest) views.push(view);
+    }
+    return views;
+  }
+
+  #received(rib: Rib, route: number): RouteView {
+    const { routes, loc } = rib;
+    const id = routes.prefixOf[route]!;
+    const peer = this.#peers[routes.peerOf[route]!];
+    const accepted = routes.accepted(route);
+    const attrs = accepted ?? routes.received(route);
+    const isBest = accepted !== undefined && loc.peer(id) === routes.peerOf[route] && loc.attrs(id) === accepted;
+    const unreachable = accepted !== undefined && peer !== undefined && peer.hop(accepted) === undefined;
+    const refused = unreachable
+      ? 'next hop is unreachable'
+      : accepted === undefined
+        ? VERDICT_TEXT[routes.verdictOf[route]!]
+        : undefined;
+    const from = { peer: peer?.config.name, link: peer?.config.link };
+    return routeView(rib.prefixes.prefix(id), attrs, from, isBest, refused);
+  }
+
+  #longestMatch(addr: Addr): Prefix | undefined {
+    const { prefixes, loc } = this.#ribs[addr.family];
+    for (let length = addr.family === 4 ? 32 : 128; length >= 0; length--) {
+      const prefix = Prefix.containing(addr, length)!;
+      const id = prefixes.findPrefix(prefix);
+      if (id >= 0 && loc.attrs(id) !== undefined) return prefix;
+    }
+    return undefined;
+  }
+
+  #allRibs(): readonly Rib[] {
+    return [this.#ribs[4], this.#ribs[6]];
+  }
+
+  /** Run `act` on a peer, then do what it caused. */
+  #withPeer(name: string, act: (peer: Peer) => void): boolean {
+    const peer = this.#byName.get(name);
+    if (peer === undefined) return false;
+    act(peer);
+    this.#work();
+    return true;
+  }
+
+  #importContext(): ImportContext {
+    return {
+      localAs: this.asn,
+      identifier: this.routerId.a3 >>> 0,
+      attrs: this.#attrs,
+      own: new PrefixGuard([...this.#networks.values()].map((n) => n.prefix)),
+    };
+  }
+
+  #ownPrefixesChanged(): void {
+    this.#import = this.#importContext();
+    for (const peer of this.#byName.values()) for (const rib of this.#allRibs()) reconsider(peer, rib, this.#import);
+  }
+
+  #inputs(routes: AdjRibsIn): LocRibInputs {
+    const peerOf = (route: number): Peer | undefined => this.#peers[routes.peerOf[route]!];
+    return {
+      attrs: (route) => routes.accepted(route)!,
+      isLocal: (route) => routes.peerOf[route] === LOCAL_PEER,
+      isExternal: (route) => peerOf(route)?.isExternal ?? true,
+      cost: (route) => peerOf(route)?.hop(routes.accepted(route)!)?.cost ?? 0,
+      peerIdentifier: (route) => peerOf(route)?.identifier ?? 0,
+      comparePeers: (a, b) => comparePeers(peerOf(a), peerOf(b)),
+      hop: (route) => {
+        const peer = peerOf(route);
+        return peer === undefined ? LOCAL_HOP : peer.hop(routes.accepted(route)!);
+      },
+    };
+  }
+
+  #startSession(peer: Peer): void {
+    if (!this.#isStarted || peer.isShutDown || !this.#options.resolver.isUp(peer.config.link)) return;
+    peer.session.handle({ kind: 'start' }, this.#clock.now());
+    this.#pump(peer);
+  }
+
+  /** RFC 4271 §9.1.2: what is not reachable any more is not used; sessions over the uplink end at once. */
+  #onLink(link: LinkId, isUp: boolean): void {
+    for (const peer of this.#byName.values()) {
+      peer.forgetHops();
+      if (peer.config.link !== link) continue;
+      if (isUp) this.#startSession(peer);
+      else {
+        peer.session.handle({ kind: 'uplink-down' }, this.#clock.now());
+        this.#pump(peer);
+      }
+    }
+    if (this.#options.resolver.resolve !== undefined) {
+      for (const rib of this.#allRibs()) {
+        for (const peer of this.#byName.values()) {
+          rib.routes.forPeer(peer.index, (route) => {
+            rib.loc.touch(rib.routes.prefixOf[route]!);
+          });
+        }
+      }
+    }
+    this.#work();
+  }
+
+  #onInbound(stream: Stream, remote: Addr, link: LinkId): StreamHandler | undefined {
+    const peer = [...this.#byName.values()].find((p) => p.config.link === link && p.config.address.equals(remote));
+    if (peer === undefined || peer.isShutDown || !this.#options.resolver.isUp(link)) return undefined;
+    const transport = ++this.#transports;
+    peer.conduits.set(transport, { attempt: undefined, stream });
+    peer.session.handle({ kind: 'accepted', transport }, this.#clock.now());
+    this.#pump(peer);
+    this.onActivity();
+    return this.#handler(peer, transport);
+  }
+
+  #handler(peer: Peer, transport: number): StreamHandler {
+    const isLive = (): boolean => peer.conduits.has(transport);
+    return {
+      data: (octets) => {
+        if (!isLive()) return;
+        peer.session.handle({ kind: 'octets', transport, octets }, this.#clock.now());
+        this.#pump(peer);
+        this.#work();
+      },
+      drained: () => {
+        if (!isLive()) return;
+        peer.isCongested = false;
+        peer.session.handle({ kind: 'drained', transport }, this.#clock.now());
+        this.#work();
+      },
+      closed: (reason) => {
+        if (peer.conduits.delete(transport)) this.#closed(peer, transport, reason);
+      },
+    };
+  }
+
+  #closed(peer: Peer, transport: number, reason: string): void {
+    peer.session.handle({ kind: 'closed', transport, reason }, this.#clock.now());
+    this.#pump(peer);
+    this.#work();
+  }
+
+  /** Perform what a session asks for. */
+  #pump(peer: Peer): void {
+    for (let a = peer.session.poll(); a !== undefined; a = peer.session.poll()) this.#perform(peer, a);
+  }
+
+  #perform(peer: Peer, action: SessionAction): void {
+    switch (action.kind) {
+      case 'connect':
+        this.#connect(peer, action.transport);
+        break;
+      case 'send': {
+        const stream = peer.conduits.get(action.transport)?.stream;
+        if (stream === undefined || stream.write(action.octets)) break;
+        peer.isCongested = true;
+        peer.session.handle({ kind: 'congested', transport: action.transport }, this.#clock.now());
+        break;
+      }
+      case 'close': {
+        const conduit = peer.conduits.get(action.transport);
+        peer.conduits.delete(action.transport);
+        conduit?.attempt?.abort();
+        conduit?.stream?.close(action.abort);
+        break;
+      }
+      case 'established':
+        peer.begin(peer.conduits.get(action.transport)?.stream?.localAddress, this.#allRibs());
+        break;
+      case 'down':
+        for (const rib of this.#allRibs()) {
+          rib.routes.forPeer(peer.index, (route) => {
+            dropRoute(peer, rib, route);
+          });
+        }
+        peer.end();
+        this.#attrs.sweep();
+        break;
+      case 'update':
+        this.#onUpdate(peer, action.update);
+        break;
+      case 'refresh':
+        this.#onRefresh(peer, action.refresh);
+        break;
+      case 'state':
+        this.#options.onEvent?.({
+          kind: 'state',
+          peer: peer.config.name,
+          from: action.from,
+          to: action.to,
+          why: peer.session.lastError?.text,
+        });
+        break;
+    }
+  }
+
+  #connect(peer: Peer, transport: number): void {
+    const { name, link, address, port, localAddress, multihop } = peer.config;
+    const conduit: Conduit = { attempt: undefined, stream: undefined };
+    peer.conduits.set(transport, conduit);
+    conduit.attempt = this.#options.transport.connect(
+      { name, link, address, port: port ?? 179, localAddress, multihop: multihop ?? false },
+      (stream) => {
+        conduit.attempt = undefined;
+        conduit.stream = stream;
+        peer.session.handle({ kind: 'connected', transport }, this.#clock.now());
+        this.#pump(peer);
+        this.onActivity();
+        return this.#handler(peer, transport);
+      },
+      (reason) => {
+        if (peer.conduits.delete(transport)) this.#closed(peer, transport, reason);
+      },
+    );
+  }
+
+  #onUpdate(peer: Peer, update: Update): void {
+    for (const fault of update.faults) {
+      peer.faults++;
+      peer.lastFault = fault.words;
+      this.#options.onEvent?.({ kind: 'fault', peer: peer.config.name, text: fault.words });
+    }
+    for (const nlri of update.withdrawn) withdraw(peer, this.#ribs[nlri.family], nlri);
+    for (const reach of update.reach) {
+      announce(peer, this.#ribs[reach.nlri.family], reach, update.attributes!, this.#import);
+    }
+    const max = peer.config.maxPrefixes ?? Infinity;
+    const count = Math.max(peer.accepted[4], peer.accepted[6]);
+    if (count > max && peer.session.state === 'Established') {
+      const fault = resetFault(ErrorCode.Cease, Cease.MaxPrefixes, `more than ${max} prefixes`);
+      peer.session.handle({ kind: 'refuse', fault }, this.#clock.now());
+    }
+  }
+
+  #onRefresh(peer: Peer, refresh: RouteRefresh): void {
+    // RFC 7313 §4: other subtypes are only sent to those who have the capability.
+    if (refresh.subtype !== 0) return;
+    const family = familyOf(refresh.afi, refresh.safi);
+    peer.outbound.find((o) => o.rib.family === family)?.adjRibOut.resend();
+  }
+
+  /** Decide, forward, tell: as much as one turn allows. */
+  #work(): void {
+    if (this.#isWorking) return;
+    this.#isWorking = true;
+    const batch: RouteChange[] = [];
+    for (const rib of this.#allRibs()) {
+      rib.loc.process(DECISION_BUDGET, (id, routeChanged, hopsChanged) => {
+        if (hopsChanged) {
+          const hops = rib.loc.hops(id);
+          batch.push({
+            prefix: rib.prefixes.prefix(id),
+            nextHops: hops === undefined || hops.length === 0 ? undefined : hops,
+          });
+        }
+        if (!routeChanged) return;
+        for (const peer of this.#byName.values()) {
+          for (const out of peer.outbound) if (out.rib === rib) out.adjRibOut.touch(id);
+        }
+      });
+    }
+    if (batch.length > 0) this.#options.sink.apply(batch);
+    for (const peer of this.#byName.values()) {
+      if (!peer.hasWork) continue;
+      peer.pull(EXPORT_BUDGET, this.#peers);
+      this.#pump(peer);
+    }
+    this.#isWorking = false;
+    this.onActivity();
+  }
+}
+
+/** RFC 4271 §9.1.2.2 (g): order of the peers' addresses; the uplink tells equal link-local ones apart. */
+function comparePeers(a: Peer | undefined, b: Peer | undefined): number {
+  const x = a?.config.address;
+  const y = b?.config.address;
+  if (x === undefined || y === undefined) return (x === undefined ? 0 : 1) - (y === undefined ? 0 : 1);
+  return (
+    x.family - y.family ||
+    (x.a0 >>> 0) - (y.a0 >>> 0) ||
+    (x.a1 >>> 0) - (y.a1 >>> 0) ||
+    (x.a2 >>> 0) - (y.a2 >>> 0) ||
+    (x.a3 >>> 0) - (y.a3 >>> 0) ||
+    a!.index - b!.index
+  );
+}
