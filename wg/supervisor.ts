@@ -3,15 +3,28 @@
  * ports and rings when it dies, and resolves and re-resolves endpoint names. The rings belong to the data plane; this
  * side only bumps the epoch in their header. Who closes whom is written in wg/README.md.
  */
+import { type ChildProcess, spawn } from 'node:child_process';
+import type { Duplex } from 'node:stream';
 import { getSystemErrorName } from 'node:util';
-import { Addr } from '../router/lib/addr.ts';
+import type { Addr } from '../router/lib/addr.ts';
 import { MlshimError } from '../router/lib/errors.ts';
 import type { Logger } from '../router/lib/log.ts';
-import { WgChild, type WgChildExit } from './child-process.ts';
+import { ControlChannel, type WgReply } from './control.ts';
 import { keyToHex, publicKey } from './keys.ts';
-import type { WgDeviceConfig, WgDeviceStats, WgEndpoint, WgPeerConfig, WgPeerStats } from './model.ts';
+import type { WgDeviceConfig, WgDeviceStats, WgPeerConfig, WgPeerStats } from './model.ts';
+import {
+  childEnded,
+  endpointText,
+  newPeer,
+  observe,
+  type PeerState,
+  resolved,
+  sameEndpoint,
+  unresolved,
+  wantsResolve,
+} from './peer-state.ts';
 import { HeaderOffset } from './ring-layout.ts';
-import { encodeEndpoint, encodeKeepaliveOff, encodeSet, parseGet, type UapiDevice } from './uapi.ts';
+import { encodeAnew, encodeEndpoint, encodeKeepaliveOff, encodeSet, parseGet, type UapiDevice } from './uapi.ts';
 
 export type WgEvent =
   /** The child ended; it is being started again. */
@@ -47,26 +60,6 @@ export interface WgDeviceSpec {
   readonly bindDevice?: string;
 }
 
-interface PeerState {
-  config: WgPeerConfig;
-  /** Addresses of the endpoint name, and which of them is in use. */
-  addresses: readonly string[];
-  chosen: string | undefined;
-  error: string | undefined;
-  resolvedAt: number;
-  retryAt: number;
-  retryDelay: number;
-  resolving: boolean;
-  /** As last seen in a child's answer. */
-  lastEndpoint: string | undefined;
-  lastHandshakeMs: number;
-  lastRx: number;
-  lastTx: number;
-  /** Of the children before. */
-  baseRx: number;
-  baseTx: number;
-}
-
 interface DeviceState {
   spec: WgDeviceSpec;
   config: WgDeviceConfig;
@@ -87,18 +80,100 @@ const FIRST_DELAY_MS = 10;
 const MAX_DELAY_MS = 5000;
 const TICK_MS = 2000;
 const EAGER_KEEPALIVE_S = 1;
-const RESOLVE_EVERY_MS = 300_000;
-const RESOLVE_STALE_EVERY_MS = 20_000;
-const STALE_HANDSHAKE_MS = 135_000;
-const UNHEARD_MS = 15_000;
-const RESOLVE_RETRY_MS = 1000;
-const RESOLVE_RETRY_MAX_MS = 60_000;
 const SET_RETRY_MS = 2000;
+/** When after a restart peers that have not answered are started anew; then it is left to WireGuard. */
+const NUDGES_MS = [40, 80, 200, 1000];
+const LOOK_MS = 100;
+const SILENT_TICKS = 8;
+const CLOSE_GRACE_MS = 1000;
+const MAX_LOG_LINE = 1 << 16;
+
+interface ChildExit {
+  readonly code: number | null;
+  readonly signal: string | null;
+  /** Why the program could not be started at all. */
+  readonly error: Error | undefined;
+}
+
+/** One life of the child: the process, its control channel, its log lines. */
+class Child {
+  readonly #process: ChildProcess;
+  readonly #socket: Duplex | undefined;
+  readonly #channel: ControlChannel;
+  readonly #log: Logger;
+  #ended = false;
+
+  constructor(
+    o: WgSupervisorOptions,
+    onEvent: (kind: string, fields: ReadonlyMap<string, string>) => void,
+    onExit: (exit: ChildExit) => void,
+  ) {
+    this.#log = o.log;
+    this.#process = spawn(o.binary, [], {
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe', o.memfd, o.toChildFd, o.fromChildFd],
+      env: {},
+    });
+    const end = (exit: ChildExit): void => {
+      if (this.#ended) return;
+      this.#ended = true;
+      this.#socket?.destroy();
+      this.#channel.end();
+      onExit(exit);
+    };
+    this.#process.on('error', (error) => end({ code: null, signal: null, error }));
+    this.#process.on('exit', (code, signal) => end({ code, signal, error: undefined }));
+    this.#socket = this.#process.stdio[3] as Duplex | undefined;
+    this.#channel = new ControlChannel((text) => this.#socket?.write(text, 'latin1'), onEvent);
+    this.#socket?.on('error', () => {}); // the exit event follows
+    this.#socket?.on('data', (bytes: Buffer) => {
+      if (!this.#channel.received(bytes.toString('latin1'))) this.kill();
+    });
+    let partial = '';
+    this.#process.stderr?.on('data', (bytes: Buffer) => {
+      const lines = (partial + bytes.toString()).split('\n');
+      partial = lines.pop()!.slice(-MAX_LOG_LINE);
+      for (const line of lines) this.#logLine(line);
+    });
+  }
+
+  get pid(): number | undefined {
+    return this.#process.pid;
+  }
+
+  request(lines: string): Promise<WgReply | undefined> {
+    return this.#channel.request(lines);
+  }
+
+  kill(): void {
+    this.#process.kill('SIGKILL');
+  }
+
+  /** Hang up: the child ends by itself, or is killed after a grace period. Resolves when it has ended. */
+  close(): Promise<void> {
+    if (this.#ended) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.kill(), CLOSE_GRACE_MS);
+      this.#process.once('exit', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+      this.#socket?.destroy();
+    });
+  }
+
+  #logLine(line: string): void {
+    const space = line.indexOf(' ');
+    const level = line.slice(0, space);
+    const text = line.slice(space + 1);
+    if (level === 'warn' || level === 'info') this.#log[level](text);
+    else if (line !== '') this.#log.error(level === 'error' ? text : line); // or the Go runtime's last words
+  }
+}
 
 export class WgSupervisor {
   readonly #o: WgSupervisorOptions;
   readonly #devices = new Map<number, DeviceState>();
-  #child: WgChild | undefined;
+  #child: Child | undefined;
   #closed = false;
   #spawnedAt = 0;
   #diedAt = 0;
@@ -106,6 +181,11 @@ export class WgSupervisor {
   #delay = FIRST_DELAY_MS;
   #tick: NodeJS.Timeout | undefined;
   #respawn: NodeJS.Timeout | undefined;
+  #nudge: NodeJS.Timeout | undefined;
+  readonly #looks = new Map<number, NodeJS.Timeout>();
+  #isLooking = false;
+  #heartbeat = -1;
+  #silentTicks = 0;
   #started: { resolve: () => void; reject: (e: Error) => void } | undefined;
 
   constructor(options: WgSupervisorOptions) {
@@ -181,6 +261,8 @@ export class WgSupervisor {
     this.#closed = true;
     clearInterval(this.#tick);
     clearTimeout(this.#respawn);
+    clearTimeout(this.#nudge);
+    for (const timer of this.#looks.values()) clearTimeout(timer);
     await this.#child?.close();
     this.#child = undefined;
   }
@@ -195,15 +277,11 @@ export class WgSupervisor {
     if (this.#closed) return;
     this.#spawnedAt = Date.now();
     for (const d of this.#devices.values()) d.applied = undefined;
-    const child: WgChild = new WgChild({
-      binary: this.#o.binary,
-      memfd: this.#o.memfd,
-      toChildFd: this.#o.toChildFd,
-      fromChildFd: this.#o.fromChildFd,
-      log: this.#o.log,
-      onEvent: (kind, fields) => this.#onChildEvent(kind, fields),
-      onExit: (exit) => this.#onExit(exit),
-    });
+    const child = new Child(
+      this.#o,
+      (kind, fields) => this.#onChildEvent(kind, fields),
+      (exit) => this.#onExit(exit),
+    );
     this.#child = child;
     // The requests wait in the control socket until the child reads them: no round trip is lost.
     const all = [...this.#devices.values()].map((d) => this.#run(d, () => this.#create(d)));
@@ -214,10 +292,41 @@ export class WgSupervisor {
       const gapMs = Date.now() - diedAt;
       this.#o.log.info('child restarted', { pid: child.pid, gap_ms: gapMs });
       this.#o.onEvent?.({ kind: 'restarted', epoch: this.epoch, gapMs });
+      this.#nudgeAfter(child, 0);
     });
   }
 
-  #onExit(exit: WgChildExit): void {
+  /**
+   * A new child's first handshake can get lost: on the way, or because the peer ignores one within 20 ms of the last
+   * child's. WireGuard would try again after 5 s; a peer configured anew sends at once.
+   */
+  #nudgeAfter(child: Child, round: number): void {
+    const delay = NUDGES_MS[round];
+    if (delay === undefined) return;
+    this.#nudge = setTimeout(async () => {
+      let missing = 0;
+      for (const d of [...this.#devices.values()]) {
+        const now = await this.#query(d);
+        if (child !== this.#child) return;
+        const silent = new Set(now?.peers.filter((p) => p.latestHandshakeMs === 0).map((p) => keyToHex(p.publicKey)));
+        for (const [key, p] of d.peers) {
+          const endpoint = p.lastEndpoint ?? p.chosen;
+          if (!silent.has(key) || endpoint === undefined) continue;
+          missing++;
+          await this.#run(d, async () => {
+            if (d.applied === undefined) return;
+            const anew = encodeAnew(d.applied, p.config, endpoint, EAGER_KEEPALIVE_S);
+            await child.request(`device=${d.spec.index}\nset=1\n${anew}`);
+            const calm = encodeKeepaliveOff({ ...d.applied, peers: [p.config] });
+            if (calm !== '') await child.request(`device=${d.spec.index}\nset=1\n${calm}`);
+          });
+        }
+      }
+      if (missing > 0) this.#nudgeAfter(child, round + 1);
+    }, delay);
+  }
+
+  #onExit(exit: ChildExit): void {
     this.#child = undefined;
     if (this.#closed) return;
     const started = this.#started;
@@ -232,13 +341,7 @@ export class WgSupervisor {
       return;
     }
     Atomics.add(this.#o.header, HeaderOffset.Epoch / 4, 1);
-    for (const d of this.#devices.values())
-      for (const p of d.peers.values()) {
-        p.baseRx += p.lastRx;
-        p.baseTx += p.lastTx;
-        p.lastRx = 0;
-        p.lastTx = 0;
-      }
+    for (const d of this.#devices.values()) for (const p of d.peers.values()) childEnded(p);
     this.#diedAt = Date.now();
     this.#quickDeaths = this.#diedAt - this.#spawnedAt < QUICK_DEATH_MS ? this.#quickDeaths + 1 : 0;
     this.#o.log.warn('child ended, starting another', { why, code: 'C101' });
@@ -260,6 +363,10 @@ export class WgSupervisor {
         this.#started?.resolve();
         this.#started = undefined;
         break;
+      case 'heard':
+        // Datagrams come from a new address: note it soon, for a restart will need it.
+        this.#lookSoon(device);
+        break;
       case 'send-error': {
         const endpoint = fields.get('endpoint') ?? '';
         const error = errnoName(Number(fields.get('errno')));
@@ -274,6 +381,16 @@ export class WgSupervisor {
         if (name !== undefined) this.#o.log.warn('device closed by WireGuard', { device: name });
         break;
     }
+  }
+
+  #lookSoon(device: number): void {
+    if (this.#looks.has(device)) return;
+    const timer = setTimeout(() => {
+      this.#looks.delete(device);
+      const d = this.#devices.get(device);
+      if (d !== undefined) void this.#query(d);
+    }, LOOK_MS);
+    this.#looks.set(device, timer.unref());
   }
 
   /** Run work for a device after the work before it. */
@@ -348,67 +465,49 @@ export class WgSupervisor {
         old.config = config;
         continue;
       }
-      const literal = config.endpoint === undefined ? undefined : literalEndpoint(config.endpoint);
-      const fresh: PeerState = {
-        config,
-        addresses: literal === undefined ? [] : [literal],
-        chosen: literal,
-        error: undefined,
-        resolvedAt: 0,
-        retryAt: 0,
-        retryDelay: RESOLVE_RETRY_MS,
-        resolving: false,
-        lastEndpoint: undefined,
-        lastHandshakeMs: old?.lastHandshakeMs ?? 0,
-        lastRx: old?.lastRx ?? 0,
-        lastTx: old?.lastTx ?? 0,
-        baseRx: old?.baseRx ?? 0,
-        baseTx: old?.baseTx ?? 0,
-      };
+      const fresh = newPeer(config, old);
       d.peers.set(key, fresh);
-      if (config.endpoint !== undefined && literal === undefined) void this.#resolve(d, fresh, config.endpoint);
+      if (wantsResolve(fresh, Date.now())) void this.#resolve(d, fresh);
     }
   }
 
-  async #resolve(d: DeviceState, p: PeerState, endpoint: WgEndpoint): Promise<void> {
-    if (p.resolving) return;
+  async #resolve(d: DeviceState, p: PeerState): Promise<void> {
+    const { host, port } = p.config.endpoint!;
     p.resolving = true;
     let found: readonly Addr[] = [];
+    let error = 'no address';
     try {
-      found = await this.#o.resolve(endpoint.host);
-      p.error = found.length === 0 ? 'no address' : undefined;
+      found = await this.#o.resolve(host);
     } catch (e) {
-      p.error = e instanceof Error ? e.message : String(e);
+      error = e instanceof Error ? e.message : String(e);
     }
     p.resolving = false;
-    const now = Date.now();
     if (this.#closed || d.peers.get(keyToHex(p.config.publicKey)) !== p) return;
     if (found.length === 0) {
-      p.retryAt = now + p.retryDelay;
-      p.retryDelay = Math.min(p.retryDelay * 2, RESOLVE_RETRY_MAX_MS);
-      this.#o.log.warn('endpoint name has no address', { device: d.spec.name, host: endpoint.host, error: p.error });
+      unresolved(p, error, Date.now());
+      this.#o.log.warn('endpoint name has no address', { device: d.spec.name, host, error, code: 'U103' });
       return;
     }
-    p.retryDelay = RESOLVE_RETRY_MS;
-    p.resolvedAt = now;
-    p.addresses = found.map((a) => endpointText(a.toString(), endpoint.port));
-    const next = nextAddress(p, now);
-    if (next === undefined || next === p.chosen) return;
-    this.#o.log.info('endpoint', { device: d.spec.name, host: endpoint.host, address: next, before: p.chosen });
-    p.chosen = next;
-    p.lastEndpoint = undefined;
-    await this.#run(d, async () => {
-      if (d.applied === undefined || this.#devices.get(d.spec.index) !== d) return;
-      const on = encodeEndpoint(p.config.publicKey, next);
-      // Off and on again: WireGuard sends at once when keepalive is turned on.
-      const index = `device=${d.spec.index}\nset=1\n`;
-      void this.#child?.request(`${index}${on}persistent_keepalive_interval=0\n`);
-      void this.#child?.request(
-        `${index}${on}persistent_keepalive_interval=${p.config.keepaliveS || EAGER_KEEPALIVE_S}\n`,
-      );
-      if (p.config.keepaliveS === 0) await this.#child?.request(`${index}${on}persistent_keepalive_interval=0\n`);
-    });
+    const before = p.chosen;
+    const texts = found.map((a) => endpointText(a.toString(), port));
+    const next = resolved(p, texts, Date.now());
+    if (next === undefined) return;
+    this.#o.log.info('endpoint', { device: d.spec.name, host, address: next, before });
+    await this.#run(d, () => this.#move(d, p, next));
     this.#o.onEvent?.({ kind: 'endpoint', device: d.spec.index, publicKey: p.config.publicKey, endpoint: next });
+  }
+
+  /** Send a peer's packets to another address, starting with a handshake. */
+  async #move(d: DeviceState, p: PeerState, endpoint: string): Promise<void> {
+    if (d.applied === undefined || this.#devices.get(d.spec.index) !== d) return;
+    const set = (keepalive: number): Promise<WgReply | undefined> | undefined =>
+      this.#child?.request(`device=${d.spec.index}\nset=1\n${encodeEndpoint(p.config.publicKey, endpoint, keepalive)}`);
+    // WireGuard sends at once when keepalive is turned on, so it is turned off first.
+    void set(0);
+    const { keepaliveS } = p.config;
+    const on = set(keepaliveS === 0 ? EAGER_KEEPALIVE_S : keepaliveS);
+    if (keepaliveS === 0) void set(0);
+    await on;
   }
 
   /** Ask the child about one device and remember what a restart will need. */
@@ -420,48 +519,40 @@ export class WgSupervisor {
     if (now.listenPort !== 0 && d.listenPort === 0) d.listenPort = now.listenPort;
     for (const peer of now.peers) {
       const p = d.peers.get(keyToHex(peer.publicKey));
-      if (p === undefined) continue;
-      p.lastEndpoint = peer.endpoint ?? p.lastEndpoint;
-      p.lastHandshakeMs = Math.max(p.lastHandshakeMs, peer.latestHandshakeMs);
-      p.lastRx = peer.rxBytes;
-      p.lastTx = peer.txBytes;
+      if (p !== undefined) observe(p, peer);
     }
     return now;
   }
 
   async #onTick(): Promise<void> {
+    this.#watchHeart();
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    await this.#lookAtAll();
+    this.#isLooking = false;
+  }
+
+  /** A child that hangs is as good as a dead one. */
+  #watchHeart(): void {
+    const now = Atomics.load(this.#o.header, HeaderOffset.Heartbeat / 4);
+    this.#silentTicks = now === this.#heartbeat ? this.#silentTicks + 1 : 0;
+    this.#heartbeat = now;
+    if (this.#silentTicks < SILENT_TICKS || this.#child === undefined) return;
+    this.#silentTicks = 0;
+    this.#o.log.error('child hangs, killing it', { pid: this.#child.pid });
+    this.#child.kill();
+  }
+
+  async #lookAtAll(): Promise<void> {
     for (const d of [...this.#devices.values()]) {
       if (this.#child === undefined) return;
       await this.#query(d);
       const now = Date.now();
       if (d.error !== undefined && now >= d.retryAt && d.applied === undefined)
         void this.#run(d, () => this.#apply(d, EAGER_KEEPALIVE_S));
-      for (const p of d.peers.values()) {
-        const endpoint = p.config.endpoint;
-        if (endpoint === undefined || literalEndpoint(endpoint) !== undefined) continue;
-        const since = now - p.resolvedAt;
-        const every = isStale(p, now) ? RESOLVE_STALE_EVERY_MS : RESOLVE_EVERY_MS;
-        if (p.error === undefined ? since >= every : now >= p.retryAt) void this.#resolve(d, p, endpoint);
-      }
+      for (const p of d.peers.values()) if (wantsResolve(p, now)) void this.#resolve(d, p);
     }
   }
-}
-
-/** Nobody has answered for longer than WireGuard renews keys, or never. */
-function isStale(p: PeerState, now: number): boolean {
-  return p.lastHandshakeMs === 0 ? now - p.resolvedAt >= UNHEARD_MS : now - p.lastHandshakeMs >= STALE_HANDSHAKE_MS;
-}
-
-/** The address to use after a resolution: the present one while it answers and is still listed, else the next in turn. */
-function nextAddress(p: PeerState, now: number): string | undefined {
-  const at = p.chosen === undefined ? -1 : p.addresses.indexOf(p.chosen);
-  if (at < 0) {
-    // A peer that moved by itself and still answers is left where it is.
-    const moved = p.chosen !== undefined && p.lastEndpoint !== undefined && p.lastEndpoint !== p.chosen;
-    return moved && p.lastHandshakeMs !== 0 && !isStale(p, now) ? p.chosen : p.addresses[0];
-  }
-  const answered = p.lastHandshakeMs !== 0 && now - p.lastHandshakeMs < STALE_HANDSHAKE_MS;
-  return answered ? p.chosen : p.addresses[(at + 1) % p.addresses.length];
 }
 
 function deviceStats(d: DeviceState, now: UapiDevice | undefined): WgDeviceStats {
@@ -498,23 +589,6 @@ function deviceStats(d: DeviceState, now: UapiDevice | undefined): WgDeviceStats
     error: d.error,
     peers,
   };
-}
-
-function sameEndpoint(a: WgEndpoint | undefined, b: WgEndpoint | undefined): boolean {
-  return a?.host === b?.host && a?.port === b?.port;
-}
-
-/** ADDR:PORT when the host is an address (an IPv6 one may carry a zone). */
-function literalEndpoint(e: WgEndpoint): string | undefined {
-  const percent = e.host.indexOf('%');
-  const bare = percent < 0 ? e.host : e.host.slice(0, percent);
-  const addr = Addr.parse(bare);
-  if (addr === undefined || (percent >= 0 && addr.family === 4)) return undefined;
-  return endpointText(e.host, e.port);
-}
-
-function endpointText(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 function errnoName(errno: number): string {

@@ -34,18 +34,41 @@ export function encodeSet(next: WgDeviceConfig, o: SetOptions): string {
   for (const p of next.peers) {
     const key = keyToHex(p.publicKey);
     const was = before.get(key);
-    lines.push(`public_key=${key}`);
-    const psk = p.presharedKey === undefined ? '00'.repeat(32) : keyToHex(p.presharedKey);
-    const oldPsk = was?.presharedKey === undefined ? '00'.repeat(32) : keyToHex(was.presharedKey);
-    if (psk !== oldPsk) lines.push(`preshared_key=${psk}`);
+    const own: string[] = [];
+    const psk = pskHex(p);
+    if (psk !== pskHex(was)) own.push(`preshared_key=${psk}`);
     const endpoint = o.endpointOf(p);
-    if (endpoint !== undefined) lines.push(`endpoint=${endpoint}`);
-    const keepalive = p.keepaliveS === 0 ? (o.eagerKeepaliveS ?? 0) : p.keepaliveS;
-    if (keepalive !== (was?.keepaliveS ?? 0)) lines.push(`persistent_keepalive_interval=${keepalive}`);
-    lines.push('replace_allowed_ips=true');
-    for (const prefix of p.allowedIps) lines.push(`allowed_ip=${prefix}`);
+    if (endpoint !== undefined) own.push(`endpoint=${endpoint}`);
+    const keepalive = p.keepaliveS === 0 && was === undefined ? (o.eagerKeepaliveS ?? 0) : p.keepaliveS;
+    if (keepalive !== (was?.keepaliveS ?? 0)) own.push(`persistent_keepalive_interval=${keepalive}`);
+    if (was === undefined || was.allowedIps.join() !== p.allowedIps.join()) {
+      // Only then: between the two lines packets have no peer.
+      own.push('replace_allowed_ips=true');
+      for (const prefix of p.allowedIps) own.push(`allowed_ip=${prefix}`);
+    }
+    if (was === undefined || own.length > 0) lines.push(`public_key=${key}`, ...own);
   }
   return lines.map((l) => `${l}\n`).join('');
+}
+
+function pskHex(p: WgPeerConfig | undefined): string {
+  return p?.presharedKey === undefined ? '00'.repeat(32) : keyToHex(p.presharedKey);
+}
+
+/** Lines that forget a peer's state and configure it anew, which sends a handshake at once. */
+export function encodeAnew(
+  config: WgDeviceConfig,
+  peer: WgPeerConfig,
+  endpoint: string,
+  eagerKeepaliveS: number,
+): string {
+  const others = config.peers.filter((p) => p !== peer);
+  return `public_key=${keyToHex(peer.publicKey)}\nremove=true\n${encodeSet(config, {
+    previous: { ...config, peers: others },
+    listenPort: 0,
+    endpointOf: (p) => (p === peer ? endpoint : undefined),
+    eagerKeepaliveS,
+  })}`;
 }
 
 /** Lines that give peers back the keepalive interval of the configuration after an eager start; empty when none needs it. */
@@ -56,9 +79,9 @@ export function encodeKeepaliveOff(config: WgDeviceConfig): string {
     .join('');
 }
 
-/** Lines that move one peer to another address. */
-export function encodeEndpoint(publicKey: Uint8Array, endpoint: string): string {
-  return `public_key=${keyToHex(publicKey)}\nupdate_only=true\nendpoint=${endpoint}\n`;
+/** Lines that move one peer to another address and set its keepalive interval. */
+export function encodeEndpoint(publicKey: Uint8Array, endpoint: string, keepaliveS: number): string {
+  return `public_key=${keyToHex(publicKey)}\nupdate_only=true\nendpoint=${endpoint}\npersistent_keepalive_interval=${keepaliveS}\n`;
 }
 
 export interface UapiPeer {

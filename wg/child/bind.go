@@ -33,6 +33,7 @@ const (
 	receiveBytes      = 65536
 	openTries         = 100
 	sendErrorInterval = time.Second
+	heardInterval     = 100 * time.Millisecond
 )
 
 // endpoint is where a peer is; immutable but for the source address, which the device may clear.
@@ -429,6 +430,7 @@ type receive struct {
 	segment  int // length of its datagrams
 	last     *endpoint
 	lastOOB  []byte
+	heard    time.Time // when a new address was last reported
 	lastBuf  [maxBatch]*byte
 	lastN    int
 	timer    *time.Timer
@@ -545,6 +547,10 @@ func (r *receive) open(m *ipv6.Message) {
 	}
 	r.lastOOB = append(r.lastOOB[:0], info...)
 	r.last = newEndpoint(from, append([]byte(nil), info...), src)
+	if now := time.Now(); now.Sub(r.heard) >= heardInterval {
+		r.heard = now
+		r.bind.event("heard", "endpoint="+from.String())
+	}
 }
 
 func appendSegmentSize(oob []byte, size int) []byte {
