@@ -374,15 +374,18 @@ class Writer {
   }
 
   u16(value: number): void {
-    put16(this.#b, this.#room(2), value);
+    const at = this.#room(2); // may replace the array
+    put16(this.#b, at, value);
   }
 
   u32(value: number): void {
-    put32(this.#b, this.#room(4), value);
+    const at = this.#room(4);
+    put32(this.#b, at, value);
   }
 
   bytes(bytes: Uint8Array): void {
-    this.#b.set(bytes, this.#room(bytes.length));
+    const at = this.#room(bytes.length);
+    this.#b.set(bytes, at);
   }
 
   patch16(at: number, value: number): void {
