@@ -18,6 +18,8 @@ const DUP_THRESH = 3;
 /** RFC 8985 §6.2 step 4: loss recoveries for which an enlarged reordering window lasts. */
 const REO_PERSIST = 16;
 const REO_STEPS_MAX = 16;
+/** Retransmissions remembered per episode to match duplicates against; after more, only timestamps can undo. */
+const REPEATED_MAX = 16;
 
 export class Recovery implements DeliverySink {
   readonly board = new Scoreboard();
@@ -47,9 +49,9 @@ export class Recovery implements DeliverySink {
   #mayUndo = false;
   #priorCwnd = 0;
   #priorSsthresh = 0;
-  #undoSeq = 0;
-  /** Octets retransmitted in this episode and not reported as duplicates. */
-  #undoRetransmitted = 0;
+  /** What this episode retransmitted and no duplicate was reported of, as (left, right) pairs; -1 = too many to remember. */
+  readonly #repeated = new Int32Array(2 * REPEATED_MAX);
+  #repeatedCount = 0;
   /** Time of the episode's first retransmission; valid when `#hasRetransmitted`. */
   #firstRetransmitMs = 0;
   #hasRetransmitted = false;
@@ -125,7 +127,7 @@ export class Recovery implements DeliverySink {
     this.#rttUs = -1;
     this.#sawRetransmitted = false;
     let sawDsack = false;
-    if (usesSack && options.sackCount > 0) sawDsack = this.#readSack(ack, options, mss);
+    if (usesSack && options.sackCount > 0) sawDsack = this.#readSack(ack, options);
     if (advanced) board.acked(ack, this);
     const delivered = ((ack - una) | 0) + board.sacked - sackedBefore;
     this.#takeRtt(advanced, nowMs);
@@ -186,7 +188,7 @@ export class Recovery implements DeliverySink {
   /** [seq, seq + length) was retransmitted. */
   onRetransmit(seq: number, length: number, nowUs: number, nowMs: number): void {
     this.board.retransmitted(seq, length, nowUs, nowMs);
-    this.#undoRetransmitted += length;
+    this.#remember(seq, (seq + length) | 0);
     if (!this.#hasRetransmitted) {
       this.#hasRetransmitted = true;
       this.#firstRetransmitMs = nowMs;
@@ -229,7 +231,7 @@ export class Recovery implements DeliverySink {
   }
 
   /** @returns true when the first block reports a duplicate (RFC 2883 §4) */
-  #readSack(ack: number, options: TcpOptions, mss: number): boolean {
+  #readSack(ack: number, options: TcpOptions): boolean {
     const board = this.board;
     const sack = options.sack;
     let sawDsack = false;
@@ -241,7 +243,7 @@ export class Recovery implements DeliverySink {
         i === 0 && options.sackCount > 1 && seqGe(left, sack[2]!) && seqLe(right, sack[3]!) && seqGt(right, ack);
       if (i === 0 && (seqLe(right, ack) || isInsideSecond)) {
         sawDsack = true;
-        this.#onDsack(left, right, mss);
+        this.#onDsack(left, right);
         continue;
       }
       if (seqLe(right, ack)) continue;
@@ -252,16 +254,33 @@ export class Recovery implements DeliverySink {
     return sawDsack;
   }
 
-  #onDsack(left: number, right: number, mss: number): void {
+  /** Only a duplicate of what we sent twice says something about us; networks duplicate packets, too. */
+  #onDsack(left: number, right: number): void {
     this.#counters.dsacksReceived++;
-    // RFC 8985 §6.2 step 4: a needless retransmission widens the reordering window.
-    if (this.#reoSteps < REO_STEPS_MAX) this.#reoSteps++;
-    this.#reoPersist = REO_PERSIST;
-    this.isReordering = true;
-    if (this.#mayUndo && seqGe(left, this.#undoSeq)) {
-      const length = (right - left) | 0;
-      this.#undoRetransmitted -= Math.max(length, mss);
+    const r = this.#repeated;
+    for (let i = 0; i < this.#repeatedCount; i++) {
+      if (seqLt(r[2 * i]!, left) || seqGt(r[2 * i + 1]!, right)) continue;
+      this.#repeatedCount--;
+      r[2 * i] = r[2 * this.#repeatedCount]!;
+      r[2 * i + 1] = r[2 * this.#repeatedCount + 1]!;
+      // RFC 8985 §6.2 step 4: a needless retransmission widens the reordering window.
+      if (this.#reoSteps < REO_STEPS_MAX) this.#reoSteps++;
+      this.#reoPersist = REO_PERSIST;
+      this.isReordering = true;
+      return;
     }
+  }
+
+  #remember(left: number, right: number): void {
+    const n = this.#repeatedCount;
+    if (n < 0) return;
+    if (n === REPEATED_MAX) {
+      this.#repeatedCount = -1;
+      return;
+    }
+    this.#repeated[2 * n] = left;
+    this.#repeated[2 * n + 1] = right;
+    this.#repeatedCount = n + 1;
   }
 
   #takeRtt(advanced: boolean, nowMs: number): void {
@@ -336,8 +355,7 @@ export class Recovery implements DeliverySink {
     this.#mayUndo = true;
     this.#priorCwnd = this.#cc.cwnd;
     this.#priorSsthresh = this.#cc.ssthresh;
-    this.#undoSeq = this.board.una;
-    this.#undoRetransmitted = 0;
+    this.#repeatedCount = 0;
     this.#hasRetransmitted = false;
   }
 
@@ -387,7 +405,7 @@ export class Recovery implements DeliverySink {
   #tryUndo(advanced: boolean): boolean {
     if (!this.#mayUndo || !this.#hasRetransmitted) return false;
     const byEcho = advanced && this.#hasEcho && ((this.#echoMs - this.#firstRetransmitMs) | 0) < 0;
-    if (!byEcho && this.#undoRetransmitted > 0) return false;
+    if (!byEcho && this.#repeatedCount !== 0) return false;
     this.#counters.undos++;
     this.board.clearLost();
     this.#cc.undo(this.#priorCwnd, this.#priorSsthresh);

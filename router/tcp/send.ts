@@ -117,7 +117,7 @@ export function sendProbe(c: TcpConnection): void {
 export function retransmitFirst(c: TcpConnection): boolean {
   const board = c.recovery.board;
   const n = (board.nxt - board.una) | 0;
-  return n > 0 && sendAgain(c, board.una, n < segmentRoom(c) ? n : segmentRoom(c));
+  return n > 0 && sendAgain(c, board.una, Math.min(n, segmentRoom(c)));
 }
 
 /** RFC 8985 §7.3: one new segment if there is one and it fits, else the last one again. */
