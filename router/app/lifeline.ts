@@ -1,6 +1,6 @@
 /**
  * What the daemon tells the process that started it, over the inherited descriptor LIFELINE_FD: one JSON line, `ready`
- * or `failed`. A private daemon (`mlshim run`) also takes the other end's close as its order to stop, so that it never
+ * or `failed`. A tied daemon (`mlshim run`, `up --foreground`) also takes the other end's close as its order to stop, so that it never
  * outlives a command that was killed.
  */
 export const LIFELINE_FD = 3;
@@ -21,8 +21,8 @@ export interface DaemonOrders {
   readonly config: string | undefined;
   /** Folder of the sockets. */
   readonly folder: string;
-  /** Stop when the lifeline closes, and remove the folder afterwards. */
-  readonly isPrivate: boolean;
+  /** Stop when the lifeline closes. */
+  readonly isTied: boolean;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   readonly logFormat: 'text' | 'json';
   /** Overrides the configuration. */

@@ -12,7 +12,7 @@ export interface RunningDaemon {
   readonly process: ChildProcess;
   readonly shim: string;
   readonly control: string;
-  /** Closing it stops a private daemon. */
+  /** Closing it stops a tied daemon. */
   readonly lifeline: Socket;
   /** Resolves when the process has ended. */
   readonly ended: Promise<void>;

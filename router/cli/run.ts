@@ -44,7 +44,7 @@ export async function run(input: Input): Promise<number> {
         {
           config: input.options['config'] as string | undefined,
           folder,
-          isPrivate: true,
+          isTied: true,
           logLevel: levelOption(input, 'warn'),
           logFormat: input.options['log-format'] === 'json' ? 'json' : 'text',
           loopback: loopbackOption(input),

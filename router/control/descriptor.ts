@@ -595,9 +595,13 @@ export const DESCRIPTOR = {
        "type": "string",
        "id": 9
       },
-      "age_s": {
-       "type": "double",
+      "uplink": {
+       "type": "string",
        "id": 10
+      },
+      "refused": {
+       "type": "string",
+       "id": 11
       }
      }
     },

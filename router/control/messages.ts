@@ -110,7 +110,9 @@ export interface BgpRouteStatus {
   readonly local_pref?: number;
   readonly med?: number;
   readonly communities: readonly string[];
-  readonly age_s: number;
+  readonly uplink: string;
+  /** Why it is not used; empty for a candidate. */
+  readonly refused: string;
 }
 
 export interface BgpRoutes {

@@ -31,6 +31,11 @@ export const PROBLEMS = {
     meaning: "The host's resolver has no address for the name of a peer's endpoint. It is asked again every minute.",
     hint: 'Check the name, or write the address.',
   },
+  U104: {
+    title: 'WireGuard refused the settings of an uplink',
+    meaning: 'The device could not be configured; most often its listen_port is in use by another program (EADDRINUSE).',
+    hint: 'Choose another listen_port, or leave it out. It is tried again every few seconds.',
+  },
   B101: {
     title: 'a BGP peer is not established',
     meaning: 'The session is down; routes learned from it are withdrawn.',

@@ -1,0 +1,268 @@
+/** The BGP speaker in the routing worker: its peers from the configuration, its ports, its answers to questions. */
+import { hostname } from 'node:os';
+import {
+  type CandidateView,
+  drive,
+  type LinkId,
+  type NextHopResolver,
+  type PeerView,
+  type RouteView,
+  Speaker,
+} from '../../bgp/speaker.ts';
+import type { Answers, BgpPeerStatus, BgpRouteStatus, Verbs } from '../control/messages.ts';
+import type { FibWriter } from '../fib/writer.ts';
+import { Addr, type Family, Prefix } from '../lib/addr.ts';
+import { systemClock } from '../lib/clock.ts';
+import { MlshimError } from '../lib/errors.ts';
+import type { Logger } from '../lib/log.ts';
+import { Random, systemEntropy } from '../lib/rand.ts';
+import { StackTransport, type StreamPort } from './bgp-transport.ts';
+import { RibToFib } from './rib-to-fib.ts';
+import type { RoutingBgp, RoutingBgpPeer, RoutingLink } from './routing-protocol.ts';
+
+const DEFAULT_VRF = 0;
+/** The link of a peer that is reached by routing. */
+const BY_ROUTING = '';
+/** How long a Cease may take to leave. */
+const GOODBYE_MS = 1000;
+
+export class BgpRoom {
+  readonly transport: StackTransport;
+  readonly #settings: RoutingBgp;
+  readonly #links: readonly RoutingLink[];
+  readonly #fib: FibWriter;
+  readonly #speaker: Speaker;
+  readonly #up = new Set<string>();
+  readonly #listeners: ((link: LinkId, isUp: boolean) => void)[] = [];
+  #stopDriving: () => void = () => undefined;
+
+  /** @param changed called after each batch of routes has reached the FIB */
+  constructor(
+    settings: RoutingBgp,
+    links: readonly RoutingLink[],
+    fib: FibWriter,
+    log: Logger,
+    changed: () => void,
+    port: StreamPort,
+  ) {
+    this.#settings = settings;
+    this.#links = links;
+    this.#fib = fib;
+    const jitter = new Random(randomSeed());
+    this.transport = new StackTransport(port, settings.listenPort, (link, remote) => this.#localOn(link, remote));
+    this.#speaker = new Speaker({
+      asn: settings.asn,
+      routerId: Addr.parse(settings.routerId)!,
+      clock: systemClock,
+      random: () => (jitter.int32() >>> 0) / 2 ** 32,
+      transport: this.transport,
+      sink: new RibToFib(fib, (name) => links.find((l) => l.name === name)?.index, changed),
+      resolver: this.#resolver(),
+      networks: settings.networks.map((n) => ({ prefix: Prefix.parse(n)! })),
+      hostName: hostname(),
+      onEvent: (e) => {
+        if (e.kind === 'fault') log.warn('bad UPDATE', { peer: e.peer, fault: e.text });
+        else if (e.to === 'Established') log.info('peer established', { peer: e.peer });
+        else if (e.from === 'Established') log.warn('peer down', { peer: e.peer, why: e.why, code: 'B101' });
+        else log.debug('peer state', { peer: e.peer, from: e.from, to: e.to, why: e.why });
+      },
+    });
+    for (const peer of settings.peers) this.#addPeer(peer);
+  }
+
+  start(): void {
+    this.#speaker.start();
+    this.#stopDriving = drive(this.#speaker, systemClock, (delayMs, fire) => {
+      const timer = setTimeout(fire, delayMs);
+      return () => clearTimeout(timer);
+    });
+  }
+
+  /** Cease with a reason people can read (RFC 9003), then wait until it has left. */
+  async stop(reason: string): Promise<void> {
+    this.#speaker.shutdown(reason);
+    this.#stopDriving();
+    await this.transport.finished(GOODBYE_MS);
+  }
+
+  linkState(name: string, up: boolean): void {
+    if (up) this.#up.add(name);
+    else this.#up.delete(name);
+    for (const listener of this.#listeners) listener(name, up);
+  }
+
+  /** @throws MlshimError USAGE when a peer is named that does not exist */
+  show(name: string): Answers['bgp_show'] {
+    const views = this.#speaker.snapshot().filter((v) => name === '' || v.name === name);
+    if (views.length === 0 && name !== '') throw this.#noPeer(name);
+    return { asn: this.#settings.asn, router_id: this.#settings.routerId, peers: views.map(peerStatus) };
+  }
+
+  /** @throws MlshimError USAGE for what is not a prefix, a peer or a table */
+  routes({ table, peer, prefix }: Verbs['bgp_routes']): Answers['bgp_routes'] {
+    const kind = table === 'in' || table === 'out' ? table : 'best';
+    if (peer !== '' && !this.#settings.peers.some((p) => p.name === peer)) throw this.#noPeer(peer);
+    if (kind === 'out' && peer === '') throw new MlshimError('USAGE', 'routes out need a peer: bgp routes out PEER');
+    const wanted = prefix === '' ? undefined : parsePrefix(prefix);
+    const filter = { ...(peer !== '' && { peer }), ...(wanted !== undefined && { prefix: wanted }) };
+    return { routes: [...this.#speaker.routes(kind, filter)].map(routeStatus) };
+  }
+
+  /** @throws MlshimError USAGE for what is neither prefix nor address */
+  explain(what: string): Answers['bgp_explain'] {
+    const target = what.includes('/') ? parsePrefix(what) : (Addr.parse(what) ?? parsePrefix(what));
+    const candidates = this.#speaker.explain(target);
+    return {
+      prefix: candidates[0]?.prefix ?? what,
+      candidates: candidates.map((c) => ({ route: routeStatus(c), lost_by: verdict(c) })),
+    };
+  }
+
+  /** @throws MlshimError USAGE */
+  order(peer: string, action: string): void {
+    const speaker = this.#speaker;
+    const actions: Readonly<Record<string, () => boolean>> = {
+      up: () => speaker.peerUp(peer),
+      down: () => speaker.peerDown(peer),
+      reset: () => speaker.peerReset(peer),
+      refresh: () => speaker.peerRefresh(peer),
+    };
+    if (!this.#settings.peers.some((p) => p.name === peer)) throw this.#noPeer(peer);
+    if (actions[action]?.() !== true) throw new MlshimError('USAGE', `bgp peer ${peer} cannot "${action}" now`);
+  }
+
+  /** `BGP best of 3: AS path 4242420263 4242422601 (2), localpref 100` */
+  describe(prefix: Prefix): string | undefined {
+    const all = this.#speaker.explain(prefix);
+    const best = all.find((c) => c.isBest);
+    if (best === undefined) return undefined;
+    const candidates = all.filter((c) => c.refused === undefined).length;
+    const hops = best.asPath === '' ? 0 : best.asPath.split(' ').length;
+    return `BGP best of ${candidates}: AS path ${best.asPath} (${hops}), localpref ${best.localPref}`;
+  }
+
+  #addPeer(p: RoutingBgpPeer): void {
+    const own = this.#settings.networks.map((n) => ({ prefix: Prefix.parse(n)! }));
+    const exports = {
+      all: 'accept-all',
+      none: 'reject-all',
+      own: [{ match: { prefixes: own }, action: 'accept' }],
+    } as const;
+    const address = Addr.parse(p.address)!;
+    const link = p.via ?? BY_ROUTING;
+    // Without RFC 8950 an IPv4 route needs an IPv4 next hop, whatever the session runs over.
+    const nextHop4 = address.family === 6 && !p.extendedNextHop ? this.#addressOn(link, 4) : undefined;
+    const nextHop6 = address.family === 4 ? this.#addressOn(link, 6) : undefined;
+    this.#speaker.addPeer({
+      name: p.name,
+      address,
+      link,
+      asn: p.asn,
+      port: p.port,
+      passive: p.passive,
+      families: p.families.map((f) => (f === 'ipv4' ? 4 : 6)),
+      extendedNextHop: p.extendedNextHop && address.family === 6,
+      holdTimeS: p.holdTimeS,
+      multihop: p.via === undefined,
+      import: p.importPolicy === 'all' ? 'accept-all' : 'reject-all',
+      export: exports[p.exportPolicy],
+      ...(p.maxPrefixes !== undefined && { maxPrefixes: p.maxPrefixes }),
+      ...(nextHop4 !== undefined && { nextHop4 }),
+      ...(nextHop6 !== undefined && { nextHop6 }),
+    });
+  }
+
+  #resolver(): NextHopResolver {
+    return {
+      isUp: (link) => (link === BY_ROUTING ? true : this.#up.has(String(link))),
+      subscribe: (listener) => {
+        this.#listeners.push(listener);
+      },
+      resolve: (address, link) => {
+        if (link !== BY_ROUTING) return { address, link, cost: 0 };
+        const hop = this.#fib.lookupRoute(DEFAULT_VRF, address)[0]?.nextHops[0];
+        const via = hop && this.#links.find((l) => l.index === hop.link);
+        return hop === undefined || via === undefined
+          ? undefined
+          : { address: hop.gateway ?? address, link: via.name, cost: 1 };
+      },
+    };
+  }
+
+  /** Our end towards a neighbour: of its scope and family, on its link. */
+  #localOn(link: LinkId, remote: Addr): Addr | undefined {
+    return remote.isLinkLocal && remote.family === 6
+      ? this.#addresses(link).find((a) => a.isLinkLocal && a.family === 6)
+      : this.#addressOn(link, remote.family);
+  }
+
+  #addressOn(link: LinkId, family: Family): Addr | undefined {
+    return this.#addresses(link).find((a) => a.family === family && !(family === 6 && a.isLinkLocal));
+  }
+
+  #addresses(link: LinkId): Addr[] {
+    const texts = this.#links.find((l) => l.name === link)?.addresses ?? [];
+    return texts.map((t) => Prefix.parseLoose(t)!.addr);
+  }
+
+  #noPeer(name: string): MlshimError {
+    const known = this.#settings.peers.map((p) => p.name).join(', ');
+    return new MlshimError('USAGE', `no bgp peer "${name}" (known: ${known})`);
+  }
+}
+
+function randomSeed(): number {
+  return new DataView(systemEntropy(4).buffer).getInt32(0);
+}
+
+function parsePrefix(text: string): Prefix {
+  const loose = Prefix.parseLoose(text);
+  if (loose === undefined) throw new MlshimError('USAGE', `"${text}" is not a prefix`);
+  return loose.prefix;
+}
+
+function peerStatus(v: PeerView): BgpPeerStatus {
+  const sum = (key: 'received' | 'accepted' | 'advertised'): number => v.routes.ipv4[key] + v.routes.ipv6[key];
+  const messages = (m: PeerView['messages']['sent']): number => Object.values(m).reduce((a, b) => a + b, 0);
+  const keepaliveS = v.holdTimeS === undefined ? 0 : Math.floor(v.holdTimeS / 3);
+  return {
+    name: v.name,
+    asn: v.asn,
+    address: v.address,
+    uplink: String(v.link),
+    state: v.isShutDown ? 'Idle (shut down)' : v.state,
+    since_s: v.stateMs / 1000,
+    received: sum('received'),
+    accepted: sum('accepted'),
+    advertised: sum('advertised'),
+    last_error: v.state === 'Established' ? '' : (v.lastError?.text ?? ''),
+    local_address: v.localAddress ?? '',
+    hold_time_s: v.holdTimeS ?? 0,
+    keepalive_s: keepaliveS,
+    capabilities: v.capabilities.peer,
+    remote_id: v.identifier ?? '',
+    messages_in: messages(v.messages.received),
+    messages_out: messages(v.messages.sent),
+  };
+}
+
+function routeStatus(r: RouteView): BgpRouteStatus {
+  return {
+    prefix: r.prefix,
+    peer: r.peer ?? 'local',
+    best: r.isBest,
+    next_hop: r.linkLocalNextHop ?? r.nextHop ?? '',
+    uplink: r.link === undefined ? '' : String(r.link),
+    as_path: r.asPath,
+    origin: r.origin,
+    local_pref: r.localPref,
+    ...(r.med !== undefined && { med: r.med }),
+    communities: [...r.communities, ...r.largeCommunities, ...r.extendedCommunities],
+    refused: r.refused ?? '',
+  };
+}
+
+function verdict(c: CandidateView): string {
+  if (c.isBest) return '';
+  return c.refused ?? (c.isMultipath ? 'shares the traffic' : (c.lostAt ?? ''));
+}

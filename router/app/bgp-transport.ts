@@ -1,0 +1,138 @@
+/**
+ * BGP's byte streams over sockets of our own stack: the data plane makes a stream, its descriptor is wrapped by a Node
+ * socket in the routing worker. The way to the data plane leads through the main thread (`StreamPort`).
+ */
+import { Socket } from 'node:net';
+import type { Attempt, ConnectTarget, LinkId, Stream, StreamHandler, Transport } from '../../bgp/ports.ts';
+import { Addr } from '../lib/addr.ts';
+import type { StreamTarget } from './routing-protocol.ts';
+
+/** Asks the data plane for streams; answers come to `opened` and `accepted` of the transport. */
+export interface StreamPort {
+  connect(id: number, target: StreamTarget): void;
+  listen(id: number, port: number): void;
+}
+
+/** RFC 5082 is not asked for by BIRD's defaults; direct neighbours get TTL 1 (RFC 4271 §5.1.3, as every daemon does). */
+const DIRECT_TTL = 1;
+
+/** Why a connection could not be made, as people know it from other daemons. */
+const ERRNO_TEXT: Readonly<Record<number, string>> = {
+  101: 'network unreachable',
+  104: 'connection reset',
+  110: 'connection timed out',
+  111: 'connection refused',
+  113: 'no route to host',
+};
+
+interface Waiting {
+  readonly opened: (stream: Stream) => StreamHandler;
+  readonly failed: (reason: string) => void;
+  readonly localAddress: Addr | undefined;
+}
+
+export class StackTransport implements Transport {
+  readonly #port: StreamPort;
+  readonly #listenPort: number;
+  /** Our address on a link, for next hop self. */
+  readonly #localOn: (link: LinkId, remote: Addr) => Addr | undefined;
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #sockets = new Set<Socket>();
+  #accept: ((stream: Stream, remote: Addr, link: LinkId) => StreamHandler | undefined) | undefined;
+  #nextId = 1;
+
+  constructor(port: StreamPort, listenPort: number, localOn: (link: LinkId, remote: Addr) => Addr | undefined) {
+    this.#port = port;
+    this.#listenPort = listenPort;
+    this.#localOn = localOn;
+  }
+
+  connect(target: ConnectTarget, opened: (stream: Stream) => StreamHandler, failed: (reason: string) => void): Attempt {
+    const id = this.#nextId++;
+    const localAddress = target.localAddress ?? this.#localOn(target.link, target.address);
+    this.#waiting.set(id, { opened, failed, localAddress });
+    this.#port.connect(id, {
+      remote: String(target.address),
+      port: target.port,
+      local: localAddress && String(localAddress),
+      link: target.link === '' ? undefined : String(target.link),
+      ttl: target.multihop ? undefined : DIRECT_TTL,
+    });
+    return {
+      abort: () => {
+        this.#waiting.delete(id);
+      },
+    };
+  }
+
+  listen(accept: (stream: Stream, remote: Addr, link: LinkId) => StreamHandler | undefined): void {
+    this.#accept = accept;
+    this.#port.listen(this.#nextId++, this.#listenPort);
+  }
+
+  /** The data plane's answer to `connect`. */
+  opened(id: number, fd: number, errno: number): void {
+    const waiting = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    if (waiting === undefined) {
+      if (errno === 0) this.#wrap(fd).destroy(); // given up meanwhile
+      return;
+    }
+    if (errno !== 0) {
+      waiting.failed(ERRNO_TEXT[errno] ?? `error ${errno}`);
+      return;
+    }
+    const socket = this.#wrap(fd);
+    attach(socket, waiting.opened(streamOf(socket, waiting.localAddress)));
+  }
+
+  /** The data plane accepted a connection. */
+  accepted(fd: number, remote: string, local: string, link: string | undefined): void {
+    const socket = this.#wrap(fd);
+    const from = Addr.parse(remote.split('%')[0]!);
+    const stream = streamOf(socket, Addr.parse(local.split('%')[0]!));
+    // A peer that is reached by routing is expected on no link in particular.
+    const handler = from && (this.#accept?.(stream, from, link ?? '') ?? this.#accept?.(stream, from, ''));
+    if (handler === undefined) socket.destroy();
+    else attach(socket, handler);
+  }
+
+  /** Resolves when every stream has sent what was queued and is closed, or after `graceMs`. */
+  async finished(graceMs: number): Promise<void> {
+    const open = [...this.#sockets].filter((s) => !s.destroyed);
+    const all = Promise.all(open.map((s) => new Promise((resolve) => s.once('close', resolve))));
+    let timer: NodeJS.Timeout | undefined;
+    await Promise.race([all, new Promise((resolve) => (timer = setTimeout(resolve, graceMs)))]);
+    clearTimeout(timer);
+  }
+
+  #wrap(fd: number): Socket {
+    const socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: false });
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+    // Until a handler is attached an error must not be thrown.
+    socket.on('error', () => undefined);
+    return socket;
+  }
+}
+
+function streamOf(socket: Socket, localAddress: Addr | undefined): Stream {
+  return {
+    localAddress,
+    write: (octets) => !socket.writable || socket.write(octets),
+    close: (abort) => {
+      if (abort) socket.destroy();
+      else socket.destroySoon();
+    },
+  };
+}
+
+function attach(socket: Socket, handler: StreamHandler): void {
+  let reason = 'closed by the peer';
+  socket.on('error', (e: NodeJS.ErrnoException) => {
+    reason = e.code === 'ECONNRESET' || e.code === 'EPIPE' ? 'connection reset' : (e.code ?? e.message);
+  });
+  socket.on('data', (octets) => handler.data(octets));
+  socket.on('drain', () => handler.drained());
+  socket.on('close', () => handler.closed(reason));
+}

@@ -1,0 +1,404 @@
+/**
+ * The composition root: makes the World, the rings, the workers and the sockets, connects them, and takes them down in
+ * order (apps, BGP, data plane, WireGuard child). Runs on the main thread and touches no packet.
+ */
+import { randomInt } from 'node:crypto';
+import { readFileSync, rmSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
+import { formatKey } from '../../wg/keys.ts';
+import type { WgEvent } from '../../wg/supervisor.ts';
+import type { Config } from '../config/model.ts';
+import type { Answers, Verbs } from '../control/messages.ts';
+import { pathsIn, type SocketPaths } from '../control/paths.ts';
+import { ControlServer, claimFolder, type Stream } from '../control/server.ts';
+import { systemClock, wallClockMs } from '../lib/clock.ts';
+import { MlshimError } from '../lib/errors.ts';
+import type { Logger } from '../lib/log.ts';
+import { VERSION } from '../lib/version.ts';
+import { World } from '../lib/world.ts';
+import { loadNative, type Native, SOCK_SEQPACKET } from '../native/index.ts';
+import { DataplaneClient } from './dataplane-client.ts';
+import type { DataplaneBoot, DataplaneStats, FromDataplane } from './dataplane-protocol.ts';
+import { pcapngHeader, pcapngPackets } from './pcapng.ts';
+import { type Plan, planOf } from './plan.ts';
+import { RoutingClient } from './routing-client.ts';
+import type { FromRouting, RoutingBoot } from './routing-protocol.ts';
+import { type Sample, statusOf } from './status.ts';
+import { checked, REGION_BYTES, WireguardChild } from './wireguard.ts';
+
+const PAGE = 65536;
+/** Room of the data plane besides its buffers (dataplane-protocol.ts asks for at least 16 MiB). */
+const DATAPLANE_EXTRA = 48 << 20;
+const SHIM_BACKLOG = 512;
+/** Platforms send SIGKILL 30 s after SIGTERM. */
+const DRAIN_MS = 25_000;
+const BGP_STOP_MS = 2000;
+const WORKER_STOP_MS = 1000;
+/** A child that is not back within this time takes its uplinks down, so that flows move. */
+const CHILD_GRACE_MS = 300;
+/** Rates are measured over at least this time. */
+const RATE_MS = 200;
+const RATE_FRESH_MS = 3000;
+
+export class Daemon {
+  /** Exit status, when everything is down. */
+  readonly ended: Promise<number>;
+  readonly #config: Config;
+  readonly #paths: SocketPaths;
+  readonly #log: Logger;
+  readonly #plan: Plan;
+  readonly #startedAt = systemClock.now();
+  readonly #captures = new Map<number, Stream<Answers['capture']>>();
+  /** Listening ids of the data plane, by the routing worker's. */
+  readonly #listens = new Map<number, number>();
+  #end: (status: number) => void = () => undefined;
+  #hurry: () => void = () => undefined;
+  #isStopping = false;
+  #childDownTimer: NodeJS.Timeout | undefined;
+  #childIsDown = false;
+  #native!: Native;
+  #control: ControlServer | undefined;
+  #wireguard: WireguardChild | undefined;
+  #dataplaneWorker: Worker | undefined;
+  #dataplane!: DataplaneClient;
+  #routingWorker: Worker | undefined;
+  #routing!: RoutingClient;
+  #lastSample: Sample | undefined;
+
+  /** @param folder where the sockets live */
+  constructor(config: Config, folder: string, log: Logger) {
+    this.#config = config;
+    this.#paths = pathsIn(folder);
+    this.#log = log;
+    this.#plan = planOf(config, hostNameServers());
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+  }
+
+  /** Resolves when everything serves. @throws MlshimError; then `abort` undoes what was done */
+  async start(): Promise<{ readonly shim: string; readonly control: string }> {
+    this.#native = loadNative();
+    const release = await claimFolder(this.#paths);
+    try {
+      const arenaAt = PAGE + REGION_BYTES;
+      const world = new World(arenaAt + this.#config.bufferBytes + DATAPLANE_EXTRA);
+      this.#native.attachWorld(world.u8);
+      const fib = await this.#startRouting();
+      const wireguard = new WireguardChild(this.#native, world, PAGE, this.#log.for('wg'), (e) => this.#onWgEvent(e));
+      this.#wireguard = wireguard;
+      await this.#startDataplane(world, arenaAt, fib);
+      this.#dataplane.send(wireguard.attachment);
+      for (const { spec } of this.#plan.links) this.#dataplane.send({ kind: 'link-add', link: spec });
+      await wireguard.supervisor.start();
+      await Promise.all(this.#plan.links.map((l) => wireguard.addDevice(l)));
+      this.#setLinks(true);
+      this.#control = new ControlServer(this.#handlers());
+      await this.#control.listen(this.#paths.control);
+      return { shim: this.#paths.shim, control: this.#paths.control };
+    } finally {
+      release();
+    }
+  }
+
+  /** Stop accepting, let the applications finish, take everything down. */
+  async stop(reason: string): Promise<void> {
+    if (this.#isStopping) return;
+    this.#isStopping = true;
+    this.#log.info('stopping', { reason });
+    const hurry = new Promise<void>((resolve) => {
+      this.#hurry = resolve;
+    });
+    const drained = this.#dataplane.request({ kind: 'drain' }).reply;
+    const limit = sleep(DRAIN_MS, undefined, { ref: false });
+    await Promise.race([drained, hurry, limit]);
+    this.#routing.send({ kind: 'stop', reason });
+    await Promise.race([this.#routing.stopped, hurry, sleep(BGP_STOP_MS, undefined, { ref: false })]);
+    await this.#takeDown();
+    this.#log.info('stopped');
+    this.#end(0);
+  }
+
+  /** The second order to stop: do not wait for applications. */
+  stopNow(): void {
+    this.#hurry();
+  }
+
+  /** Undo a start that failed. */
+  async abort(): Promise<void> {
+    this.#isStopping = true;
+    await this.#takeDown();
+  }
+
+  async #takeDown(): Promise<void> {
+    this.#isStopping = true;
+    clearTimeout(this.#childDownTimer);
+    const worker = this.#dataplaneWorker;
+    if (worker !== undefined) {
+      const gone = new Promise((resolve) => worker.once('exit', resolve));
+      this.#dataplane.send({ kind: 'stop' });
+      await Promise.race([gone, sleep(WORKER_STOP_MS, undefined, { ref: false })]);
+      await worker.terminate();
+      rmSync(this.#paths.shim, { force: true });
+    }
+    await this.#routingWorker?.terminate();
+    await this.#wireguard?.supervisor.close();
+    this.#control?.close();
+  }
+
+  async #startRouting(): Promise<unknown> {
+    const boot: RoutingBoot = this.#plan.routing;
+    const worker = new Worker(new URL('./routing-worker.js', import.meta.url), { workerData: boot });
+    this.#routingWorker = worker;
+    this.#routing = new RoutingClient(worker, (e) => this.#onRoutingEvent(e));
+    this.#watch(worker, 'routing', () => this.#routing.abandon());
+    return this.#routing.ready;
+  }
+
+  async #startDataplane(world: World, arenaAt: number, fib: unknown): Promise<void> {
+    const native = this.#native;
+    const wakeFd = checked(native.eventfd(), 'eventfd');
+    const boot: DataplaneBoot = {
+      memory: world.memory,
+      arenaAt,
+      wakeFd,
+      shimFd: checked(
+        native.unixListen(this.#paths.shim, SOCK_SEQPACKET, SHIM_BACKLOG),
+        `listen on ${this.#paths.shim}`,
+      ),
+      session: randomInt(1, 0x7fffffff),
+      fib,
+      settings: this.#plan.settings,
+    };
+    const worker = new Worker(new URL('./dataplane.js', import.meta.url), { workerData: boot });
+    this.#dataplaneWorker = worker;
+    this.#dataplane = new DataplaneClient(worker, native, wakeFd, (e) => this.#onDataplaneEvent(e));
+    this.#watch(worker, 'dataplane', () => this.#dataplane.abandon());
+    await Promise.race([this.#dataplane.ready, failure(worker, 'data plane')]);
+  }
+
+  /** A worker that dies takes the daemon with it: applications read a reset, none hangs. */
+  #watch(worker: Worker, name: string, abandon: () => void): void {
+    worker.on('error', (e) => this.#log.for(name).error('worker failed', { error: e.stack ?? e.message }));
+    worker.on('exit', (code) => {
+      abandon();
+      if (this.#isStopping) return;
+      this.#isStopping = true;
+      this.#log.for(name).error('worker ended', { code });
+      void this.#takeDown().then(() => this.#end(1));
+    });
+  }
+
+  #setLinks(up: boolean): void {
+    for (const { spec } of this.#plan.links) {
+      this.#dataplane.send({ kind: 'link-state', index: spec.index, up });
+      this.#routing.send({ kind: 'link-state', index: spec.index, up });
+    }
+  }
+
+  #onWgEvent(e: WgEvent): void {
+    if (this.#isStopping) return;
+    if (e.kind === 'down') {
+      clearTimeout(this.#childDownTimer);
+      this.#childDownTimer = setTimeout(() => {
+        this.#childIsDown = true;
+        this.#setLinks(false);
+      }, CHILD_GRACE_MS);
+    } else if (e.kind === 'restarted') {
+      clearTimeout(this.#childDownTimer);
+      if (this.#childIsDown) this.#setLinks(true);
+      this.#childIsDown = false;
+    }
+  }
+
+  #onDataplaneEvent(e: Exclude<FromDataplane, { readonly kind: 'reply' }>): void {
+    switch (e.kind) {
+      case 'log':
+        this.#log.for(e.component)[e.level](e.message);
+        break;
+      case 'accepted': {
+        const listen = [...this.#listens].find(([, dataplane]) => dataplane === e.listen)?.[0];
+        if (listen === undefined) this.#native.close(e.fd);
+        else
+          this.#routing.send({
+            kind: 'stream-accepted',
+            listen,
+            fd: e.fd,
+            remote: e.remote,
+            local: e.local,
+            link: e.link,
+          });
+        break;
+      }
+      case 'captured': {
+        const packets = e.packets.map((p) => ({
+          ...p,
+          interface: this.#plan.links.findIndex((l) => l.spec.index === p.link),
+        }));
+        this.#captures.get(e.id)?.send({ pcapng: pcapngPackets(packets.filter((p) => p.interface >= 0)) });
+        break;
+      }
+      case 'ready':
+        break;
+    }
+  }
+
+  #onRoutingEvent(e: Exclude<FromRouting, { readonly kind: 'answer' | 'ready' | 'stopped' }>): void {
+    switch (e.kind) {
+      case 'fib':
+        this.#dataplane.send({ kind: 'fib', fib: e.fib });
+        break;
+      case 'log':
+        this.#log.for(e.component)[e.level](e.message, e.fields);
+        break;
+      case 'stream-connect': {
+        const { remote, port, local, link, ttl } = e.target;
+        const { reply } = this.#dataplane.request({
+          kind: 'stream-connect',
+          vrf: 0,
+          remote,
+          port,
+          ...(local !== undefined && { local }),
+          ...(link !== undefined && { link }),
+          ...(ttl !== undefined && { ttl }),
+        });
+        void reply.then(({ result, errno }) => {
+          const fd = (result as { fd?: number } | undefined)?.fd ?? -1;
+          this.#routing.send({ kind: 'stream-opened', id: e.id, fd, errno });
+        });
+        break;
+      }
+      case 'stream-listen': {
+        const { id, reply } = this.#dataplane.request({ kind: 'stream-listen', vrf: 0, port: e.port });
+        this.#listens.set(e.id, id);
+        void reply.then(({ errno }) => {
+          if (errno !== 0) this.#log.for('bgp').error('cannot listen', { port: e.port, errno });
+        });
+        break;
+      }
+    }
+  }
+
+  #handlers(): ConstructorParameters<typeof ControlServer>[0] {
+    return {
+      status: () => this.#status(),
+      route_get: (args) => this.#routing.ask({ verb: 'route_get', args }),
+      route_show: (args) => this.#routing.ask({ verb: 'route_show', args }),
+      bgp_show: (args) => this.#routing.ask({ verb: 'bgp_show', args }),
+      bgp_routes: (args) => this.#routing.ask({ verb: 'bgp_routes', args }),
+      bgp_explain: (args) => this.#routing.ask({ verb: 'bgp_explain', args }),
+      bgp_peer: (args) => this.#routing.ask({ verb: 'bgp_peer', args }),
+      wg_show: (args) => this.#wgShow(args),
+      capture: (args, stream) => this.#capture(args, stream),
+      down: () => {
+        void this.stop('mlshim down');
+        return {};
+      },
+    };
+  }
+
+  async #sample(): Promise<Sample> {
+    const { result } = await this.#dataplane.request({ kind: 'stats' }).reply;
+    if (result === undefined) throw new MlshimError('INTERNAL', 'the data plane does not answer');
+    return { atMs: systemClock.now(), stats: result as DataplaneStats };
+  }
+
+  async #status(): Promise<Answers['status']> {
+    let before = this.#lastSample;
+    const isFresh = before !== undefined && systemClock.now() - before.atMs < RATE_FRESH_MS;
+    if (before === undefined || !isFresh) {
+      before = await this.#sample();
+      await sleep(RATE_MS);
+    }
+    const [now, wireguard, routing] = await Promise.all([
+      this.#sample(),
+      this.#wireguard!.supervisor.get(),
+      this.#routing.summary(),
+    ]);
+    // Two questions shortly after one another are both answered over a useful time.
+    if (!isFresh || now.atMs - before.atMs >= RATE_MS) this.#lastSample = now;
+    return statusOf({
+      version: VERSION,
+      pid: process.pid,
+      uptimeS: (systemClock.now() - this.#startedAt) / 1000,
+      isDraining: this.#isStopping,
+      configFile: this.#config.file,
+      shimSocket: this.#paths.shim,
+      links: this.#plan.links,
+      now,
+      before,
+      wireguard,
+      childIsRestarting: this.#childIsDown,
+      wallClockMs: wallClockMs(),
+      routing,
+    });
+  }
+
+  async #wgShow({ device }: Verbs['wg_show']): Promise<Answers['wg_show']> {
+    const all = await this.#wireguard!.supervisor.get();
+    const chosen = device === '' ? all : all.filter((d) => d.name === device);
+    if (chosen.length === 0 && device !== '') throw noUplink(device, this.#plan);
+    const now = wallClockMs();
+    return {
+      devices: chosen.map((d) => ({
+        name: d.name,
+        public_key: formatKey(d.publicKey),
+        listen_port: d.listenPort,
+        peers: d.peers.map((p) => ({
+          name: p.name ?? '',
+          public_key: formatKey(p.publicKey),
+          has_preshared_key: p.hasPresharedKey,
+          endpoint: p.endpoint ?? '',
+          allowed_ips: p.allowedIps,
+          ...(p.latestHandshakeMs !== 0 && { handshake_age_s: (now - p.latestHandshakeMs) / 1000 }),
+          rx_bytes: p.rxBytes,
+          tx_bytes: p.txBytes,
+          keepalive_s: p.keepaliveS,
+        })),
+      })),
+    };
+  }
+
+  async #capture({ uplink, snap_length }: Verbs['capture'], stream: Stream<Answers['capture']>): Promise<void> {
+    const { links } = this.#plan;
+    const link = uplink === '' ? undefined : links.find((l) => l.spec.name === uplink);
+    if (uplink !== '' && link === undefined) throw noUplink(uplink, this.#plan);
+    const names = links.map((l) => l.spec.name);
+    stream.send({ pcapng: pcapngHeader(names, snap_length, `mlshim ${VERSION}`) });
+    const { id, reply } = this.#dataplane.request({
+      kind: 'capture-start',
+      link: link?.spec.index,
+      snapLength: snap_length,
+    });
+    this.#captures.set(id, stream);
+    stream.onClose(() => {
+      this.#captures.delete(id);
+      this.#dataplane.send({ kind: 'capture-stop', id });
+    });
+    const { errno } = await reply;
+    if (errno !== 0) stream.end();
+  }
+}
+
+function noUplink(name: string, plan: Plan): MlshimError {
+  return new MlshimError('USAGE', `no uplink "${name}" (known: ${plan.links.map((l) => l.spec.name).join(', ')})`);
+}
+
+/** Rejects when the worker ends. */
+function failure(worker: Worker, name: string): Promise<never> {
+  return new Promise((_, reject) => {
+    worker.once('error', (e) => reject(new MlshimError('INTERNAL', `${name}: ${e.message}`)));
+    worker.once('exit', () => reject(new MlshimError('INTERNAL', `${name}: ended`)));
+  });
+}
+
+/** The host's own name servers (resolv.conf(5)). */
+function hostNameServers(): string[] {
+  try {
+    const text = readFileSync('/etc/resolv.conf', 'utf8');
+    return [...text.matchAll(/^\s*nameserver\s+(\S+)/gm)].map((m) => m[1]!);
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * The daemon's process: reads its orders, runs the `Daemon`, reports readiness over the lifeline, turns signals into
+ * stops and the end into an exit status. Started by the command line only.
+ */
+import { fstatSync, writeSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { formatDiagnostics } from '../config/diagnostic.ts';
+import { loadConfig } from '../config/load.ts';
+import { ERRORS, MlshimError } from '../lib/errors.ts';
+import { formatLine, type Logger, makeLogger } from '../lib/log.ts';
+import { Daemon } from './daemon.ts';
+import { type DaemonOrders, LIFELINE_FD, type LifelineMessage } from './lifeline.ts';
+
+const orders = JSON.parse(process.argv[2] ?? '') as DaemonOrders;
+
+function stderrLogger(): Logger {
+  const format = {
+    json: orders.logFormat === 'json',
+    time: process.env['JOURNAL_STREAM'] === undefined,
+  };
+  return makeLogger((line) => process.stderr.write(`${formatLine(line, format)}\n`), 'daemon', orders.logLevel);
+}
+
+/** Tell the starter; it may have gone, which is not our concern here. */
+function tell(message: LifelineMessage): void {
+  try {
+    writeSync(LIFELINE_FD, `${JSON.stringify(message)}\n`);
+  } catch {
+    // The lifeline's close is noticed where it matters: `watchLifeline`.
+  }
+}
+
+function hasLifeline(): boolean {
+  try {
+    return fstatSync(LIFELINE_FD).isSocket();
+  } catch {
+    return false;
+  }
+}
+
+function watchLifeline(onClose: () => void): void {
+  const socket = new Socket({ fd: LIFELINE_FD, readable: true, writable: false });
+  socket.on('error', onClose);
+  socket.on('close', onClose);
+  socket.resume();
+  if (!orders.isTied) socket.unref();
+}
+
+function failed(e: unknown): LifelineMessage {
+  if (e instanceof MlshimError) return { kind: 'failed', code: e.code, message: e.message, hint: e.hint, exit: e.exit };
+  const message = e instanceof Error ? (e.stack ?? e.message) : String(e);
+  return { kind: 'failed', code: 'INTERNAL', message, hint: ERRORS.INTERNAL.hint, exit: ERRORS.INTERNAL.exit };
+}
+
+const log = stderrLogger();
+let daemon: Daemon | undefined;
+let stops = 0;
+const stop = (reason: string): void => {
+  stops++;
+  if (daemon === undefined) process.exit(0);
+  if (stops === 1) void daemon.stop(reason);
+  else daemon.stopNow();
+};
+process.on('SIGTERM', () => stop('terminated'));
+process.on('SIGINT', () => stop('interrupted'));
+// A terminal that closes is the end of a foreground daemon only; one in the background has no terminal.
+process.on('SIGHUP', () => undefined);
+process.on('uncaughtException', (e) => {
+  log.error('internal error', { error: e.stack ?? e.message });
+  process.exit(ERRORS.INTERNAL.exit);
+});
+
+try {
+  const { config, diagnostics } = loadConfig(orders.config);
+  if (diagnostics.length > 0) process.stderr.write(`${formatDiagnostics(diagnostics)}\n`);
+  daemon = new Daemon(
+    orders.loopback === undefined ? config : { ...config, loopback: orders.loopback },
+    orders.folder,
+    log,
+  );
+  const { shim, control } = await daemon.start();
+  log.info('ready', { pid: process.pid, shim, config: config.file });
+  if (hasLifeline()) {
+    tell({ kind: 'ready', pid: process.pid, shim, control });
+    watchLifeline(() => {
+      if (orders.isTied) stop('the command that started this router ended');
+    });
+  }
+  process.exitCode = await daemon.ended;
+} catch (e) {
+  if (hasLifeline()) tell(failed(e));
+  else log.error(e instanceof Error ? e.message : String(e));
+  await daemon?.abort();
+  process.exitCode = e instanceof MlshimError ? e.exit : ERRORS.INTERNAL.exit;
+}
+process.exit();

@@ -1,0 +1,47 @@
+/** Best routes of BGP into the FIB, in batches: names of uplinks become link numbers, each list of next hops once. */
+import type { RouteChange as BgpRouteChange, FibNextHop, RouteSink } from '../../bgp/ports.ts';
+import { type NextHop, type RouteChange, RouteSource } from '../fib/shared.ts';
+import type { FibWriter } from '../fib/writer.ts';
+
+const DEFAULT_VRF = 0;
+
+export class RibToFib implements RouteSink {
+  readonly #fib: FibWriter;
+  readonly #linkIndex: (name: string) => number | undefined;
+  readonly #changed: () => void;
+  /** The speaker passes the same array for the same next hops; so does this, which makes grouping cheap in the FIB. */
+  readonly #known = new WeakMap<readonly FibNextHop[], readonly NextHop[]>();
+
+  /** @param changed called after each batch */
+  constructor(fib: FibWriter, linkIndex: (name: string) => number | undefined, changed: () => void) {
+    this.#fib = fib;
+    this.#linkIndex = linkIndex;
+    this.#changed = changed;
+  }
+
+  apply(batch: readonly BgpRouteChange[]): void {
+    this.#fib.apply(
+      batch.map(({ prefix, nextHops }): RouteChange => {
+        return {
+          vrf: DEFAULT_VRF,
+          prefix,
+          source: RouteSource.Ebgp,
+          nextHops: nextHops === undefined ? undefined : this.#translate(nextHops),
+        };
+      }),
+    );
+    this.#changed();
+  }
+
+  #translate(hops: readonly FibNextHop[]): readonly NextHop[] {
+    let known = this.#known.get(hops);
+    if (known === undefined) {
+      known = hops.flatMap((h): NextHop[] => {
+        const link = this.#linkIndex(String(h.link));
+        return link === undefined ? [] : [{ link, gateway: h.address }];
+      });
+      this.#known.set(hops, known);
+    }
+    return known;
+  }
+}

@@ -1,0 +1,76 @@
+/** The main thread's side of the routing worker: questions and their answers, and what the worker tells by itself. */
+import type { Worker } from 'node:worker_threads';
+import type { Answers } from '../control/messages.ts';
+import { ERRORS, type ErrorCode, MlshimError } from '../lib/errors.ts';
+import type { FromRouting, RoutingQuery, RoutingSummary, RoutingVerb, ToRouting } from './routing-protocol.ts';
+
+type Event = Exclude<FromRouting, { readonly kind: 'answer' | 'ready' | 'stopped' }>;
+
+interface Waiting {
+  readonly resolve: (answer: unknown) => void;
+  readonly reject: (e: Error) => void;
+}
+
+export class RoutingClient {
+  /** The FIB's shared state, when the worker is ready. */
+  readonly ready: Promise<unknown>;
+  /** The BGP sessions have ended after `stop`. */
+  readonly stopped: Promise<void>;
+  readonly #worker: Worker;
+  readonly #waiting = new Map<number, Waiting>();
+  #nextId = 1;
+
+  constructor(worker: Worker, onEvent: (event: Event) => void) {
+    this.#worker = worker;
+    let ready: (fib: unknown) => void = () => undefined;
+    let stopped: () => void = () => undefined;
+    this.ready = new Promise((resolve) => {
+      ready = resolve;
+    });
+    this.stopped = new Promise((resolve) => {
+      stopped = resolve;
+    });
+    worker.on('message', (m: FromRouting) => {
+      if (m.kind === 'ready') ready(m.fib);
+      else if (m.kind === 'stopped') stopped();
+      else if (m.kind === 'answer') this.#answered(m);
+      else onEvent(m);
+    });
+  }
+
+  send(message: ToRouting): void {
+    this.#worker.postMessage(message);
+  }
+
+  ask<V extends RoutingVerb>(query: Extract<RoutingQuery, { readonly verb: V }>): Promise<Answers[V]> {
+    return this.#query(query) as Promise<Answers[V]>;
+  }
+
+  summary(): Promise<RoutingSummary> {
+    return this.#query({ verb: 'summary' }) as Promise<RoutingSummary>;
+  }
+
+  /** The worker is gone: nobody will answer. */
+  abandon(): void {
+    for (const w of this.#waiting.values()) w.reject(new MlshimError('INTERNAL', 'the routing worker ended'));
+    this.#waiting.clear();
+  }
+
+  #query(query: RoutingQuery | { readonly verb: 'summary' }): Promise<unknown> {
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.send({ kind: 'query', id, query });
+    });
+  }
+
+  #answered(m: Extract<FromRouting, { readonly kind: 'answer' }>): void {
+    const waiting = this.#waiting.get(m.id);
+    this.#waiting.delete(m.id);
+    if (m.failure === undefined) waiting?.resolve(m.answer);
+    else {
+      const code = m.failure.code in ERRORS ? (m.failure.code as ErrorCode) : 'INTERNAL';
+      waiting?.reject(new MlshimError(code, m.failure.message));
+    }
+  }
+}

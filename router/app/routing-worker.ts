@@ -1,0 +1,142 @@
+/**
+ * The routing worker: single writer of the FIB, home of the BGP speaker. Everything it needs of the outside comes as
+ * messages of routing-protocol.ts.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import { type NextHop, type RouteChange, RouteKind } from '../fib/shared.ts';
+import { FibWriter } from '../fib/writer.ts';
+import { Addr, Prefix } from '../lib/addr.ts';
+import { MlshimError } from '../lib/errors.ts';
+import { type Logger, makeLogger } from '../lib/log.ts';
+import { BgpRoom } from './bgp-room.ts';
+import { type RouteFacts, routeGet, routeShow } from './route-answers.ts';
+import type {
+  ConfiguredRoute,
+  FromRouting,
+  RoutingBoot,
+  RoutingQuery,
+  RoutingSummary,
+  ToRouting,
+} from './routing-protocol.ts';
+
+const DEFAULT_VRF = 0;
+const boot = workerData as RoutingBoot;
+const port = parentPort!;
+const send = (message: FromRouting): void => port.postMessage(message);
+const log: Logger = makeLogger((line) => send({ kind: 'log', ...line }), 'routing', 'debug');
+
+const fib = new FibWriter();
+const own = boot.links.flatMap((link) => link.addresses.map((text) => ({ ...Prefix.parseLoose(text)!, link })));
+
+/** Tell the data plane when the FIB's arrays were replaced. */
+function publish(): void {
+  const shared = fib.takeChangedShared();
+  if (shared !== undefined) send({ kind: 'fib', fib: shared });
+}
+
+const KINDS = {
+  unicast: RouteKind.Unicast,
+  blackhole: RouteKind.Blackhole,
+  unreachable: RouteKind.Unreachable,
+} as const;
+
+function routeChange(r: ConfiguredRoute): RouteChange {
+  const nextHops = r.hops.map((h): NextHop => {
+    return { link: h.link, gateway: h.gateway === undefined ? undefined : Addr.parse(h.gateway), weight: h.weight };
+  });
+  return { vrf: DEFAULT_VRF, prefix: Prefix.parse(r.prefix)!, source: r.source, nextHops, kind: KINDS[r.kind] };
+}
+
+// Links carry nothing before the child has taken their keys.
+for (const link of boot.links) fib.linkDown(link.index);
+fib.apply(boot.routes.map(routeChange));
+
+const bgp =
+  boot.bgp &&
+  new BgpRoom(boot.bgp, boot.links, fib, log.for('bgp'), publish, {
+    connect: (id, target) => send({ kind: 'stream-connect', id, target }),
+    listen: (id, listenPort) => send({ kind: 'stream-listen', id, port: listenPort }),
+  });
+
+const facts: RouteFacts = {
+  fib,
+  links: boot.links,
+  own,
+  source: { v4: parsed(boot.source.v4), v6: parsed(boot.source.v6) },
+  describeBgp: (prefix) => bgp?.describe(prefix),
+};
+
+function parsed(text: string | undefined): Addr | undefined {
+  return text === undefined ? undefined : Addr.parse(text);
+}
+
+const NO_BGP = { asn: 0, router_id: '', peers: [] };
+
+function answer(query: RoutingQuery | { readonly verb: 'summary' }): unknown {
+  switch (query.verb) {
+    case 'route_get':
+      return routeGet(facts, query.args.dst);
+    case 'route_show':
+      return routeShow(facts, query.args.origin);
+    case 'summary':
+      return summary();
+    case 'bgp_show':
+      return bgp?.show(query.args.peer) ?? NO_BGP;
+    case 'bgp_routes':
+      return bgp?.routes(query.args) ?? { routes: [] };
+    case 'bgp_explain':
+      return bgp?.explain(query.args.prefix) ?? { prefix: query.args.prefix, candidates: [] };
+    case 'bgp_peer':
+      if (bgp === undefined) throw new MlshimError('USAGE', 'BGP is not configured');
+      bgp.order(query.args.peer, query.args.action);
+      return {};
+  }
+}
+
+function summary(): RoutingSummary {
+  const count = (family: number): number =>
+    fib.stats().reduce((n, t) => (t.vrf === DEFAULT_VRF && t.family === family ? n + t.routes : n), 0);
+  return { routesIpv4: count(4), routesIpv6: count(6), bgp: bgp?.show('') ?? NO_BGP };
+}
+
+function onQuery(id: number, query: RoutingQuery | { readonly verb: 'summary' }): void {
+  try {
+    send({ kind: 'answer', id, answer: answer(query) });
+  } catch (e) {
+    const code = e instanceof MlshimError ? e.code : 'INTERNAL';
+    const message = e instanceof Error ? e.message : String(e);
+    send({ kind: 'answer', id, answer: undefined, failure: { code, message } });
+  }
+}
+
+function onLinkState(index: number, up: boolean): void {
+  if (up) fib.linkUp(index);
+  else fib.linkDown(index);
+  const link = boot.links.find((l) => l.index === index);
+  if (link !== undefined) bgp?.linkState(link.name, up);
+  publish();
+}
+
+port.on('message', (m: ToRouting) => {
+  switch (m.kind) {
+    case 'query':
+      onQuery(m.id, m.query);
+      break;
+    case 'link-state':
+      onLinkState(m.index, m.up);
+      break;
+    case 'stream-opened':
+      bgp?.transport.opened(m.id, m.fd, m.errno);
+      break;
+    case 'stream-accepted':
+      bgp?.transport.accepted(m.fd, m.remote, m.local, m.link);
+      break;
+    case 'stop':
+      void (bgp?.stop(m.reason) ?? Promise.resolve()).then(() => send({ kind: 'stopped' }));
+      break;
+  }
+});
+
+fib.takeChangedShared();
+send({ kind: 'ready', fib: fib.shared });
+bgp?.start();

@@ -1,0 +1,119 @@
+/** `status` from what the rooms report: problems first, uplinks with their state. Pure. */
+
+import type { WgDeviceStats } from '../../wg/model.ts';
+import type { BgpPeerStatus, Problem, Status, UplinkStatus } from '../control/messages.ts';
+import type { DataplaneStats } from './dataplane-protocol.ts';
+import type { PlannedLink } from './plan.ts';
+import type { RoutingSummary } from './routing-protocol.ts';
+
+/** WireGuard renews after 120 s and gives a session up after 180 s (REJECT_AFTER_TIME); 10 s for the renewal itself. */
+const STALE_HANDSHAKE_S = 190;
+
+export interface Sample {
+  readonly atMs: number;
+  readonly stats: DataplaneStats;
+}
+
+export interface StatusInput {
+  readonly version: string;
+  readonly pid: number;
+  readonly uptimeS: number;
+  readonly isDraining: boolean;
+  readonly configFile: string;
+  readonly shimSocket: string;
+  readonly links: readonly PlannedLink[];
+  /** The latest figures, and some from a moment before, for rates. */
+  readonly now: Sample;
+  readonly before: Sample;
+  readonly wireguard: readonly WgDeviceStats[];
+  readonly childIsRestarting: boolean;
+  readonly wallClockMs: number;
+  readonly routing: RoutingSummary;
+}
+
+export function statusOf(s: StatusInput): Status {
+  const uplinks = s.links.map((l) => uplinkStatus(s, l));
+  return {
+    version: s.version,
+    pid: s.pid,
+    uptime_s: s.uptimeS,
+    state: s.isDraining ? 'draining' : 'running',
+    config: s.configFile,
+    apps: s.now.stats.apps,
+    flows: s.now.stats.sockets,
+    routes_ipv4: s.routing.routesIpv4,
+    routes_ipv6: s.routing.routesIpv6,
+    problems: problemsOf(s, uplinks),
+    uplinks,
+    bgp_peers: s.routing.bgp.peers,
+    drops: s.now.stats.drops,
+    counters: s.now.stats.counters,
+    shim_socket: s.shimSocket,
+  };
+}
+
+function uplinkStatus(s: StatusInput, { spec }: PlannedLink): UplinkStatus {
+  const find = (sample: Sample) => sample.stats.links.find((l) => l.index === spec.index);
+  const now = find(s.now);
+  const before = find(s.before);
+  const seconds = (s.now.atMs - s.before.atMs) / 1000;
+  const rate = (a: number | undefined, b: number | undefined): number =>
+    seconds <= 0 ? 0 : Math.max(0, (((a ?? 0) - (b ?? 0)) * 8) / seconds);
+  const age = handshakeAge(s, spec.index);
+  return {
+    name: spec.name,
+    kind: 'wg',
+    state: uplinkState(s, spec.index, age),
+    index: spec.index,
+    mtu: spec.mtu,
+    addresses: spec.addresses,
+    rx_packets: now?.rxPackets ?? 0,
+    rx_bytes: now?.rxBytes ?? 0,
+    tx_packets: now?.txPackets ?? 0,
+    tx_bytes: now?.txBytes ?? 0,
+    tx_dropped: now?.txDropped ?? 0,
+    rx_bits_per_s: rate(now?.rxBytes, before?.rxBytes),
+    tx_bits_per_s: rate(now?.txBytes, before?.txBytes),
+    ...(age !== undefined && { handshake_age_s: age }),
+  };
+}
+
+function deviceOf(s: StatusInput, index: number): WgDeviceStats | undefined {
+  const device = s.links.find((l) => l.spec.index === index)?.spec.device;
+  return s.wireguard.find((d) => d.index === device);
+}
+
+function handshakeAge(s: StatusInput, index: number): number | undefined {
+  const latest = Math.max(0, ...(deviceOf(s, index)?.peers ?? []).map((p) => p.latestHandshakeMs));
+  return latest === 0 ? undefined : Math.max(0, (s.wallClockMs - latest) / 1000);
+}
+
+/** `up`, `down`, or `idle`: no session now, but nobody asked for one either (no keepalive). */
+function uplinkState(s: StatusInput, index: number, age: number | undefined): string {
+  if (age === undefined) return 'down';
+  if (age <= STALE_HANDSHAKE_S) return 'up';
+  return deviceOf(s, index)?.peers.some((p) => p.keepaliveS > 0) === true ? 'down' : 'idle';
+}
+
+function problemsOf(s: StatusInput, uplinks: readonly UplinkStatus[]): Problem[] {
+  const problems: Problem[] = [];
+  const add = (code: Problem['code'], text: string): void => {
+    problems.push({ code, text });
+  };
+  if (s.childIsRestarting) add('C101', 'the WireGuard child is being restarted');
+  for (const u of uplinks) {
+    const device = deviceOf(s, u.index);
+    if (device?.error !== undefined) add('U104', `uplink ${u.name}: WireGuard refused the device (${device.error})`);
+    for (const p of device?.peers ?? [])
+      if (p.endpointError !== undefined) add('U103', `uplink ${u.name}: endpoint has no address (${p.endpointError})`);
+    if (u.state !== 'down') continue;
+    if (u.handshake_age_s === undefined) add('U101', `uplink ${u.name}: no handshake yet`);
+    else add('U102', `uplink ${u.name}: last handshake ${Math.round(u.handshake_age_s)} s ago`);
+  }
+  for (const p of s.routing.bgp.peers) if (p.state !== 'Established') add('B101', bgpProblem(p));
+  return problems;
+}
+
+function bgpProblem(p: BgpPeerStatus): string {
+  return `bgp peer ${p.name}: ${p.state}${p.last_error === '' ? '' : ` (${p.last_error})`}`;
+}
