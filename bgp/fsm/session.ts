@@ -278,12 +278,12 @@ export class Session implements ConnectionHost {
   }
 
   #onAccepted(transport: number, now: Instant): void {
-    const refuse = (): void => {
+    const isIdle = this.#primary.state === 'Idle';
+    if (!this.#isEnabled || (isIdle && this.retries > FORGIVEN_FAILURES)) {
       this.#actions.push({ kind: 'close', transport, abort: false });
-    };
-    if (!this.#isEnabled) return refuse();
-    if (this.#primary.state === 'Idle') {
-      if (this.retries > FORGIVEN_FAILURES) return refuse();
+      return;
+    }
+    if (isIdle) {
       this.#idleHoldAt = Infinity;
       this.#primary.fire('AutomaticStartDampedPassive', now);
     }

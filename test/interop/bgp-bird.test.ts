@@ -1,0 +1,250 @@
+/**
+ * Our speaker over real sockets against the BIRD of the distribution, both on loopback addresses and as ordinary user.
+ * 127/8 next hops are martians (RFC 4271 §6.3), so both sides announce other addresses as their next hop.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { drive, type PeerConfig, type RouteChange, Speaker } from '../../bgp/speaker.ts';
+import { Addr, Prefix } from '../../router/lib/addr.ts';
+import { systemClock } from '../../router/lib/clock.ts';
+import { freePort, LoopbackTransport } from '../bgp/kit/loopback.ts';
+
+const BIRD = '/usr/sbin/bird';
+const BIRDC = '/usr/sbin/birdc';
+const interop = existsSync(BIRD) ? test.serial : test.serial.skip;
+
+/** One BIRD with a configuration of its own in a temporary folder. */
+class Bird {
+  readonly dir = mkdtempSync(join(tmpdir(), 'mlshim-bird-'));
+  #child: ChildProcess | undefined;
+  #output = '';
+
+  /** @returns when BIRD answers on its control socket */
+  async start(config: string): Promise<void> {
+    writeFileSync(join(this.dir, 'bird.conf'), config);
+    const drop = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
+    if (process.getuid?.() === 0) await run('chown', ['-R', '65534:65534', this.dir]);
+    const args = ['-f', '-c', join(this.dir, 'bird.conf'), '-s', join(this.dir, 'ctl'), '-P', join(this.dir, 'pid')];
+    const child = spawn(BIRD, args, { ...drop, stdio: ['ignore', 'pipe', 'pipe'] });
+    child.stdout.on('data', (b) => (this.#output += String(b)));
+    child.stderr.on('data', (b) => (this.#output += String(b)));
+    this.#child = child;
+    await until(async () => {
+      if (child.exitCode !== null) throw new Error(`bird ended with ${child.exitCode}: ${this.#output}`);
+      return (await this.ask('show status')).includes('Daemon is up');
+    });
+  }
+
+  async ask(command: string): Promise<string> {
+    return run(BIRDC, ['-s', join(this.dir, 'ctl'), ...command.split(' ')]);
+  }
+
+  async kill(): Promise<void> {
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGKILL');
+    await gone;
+  }
+
+  async remove(): Promise<void> {
+    await this.kill();
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+function run(command: string, args: readonly string[]): Promise<string> {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    let out = '';
+    child.stdout.on('data', (b) => (out += String(b)));
+    child.stderr.on('data', (b) => (out += String(b)));
+    child.once('close', () => resolve(out));
+  });
+}
+
+/** Wait for a fact about another process, which tells nobody when it becomes true. */
+async function until(isTrue: () => boolean | Promise<boolean>, what = 'condition', limitMs = 30_000): Promise<void> {
+  const end = systemClock.now() + limitMs;
+  while (!(await isTrue())) {
+    if (systemClock.now() > end) throw new Error(`${what} did not come true in ${limitMs} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+function birdConfig(o: { birdPort: number; ourPort: number; v6: boolean; extra?: string; passive?: boolean }): string {
+  const [bird, us] = o.v6 ? ['::1', '::1'] : ['127.0.0.2', '127.0.0.1'];
+  return `
+router id 10.0.0.2;
+ipv4 table h4;
+ipv6 table h6;
+protocol device {}
+protocol static s4 { ipv4; route 172.20.1.0/24 blackhole { bgp_community.add((64511,5)); };
+  route 172.20.2.0/25 blackhole { bgp_large_community.add((64512,1,2)); }; ${o.extra ?? ''} }
+protocol static s6 { ipv6; route fd42:1::/48 blackhole { bgp_path.prepend(4242420009); }; }
+protocol static hops4 { ipv4 { table h4; }; route 10.9.9.1/32 via "lo"; }
+protocol static hops6 { ipv6 { table h6; }; route fd00:9::1/128 via "lo"; }
+protocol bgp peer1 {
+  local ${bird} port ${o.birdPort} as 4242420002;
+  neighbor ${us} port ${o.ourPort} as 4242420001;
+  multihop; connect retry time 1; connect delay time 1; error wait time 1, 2; hold time 30;
+  ${o.passive ? 'passive on;' : ''}
+  ipv4 { import all; export where source = RTS_STATIC; next hop address 10.9.9.2; igp table h4; };
+  ipv6 { import all; export where source = RTS_STATIC; next hop address fd00:9::2; igp table h6; };
+}
+`;
+}
+
+interface Router {
+  readonly speaker: Speaker;
+  readonly fib: Map<string, string>;
+  readonly stop: () => Promise<void>;
+}
+
+async function ourRouter(
+  port: number,
+  local: string,
+  peer: Omit<PeerConfig, 'name' | 'link' | 'asn'>,
+): Promise<Router> {
+  const fib = new Map<string, string>();
+  const transport = new LoopbackTransport(Addr.parse(local)!, port);
+  const speaker = new Speaker({
+    asn: 4242420001,
+    routerId: Addr.parse('10.0.0.1')!,
+    clock: systemClock,
+    random: Math.random,
+    transport,
+    sink: {
+      apply: (batch: readonly RouteChange[]) => {
+        for (const c of batch) {
+          if (c.nextHops === undefined) fib.delete(c.prefix.toString());
+          else fib.set(c.prefix.toString(), c.nextHops.map((h) => `${h.address} via ${h.link}`).join(', '));
+        }
+      },
+    },
+    resolver: { isUp: () => true, subscribe: () => {} },
+    networks: [{ prefix: Prefix.parse('172.20.229.0/27')! }, { prefix: Prefix.parse('fd42:beef::/48')! }],
+  });
+  speaker.addPeer({
+    name: 'bird',
+    link: 'lo',
+    asn: 4242420002,
+    multihop: true,
+    import: 'accept-all',
+    export: 'accept-all',
+    nextHop4: Addr.parse('10.9.9.1')!,
+    nextHop6: Addr.parse('fd00:9::1')!,
+    connectRetryMs: 200,
+    ...peer,
+  });
+  const stopDriving = drive(speaker, systemClock, (ms, fire) => {
+    const timer = setTimeout(fire, ms);
+    return () => clearTimeout(timer);
+  });
+  await transport.ready;
+  speaker.start();
+  return {
+    speaker,
+    fib,
+    stop: async () => {
+      speaker.shutdown('test over');
+      stopDriving();
+      await transport.close();
+    },
+  };
+}
+
+async function exchange(t: ExecutionContext, v6: boolean): Promise<void> {
+  const bird = new Bird();
+  const birdPort = await freePort();
+  const ourPort = await freePort();
+  const us = await ourRouter(ourPort, v6 ? '::1' : '127.0.0.1', {
+    address: Addr.parse(v6 ? '::1' : '127.0.0.2')!,
+    port: birdPort,
+  });
+  try {
+    await bird.start(birdConfig({ birdPort, ourPort, v6 }));
+    await until(() => us.fib.size === 3, 'three routes from bird');
+    t.deepEqual(Object.fromEntries(us.fib), {
+      '172.20.1.0/24': '10.9.9.2 via lo',
+      '172.20.2.0/25': '10.9.9.2 via lo',
+      'fd42:1::/48': 'fd00:9::2 via lo',
+    });
+    const routes = [...us.speaker.routes('in')];
+    t.deepEqual(routes.find((r) => r.prefix === '172.20.1.0/24')?.communities, ['64511:5']);
+    t.deepEqual(routes.find((r) => r.prefix === '172.20.2.0/25')?.largeCommunities, ['64512:1:2']);
+    t.is(routes.find((r) => r.prefix === 'fd42:1::/48')?.asPath, '4242420002 4242420009');
+
+    await until(
+      async () => (await bird.ask('show route protocol peer1')).includes('fd42:beef::/48'),
+      'our routes in bird',
+    );
+    const theirs = await bird.ask('show route protocol peer1 all');
+    t.regex(theirs, /172\.20\.229\.0\/27/);
+    t.regex(theirs, /BGP\.as_path: 4242420001\n/);
+    t.regex(theirs, /BGP\.next_hop: 10\.9\.9\.1/);
+    t.regex(theirs, /BGP\.next_hop: fd00:9::1/);
+
+    // Withdraw both ways.
+    us.speaker.withdraw(Prefix.parse('172.20.229.0/27')!);
+    await until(async () => !(await bird.ask('show route protocol peer1')).includes('172.20.229.0/27'), 'withdrawal');
+    await bird.ask('disable s4');
+    await until(() => us.fib.size === 1, 'withdrawal by bird');
+    await bird.ask('enable s4');
+    await until(() => us.fib.size === 3, 'routes again');
+
+    // Route refresh both ways.
+    t.true(us.speaker.peerRefresh('bird', 'in'));
+    t.regex(await bird.ask('reload out peer1'), /reloading/);
+    t.regex(await bird.ask('reload in peer1'), /reloading/);
+    await until(() => us.speaker.snapshot()[0]!.messages.received.refresh >= 2, 'refresh requests of bird');
+    t.is(us.speaker.snapshot()[0]!.state, 'Established');
+    t.is(us.speaker.snapshot()[0]!.faults, 0);
+
+    // BIRD is killed and comes back.
+    await bird.kill();
+    await until(() => us.fib.size === 0, 'routes of the dead peer gone');
+    await bird.start(birdConfig({ birdPort, ourPort, v6 }));
+    await until(() => us.fib.size === 3, 'routes after the restart');
+
+    // Administrative shutdown with a text (RFC 9003).
+    us.speaker.peerDown('bird', 'moving house');
+    await until(async () => (await bird.ask('show protocols all peer1')).includes('moving house'), 'shutdown text');
+    t.is(us.fib.size, 0);
+  } finally {
+    await us.stop();
+    await bird.remove();
+  }
+}
+
+interop('routes are exchanged, withdrawn, refreshed and relearned over an IPv4 session', (t) => exchange(t, false));
+
+interop('routes are exchanged, withdrawn, refreshed and relearned over an IPv6 session', (t) => exchange(t, true));
+
+interop('a passive speaker is found by bird, and a text of its operator is shown', async (t) => {
+  const bird = new Bird();
+  const birdPort = await freePort();
+  const ourPort = await freePort();
+  const us = await ourRouter(ourPort, '127.0.0.1', {
+    address: Addr.parse('127.0.0.2')!,
+    port: birdPort,
+    passive: true,
+  });
+  try {
+    await bird.start(birdConfig({ birdPort, ourPort, v6: false }));
+    await until(() => us.fib.size === 3, 'routes');
+    await bird.ask('disable peer1 "back at noon"');
+    await until(
+      () => us.speaker.snapshot()[0]!.lastError?.text.includes('back at noon') === true,
+      'text of the operator',
+    );
+    t.is(us.speaker.snapshot()[0]!.lastError?.origin, 'received');
+    t.is(us.fib.size, 0);
+  } finally {
+    await us.stop();
+    await bird.remove();
+  }
+});
