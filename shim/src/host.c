@@ -16,9 +16,6 @@
 
 extern int *__h_errno_location(void) __attribute__((weak));
 
-long resolve(struct chan_call *c, const char *host, const char *service, const struct addrinfo *hints);
-long nameinfo(const struct sockaddr *addr, socklen_t len, int flags, char *text, size_t room);
-
 static struct hostent old_host;
 static char old_room[4096];
 
@@ -157,10 +154,15 @@ EXPORT int gethostbyaddr_r(const void *addr, socklen_t len, int family, struct h
 	return 0;
 }
 
-static struct hostent *old_result(struct hostent *res, int herr)
+void host_error(int herr)
 {
 	if (&__h_errno_location)
 		*__h_errno_location() = herr;
+}
+
+static struct hostent *old_result(struct hostent *res, int herr)
+{
+	host_error(herr);
 	return res;
 }
 

@@ -11,8 +11,6 @@
 
 #define LIST_ROOM (MLS_PAYLOAD_MAX / sizeof(struct mls_ifaddr) * sizeof(struct mls_ifaddr))
 
-void *map_block(size_t n);
-
 /* struct sockaddr_ll, for the entry of the link itself */
 struct link_addr {
 	uint16_t family, protocol;

@@ -229,8 +229,6 @@ static long ask_ioctl(int fd, const struct mls_id *id, unsigned int request, voi
 	return r;
 }
 
-long ifconf_fill(void *arg);
-
 long mls_ioctl(int fd, unsigned int request, void *arg)
 {
 	int in_range = request >= 0x8900 && request <= 0x89ff;

@@ -2,31 +2,22 @@
 /*
  * proc.c - exec: the preload stays in a scrubbed environment
  *
- * The exec family and posix_spawn put LD_PRELOAD and MLSHIM_* back where a program starts another with an environment that
- * lacks them; otherwise its sockets would silently be the host's. Pointers and strings are copied on the caller's stack
+ * The exec family puts LD_PRELOAD and MLSHIM_* back where a program starts another with an environment that
+ * lacks them; otherwise its sockets would silently be the host's (spawn.c does the same for posix_spawn()). Pointers and strings are copied on the caller's stack
  * only (vfork children share their parent's memory). fork, vfork and clone need nothing.
  */
 #include "shim.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <spawn.h>
 #include <stdarg.h>
 
 extern char **environ __attribute__((weak));
 
-#define KEPT_ROOM 1024
-#define ARGS_MOST 0x7ffffff
 #define NAME_PATH "PATH"
 
 /* What is kept, in this order; an environment that has a variable keeps its own value (LD_PRELOAD: ours is added). */
-static const char *const kept[] = {"LD_PRELOAD", "MLSHIM_SOCKET", "MLSHIM_FAIL"};
-
-struct patch {
-	int count;
-	char text[ARRAY_LEN(kept)][KEPT_ROOM]; /* NAME=value */
-	int replace[ARRAY_LEN(kept)];	       /* index in the old environment, -1 = appended */
-};
+static const char kept[PATCH_MOST][16] = {"LD_PRELOAD", "MLSHIM_SOCKET", "MLSHIM_FAIL"};
 
 static int starts_with(const char *s, const char *name, size_t n)
 {
@@ -94,9 +85,9 @@ static void join(char *out, size_t room, const char *a, const char *b, const cha
 }
 
 /* What must be changed in envp; count 0 = nothing. */
-static void plan(struct patch *p, char *const envp[])
+void patch_plan(struct patch *p, char *const envp[])
 {
-	char value[KEPT_ROOM - 32], ours[KEPT_ROOM / 2];
+	char value[PATCH_ROOM - 32], ours[PATCH_ROOM / 2];
 
 	p->count = 0;
 	for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
@@ -113,12 +104,12 @@ static void plan(struct patch *p, char *const envp[])
 			/* Ours goes first, others that the program asked for stay behind it. */
 			join(value, sizeof(value), ours, *old ? ":" : "", old);
 		}
-		join(p->text[p->count], KEPT_ROOM, kept[i], "=", value);
+		join(p->text[p->count], PATCH_ROOM, kept[i], "=", value);
 		p->replace[p->count++] = at;
 	}
 }
 
-static size_t env_count(char *const envp[])
+size_t patch_count(char *const envp[])
 {
 	size_t n = 0;
 
@@ -127,8 +118,7 @@ static size_t env_count(char *const envp[])
 	return n;
 }
 
-/* out has room for env_count + ARRAY_LEN(kept) + 1 pointers. */
-static void apply(const struct patch *p, char *const envp[], size_t n, char **out)
+void patch_apply(const struct patch *p, char *const envp[], size_t n, char **out)
 {
 	for (size_t i = 0; i < n; i++)
 		out[i] = envp[i];
@@ -147,13 +137,13 @@ long mls_execveat(int dir, const char *path, char *const argv[], char *const env
 
 	if (envp && !mem_readable(envp, sizeof(*envp)))
 		return -EFAULT;
-	plan(&p, envp);
+	patch_plan(&p, envp);
 	if (p.count == 0)
 		return sys(execveat, dir, path, argv, envp, flags);
-	size_t n = env_count(envp);
-	char *fixed[n + ARRAY_LEN(kept) + 1];
+	size_t n = patch_count(envp);
+	char *fixed[n + PATCH_MOST + 1];
 
-	apply(&p, envp, n, fixed);
+	patch_apply(&p, envp, n, fixed);
 	return sys(execveat, dir, path, argv, fixed, flags);
 }
 
@@ -163,20 +153,20 @@ long mls_execve(const char *path, char *const argv[], char *const envp[])
 
 	if (envp && !mem_readable(envp, sizeof(*envp)))
 		return -EFAULT;
-	plan(&p, envp);
+	patch_plan(&p, envp);
 	if (p.count == 0)
 		return sys(execve, path, argv, envp);
-	size_t n = env_count(envp);
-	char *fixed[n + ARRAY_LEN(kept) + 1];
+	size_t n = patch_count(envp);
+	char *fixed[n + PATCH_MOST + 1];
 
-	apply(&p, envp, n, fixed);
+	patch_apply(&p, envp, n, fixed);
 	return sys(execve, path, argv, fixed);
 }
 
 /* A text file without "#!" is run by the shell, as POSIX wants of the p variants. */
 static long exec_script(const char *path, char *const argv[], char *const envp[])
 {
-	size_t n = env_count(argv);
+	size_t n = patch_count(argv);
 	char *args[n + 2];
 
 	args[0] = (char *)"/bin/sh";

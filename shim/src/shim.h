@@ -127,6 +127,8 @@ long addr_check(int family, char kind, const struct sockaddr *addr, socklen_t le
 /* In `out` (28 octets) the address in the socket's family: 4 in a 6 socket becomes mapped. Returns its length. */
 uint32_t addr_native(int family, const struct sockaddr *addr, socklen_t len, uint8_t *out);
 
+struct addrinfo;
+
 /* ---- the calls, by theme; exported symbols only unpack their arguments ---- */
 
 long mls_socket(int domain, int type, int protocol);
@@ -141,6 +143,29 @@ long mls_setsockopt(int fd, int level, int name, const void *value, socklen_t le
 long mls_ioctl(int fd, unsigned int request, void *arg);
 long mls_execve(const char *path, char *const argv[], char *const envp[]);
 long mls_execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags);
+
+/* proc.c: what an environment lacks of ours */
+#define PATCH_MOST 3
+#define PATCH_ROOM 1024
+struct patch {
+	int count;
+	char text[PATCH_MOST][PATCH_ROOM]; /* NAME=value */
+	int replace[PATCH_MOST];	   /* index in the old environment, -1 = appended */
+};
+void patch_plan(struct patch *p, char *const envp[]);
+size_t patch_count(char *const envp[]);
+/* out has room for patch_count() + PATCH_MOST + 1 pointers. */
+void patch_apply(const struct patch *p, char *const envp[], size_t n, char **out);
+
+/* next.c */
+void *next_function(const char *name);
+
+/* names.c, host.c, ifaddr.c */
+void host_error(int herr); /* h_errno */
+void *map_block(size_t n);
+long resolve(struct chan_call *c, const char *host, const char *service, const struct addrinfo *hints);
+long nameinfo(const struct sockaddr *addr, socklen_t len, int flags, char *text, size_t room);
+long ifconf_fill(void *arg);
 
 /* connect.c */
 int fd_is_nonblocking(int fd);

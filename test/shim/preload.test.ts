@@ -1,0 +1,27 @@
+/**
+ * The C programs under the shim, with the same expectations as over the kernel. The router is a data-plane worker whose
+ * loopback is in our stack, so every octet crosses shim, pair, stack and back.
+ */
+import test from 'ava';
+import { startDataplane } from '../kit/dataplane.ts';
+import { Programs, SOURCES, toolchains } from './programs.ts';
+
+const programs = new Programs();
+let router: Awaited<ReturnType<typeof startDataplane>>;
+
+test.before(async () => {
+  router = await startDataplane({ loopback: 'stack' });
+});
+test.after.always(async () => {
+  await router.stop();
+  programs[Symbol.dispose]();
+});
+
+for (const tools of toolchains())
+  for (const source of SOURCES)
+    test.serial(`${source} under the shim, ${tools.name}`, async (t) => {
+      const outcome = await programs.run(programs.compile(source, tools), tools, router.socket);
+      t.deepEqual(outcome.failures, []);
+      t.is(outcome.status, 0);
+      t.true(outcome.passed > 0);
+    });
