@@ -7,17 +7,17 @@ import type { Tick } from '../lib/clock.ts';
 import type { World } from '../lib/world.ts';
 import type { Native } from '../native/index.ts';
 import { MutableFlow } from '../stack/demux.ts';
-import type { PortBinding } from '../stack/ports.ts';
+import { PortBinding } from '../stack/ports.ts';
 import type { Stack } from '../stack/stack.ts';
 import type { TcpConnection } from '../tcp/connection.ts';
 import type { TcpEngine } from '../tcp/engine.ts';
 import type { TcpListener } from '../tcp/listener.ts';
-import type { TcpAcceptor } from '../tcp/port.ts';
+import type { TcpAcceptor, TcpOwner } from '../tcp/port.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { CallArea } from './call.ts';
 import { DATAGRAM_BATCH, DATAGRAM_SLOT } from './datagram.ts';
 import type { Poller } from './poller.ts';
-import { AF_INET, Dgram, E } from './proto.ts';
+import { AF_INET, AF_INET6, Dgram, E } from './proto.ts';
 import { SockAddr } from './sockaddr.ts';
 import type { AppSocket } from './socket.ts';
 
@@ -179,16 +179,22 @@ export class Hub {
     return Math.max(0, (this.#retryAt - this.tick.ms) | 0);
   }
 
-  /** Processes that hold sockets. */
-  countApps(): number {
+  /** Processes that hold sockets, the one of `self` not counted. */
+  countApps(self: number): number {
     const pids = new Set<number>();
-    for (const s of this.sockets.values()) if (s.fd >= 0) pids.add(s.pid);
+    for (const s of this.sockets.values()) if (s.fd >= 0 && s.pid !== self) pids.add(s.pid);
     return pids.size;
   }
 
-  countSockets(): number {
+  isKnown(pid: number): boolean {
+    for (const s of this.sockets.values()) if (s.fd >= 0 && s.pid === pid) return true;
+    return false;
+  }
+
+  /** Sockets held by processes other than `self`. */
+  countSockets(self: number): number {
     let n = 0;
-    for (const s of this.sockets.values()) if (s.fd >= 0) n++;
+    for (const s of this.sockets.values()) if (s.fd >= 0 && s.pid !== self) n++;
     return n;
   }
 
@@ -219,38 +225,35 @@ export class Hub {
   }
 
   /**
-   * Route a new flow of `s` to `to` and choose its source: everything of `flow` but the local port.
+   * Route a new flow to `to` and choose its source: everything of `flow` but the local port.
+   * @param scope link for a link-local destination, or 0
+   * @param local source address to use, undefined = choose
    * @returns 0 or an errno (positive)
    */
-  chooseFlow(s: AppSocket, to: SockAddr, flow: MutableFlow): number {
+  routeFlow(vrf: number, to: SockAddr, scope: number, local: SockAddr | undefined, flow: MutableFlow): number {
     const { core } = this.stack;
-    let { a0, a1, a2, a3 } = to;
-    if (to.isWildcard) {
-      // connect() to the wildcard address means this host (Linux).
-      if (s.family === AF_INET || to.isV4) a3 = 0x7f000001;
-      else a3 = 1;
-    }
-    const isV4 = a0 === 0 && a1 === 0 && a2 === 0xffff;
-    const device = s.device;
-    const scope = to.isLinkLocal ? to.scope || s.local.scope || device : 0;
+    let { a3 } = to;
+    const { a0, a1, a2 } = to;
+    // connect() to the wildcard address means this host (Linux).
+    if (to.isWildcard) a3 = to.isV4 ? 0x7f000001 : 1;
+    const isV4 = to.isV4;
     if (to.isLinkLocal && scope === 0) return E.EINVAL;
-    const out = core.route(s.vrf, scope, a0, a1, a2, a3, 0);
+    const out = core.route(vrf, scope, a0, a1, a2, a3, 0);
     if (out === undefined) return core.errno;
-    flow.vrf = s.vrf;
-    flow.scope = scope;
+    flow.vrf = vrf;
+    flow.scope = to.isLinkLocal ? scope : 0;
     flow.isV4 = isV4;
     flow.r0 = a0;
     flow.r1 = a1;
     flow.r2 = a2;
     flow.r3 = a3;
     flow.remotePort = to.port;
-    if (s.hasLocalAddress) {
-      const l = s.local;
-      if (l.isV4 !== isV4) return isV4 ? E.ENETUNREACH : E.EINVAL;
-      flow.l0 = l.a0;
-      flow.l1 = l.a1;
-      flow.l2 = l.a2;
-      flow.l3 = l.a3;
+    if (local !== undefined) {
+      if (local.isV4 !== isV4) return isV4 ? E.ENETUNREACH : E.EINVAL;
+      flow.l0 = local.a0;
+      flow.l1 = local.a1;
+      flow.l2 = local.a2;
+      flow.l3 = local.a3;
       return 0;
     }
     if (!core.chooseSource(out, a0, a1, a2, a3)) return E.EADDRNOTAVAIL;
@@ -262,7 +265,52 @@ export class Hub {
     return 0;
   }
 
-  // ---- TCP listeners
+  // ---- TCP
+
+  /** Claim a local port for `flow`, whose other fields are set, and send the SYN. @returns the connection and its claim, or an errno */
+  openFlow(
+    flow: MutableFlow,
+    binding: PortBinding<TcpListener>,
+    owner: TcpOwner<TcpConnection>,
+    settings: TcpSettings,
+  ): TcpConnection | number {
+    const { tcpDemux, tcpPorts } = this.stack;
+    if (binding.port === 0) {
+      binding.setLocal(flow.l0, flow.l1, flow.l2, flow.l3);
+      binding.r0 = flow.r0;
+      binding.r1 = flow.r1;
+      binding.r2 = flow.r2;
+      binding.r3 = flow.r3;
+      binding.remotePort = flow.remotePort;
+      const taken = tcpPorts.bindForConnect(binding, (port) => {
+        flow.localPort = port;
+        return tcpDemux.find(flow) !== undefined;
+      });
+      if (taken !== 0) return taken;
+    }
+    flow.localPort = binding.port;
+    tcpDemux.claim = binding;
+    const c = this.tcp.connect(flow, owner, settings, this.tick);
+    tcpDemux.claim = undefined;
+    return c ?? E.EADDRNOTAVAIL;
+  }
+
+  /** A connection of the router's own, in the default VRF. `release` gives its port back. */
+  connectTcp(
+    to: SockAddr,
+    owner: TcpOwner<TcpConnection>,
+  ): { readonly connection: TcpConnection; readonly release: () => void } | undefined {
+    const flow = this.flow;
+    if (this.routeFlow(0, to, to.scope, undefined, flow) !== 0) return undefined;
+    const binding = new PortBinding<TcpListener>(0, to.isV4 ? 4 : 6);
+    const connection = this.openFlow(flow, binding, owner, {});
+    const release = (): void => {
+      if (binding.port !== 0) this.stack.tcpPorts.release(binding);
+    };
+    if (typeof connection !== 'number') return { connection, release };
+    release();
+    return undefined;
+  }
 
   listenTcp(
     binding: PortBinding<TcpListener>,
@@ -299,7 +347,7 @@ export class Hub {
       const a = Addr.parse(addressText!);
       if (a === undefined) continue;
       const scope = zone === undefined ? 0 : (linkByName(zone) ?? 0);
-      out.push(new SockAddr().set(a.family === 4 ? 2 : 10, a.a0, a.a1, a.a2, a.a3, DNS_PORT, scope));
+      out.push(new SockAddr().set(a.family === 4 ? AF_INET : AF_INET6, a.a0, a.a1, a.a2, a.a3, DNS_PORT, scope));
     }
     return out;
   }

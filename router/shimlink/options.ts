@@ -158,6 +158,11 @@ export class OptionStore {
     return this.#values?.get(key) as Uint8Array | undefined;
   }
 
+  /** Set an integer option without checks, for the router's own sockets. */
+  setNumber(key: number, value: number): void {
+    this.#store(key, value);
+  }
+
   isSet(key: number): boolean {
     return this.#values?.has(key) ?? false;
   }

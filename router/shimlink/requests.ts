@@ -40,6 +40,8 @@ export class Requests implements RequestHandler {
   readonly #names: NamePort;
   readonly #pid: number;
   readonly #addr = new SockAddr();
+  /** The router is about to stop: processes that are not known yet get no sockets. */
+  isDraining = false;
 
   constructor(hub: Hub, names: NamePort, pid: number) {
     this.#hub = hub;
@@ -117,6 +119,7 @@ export class Requests implements RequestHandler {
     const [family, typeAndFlags, protocol] = call.args as unknown as [number, number, number];
     if (family !== AF_INET && family !== AF_INET6) return -E.EAFNOSUPPORT;
     const type = typeAndFlags & SOCK_TYPE_MASK;
+    if (this.isDraining && !hub.isKnown(call.pid)) return -E.ENETDOWN;
     const isV6 = family === AF_INET6;
     // A socket that replaces one whose connect failed keeps its options.
     const options = this.#find(call)?.options.clone();

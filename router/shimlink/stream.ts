@@ -116,7 +116,7 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
     if (failed !== 0) return -failed;
     this.remote.copy(to);
     this.remote.family = this.family;
-    this.state = StreamState.Connecting;
+    this.markConnecting();
     this.#gatedFd = call.takeFd();
     this.#isConnectTold = call.args[0] === 0;
     if (call.args[0] !== 0) return -E.EINPROGRESS;
@@ -124,6 +124,10 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
     call.isDeferred = true;
     this.#waitingCall = call;
     return 0;
+  }
+
+  protected markConnecting(): void {
+    this.state = StreamState.Connecting;
   }
 
   /** connect() with AF_UNSPEC: the connection is reset; the shim makes a new pair for the next one. */
@@ -148,33 +152,16 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
 
   /** Send the SYN. @returns 0 or an errno (positive) */
   protected startConnect(to: SockAddr): number {
-    const { stack } = this.hub;
-    const flow = this.hub.flow;
-    const failed = this.hub.chooseFlow(this, to, flow);
+    const { hub } = this;
+    const scope = to.isLinkLocal ? to.scope || this.local.scope || this.device : 0;
+    const failed = hub.routeFlow(this.vrf, to, scope, this.hasLocalAddress ? this.local : undefined, hub.flow);
     if (failed !== 0) return failed;
     const isFresh = this.#binding === undefined;
-    if (this.#binding === undefined) {
-      const b = this.makeBinding<TcpListener>();
-      b.setLocal(flow.l0, flow.l1, flow.l2, flow.l3);
-      b.r0 = flow.r0;
-      b.r1 = flow.r1;
-      b.r2 = flow.r2;
-      b.r3 = flow.r3;
-      b.remotePort = flow.remotePort;
-      const taken = stack.tcpPorts.bindForConnect(b, (port) => {
-        flow.localPort = port;
-        return stack.tcpDemux.find(flow) !== undefined;
-      });
-      if (taken !== 0) return taken;
-      this.#binding = b;
-    }
-    flow.localPort = this.#binding.port;
-    stack.tcpDemux.claim = this.#binding;
-    const c = this.hub.tcp.connect(flow, this, this.settings(), this.hub.tick);
-    stack.tcpDemux.claim = undefined;
-    if (c === undefined) {
+    this.#binding ??= this.makeBinding<TcpListener>();
+    const c = hub.openFlow(hub.flow, this.#binding, this, this.settings());
+    if (typeof c === 'number') {
       if (isFresh) this.#unbind();
-      return E.EADDRNOTAVAIL;
+      return c;
     }
     this.connection = c;
     this.local.set(this.family, c.l0, c.l1, c.l2, c.l3, c.localPort, c.scope);
@@ -513,7 +500,7 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
   }
 
   #unbind(): void {
-    if (this.#binding !== undefined) this.hub.stack.tcpPorts.release(this.#binding);
+    if (this.#binding !== undefined && this.#binding.port !== 0) this.hub.stack.tcpPorts.release(this.#binding);
     this.#binding = undefined;
   }
 

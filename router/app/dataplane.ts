@@ -1,0 +1,537 @@
+/**
+ * The data-plane worker: owns the stack, the rings and the apps' descriptors, and runs to completion over vectors
+ * (docs/architecture.md). It never returns to Node's event loop: messages are taken with receiveMessageOnPort when the
+ * wake eventfd fires. What must not happen (an exception in here) ends the worker after every app was shown a reset.
+ */
+import { readFileSync } from 'node:fs';
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { WgRing } from '../../wg/ring.ts';
+import { FibReader } from '../fib/reader.ts';
+import type { FibShared } from '../fib/shared.ts';
+import { Addr, Prefix } from '../lib/addr.ts';
+import { MutableTick } from '../lib/clock.ts';
+import type { PacketLink, PacketSink, PacketSource } from '../lib/link.ts';
+import { Random, systemEntropy } from '../lib/rand.ts';
+import { PagePool, World } from '../lib/world.ts';
+import { Epoll, loadNative } from '../native/index.ts';
+import { HostsFile, ServicesFile } from '../shimlink/hosts.ts';
+import { Hub } from '../shimlink/hub.ts';
+import { InProcessListener, openInProcess } from '../shimlink/in-process.ts';
+import { LoopbackLink } from '../shimlink/loopback.ts';
+import { NameService } from '../shimlink/name-service.ts';
+import { Pollable, Poller } from '../shimlink/poller.ts';
+import { AF_INET, AF_INET6, E } from '../shimlink/proto.ts';
+import { Requests } from '../shimlink/requests.ts';
+import { type NameServer, Resolver, type ResolverSettings } from '../shimlink/resolver.ts';
+import { Server } from '../shimlink/server.ts';
+import { SockAddr } from '../shimlink/sockaddr.ts';
+import type { LinkAddress } from '../stack/port.ts';
+import { Stack } from '../stack/stack.ts';
+import { TcpEngine } from '../tcp/engine.ts';
+import { Capture } from './dataplane-capture.ts';
+import type {
+  DataplaneBoot,
+  DataplaneSettings,
+  DataplaneStats,
+  FromDataplane,
+  LinkSpec,
+  ToDataplane,
+} from './dataplane-protocol.ts';
+
+/** Records taken from one source per vector. */
+const VECTOR = 256;
+/** How long to look again before sleeping: a wake-up costs more than this. */
+const SPIN_US = 30;
+const BUFFER_PAGE = 16384;
+const LOOPBACK_INDEX = 1;
+/** Loopback links of further VRFs; tunnels are numbered from 2 up. */
+const VRF_LOOPBACK_INDEX = 0x10000;
+const ICMP_IDLE_MS = 3_600_000;
+
+type LinkCounters = Pick<
+  DataplaneStats['links'][number],
+  'rxPackets' | 'rxBytes' | 'txPackets' | 'txBytes' | 'txDropped'
+>;
+
+/** An eventfd whose only job is to end the wait. */
+class Doorbell extends Pollable {
+  readonly fd: number;
+  readonly #drain: (fd: number) => number;
+  hasRung = false;
+
+  constructor(fd: number, drain: (fd: number) => number) {
+    super();
+    this.fd = fd;
+    this.#drain = drain;
+  }
+
+  override onEvents(): void {
+    this.#drain(this.fd);
+    this.hasRung = true;
+  }
+
+  override onReady(): void {}
+}
+
+interface Child {
+  readonly ring: WgRing;
+  readonly bell: Doorbell;
+}
+
+class Dataplane {
+  readonly #native = loadNative();
+  readonly #world: World;
+  readonly #tick = new MutableTick();
+  readonly #poller: Poller;
+  readonly #fib: FibReader;
+  readonly #stack: Stack;
+  readonly #tcp: TcpEngine;
+  readonly #hub: Hub;
+  readonly #server: Server;
+  readonly #requests: Requests;
+  readonly #resolver: Resolver;
+  readonly #names: NameService;
+  readonly #capture: Capture;
+  readonly #wake: Doorbell;
+  readonly #children = new Map<number, Child>();
+  readonly #loopbacks: LoopbackLink[] = [];
+  readonly #listens = new Map<number, InProcessListener>();
+  #settings: DataplaneSettings;
+  /** Sources of packets, flat for the loop. */
+  #sources: PacketSource[] = [];
+  #rings: WgRing[] = [];
+  #links: PacketLink[] = [];
+  #sink: PacketSink;
+  #drainId: number | undefined;
+  #isStopped = false;
+  #turns = 0;
+  #sleeps = 0;
+
+  constructor(boot: DataplaneBoot) {
+    const native = this.#native;
+    const world = new World(boot.memory, boot.arenaAt);
+    native.attachWorld(world.u8);
+    this.#world = world;
+    this.#settings = boot.settings;
+    this.#poller = new Poller(native, world);
+    this.#poller.poll(0);
+    this.#readClock();
+    const seed = new DataView(systemEntropy(4).buffer).getInt32(0);
+    const random = new Random(seed);
+    this.#fib = new FibReader(boot.fib as FibShared);
+    const pool = new PagePool(world, BUFFER_PAGE, Math.max(64, Math.floor(boot.settings.bufferBytes / BUFFER_PAGE)));
+    this.#stack = new Stack({ world, pages: pool, fib: this.#fib, tick: this.#tick, random });
+    this.#tcp = new TcpEngine({
+      world,
+      pool,
+      ip: this.#stack.ip,
+      table: this.#stack.tcpDemux,
+      random,
+      secret: systemEntropy(16),
+      tick: this.#tick,
+    });
+    this.#stack.attachTcp(this.#tcp);
+    const uid = process.getuid?.() ?? 0;
+    this.#hub = new Hub({
+      native,
+      world,
+      poller: this.#poller,
+      stack: this.#stack,
+      tcp: this.#tcp,
+      tick: this.#tick,
+      session: boot.session,
+      uid,
+    });
+    const entropy = (): number => new DataView(systemEntropy(4).buffer).getUint32(0);
+    this.#resolver = new Resolver(resolverSettings(boot.settings), entropy);
+    const hosts = new HostsFile(textOf('/etc/hosts'));
+    this.#names = new NameService(this.#hub, this.#resolver, hosts, new ServicesFile(textOf('/etc/services')));
+    this.#requests = new Requests(this.#hub, this.#names, process.pid);
+    this.#server = new Server(native, world, this.#hub.area, this.#poller, boot.shimFd, uid, this.#requests);
+    this.#capture = new Capture(this.#stack, world.u8);
+    this.#sink = this.#stack;
+    this.#wake = new Doorbell(boot.wakeFd, native.drain);
+    this.#poller.add(this.#wake, boot.wakeFd, Epoll.In);
+    this.#addLoopback(0);
+    this.#applySettings(boot.settings);
+  }
+
+  // ---- The loop
+
+  run(): void {
+    post({ kind: 'ready' });
+    let lastWorkUs = this.#tick.us;
+    let timeoutMs = 0;
+    while (!this.#isStopped) {
+      const events = this.#poller.poll(timeoutMs);
+      this.#readClock();
+      if (timeoutMs !== 0) {
+        for (const ring of this.#rings) ring.awake();
+        lastWorkUs = this.#tick.us;
+      }
+      let work = events;
+      for (const source of this.#sources) work += source.poll(VECTOR, this.#sink);
+      this.#poller.dispatch(events);
+      if (this.#wake.hasRung) this.#takeMessages();
+      this.#poller.runReady();
+      this.#hub.runDue();
+      this.#names.tick();
+      this.#stack.tick();
+      this.#stack.endVector();
+      for (const link of this.#links) link.flush();
+      if (this.#capture.isActive) this.#capture.flush((id, packets) => post({ kind: 'captured', id, packets }));
+      this.#turns++;
+      if (work > 0) lastWorkUs = this.#tick.us;
+      timeoutMs = this.#timeout(lastWorkUs);
+    }
+  }
+
+  #readClock(): void {
+    this.#tick.us = this.#poller.clockUs;
+    this.#tick.ms = this.#poller.clockMs;
+  }
+
+  /** How long the next wait may be; 0 while there is, or may soon be, work. */
+  #timeout(lastWorkUs: number): number {
+    if (this.#poller.hasReady || ((this.#tick.us - lastWorkUs) | 0) < SPIN_US) return 0;
+    for (const l of this.#loopbacks) if (l.pending > 0) return 0;
+    this.#answerDrain();
+    let timeoutMs = soonest(this.#stack.nextDeadlineMs(), this.#hub.dueInMs());
+    timeoutMs = soonest(timeoutMs, this.#names.dueInMs());
+    if (timeoutMs === 0) return 0;
+    for (let i = 0; i < this.#rings.length; i++) {
+      if (this.#rings[i]!.prepareSleep()) continue;
+      for (let j = 0; j < i; j++) this.#rings[j]!.awake();
+      return 0;
+    }
+    this.#sleeps++;
+    return timeoutMs < 0 ? ICMP_IDLE_MS : timeoutMs;
+  }
+
+  // ---- Messages
+
+  #takeMessages(): void {
+    this.#wake.hasRung = false;
+    for (let m = receiveMessageOnPort(parentPort!); m !== undefined; m = receiveMessageOnPort(parentPort!))
+      this.#onMessage(m.message as ToDataplane);
+  }
+
+  #onMessage(m: ToDataplane): void {
+    switch (m.kind) {
+      case 'attach-child':
+        this.#attachChild(m);
+        break;
+      case 'detach-child':
+        this.#detachChild(m.child);
+        break;
+      case 'link-add':
+        this.#addLink(m.link);
+        break;
+      case 'link-remove':
+        this.#removeLink(m.index);
+        break;
+      case 'link-state':
+        this.#stack.setLinkState(m.index, m.up);
+        break;
+      case 'settings':
+        this.#applySettings(m.settings);
+        break;
+      case 'fib':
+        this.#fib.refresh(m.fib as FibShared);
+        break;
+      case 'stream-connect':
+        this.#connect(m);
+        break;
+      case 'stream-listen':
+        this.#listen(m);
+        break;
+      case 'stream-unlisten':
+        this.#listens.get(m.listen)?.close();
+        this.#listens.delete(m.listen);
+        break;
+      case 'stats':
+        post({ kind: 'reply', id: m.id, result: this.#stats() });
+        break;
+      case 'flows':
+        post({ kind: 'reply', id: m.id, result: this.#flows() });
+        break;
+      case 'capture-start':
+        this.#capture.start(m.id, m.link, m.snapLength);
+        this.#sink = this.#capture;
+        post({ kind: 'reply', id: m.id, result: {} });
+        break;
+      case 'capture-stop':
+        this.#capture.stop(m.id);
+        if (!this.#capture.isActive) this.#sink = this.#stack;
+        break;
+      case 'drain':
+        this.#drainId = m.id;
+        this.#requests.isDraining = true;
+        break;
+      case 'stop':
+        this.#isStopped = true;
+        this.close();
+        break;
+    }
+  }
+
+  #attachChild(m: ToDataplane & { readonly kind: 'attach-child' }): void {
+    this.#detachChild(m.child);
+    const ring = new WgRing(
+      this.#world,
+      m.base,
+      m.ringBytes,
+      () => this.#native.signal(m.txEventFd),
+      (link) => this.#linkDrained(link),
+    );
+    const bell = new Doorbell(m.rxEventFd, this.#native.drain);
+    this.#poller.add(bell, m.rxEventFd, Epoll.In);
+    this.#children.set(m.child, { ring, bell });
+    this.#arrange();
+  }
+
+  #detachChild(child: number): void {
+    const c = this.#children.get(child);
+    if (c === undefined) return;
+    this.#poller.remove(c.bell, c.bell.fd);
+    this.#children.delete(child);
+    this.#arrange();
+  }
+
+  /** Keep the loop's lists. */
+  #arrange(): void {
+    this.#rings = [...this.#children.values()].map((c) => c.ring);
+    this.#sources = [...this.#rings, ...this.#loopbacks];
+    this.#links = this.#stack.links.all().map((l) => l.link);
+  }
+
+  #addLink(spec: LinkSpec): void {
+    const child = this.#children.get(spec.child);
+    if (child === undefined) {
+      this.#log('error', `link ${spec.name}: there is no child ${spec.child}`);
+      return;
+    }
+    if (spec.vrf !== 0) this.#addLoopback(spec.vrf);
+    const link = child.ring.addLink(spec);
+    this.#stack.addLink(link, spec.addresses.flatMap(linkAddress));
+    this.#capture.refresh();
+    this.#arrange();
+    this.#applyNames();
+  }
+
+  #removeLink(index: number): void {
+    const link = this.#stack.links.byIndex(index)?.link;
+    this.#stack.setLinkState(index, false);
+    this.#stack.removeLink(index);
+    for (const { ring } of this.#children.values()) if (link !== undefined) ring.removeLink(link as never);
+    this.#arrange();
+  }
+
+  /** Where packets to our own addresses go; with `loopback: stack` it holds 127.0.0.0/8 and ::1 as well. */
+  #addLoopback(vrf: number): void {
+    if (this.#loopbacks.some((l) => l.vrf === vrf)) return;
+    const index = vrf === 0 ? LOOPBACK_INDEX : VRF_LOOPBACK_INDEX + vrf;
+    const link = new LoopbackLink(this.#world, index, vrf === 0 ? 'lo' : `lo.${vrf}`, vrf);
+    link.onDrained = (l) => this.#linkDrained(l);
+    this.#loopbacks.push(link);
+    const isInStack = this.#settings.loopback === 'stack';
+    this.#stack.addLink(link, isInStack ? ['127.0.0.1/8', '::1/128'].flatMap(linkAddress) : [], { isLoopback: true });
+    this.#arrange();
+  }
+
+  #linkDrained(link: PacketLink): void {
+    // The stack may know the link by its tap.
+    this.#stack.linkDrained(this.#stack.links.byIndex(link.index)?.link ?? link);
+    this.#hub.linkDrained();
+  }
+
+  #applySettings(s: DataplaneSettings): void {
+    this.#settings = s;
+    const source = (text: string | undefined): Addr | undefined => (text === undefined ? undefined : Addr.parse(text));
+    this.#stack.setSources(source(s.source.v4), source(s.source.v6));
+    this.#resolver.configure(resolverSettings(s));
+    this.#applyNames();
+  }
+
+  /** Zones in server addresses need the links to be known. */
+  #applyNames(): void {
+    const { dns, hostNameServers, loopback } = this.#settings;
+    const indexOf = (name: string): number | undefined => this.#hub.linkByName(name);
+    this.#hub.settings = {
+      hasLoopback: loopback === 'stack',
+      nameServers: Hub.nameServers(dns.servers, indexOf),
+      hostNameServers: Hub.nameServers(hostNameServers, indexOf),
+    };
+  }
+
+  // ---- Streams for other threads
+
+  #addr(text: string, port: number, linkName: string | undefined): SockAddr | undefined {
+    const [address, zone] = text.split('%');
+    const a = Addr.parse(address!);
+    if (a === undefined) return undefined;
+    const name = zone ?? linkName;
+    const scope = a.isLinkLocal && name !== undefined ? (this.#hub.linkByName(name) ?? 0) : 0;
+    return new SockAddr().set(a.family === 4 ? AF_INET : AF_INET6, a.a0, a.a1, a.a2, a.a3, port, scope);
+  }
+
+  #connect(m: ToDataplane & { readonly kind: 'stream-connect' }): void {
+    const remote = this.#addr(m.remote, m.port, m.link);
+    const local = m.local === undefined ? undefined : this.#addr(m.local, 0, m.link);
+    if (remote === undefined || (m.local !== undefined && local === undefined)) {
+      post({ kind: 'reply', id: m.id, result: undefined, errno: E.EINVAL });
+      return;
+    }
+    openInProcess(this.#hub, process.pid, { vrf: m.vrf, remote, local, ttl: m.ttl, tos: m.tos }, (fd, errno) => {
+      post(
+        errno === 0
+          ? { kind: 'reply', id: m.id, result: { fd } }
+          : { kind: 'reply', id: m.id, result: undefined, errno },
+      );
+    });
+  }
+
+  #listen(m: ToDataplane & { readonly kind: 'stream-listen' }): void {
+    const local = m.local === undefined ? undefined : this.#addr(m.local, m.port, m.link);
+    const listener = InProcessListener.open(this.#hub, process.pid, m.vrf, local, m.port, ({ fd, stream }) => {
+      const { remote: r, local: l } = stream;
+      const scope = r.scope !== 0 ? r.scope : l.scope;
+      post({
+        kind: 'accepted',
+        listen: m.id,
+        fd,
+        remote: String(r.toAddr()),
+        remotePort: r.port,
+        local: String(l.toAddr()),
+        link: this.#stack.links.byIndex(scope)?.link.name,
+      });
+    });
+    if (typeof listener === 'number') {
+      post({ kind: 'reply', id: m.id, result: undefined, errno: listener });
+      return;
+    }
+    this.#listens.set(m.id, listener);
+    post({ kind: 'reply', id: m.id, result: {} });
+  }
+
+  // ---- Figures
+
+  #stats(): DataplaneStats {
+    const { counters } = this.#stack.core;
+    const links = this.#stack.links
+      .all()
+      .filter((l) => !l.isLoopback)
+      .map((l) => {
+        const c = ('real' in l.link ? l.link.real : l.link) as unknown as LinkCounters;
+        const { rxPackets, rxBytes, txPackets, txBytes, txDropped } = c;
+        return { index: l.index, rxPackets, rxBytes, txPackets, txBytes, txDropped };
+      });
+    const all: Record<string, number> = { ...counters.eventTotals(), turns: this.#turns, sleeps: this.#sleeps };
+    for (const [name, value] of Object.entries(this.#tcp.counters)) all[`tcp_${name}`] = value as number;
+    for (const [name, value] of Object.entries(this.#hub.counters)) all[`shim_${name}`] = value;
+    for (const [name, value] of Object.entries(this.#server.counters)) all[`shim_${name}`] = value as number;
+    for (const [name, value] of Object.entries(this.#resolver.counters)) all[`dns_${name}`] = value;
+    for (const ring of this.#rings)
+      for (const [name, value] of Object.entries(ring.counters())) all[name] = (all[name] ?? 0) + value;
+    return {
+      links,
+      drops: counters.dropTotals(),
+      counters: all,
+      tcpConnections: this.#stack.tcpDemux.size,
+      apps: this.#hub.countApps(process.pid),
+      sockets: this.#hub.countSockets(process.pid),
+    };
+  }
+
+  #flows(): unknown {
+    const flows: unknown[] = [];
+    for (const c of { [Symbol.iterator]: () => this.#stack.tcpDemux[Symbol.iterator]() }) {
+      flows.push({
+        protocol: 'tcp',
+        vrf: c.vrf,
+        local: String(Addr.fromWords(c.l0, c.l1, c.l2, c.l3)),
+        localPort: c.localPort,
+        remote: String(Addr.fromWords(c.r0, c.r1, c.r2, c.r3)),
+        remotePort: c.remotePort,
+        link: c.link?.name,
+        state: c.state,
+        rttUs: c.info.rttUs,
+        bytesSent: c.info.bytesSent,
+        bytesReceived: c.info.bytesReceived,
+      });
+    }
+    return flows;
+  }
+
+  // ---- The end
+
+  #answerDrain(): void {
+    if (this.#drainId === undefined || this.#hub.countSockets(process.pid) > 0) return;
+    post({ kind: 'reply', id: this.#drainId, result: {} });
+    this.#drainId = undefined;
+  }
+
+  #log(level: 'debug' | 'info' | 'warn' | 'error', message: string): void {
+    post({ kind: 'log', level, component: 'dataplane', message });
+  }
+
+  /** Let every app see a reset, and send what that takes. */
+  close(): void {
+    this.#server.stop();
+    for (const l of this.#listens.values()) l.close();
+    this.#hub.closeAll();
+    this.#stack.endVector();
+    for (const link of this.#links) link.flush();
+  }
+}
+
+function post(m: FromDataplane): void {
+  parentPort!.postMessage(m);
+}
+
+function soonest(a: number, b: number): number {
+  if (a < 0) return b;
+  return b < 0 ? a : Math.min(a, b);
+}
+
+/** ADDR/LENGTH as a link's address; nothing for text that is none (the configuration was checked). */
+function linkAddress(text: string): LinkAddress[] {
+  const p = Prefix.parseLoose(text);
+  return p === undefined ? [] : [{ addr: p.addr, prefixLength: p.prefix.length }];
+}
+
+function resolverSettings(s: DataplaneSettings): ResolverSettings {
+  const servers = s.dns.servers.flatMap((text): NameServer[] => {
+    const [address, link] = text.split('%');
+    const addr = Addr.parse(address!);
+    return addr === undefined ? [] : [{ addr, link }];
+  });
+  return { servers, search: s.dns.search };
+}
+
+/** A file of the host, empty when it is missing. */
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+const dataplane = new Dataplane(workerData as DataplaneBoot);
+try {
+  dataplane.run();
+} catch (e) {
+  post({
+    kind: 'log',
+    level: 'error',
+    component: 'dataplane',
+    message: `internal error: ${(e as Error).stack ?? String(e)}`,
+  });
+  try {
+    dataplane.close();
+  } finally {
+    process.exit(1);
+  }
+}
+process.exit(0);
