@@ -3,8 +3,15 @@
  * wireshark show names, directions and microseconds. Read first: draft-ietf-opsawg-pcapng. Little-endian, no I/O.
  */
 
-/** LINKTYPE_RAW: packets begin with their IPv4 or IPv6 header. */
-const LINKTYPE_RAW = 101;
+/**
+ * Linux cooked capture: a 16-octet header with direction and protocol stands before each IP packet. Packets without any
+ * header (LINKTYPE_RAW, 101) would do, but libpcap refuses files with two interfaces of that type.
+ */
+const LINKTYPE_LINUX_SLL = 113;
+const SLL_LENGTH = 16;
+const SllType = { ToUs: 0, Outgoing: 4 } as const;
+const ARPHRD_NONE = 0xfffe;
+const EtherType = { Ipv4: 0x0800, Ipv6: 0x86dd } as const;
 
 const BlockType = { Section: 0x0a0d0d0a, Interface: 1, EnhancedPacket: 6 } as const;
 const Option = { End: 0, IfName: 2, ShbUserAppl: 4, EpbFlags: 2 } as const;
@@ -36,9 +43,9 @@ export function pcapngHeader(interfaces: readonly string[], snapLength: number, 
   const blocks = [section.done()];
   for (const name of interfaces) {
     const block = new Block(BlockType.Interface);
-    block.u16(LINKTYPE_RAW);
+    block.u16(LINKTYPE_LINUX_SLL);
     block.u16(0);
-    block.u32(snapLength);
+    block.u32(snapLength + SLL_LENGTH);
     block.text(Option.IfName, name);
     blocks.push(block.done());
   }
@@ -54,13 +61,22 @@ function packetBlock(p: CapturedPacket): Uint8Array {
   block.u32(p.interface);
   block.u32(Math.floor(p.timeUs / 2 ** 32));
   block.u32(p.timeUs % 2 ** 32);
-  block.u32(p.bytes.length);
-  block.u32(p.length);
-  block.bytes(p.bytes);
+  block.u32(p.bytes.length + SLL_LENGTH);
+  block.u32(p.length + SLL_LENGTH);
+  block.bytes(cooked(p));
   block.u16(Option.EpbFlags);
   block.u16(4);
   block.u32(p.out ? OUTBOUND : INBOUND);
   return block.done();
+}
+
+function cooked(p: CapturedPacket): Uint8Array {
+  const b = Buffer.alloc(SLL_LENGTH + p.bytes.length);
+  b.writeUInt16BE(p.out ? SllType.Outgoing : SllType.ToUs, 0);
+  b.writeUInt16BE(ARPHRD_NONE, 2);
+  b.writeUInt16BE((p.bytes[0] ?? 0) >>> 4 === 6 ? EtherType.Ipv6 : EtherType.Ipv4, 14);
+  b.set(p.bytes, SLL_LENGTH);
+  return b;
 }
 
 /** One block: type and length in front, length again behind, everything padded to 32 bits. */

@@ -1,0 +1,87 @@
+import test from 'ava';
+import { planOf } from '../../../router/app/plan.ts';
+import { parseConfig } from '../../../router/config/load.ts';
+import { RouteSource } from '../../../router/fib/shared.ts';
+
+const KEY = 'yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=';
+const KEY2 = 'xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=';
+const PEER = 'TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=';
+
+function plan(yaml: string) {
+  const { config, diagnostics } = parseConfig({ shown: 'x.yaml', path: '/x.yaml', text: yaml }, {});
+  if (config === undefined) throw new Error(JSON.stringify(diagnostics));
+  return planOf(config, ['192.0.2.53']);
+}
+
+const TWO = `
+uplinks:
+  a:
+    wireguard:
+      private_key: ${KEY}
+      addresses: [10.0.0.2/24, fe80::1/64, 'fd00::1/128']
+      peers: [{ public_key: ${PEER}, allowed_ips: [0.0.0.0/0, 198.51.100.0/24] }]
+  b:
+    wireguard:
+      private_key: ${KEY2}
+      peers: [{ public_key: ${PEER}, allowed_ips: [0.0.0.0/0] }]
+`;
+
+const find = (yaml: string, prefix: string) => plan(yaml).routing.routes.filter((r) => r.prefix === prefix);
+
+test('links are numbered from 2, because 1 is the loopback interface', (t) => {
+  t.deepEqual(
+    plan(TWO).links.map((l) => [l.spec.index, l.spec.name, l.spec.device]),
+    [
+      [2, 'a', 0],
+      [3, 'b', 1],
+    ],
+  );
+});
+
+test('prefixes of interface addresses are connected routes, host and link-local ones are not', (t) => {
+  const connected = plan(TWO).routing.routes.filter((r) => r.source === RouteSource.Connected);
+  t.deepEqual(
+    connected.map((r) => r.prefix),
+    ['10.0.0.0/24'],
+  );
+});
+
+test('a prefix allowed on two uplinks is one route over both', (t) => {
+  const [route, ...others] = find(TWO, '0.0.0.0/0');
+  t.deepEqual(others, []);
+  t.deepEqual(
+    route!.hops.map((h) => h.link),
+    [2, 3],
+  );
+});
+
+test('table: off keeps allowed IPs out of the table', (t) => {
+  const off = TWO.replaceAll('private_key:', 'table: off\n      private_key:');
+  t.deepEqual(find(off, '0.0.0.0/0'), []);
+});
+
+test('a route that is written down wins over allowed IPs', (t) => {
+  const routes = find(`${TWO}routes: [{ to: 198.51.100.0/24, type: blackhole }]\n`, '198.51.100.0/24');
+  t.deepEqual(
+    routes.map((r) => r.kind),
+    ['blackhole'],
+  );
+});
+
+test('what BGP announces and nothing knows in detail is unreachable, not sent back', (t) => {
+  const yaml = `${TWO}bgp: { asn: 65001, router_id: 10.0.0.2, networks: [10.9.0.0/16, 10.0.0.0/24] }\n`;
+  t.deepEqual(
+    find(yaml, '10.9.0.0/16').map((r) => r.kind),
+    ['unreachable'],
+  );
+  t.deepEqual(
+    find(yaml, '10.0.0.0/24').map((r) => r.kind),
+    ['unicast'],
+  );
+});
+
+test('name servers keep their uplink, and the host’s own are passed on', (t) => {
+  const { settings } = plan(`${TWO}dns: { servers: ['fe80::53%b', 10.0.0.53], search: [x.test] }\n`);
+  t.deepEqual(settings.dns.servers, ['fe80::53%b', '10.0.0.53']);
+  t.deepEqual(settings.hostNameServers, ['192.0.2.53']);
+});

@@ -1,0 +1,106 @@
+import { Worker } from 'node:worker_threads';
+import test from 'ava';
+import { RoutingClient } from '../../../router/app/routing-client.ts';
+import type { RoutingBoot } from '../../../router/app/routing-protocol.ts';
+import { FibReader } from '../../../router/fib/reader.ts';
+import { type FibShared, RouteKind, RouteSource } from '../../../router/fib/shared.ts';
+import { Addr } from '../../../router/lib/addr.ts';
+
+const LINKS = [
+  { index: 2, name: 'a', mtu: 1420, addresses: ['10.0.0.2/24', 'fe80::1/64'] },
+  { index: 3, name: 'b', mtu: 1380, addresses: ['10.1.0.2/32'] },
+];
+const hop = (link: number) => ({ link, gateway: undefined, weight: 1 });
+const BOOT: RoutingBoot = {
+  links: LINKS,
+  routes: [
+    { prefix: '10.0.0.0/24', source: RouteSource.Connected, kind: 'unicast', hops: [hop(2)] },
+    { prefix: '0.0.0.0/0', source: RouteSource.Static, kind: 'unicast', hops: [hop(2), hop(3)] },
+    { prefix: '203.0.113.0/24', source: RouteSource.Static, kind: 'blackhole', hops: [] },
+  ],
+  bgp: undefined,
+  source: { v4: '10.1.0.2', v6: undefined },
+};
+
+async function start(t: { teardown(fn: () => unknown): void }, boot: RoutingBoot = BOOT) {
+  const worker = new Worker(new URL('../../../router/app/routing-worker.js', import.meta.url), { workerData: boot });
+  t.teardown(() => worker.terminate());
+  const routing = new RoutingClient(worker, () => undefined);
+  return { routing, fib: new FibReader((await routing.ready) as FibShared) };
+}
+
+test('configured routes are in the table readers share, and carry flows when their link is up', async (t) => {
+  const { routing, fib } = await start(t);
+  const to = Addr.parse('10.0.0.9')!;
+  const group = fib.lookup4(0, to.a3);
+  t.is(fib.kind(group), RouteKind.Unicast);
+  t.is(fib.memberLink(group, 0), 0);
+  routing.send({ kind: 'link-state', index: 2, up: true });
+  await routing.summary();
+  t.is(fib.memberLink(group, 0), 2);
+});
+
+test('route get names the prefix, the uplink, the source and the MTU', async (t) => {
+  const { routing } = await start(t);
+  const answer = await routing.ask({ verb: 'route_get', args: { dst: '10.0.0.9' } });
+  t.like(answer, { kind: 'unicast', prefix: '10.0.0.0/24', source: '10.0.0.2', mtu: 1420, origin: 'connected' });
+  t.deepEqual(answer.next_hops, [{ gateway: '', uplink: 'a', weight: 1 }]);
+});
+
+test('route get tells local, blackhole, link-local and missing destinations apart', async (t) => {
+  const { routing } = await start(t);
+  const kind = async (dst: string) => (await routing.ask({ verb: 'route_get', args: { dst } })).kind;
+  t.is(await kind('10.1.0.2'), 'local');
+  t.is(await kind('203.0.113.7'), 'blackhole');
+  t.is(await kind('2001:db8::1'), 'none');
+  t.is(await kind('fe80::2'), 'none');
+  t.is(await kind('fe80::2%a'), 'unicast');
+  await t.throwsAsync(kind('nonsense'), { message: '"nonsense" is not an IPv4 or IPv6 address' });
+});
+
+test('the preferred source is used where the destination is not on the link', async (t) => {
+  const { routing } = await start(t);
+  t.is((await routing.ask({ verb: 'route_get', args: { dst: '8.8.8.8' } })).source, '10.1.0.2');
+});
+
+test('route show lists the table in address order, and one origin on request', async (t) => {
+  const { routing } = await start(t);
+  const prefixes = async (origin: string) =>
+    (await routing.ask({ verb: 'route_show', args: { origin } })).routes.map((r) => r.prefix);
+  t.deepEqual(await prefixes(''), ['0.0.0.0/0', '10.0.0.0/24', '203.0.113.0/24']);
+  t.deepEqual(await prefixes('connected'), ['10.0.0.0/24']);
+});
+
+test('without BGP its questions have empty answers', async (t) => {
+  const { routing } = await start(t);
+  t.is((await routing.ask({ verb: 'bgp_show', args: { peer: '' } })).asn, 0);
+  t.deepEqual((await routing.ask({ verb: 'bgp_routes', args: { table: 'best', peer: '', prefix: '' } })).routes, []);
+});
+
+test('a peer that is not there is named together with those that are', async (t) => {
+  const peer = {
+    name: 'x',
+    asn: 65002,
+    address: 'fe80::2',
+    via: 'a',
+    port: 179,
+    families: ['ipv4'],
+    extendedNextHop: true,
+    passive: false,
+    holdTimeS: 90,
+    importPolicy: 'all',
+    exportPolicy: 'all',
+    maxPrefixes: undefined,
+  } as const;
+  const bgp = { asn: 65001, routerId: '10.0.0.2', listenPort: 179, networks: ['10.9.0.0/16'], peers: [peer] };
+  const { routing } = await start(t, { ...BOOT, bgp });
+  t.is((await routing.ask({ verb: 'bgp_show', args: { peer: 'x' } })).peers[0]!.state, 'Idle');
+  await t.throwsAsync(routing.ask({ verb: 'bgp_show', args: { peer: 'y' } }), {
+    message: 'no bgp peer "y" (known: x)',
+  });
+  const { routes } = await routing.ask({ verb: 'bgp_routes', args: { table: 'best', peer: '', prefix: '' } });
+  t.deepEqual(
+    routes.map((r) => [r.prefix, r.peer]),
+    [['10.9.0.0/16', 'local']],
+  );
+});
