@@ -17,7 +17,7 @@ const PAGE = 65536;
 /** Octets of World one child's region takes. */
 export const REGION_BYTES = Math.ceil((HEADER_BYTES + 2 * RING_BYTES) / PAGE) * PAGE;
 
-const BINARY = fileURLToPath(new URL('../../wg/mlshim-wg', import.meta.url));
+const BINARY = fileURLToPath(new URL('../../mlshim-wg', import.meta.url));
 
 export class WireguardChild {
   readonly supervisor: WgSupervisor;

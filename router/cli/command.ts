@@ -62,7 +62,12 @@ export interface Found {
  * @throws MlshimError USAGE when there is none, or more than one
  */
 export function findCommand(table: readonly Command[], argv: readonly string[]): Found {
-  const first = pick([...new Set(table.map((c) => c.words[0]!))], argv[0] ?? '', 'command');
+  const typed = argv[0] ?? '';
+  const nouns = [...new Set(table.map((c) => c.words[0]!))];
+  // `r g` can only be `route get`, although `r` alone could be `run` too.
+  const both = table.filter((c) => c.words.length === 2 && startsWith(c, argv));
+  const isExact = nouns.includes(typed);
+  const first = !isExact && typed !== '' && both.length === 1 ? both[0]!.words[0]! : pick(nouns, typed, 'command');
   const ofNoun = table.filter((c) => c.words[0] === first);
   const single = ofNoun.find((c) => c.words.length === 1);
   if (single !== undefined) return { command: single, argv: argv.slice(1) };
@@ -72,6 +77,10 @@ export function findCommand(table: readonly Command[], argv: readonly string[]):
   const verbs = ofNoun.map((c) => c.words[1]!);
   const second = pick(verbs, word ?? '', `"${first}" command`);
   return { command: ofNoun.find((c) => c.words[1] === second)!, argv: argv.slice(2) };
+}
+
+function startsWith(c: Command, argv: readonly string[]): boolean {
+  return argv.length >= 2 && argv[1] !== '' && c.words.every((w, i) => w.startsWith(argv[i]!));
 }
 
 function pick(words: readonly string[], typed: string, what: string): string {

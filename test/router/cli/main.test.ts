@@ -1,0 +1,168 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'ava';
+import { type Command, findCommand, type Io } from '../../../router/cli/command.ts';
+import { COMMANDS } from '../../../router/cli/commands.ts';
+import { main } from '../../../router/cli/main.ts';
+import { ERRORS } from '../../../router/lib/errors.ts';
+import { PROBLEMS } from '../../../router/lib/problems.ts';
+import { formatKey } from '../../../wg/keys.ts';
+
+const CLI = join(import.meta.dirname, '../../../router/cli/main.js');
+const KEY = 'yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=';
+
+function recorder(env: NodeJS.ProcessEnv = {}) {
+  const said = { out: '', err: '' };
+  const io: Io = {
+    out: (text) => {
+      said.out += text;
+    },
+    err: (text) => {
+      said.err += text;
+    },
+    env: { MLSHIM_SOCKET: '/nonexistent/mlshim/shim', ...env },
+    isTty: false,
+  };
+  return { io, said };
+}
+
+async function cli(...argv: string[]) {
+  const { io, said } = recorder();
+  return { status: await main(argv, io), ...said };
+}
+
+function file(t: { teardown(fn: () => void): void }, name: string, text: string): string {
+  const dir = mkdtempSync(join(tmpdir(), 'mlshim-test-'));
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }));
+  writeFileSync(join(dir, name), text, { mode: 0o600 });
+  return join(dir, name);
+}
+
+const words = (...argv: string[]): string => findCommand(COMMANDS, argv).command.words.join(' ');
+
+test('unique prefixes name a command, and a bare noun means show', (t) => {
+  t.is(words('r', 'g', '1.1.1.1'), 'route get');
+  t.is(words('run', '--', 'get'), 'run');
+  t.is(words('st'), 'status');
+  t.is(words('bgp'), 'bgp show');
+  t.is(words('bgp', '--json'), 'bgp show');
+  t.is(words('wg', 'genkey'), 'wg genkey');
+});
+
+test('an ambiguous prefix lists what it could mean', (t) => {
+  t.throws(() => words('wg', 'gen'), { message: '"gen" is ambiguous: genkey, genpsk' });
+});
+
+test('a misspelt command suggests the nearest one', async (t) => {
+  const { status, err } = await cli('staus');
+  t.is(status, 2);
+  t.regex(err, /unknown command "staus" \(did you mean "status"\?\)/);
+});
+
+test('a misspelt option suggests the nearest one', async (t) => {
+  const { status, err } = await cli('status', '--jsno');
+  t.is(status, 2);
+  t.regex(err, /did you mean --json\?/);
+});
+
+test('missing arguments print the usage', async (t) => {
+  const { status, err } = await cli('route', 'get');
+  t.is(status, 2);
+  t.regex(err, /usage: mlshim route get \[-j\] DST/);
+});
+
+test('without a daemon read commands exit with 3 and say how to start one', async (t) => {
+  for (const argv of [['status'], ['route', 'get', '::1'], ['bgp'], ['wg'], ['capture', '-w', '/dev/null']]) {
+    const { status, err } = await cli(...argv);
+    t.is(status, 3, argv.join(' '));
+    t.regex(err, /cannot reach the daemon .*no daemon runs there/);
+    t.regex(err, /mlshim up -c FILE/);
+  }
+});
+
+test('help of every command shows its own options', async (t) => {
+  for (const command of COMMANDS as readonly Command[]) {
+    const { status, out } = await cli(...command.words, '--help');
+    t.is(status, 0);
+    for (const option of Object.keys(command.options)) t.true(out.includes(`--${option}`), command.words.join(' '));
+  }
+});
+
+test('keys are what wg(8) makes of them', async (t) => {
+  const { out } = await cli('wg', 'genkey');
+  t.regex(out, /^[A-Za-z0-9+/]{43}=\n$/);
+  const pub = execFileSync(process.execPath, [CLI, 'wg', 'pubkey'], {
+    input: `${formatKey(new Uint8Array(32).fill(64))}\n`,
+  });
+  // RFC 7748 §5 by another implementation: wg pubkey of 32 octets of 0x40.
+  t.is(String(pub).length, 45);
+});
+
+test('config check accepts a good file and exits 78 for a bad one, also as JSON', async (t) => {
+  const good = file(t, 'a.yaml', `uplinks: { a: { wireguard: { private_key: ${KEY} } } }\n`);
+  t.like(await cli('config', 'check', good), { status: 0, out: `${good}: no errors\n` });
+  const bad = file(t, 'b.yaml', 'uplinks: {}\n');
+  t.is((await cli('config', 'check', '-c', bad)).status, 78);
+  const json = await cli('config', 'check', '--json', bad);
+  t.is(json.status, 78);
+  t.is((JSON.parse(json.out) as { diagnostics: { line: number }[] }).diagnostics[0]!.line, 1);
+});
+
+test('config schema is a JSON Schema editors understand', async (t) => {
+  const { out } = await cli('config', 'schema');
+  const schema = JSON.parse(out) as { $schema: string; properties: Record<string, unknown> };
+  t.is(schema.$schema, 'http://json-schema.org/draft-07/schema#');
+  t.true('uplinks' in schema.properties);
+});
+
+test('import turns a wg-quick file into YAML without repeating its keys', async (t) => {
+  const quick = `[Interface]\nPrivateKey = ${KEY}\nAddress = 10.0.0.2/24\nPostUp = true\n[Peer]\nPublicKey = ${KEY}\nAllowedIPs = 0.0.0.0/0\nEndpoint = [2001:db8::1]:51820\n`;
+  const path = file(t, 'wg0.conf', quick);
+  const { status, out, err } = await cli('import', path);
+  t.is(status, 0);
+  t.regex(out, /private_key: !file wg0\.key/);
+  t.regex(err, /PostUp is ignored/);
+  const shown = await cli('import', path, '--show-keys');
+  t.true(shown.out.includes(`private_key: ${KEY}`));
+  t.is((await cli('config', 'check', file(t, 'again.yaml', shown.out))).status, 0);
+});
+
+test('every code that messages can carry is explained', async (t) => {
+  for (const code of [...Object.keys(PROBLEMS), ...Object.keys(ERRORS)]) {
+    const { status, out } = await cli('explain', code.toLowerCase());
+    t.is(status, 0);
+    t.true(out.startsWith(`${code}: `));
+  }
+  t.is((await cli('explain', 'X999')).status, 2);
+});
+
+test('run tells 127 from 126 from 125, and 78 for a bad configuration', (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'mlshim-test-'));
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }));
+  const run = (...argv: string[]) => {
+    return spawnSync(process.execPath, [CLI, 'run', ...argv], {
+      encoding: 'utf8',
+      env: { ...process.env, XDG_RUNTIME_DIR: dir },
+    });
+  };
+  t.is(run('-c', 'x.yaml', '--', 'no-such-command-anywhere').status, 127);
+  writeFileSync(join(dir, 'plain'), 'text');
+  t.is(run('-c', 'x.yaml', '--', join(dir, 'plain')).status, 126);
+  writeFileSync(join(dir, 'bad.yaml'), 'uplinks: {}\n');
+  const bad = run('-c', join(dir, 'bad.yaml'), '--', 'true');
+  t.is(bad.status, 78, bad.stderr);
+  t.regex(bad.stderr, /bad\.yaml:1:10: error: no uplink/);
+  t.is(run('-c', join(dir, 'missing.yaml'), '--', 'true').status, 78);
+});
+
+test('status loads neither zod nor yaml nor the native addon', (t) => {
+  const { stderr } = spawnSync(process.execPath, [CLI, 'status'], {
+    encoding: 'utf8',
+    env: { ...process.env, NODE_DEBUG: 'esm', MLSHIM_SOCKET: '/nonexistent/shim' },
+  });
+  t.regex(stderr, /control\/client\.js/);
+  t.notRegex(stderr, /node_modules\/(zod|yaml)\//);
+  t.notRegex(stderr, /native\/index\.js/);
+});

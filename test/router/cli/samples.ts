@@ -1,0 +1,203 @@
+/** Answers of a daemon, as the golden texts show them. */
+import type {
+  BgpExplanation,
+  BgpPeers,
+  BgpRoutes,
+  RouteAnswer,
+  Routes,
+  Status,
+} from '../../../router/control/messages.ts';
+
+const PEER = {
+  uplink: 'dn42',
+  local_address: 'fe80::1080',
+  hold_time_s: 90,
+  keepalive_s: 30,
+  capabilities: ['multiprotocol ipv4', 'multiprotocol ipv6', 'extended next hop', '4-octet AS'],
+  remote_id: '172.20.53.98',
+  messages_in: 1201,
+  messages_out: 1188,
+} as const;
+
+export const BGP: BgpPeers = {
+  asn: 4242421080,
+  router_id: '172.20.229.117',
+  peers: [
+    {
+      ...PEER,
+      name: 'AS4242420263',
+      asn: 4242420263,
+      address: 'fe80::2425',
+      state: 'Established',
+      since_s: 183_600,
+      received: 612,
+      accepted: 598,
+      advertised: 4,
+      last_error: '',
+    },
+    {
+      ...PEER,
+      name: 'kioubit',
+      asn: 4242423914,
+      address: 'fe80::ade0',
+      uplink: 'kioubit',
+      state: 'Active',
+      since_s: 130,
+      received: 0,
+      accepted: 0,
+      advertised: 0,
+      last_error: 'connection refused',
+      remote_id: '',
+      hold_time_s: 0,
+    },
+  ],
+};
+
+const UPLINK = {
+  kind: 'wg',
+  mtu: 1420,
+  addresses: [],
+  rx_packets: 0,
+  rx_bytes: 0,
+  tx_packets: 0,
+  tx_bytes: 0,
+  tx_dropped: 0,
+  rx_bits_per_s: 0,
+  tx_bits_per_s: 0,
+} as const;
+
+export const STATUS: Status = {
+  version: '0.3.0',
+  pid: 812,
+  uptime_s: 3 * 86400 + 4 * 3600 + 59,
+  state: 'running',
+  config: 'mlshim.yaml',
+  apps: 4,
+  flows: 212,
+  routes_ipv4: 1418,
+  routes_ipv6: 902,
+  problems: [
+    { code: 'U101', text: 'uplink kioubit: no handshake yet' },
+    { code: 'B101', text: 'bgp peer kioubit: Active (connection refused)' },
+  ],
+  uplinks: [
+    {
+      ...UPLINK,
+      name: 'dn42',
+      index: 2,
+      state: 'up',
+      handshake_age_s: 71,
+      rx_bits_per_s: 180_400,
+      tx_bits_per_s: 96e3,
+    },
+    { ...UPLINK, name: 'kioubit', index: 3, state: 'down', tx_dropped: 17 },
+    {
+      ...UPLINK,
+      name: 'home',
+      index: 4,
+      mtu: 1380,
+      state: 'idle',
+      handshake_age_s: 4000,
+      rx_bits_per_s: 4.12e7,
+      tx_bits_per_s: 2.2e6,
+    },
+  ],
+  bgp_peers: BGP.peers,
+  drops: {},
+  counters: {},
+  shim_socket: '/run/user/1000/mlshim/shim',
+};
+
+const ANSWER: RouteAnswer = {
+  dst: '172.23.0.53',
+  kind: 'unicast',
+  next_hops: [{ gateway: 'fe80::2425', uplink: 'dn42', weight: 1 }],
+  source: '172.20.229.117',
+  mtu: 1420,
+  prefix: '172.23.0.0/24',
+  origin: 'ebgp',
+  reasons: ['table main: 172.23.0.0/24, BGP best of 3: AS path 4242420263 4242422601 (2), localpref 100'],
+};
+
+export const ROUTE_ANSWERS: readonly RouteAnswer[] = [
+  ANSWER,
+  {
+    ...ANSWER,
+    dst: '198.51.100.7',
+    next_hops: [
+      { gateway: '', uplink: 'fiber', weight: 3 },
+      { gateway: '', uplink: 'lte', weight: 1 },
+    ],
+    reasons: ['table main: 0.0.0.0/0, static, distance 1'],
+  },
+  {
+    ...ANSWER,
+    dst: '172.20.229.117',
+    kind: 'local',
+    next_hops: [],
+    reasons: ['172.20.229.117 is an address of uplink dn42'],
+  },
+  {
+    ...ANSWER,
+    dst: '203.0.113.9',
+    kind: 'blackhole',
+    next_hops: [],
+    reasons: ['table main: 203.0.113.0/24, static, distance 1'],
+  },
+  {
+    ...ANSWER,
+    dst: '192.0.2.1',
+    kind: 'none',
+    next_hops: [],
+    reasons: ['no prefix of the IPv4 table contains 192.0.2.1'],
+  },
+];
+
+export const ROUTES: Routes = {
+  routes: [
+    { prefix: '0.0.0.0/0', kind: 'unicast', origin: 'static', next_hops: ROUTE_ANSWERS[1]!.next_hops, detail: '' },
+    {
+      prefix: '10.0.0.0/24',
+      kind: 'unicast',
+      origin: 'connected',
+      next_hops: [{ gateway: '', uplink: 'home', weight: 1 }],
+      detail: '',
+    },
+    { prefix: '172.23.0.0/24', kind: 'unicast', origin: 'ebgp', next_hops: ANSWER.next_hops, detail: '' },
+    { prefix: '203.0.113.0/24', kind: 'blackhole', origin: 'static', next_hops: [], detail: '' },
+  ],
+};
+
+const ROUTE = {
+  prefix: '172.23.0.0/24',
+  peer: 'AS4242420263',
+  best: true,
+  next_hop: 'fe80::2425',
+  uplink: 'dn42',
+  as_path: '4242420263 4242422601',
+  origin: 'IGP',
+  local_pref: 100,
+  communities: [],
+  refused: '',
+} as const;
+
+export const BGP_ROUTES: BgpRoutes = {
+  routes: [ROUTE, { ...ROUTE, prefix: 'fd42:23::/48', best: false, peer: 'kioubit', med: 20, origin: 'incomplete' }],
+};
+
+export const EXPLANATION: BgpExplanation = {
+  prefix: '172.23.0.0/24',
+  candidates: [
+    { route: ROUTE, lost_by: '' },
+    {
+      route: {
+        ...ROUTE,
+        best: false,
+        peer: 'kioubit',
+        next_hop: 'fe80::ade0',
+        as_path: '4242423914 4242422601 4242422601',
+      },
+      lost_by: 'longer AS path',
+    },
+  ],
+};

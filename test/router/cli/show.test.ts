@@ -1,0 +1,46 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'ava';
+import { commandHelp, tableHelp } from '../../../router/cli/command.ts';
+import { COMMANDS } from '../../../router/cli/commands.ts';
+import {
+  bgpExplainText,
+  bgpPeerText,
+  bgpRoutesText,
+  bgpText,
+  routeGetText,
+  routesText,
+  statusText,
+} from '../../../router/cli/show.ts';
+import { BGP, BGP_ROUTES, EXPLANATION, ROUTE_ANSWERS, ROUTES, STATUS } from './samples.ts';
+
+const GOLDEN = join(import.meta.dirname, '../../../../test/router/cli/golden');
+
+const TEXTS: Readonly<Record<string, string>> = {
+  status: statusText(STATUS),
+  'route-get': ROUTE_ANSWERS.map(routeGetText).join('\n'),
+  'route-show': routesText(ROUTES.routes),
+  bgp: bgpText(BGP),
+  'bgp-peer': BGP.peers.map(bgpPeerText).join('\n'),
+  'bgp-routes': bgpRoutesText(BGP_ROUTES.routes),
+  'bgp-explain': bgpExplainText(EXPLANATION),
+  help: tableHelp(COMMANDS),
+  'help-commands': COMMANDS.map(commandHelp).join('\n'),
+};
+
+for (const [name, text] of Object.entries(TEXTS)) {
+  test(`${name} prints what its golden text shows`, (t) => {
+    const path = join(GOLDEN, `${name}.txt`);
+    if (process.env['MLSHIM_UPDATE'] !== undefined) writeFileSync(path, text);
+    t.is(text, readFileSync(path, 'utf8'));
+  });
+}
+
+test('status and help fit 80 columns', (t) => {
+  for (const name of ['status', 'help'])
+    for (const line of TEXTS[name]!.split('\n')) t.true(line.length <= 80, `${name}: ${line}`);
+});
+
+test('no line ends in blanks', (t) => {
+  for (const text of Object.values(TEXTS)) t.notRegex(text, / \n/);
+});
