@@ -180,8 +180,8 @@ export class IcmpErrors {
     if (b[at + 24] === 0xff && !isForMulticast) return false;
     const end = at + length;
     const how = this.#walk.skim(b, at, end);
-    if (how === WalkEnd.Fragment) return false;
-    if (how !== WalkEnd.Transport || this.#walk.protocol !== IpProto.Icmpv6) return true;
+    if (this.#walk.protocol !== IpProto.Icmpv6) return true;
+    if (how !== WalkEnd.Transport) return false; // a later fragment of ICMPv6 may be one of an error
     const icmpAt = this.#walk.transportAt;
     if (icmpAt >= end) return false;
     return !isIcmp6Error(b[icmpAt]!) && b[icmpAt] !== Icmp6.Redirect;

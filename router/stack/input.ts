@@ -178,14 +178,15 @@ export class IpInput {
     const d1 = get32(b, at + 28);
     const d2 = get32(b, at + 32);
     const d3 = get32(b, at + 36);
-    // RFC 4291 §2.7: multicast is no source. IPv4-mapped words inside an IPv6 packet would pass for IPv4 in our tables
-    // (RFC 6890: ::ffff:0:0/96 is neither source nor destination on the wire).
-    if (s0 >>> 24 === 0xff || (s0 | s1) === 0) {
-      const isLoopback = s2 === 0 && s3 === 1 && link.isLoopback;
-      if (!isLoopback) {
-        drops.drop(DropReason['martian-source']);
-        return;
-      }
+    // RFC 4291 §2.7: multicast is no source. IPv4-mapped words inside an IPv6 packet would pass for IPv4 addresses in our
+    // tables: with the rest of ::/64 they are never on the wire (RFC 6890 §2.2.3), ::1 only on a loopback.
+    if (s0 >>> 24 === 0xff || ((s0 | s1) === 0 && !(link.isLoopback && s2 === 0 && s3 === 1))) {
+      drops.drop(DropReason['martian-source']);
+      return;
+    }
+    if ((d0 | d1) === 0 && !(link.isLoopback && d2 === 0 && d3 === 1)) {
+      drops.drop(DropReason['martian-destination']);
+      return;
     }
     if (!link.isLoopback && core.links.local(link.vrf, link.index, s0, s1, s2, s3) !== 0) {
       drops.drop(DropReason['martian-source']);
@@ -202,7 +203,7 @@ export class IpInput {
       return;
     }
     if (core.links.local(link.vrf, link.index, d0, d1, d2, d3) === 0) {
-      if ((d0 | d1) === 0 || link.isLoopback) {
+      if (link.isLoopback) {
         drops.drop(DropReason['martian-destination']);
         return;
       }
