@@ -15,8 +15,8 @@ export class LoopbackLink implements PacketLink, PacketSource {
   readonly index: number;
   readonly name: string;
   readonly vrf: number;
-  /** As Linux's lo. */
-  mtu = 65535;
+  /** A little below Linux's 65536: a full segment with every option is then a packet of at most 65535 octets. */
+  mtu = 65280;
   isUp = true;
   readonly highWater = RING_BYTES >> 1;
   readonly #base: number;
