@@ -53,7 +53,10 @@ const FORGIVEN_FAILURES = 3;
 export class Session implements ConnectionHost {
   readonly settings: SessionSettings;
   retries = 0;
+  /** Why the last session ended, or why the present attempts fail. */
   lastError: SessionError | undefined;
+  /** The error that ended the last established session; what fails on the way to the next one does not hide it. */
+  #endedBy: SessionError | undefined;
   /** Messages by type code, index 0 unused. */
   readonly receivedMessages = new Float64Array(6);
   readonly sentMessages = new Float64Array(6);
@@ -227,6 +230,7 @@ export class Session implements ConnectionHost {
   established(c: Connection, now: Instant): void {
     this.#established = c;
     this.#establishedAt = now;
+    this.lastError = this.#endedBy;
     this.establishments++;
     this.#actions.push({ kind: 'established', negotiated: c.negotiated!, transport: c.transport! });
     const other = c === this.#primary ? this.#secondary : this.#primary;
@@ -245,6 +249,7 @@ export class Session implements ConnectionHost {
     if (c.state !== 'Idle') return;
     if (from === 'Established') {
       this.#established = undefined;
+      this.#endedBy = this.lastError;
       if (now - this.#establishedAt >= STABLE_MS) this.retries = Math.min(this.retries, 1);
       this.#actions.push({ kind: 'down' });
     }

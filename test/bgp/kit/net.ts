@@ -1,0 +1,325 @@
+/**
+ * Speakers joined by in-memory streams under a virtual clock: events happen at exact instants, and the same seed gives
+ * the same run.
+ */
+
+import type {
+  Attempt,
+  ConnectTarget,
+  FibNextHop,
+  LinkId,
+  NextHopResolver,
+  Stream,
+  StreamHandler,
+  Transport,
+} from '../../../bgp/ports.ts';
+import type { PeerConfig, RouteChange } from '../../../bgp/speaker.ts';
+import { Speaker } from '../../../bgp/speaker.ts';
+import { Addr, type Family, Prefix } from '../../../router/lib/addr.ts';
+import type { Clock, Instant } from '../../../router/lib/clock.ts';
+
+/** Numbers in [0, 1) from a seed (mulberry32). */
+export function randomFrom(seed: number): () => number {
+  let s = seed | 0;
+  return () => {
+    s = (s + 0x6d2b79f5) | 0;
+    let t = Math.imul(s ^ (s >>> 15), 1 | s);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+interface Timed {
+  readonly at: number;
+  readonly order: number;
+  readonly run: () => void;
+}
+
+/** Virtual time and what happens in it. */
+export class SimClock implements Clock {
+  #now = 0;
+  #order = 0;
+  #events: Timed[] = [];
+
+  now(): Instant {
+    return this.#now as Instant;
+  }
+
+  after(delayMs: number, run: () => void): () => void {
+    const event = { at: this.#now + delayMs, order: this.#order++, run };
+    this.#events.push(event);
+    return () => {
+      this.#events = this.#events.filter((e) => e !== event);
+    };
+  }
+
+  /** Run the earliest event; false when there is none before `limit`. */
+  step(limit: number): boolean {
+    let first: Timed | undefined;
+    for (const e of this.#events) {
+      if (first === undefined || e.at < first.at || (e.at === first.at && e.order < first.order)) first = e;
+    }
+    if (first === undefined || first.at > limit) return false;
+    this.#events.splice(this.#events.indexOf(first), 1);
+    this.#now = Math.max(this.#now, first.at);
+    first.run();
+    return true;
+  }
+
+  runTo(at: number): void {
+    while (this.step(at)) {}
+    this.#now = at;
+  }
+}
+
+/** A cable between two routers, and the streams over it. */
+export class Cable {
+  isUp = true;
+  /** Octets in this direction are lost without a sign, as on a path that broke far away. */
+  readonly muted = new Set<string>();
+  readonly id: string;
+  readonly ends: readonly [SimRouter, SimRouter];
+  readonly addresses: readonly [Addr, Addr];
+
+  constructor(id: string, ends: readonly [SimRouter, SimRouter], addresses: readonly [Addr, Addr]) {
+    this.id = id;
+    this.ends = ends;
+    this.addresses = addresses;
+  }
+
+  sideOf(r: SimRouter): 0 | 1 {
+    return this.ends[0] === r ? 0 : 1;
+  }
+}
+
+const LATENCY_MS = 10;
+
+export class SimStream implements Stream {
+  readonly localAddress: Addr;
+  readonly cable: Cable;
+  readonly owner: SimRouter;
+  readonly #clock: SimClock;
+  other: SimStream | undefined;
+  handler: StreamHandler | undefined;
+  isClosed = false;
+  /** Octets on the way are kept and none is taken any more: a peer that does not read. */
+  isBlocked = false;
+  readonly sent: Uint8Array[] = [];
+
+  constructor(clock: SimClock, cable: Cable, owner: SimRouter) {
+    this.#clock = clock;
+    this.cable = cable;
+    this.owner = owner;
+    this.localAddress = cable.addresses[cable.sideOf(owner)];
+  }
+
+  write(octets: Uint8Array): boolean {
+    this.sent.push(octets);
+    this.owner.octetsSent += octets.length;
+    if (this.isBlocked) return false;
+    const copy = octets.slice();
+    this.#clock.after(LATENCY_MS, () => {
+      const to = this.other;
+      if (to === undefined || !this.cable.isUp || this.cable.muted.has(this.owner.name)) return;
+      if (to.isClosed) this.#clock.after(LATENCY_MS, () => this.ended('connection reset by the peer'));
+      else to.handler?.data(copy);
+    });
+    return true;
+  }
+
+  close(_abort: boolean): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.#clock.after(LATENCY_MS, () => {
+      if (!this.cable.isUp || this.cable.muted.has(this.owner.name)) return;
+      this.other?.ended('connection closed by the peer');
+    });
+  }
+
+  ended(reason: string): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.handler?.closed(reason);
+  }
+}
+
+export interface RouterOptions {
+  readonly asn: number;
+  readonly networks?: readonly string[];
+  readonly maxPaths?: number;
+}
+
+export class SimRouter implements Transport, NextHopResolver {
+  readonly name: string;
+  readonly speaker: Speaker;
+  readonly fib = new Map<string, readonly FibNextHop[]>();
+  readonly cables: Cable[] = [];
+  readonly streams: SimStream[] = [];
+  readonly events: string[] = [];
+  octetsSent = 0;
+  fibChanges = 0;
+  /** Refuses every connection. */
+  isDeaf = false;
+  readonly #net: SimNet;
+  #accept: ((stream: Stream, remote: Addr, link: LinkId) => StreamHandler | undefined) | undefined;
+  #onLink: (link: LinkId, isUp: boolean) => void = () => {};
+
+  constructor(net: SimNet, name: string, id: number, o: RouterOptions) {
+    this.#net = net;
+    this.name = name;
+    this.speaker = new Speaker({
+      asn: o.asn,
+      routerId: Addr.v4(0x0a000000 + id),
+      clock: net.clock,
+      random: net.random,
+      transport: this,
+      resolver: this,
+      sink: { apply: (batch) => this.#apply(batch) },
+      networks: (o.networks ?? []).map((n) => ({ prefix: Prefix.parse(n)! })),
+      maxPaths: o.maxPaths ?? 1,
+      onEvent: (e) => {
+        this.events.push(e.kind === 'state' ? `${e.peer} ${e.from}->${e.to}` : `${e.peer} fault ${e.text}`);
+      },
+    });
+  }
+
+  #apply(batch: readonly RouteChange[]): void {
+    for (const c of batch) {
+      this.fibChanges++;
+      if (c.nextHops === undefined) this.fib.delete(c.prefix.toString());
+      else this.fib.set(c.prefix.toString(), c.nextHops);
+    }
+  }
+
+  isUp(link: LinkId): boolean {
+    return this.cables.find((c) => c.id === link)?.isUp ?? false;
+  }
+
+  subscribe(listener: (link: LinkId, isUp: boolean) => void): void {
+    this.#onLink = listener;
+  }
+
+  linkChanged(link: LinkId, isUp: boolean): void {
+    this.#onLink(link, isUp);
+  }
+
+  listen(accept: (stream: Stream, remote: Addr, link: LinkId) => StreamHandler | undefined): void {
+    this.#accept = accept;
+  }
+
+  connect(target: ConnectTarget, opened: (s: Stream) => StreamHandler, failed: (reason: string) => void): Attempt {
+    const { clock } = this.#net;
+    const cable = this.cables.find((c) => c.id === target.link);
+    if (cable === undefined) throw new Error(`${this.name} has no uplink ${target.link}`);
+    const remote = cable.ends[1 - cable.sideOf(this)]!;
+    let isAborted = false;
+    clock.after(2 * LATENCY_MS, () => {
+      if (isAborted || !cable.isUp || cable.muted.size > 0) return;
+      if (remote.isDeaf || remote.#accept === undefined) {
+        failed('connection refused');
+        return;
+      }
+      const mine = new SimStream(clock, cable, this);
+      const theirs = new SimStream(clock, cable, remote);
+      mine.other = theirs;
+      theirs.other = mine;
+      this.streams.push(mine);
+      // The passive side hears of the connection half a round trip after the active one, and before its first octets.
+      clock.after(LATENCY_MS, () => {
+        if (theirs.isClosed) return;
+        remote.streams.push(theirs);
+        theirs.handler = remote.#accept!(theirs, mine.localAddress, cable.id);
+        if (theirs.handler === undefined) theirs.close(false);
+      });
+      mine.handler = opened(mine);
+    });
+    return { abort: () => (isAborted = true) };
+  }
+
+  /** The view of one session. */
+  session(peer: string) {
+    return this.speaker.snapshot().find((p) => p.name === peer)!;
+  }
+}
+
+export class SimNet {
+  readonly clock = new SimClock();
+  readonly random: () => number;
+  readonly routers: SimRouter[] = [];
+  readonly cables: Cable[] = [];
+
+  constructor(seed: number) {
+    this.random = randomFrom(seed);
+  }
+
+  router(name: string, options: RouterOptions): SimRouter {
+    const r = new SimRouter(this, name, this.routers.length + 1, options);
+    this.routers.push(r);
+    let cancel = (): void => {};
+    let armed: number | undefined;
+    const arm = (): void => {
+      const at = r.speaker.deadline();
+      if (at === armed) return;
+      cancel();
+      armed = at;
+      if (at === undefined) return;
+      cancel = this.clock.after(Math.max(0, at - this.clock.now()), () => {
+        armed = undefined;
+        r.speaker.tick(this.clock.now());
+        arm();
+      });
+    };
+    r.speaker.onActivity = arm;
+    return r;
+  }
+
+  /** Join two routers by a cable and make them peers over its link-local addresses. */
+  join(a: SimRouter, b: SimRouter, config: Partial<PeerConfig> = {}, configOfB: Partial<PeerConfig> = config): Cable {
+    const n = this.cables.length + 1;
+    const addresses = [Addr.parse(`fe80::${n}:1`)!, Addr.parse(`fe80::${n}:2`)!] as const;
+    const cable = new Cable(`${a.name}-${b.name}`, [a, b], addresses);
+    this.cables.push(cable);
+    a.cables.push(cable);
+    b.cables.push(cable);
+    const common = { link: cable.id, import: 'accept-all', export: 'accept-all' } as const;
+    a.speaker.addPeer({ ...common, name: b.name, address: addresses[1], asn: b.speaker.asn, ...config });
+    b.speaker.addPeer({ ...common, name: a.name, address: addresses[0], asn: a.speaker.asn, ...configOfB });
+    return cable;
+  }
+
+  start(): void {
+    for (const r of this.routers) r.speaker.start();
+  }
+
+  /** Both ends notice at once, as with an interface that goes down. */
+  setCable(cable: Cable, isUp: boolean): void {
+    if (cable.isUp === isUp) return;
+    cable.isUp = isUp;
+    for (const r of cable.ends) {
+      if (!isUp) for (const s of r.streams) if (s.cable === cable) s.isClosed = true;
+      r.linkChanged(cable.id, isUp);
+    }
+  }
+
+  run(ms: number): void {
+    this.clock.runTo(this.clock.now() + ms);
+  }
+
+  runUntil(isTrue: () => boolean, limitMs = 600_000): void {
+    const limit = this.clock.now() + limitMs;
+    while (!isTrue()) {
+      if (!this.clock.step(limit)) throw new Error(`nothing more happens at ${this.clock.now()} ms`);
+    }
+  }
+}
+
+/** The router a FIB entry points to. */
+export function neighbourOf(r: SimRouter, hop: FibNextHop): SimRouter {
+  const cable = r.cables.find((c) => c.id === hop.link)!;
+  return cable.ends[1 - cable.sideOf(r)]!;
+}
+
+/** The prefix that router number `n` originates. */
+export function prefixFor(n: number, family: Family): string {
+  return family === 4 ? `172.20.${n}.0/24` : `fd42:${(n + 1).toString(16)}::/48`;
+}
