@@ -1,0 +1,229 @@
+/**
+ * The topology of the end-to-end benchmark. One far end of parts nobody here wrote (wireguard-go on a kernel TUN, iperf3),
+ * and three near ends in namespaces of their own that take turns: kernel TCP over the same wireguard-go, gVisor inside
+ * wireguard-go's netstack, and mlshim with its apps as an ordinary user.
+ *
+ *     near kernel  --veth--+
+ *     near gVisor  --veth--+-- far: wireguard-go, 10.99.0.1
+ *     near mlshim  --veth--+
+ */
+import { execFileSync } from 'node:child_process';
+import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Finished, type Lab, type LabProcess, NOBODY } from '../kit/lab.ts';
+import { buildWireguardGo, type KeyPair, WIREGUARD_GO, wgKeyPair } from '../kit/peer.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..', '..');
+const CLI = join(ROOT, 'build', 'router', 'cli', 'main.js');
+const NETSTACK = join(ROOT, 'build', 'bench-netstack');
+export const MTU = 1420;
+const WG_PORT = 51820;
+/** USER_HZ, the unit of /proc/PID/stat; 100 on every Linux that Node runs on. */
+const TICKS_PER_SECOND = 100;
+
+/** Build gVisor's side (Go module proxy, pinned by test/bench/netstack/go.sum). */
+export function buildNetstack(): void {
+  if (existsSync(NETSTACK)) return;
+  const cwd = join(ROOT, 'test', 'bench', 'netstack');
+  execFileSync('go', ['build', '-trimpath', '-buildvcs=false', '-o', NETSTACK, '.'], { cwd, stdio: 'pipe' });
+}
+
+export interface WgPeer {
+  readonly publicKey: string;
+  readonly allowed: string;
+  readonly endpoint?: string;
+}
+
+let devices = 0;
+
+/** wireguard-go on a kernel TUN in a namespace. */
+export class KernelEnd {
+  readonly lab: Lab;
+  readonly ns: string;
+  readonly keys: KeyPair = wgKeyPair();
+  readonly device = `b${process.pid}n${devices++}`;
+  daemon: LabProcess | undefined;
+
+  constructor(lab: Lab, ns: string) {
+    this.lab = lab;
+    this.ns = ns;
+    // wireguard-go names its control socket after the device, outside of the namespace.
+    lab.onClose(() => rmSync(`/var/run/wireguard/${this.device}.sock`, { force: true }));
+  }
+
+  async up(addresses: readonly string[], peers: readonly WgPeer[], listenPort = WG_PORT): Promise<void> {
+    const { lab, ns, device } = this;
+    buildWireguardGo();
+    this.daemon = lab.start(ns, WIREGUARD_GO, ['-f', device], { env: { LOG_LEVEL: 'error' } });
+    const ip = (...args: string[]): Promise<string> => lab.host('ip', ['-n', ns, ...args]);
+    await lab.eventually(`${device} exists`, async () => (await ip('link')).includes(`${device}:`));
+    const conf = join(lab.dir, `${device}.conf`);
+    const sections = peers.map(
+      (p) =>
+        `[Peer]\nPublicKey = ${p.publicKey}\nAllowedIPs = ${p.allowed}\n${p.endpoint === undefined ? '' : `Endpoint = ${p.endpoint}\n`}`,
+    );
+    const head = `[Interface]\nPrivateKey = ${this.keys.privateKey}\nListenPort = ${listenPort}\n`;
+    writeFileSync(conf, head + sections.join(''), { mode: 0o600 });
+    await lab.eventually(
+      'wireguard-go answers',
+      async () => (await lab.run(ns, 'wg', ['setconf', device, conf])).status === 0,
+    );
+    await ip('link', 'set', device, 'mtu', String(MTU), 'up');
+    for (const address of addresses) await ip('addr', 'add', address, 'dev', device);
+    for (const { allowed } of peers)
+      for (const prefix of allowed.split(',')) await ip('route', 'replace', prefix.trim(), 'dev', device);
+  }
+}
+
+/** An mlshim daemon in a namespace, as uid nobody, with one wg-quick file. */
+export class MlshimEnd {
+  readonly lab: Lab;
+  readonly ns: string;
+  readonly keys: KeyPair = wgKeyPair();
+  readonly #dir: string;
+  daemon: LabProcess | undefined;
+
+  constructor(lab: Lab, ns: string) {
+    this.lab = lab;
+    this.ns = ns;
+    this.#dir = join(lab.dir, `${ns}-mlshim`);
+    mkdirSync(this.#dir, { mode: 0o700 });
+    chownSync(this.#dir, NOBODY, NOBODY);
+  }
+
+  static missing(): string | undefined {
+    const parts = ['build/router/cli/main.js', 'build/shim/libmlshim.so', 'build/mlshim-wg'];
+    const absent = parts.filter((part) => !existsSync(join(ROOT, part)));
+    return absent.length === 0 ? undefined : `not built: ${absent.join(', ')}`;
+  }
+
+  async up(address: string, peer: WgPeer): Promise<void> {
+    const file = join(this.#dir, 'bench.conf');
+    writeFileSync(
+      file,
+      `[Interface]
+PrivateKey = ${this.keys.privateKey}
+Address = ${address}
+MTU = ${MTU}
+
+[Peer]
+PublicKey = ${peer.publicKey}
+Endpoint = ${peer.endpoint}
+AllowedIPs = ${peer.allowed}
+`,
+      { mode: 0o600 },
+    );
+    chownSync(file, NOBODY, NOBODY);
+    this.daemon = this.lab.start(this.ns, process.execPath, [CLI, 'up', '--foreground', '-c', file], this.#options);
+    await this.daemon.until(/ready/);
+  }
+
+  /** Run an app under the shim. */
+  app(command: string, args: readonly string[], timeoutMs: number): Promise<Finished> {
+    return this.lab.run(this.ns, process.execPath, [CLI, 'run', '--', command, ...args], {
+      ...this.#options,
+      timeoutMs,
+    });
+  }
+
+  /** Largest resident set the WireGuard child had, in MiB. */
+  childPeakMib(): number {
+    for (const pid of processTree(this.daemon!.pid)) {
+      const status = readProc(pid, 'status');
+      if (!status.startsWith('Name:\tmlshim-wg')) continue;
+      return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]) / 1024;
+    }
+    return Number.NaN;
+  }
+
+  get #options(): { unprivileged: true; cwd: string; env: Record<string, string> } {
+    return { unprivileged: true, cwd: this.#dir, env: { HOME: this.#dir, XDG_RUNTIME_DIR: this.#dir, NO_COLOR: '1' } };
+  }
+}
+
+/** gVisor's TCP in a namespace: a new process per measurement. */
+export class NetstackEnd {
+  readonly lab: Lab;
+  readonly ns: string;
+  readonly keys: KeyPair = wgKeyPair();
+  #config = '';
+
+  constructor(lab: Lab, ns: string) {
+    this.lab = lab;
+    this.ns = ns;
+  }
+
+  configure(address: string, peer: WgPeer): void {
+    const hex = (key: string): string => Buffer.from(key, 'base64').toString('hex');
+    this.#config = join(this.lab.dir, `${this.ns}.uapi`);
+    const uapi = [
+      `address=${address} mtu=${MTU}`,
+      `private_key=${hex(this.keys.privateKey)}`,
+      `public_key=${hex(peer.publicKey)}`,
+      `endpoint=${peer.endpoint}`,
+      `allowed_ip=${peer.allowed}`,
+      '',
+    ];
+    writeFileSync(this.#config, uapi.join('\n'), { mode: 0o600 });
+  }
+
+  /** The source and sink at the far end, in the kernel's TCP. */
+  static async serve(lab: Lab, ns: string, address: string): Promise<void> {
+    await lab.start(ns, NETSTACK, ['serve', address]).until(/listening/);
+  }
+
+  async transfer(
+    to: string,
+    direction: 'up' | 'down',
+    streams: number,
+    seconds: number,
+  ): Promise<{ bitsPerSecond: number; cpuSeconds: number }> {
+    const args = ['client', this.#config, to, direction, String(streams), String(seconds)];
+    // bash's `times` gives the CPU time of a child that has ended.
+    const text = await this.lab.ok(this.ns, 'bash', ['-c', '"$@"; times', 'bash', NETSTACK, ...args], {
+      timeoutMs: 60_000,
+    });
+    const { bits_per_second } = JSON.parse(text.split('\n')[0]!) as { bits_per_second: number };
+    const times = text.trim().split('\n').at(-1)!;
+    const cpuSeconds = [...times.matchAll(/(\d+)m([\d.]+)s/g)].reduce(
+      (sum, [, m, s]) => sum + Number(m) * 60 + Number(s),
+      0,
+    );
+    return { bitsPerSecond: bits_per_second, cpuSeconds };
+  }
+}
+
+function readProc(pid: number, file: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8');
+  } catch {
+    return ''; // it ended meanwhile
+  }
+}
+
+/** A process and its living descendants. */
+function processTree(root: number): number[] {
+  const pids = [root];
+  for (let i = 0; i < pids.length; i++) {
+    let tasks: string[] = [];
+    try {
+      tasks = readdirSync(`/proc/${pids[i]}/task`);
+    } catch {
+      continue;
+    }
+    for (const task of tasks)
+      pids.push(...readProc(pids[i]!, `task/${task}/children`).trim().split(' ').filter(Boolean).map(Number));
+  }
+  return pids;
+}
+
+/** CPU seconds used so far by a process and its living descendants. */
+export function cpuOf(root: number): number {
+  let ticks = 0;
+  for (const pid of processTree(root)) {
+    // Fields 14 and 15 (utime, stime), counted after the name, which may hold spaces.
+    const fields = readProc(pid, 'stat').split(') ').at(-1)!.split(' ');
+    ticks += Number(fields[11] ?? 0) + Number(fields[12] ?? 0);
+  }
+  return ticks / TICKS_PER_SECOND;
+}
