@@ -319,7 +319,7 @@ class QuickParser {
   #number(value: Piece, what: string, min: number, max: number): number | undefined {
     const n = /^(0x[0-9a-f]{1,8}|\d{1,10})$/i.test(value.text) ? Number(value.text) : Number.NaN;
     if (n >= min && n <= max) return n;
-    this.#error(value, `"${value.text}" is not a ${what} (${min} to ${max})`);
+    this.#error(value, `"${value.text}" is no ${what} (${min} to ${max})`);
     return undefined;
   }
 

@@ -55,7 +55,7 @@ const (
 	maxPacket    = 65535
 	wrapLen      = 0xffffffff
 
-	recLen        = 0
+	recLength     = 0
 	recFlags      = 4
 	recGsoType    = 5
 	recHdrLen     = 6
@@ -170,7 +170,7 @@ func putLE32(b []byte, v uint32) {
 
 func readRecord(h []byte) record {
 	return record{
-		length:     int(le32(h[recLen:])),
+		length:     int(le32(h[recLength:])),
 		flags:      h[recFlags],
 		gsoType:    h[recGsoType],
 		hdrLen:     le16(h[recHdrLen:]),
@@ -182,7 +182,7 @@ func readRecord(h []byte) record {
 }
 
 func writeRecord(h []byte, r *record) {
-	putLE32(h[recLen:], uint32(r.length))
+	putLE32(h[recLength:], uint32(r.length))
 	h[recFlags] = r.flags
 	h[recGsoType] = r.gsoType
 	putLE16(h[recHdrLen:], r.hdrLen)
