@@ -13,6 +13,7 @@ import {
   putTimestamps,
   sackLength,
   TCP_HEADER_LEN,
+  TCP_HEADER_MAX,
   TcpFlag,
   TIMESTAMPS_LEN,
 } from '../wire/tcp.ts';
@@ -362,8 +363,8 @@ function segmentRoom(c: TcpConnection): number {
 
 /** Octets of the largest super-segment of whole segments. */
 function superSegment(mss: number): number {
-  const most = MAX_SEGMENT - 60;
-  return most - (most % mss);
+  const most = MAX_SEGMENT - TCP_HEADER_MAX;
+  return mss > most ? mss : most - (most % mss);
 }
 
 function synHeaderLength(c: TcpConnection): number {
