@@ -47,8 +47,8 @@ export type SessionAction =
 
 /** A session that stood this long is forgiven its earlier failures; a shorter one is part of a flap. */
 const STABLE_MS = 60_000;
-/** Up to this many failures in a row, a connection of the peer ends the pause before a retry. */
-const FORGIVEN_FAILURES = 3;
+/** Up to this many flaps in a row, a connection of the peer ends the pause before a retry. */
+const FORGIVEN_FLAPS = 3;
 
 export class Session implements ConnectionHost {
   readonly settings: SessionSettings;
@@ -68,6 +68,8 @@ export class Session implements ConnectionHost {
   /** The peer's connection beside one of ours (RFC 4271 §6.8). */
   #secondary: Connection | undefined;
   #isEnabled = false;
+  /** Sessions that ended in a NOTIFICATION or by surprise, one after the other: what the idle hold time grows with. */
+  #flaps = 0;
   #idleHoldAt = Infinity;
   #established: Connection | undefined;
   #establishedAt = 0;
@@ -107,6 +109,7 @@ export class Session implements ConnectionHost {
       case 'start':
         if (this.#isEnabled) break;
         this.#isEnabled = true;
+        this.#flaps = 0;
         this.#primary.fire(this.settings.passive ? 'ManualStartPassive' : 'ManualStart', now);
         break;
       case 'stop':
@@ -230,6 +233,7 @@ export class Session implements ConnectionHost {
   established(c: Connection, now: Instant): void {
     this.#established = c;
     this.#establishedAt = now;
+    this.retries = 0;
     this.lastError = this.#endedBy;
     this.establishments++;
     this.#actions.push({ kind: 'established', negotiated: c.negotiated!, transport: c.transport! });
@@ -250,7 +254,7 @@ export class Session implements ConnectionHost {
     if (from === 'Established') {
       this.#established = undefined;
       this.#endedBy = this.lastError;
-      if (now - this.#establishedAt >= STABLE_MS) this.retries = Math.min(this.retries, 1);
+      if (now - this.#establishedAt >= STABLE_MS) this.#flaps = 0;
       this.#actions.push({ kind: 'down' });
     }
     if (c === this.#secondary) this.#secondary = undefined;
@@ -262,7 +266,7 @@ export class Session implements ConnectionHost {
       this.#primary = new Connection(this, false);
       if (damped && this.#isEnabled) {
         const { idleHoldMs, maxIdleHoldMs, random } = this.settings;
-        const pause = Math.min(maxIdleHoldMs, idleHoldMs * 2 ** Math.max(0, Math.min(this.retries - 1, 16)));
+        const pause = Math.min(maxIdleHoldMs, idleHoldMs * 2 ** Math.min(this.#flaps++, 16));
         this.#idleHoldAt = now + pause * (0.75 + 0.25 * random());
       }
     }
@@ -284,7 +288,7 @@ export class Session implements ConnectionHost {
 
   #onAccepted(transport: number, now: Instant): void {
     const isIdle = this.#primary.state === 'Idle';
-    if (!this.#isEnabled || (isIdle && this.retries > FORGIVEN_FAILURES)) {
+    if (!this.#isEnabled || (isIdle && this.#flaps > FORGIVEN_FLAPS)) {
       this.#actions.push({ kind: 'close', transport, abort: false });
       return;
     }
