@@ -25,7 +25,10 @@ function make(c: Claim): PortBinding<string> {
   return b;
 }
 
-/** Linux 6.x, measured with plain sockets of one user: may `second` bind the port that `first` has bound? */
+/**
+ * May `second` bind the port that `first` has bound? Measured with plain sockets on Linux 6.18, except the rows about
+ * another user and other VRFs, which follow its source.
+ */
 const CONFLICTS: readonly [string, Claim, Claim, { tcp: boolean; udp: boolean }][] = [
   ['the same address', { addr: '10.0.0.1' }, { addr: '10.0.0.1' }, { tcp: false, udp: false }],
   ['other addresses', { addr: '10.0.0.1' }, { addr: '10.0.0.2' }, { tcp: true, udp: true }],
