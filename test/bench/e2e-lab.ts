@@ -137,7 +137,13 @@ AllowedIPs = ${peer.allowed}
   }
 
   get #options(): { unprivileged: true; cwd: string; env: Record<string, string> } {
-    return { unprivileged: true, cwd: this.#dir, env: { HOME: this.#dir, XDG_RUNTIME_DIR: this.#dir, NO_COLOR: '1' } };
+    const env = {
+      HOME: this.#dir,
+      XDG_RUNTIME_DIR: this.#dir,
+      NO_COLOR: '1',
+      PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin',
+    };
+    return { unprivileged: true, cwd: this.#dir, env };
   }
 }
 
