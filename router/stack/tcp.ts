@@ -23,7 +23,8 @@ const MIN_HEADER = 20;
 
 /** What the stack calls of the TCP core (`TcpEngine`). */
 export interface TcpCore {
-  onSegment(c: TcpConnection, at: number, length: number, gsoSize: number, tos: number, tick: Tick): void;
+  /** @returns false when the connection gave way to a new one of the same flow: offer the segment to a listener */
+  onSegment(c: TcpConnection, at: number, length: number, gsoSize: number, tos: number, tick: Tick): boolean;
   onListenerSegment(
     l: TcpListener,
     flow: FlowKey,
@@ -101,10 +102,7 @@ export class TcpLayer {
     const tos = isV4 ? b[at + 1]! : ipv6TrafficClass(b, at);
     const tick = core.tick;
     const c = this.demux.find(f);
-    if (c !== undefined) {
-      engine.onSegment(c, tcpAt, length, gsoSize, tos, tick);
-      return;
-    }
+    if (c !== undefined && engine.onSegment(c, tcpAt, length, gsoSize, tos, tick)) return;
     const claim = this.ports.find(
       link.vrf,
       link.index,
