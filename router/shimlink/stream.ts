@@ -359,30 +359,24 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
       if (this.#appGone) this.#letGo(c);
       return;
     }
-    let budget = PUMP_BUDGET;
-    while (budget > 0) {
+    let taken = 0;
+    for (;;) {
       const span = c.sendSpan(SPAN);
       if (span === 0) {
         if (c.isWritable) return; // sendSpace comes
         break;
       }
       const n = native.recvLag(this.fd, c.spanAt, span, 0, 0);
-      if (n <= 0) {
-        budget = -1;
-        break;
-      }
+      if (n <= 0) break;
       c.commitSend(n);
       this.hub.counters.octetsFromApps += n;
-      budget -= n;
       // A span that was not filled took everything there was; what comes later makes an event of its own.
-      if (n < span) {
-        budget = -1;
-        break;
+      if (n < span) break;
+      taken += n;
+      if (taken >= PUMP_BUDGET) {
+        this.hub.poller.ready(this);
+        return;
       }
-    }
-    if (budget >= 0) {
-      if (c.isWritable) this.hub.poller.ready(this);
-      return;
     }
     if (!this.#appFinished) return;
     this.#finSent = true;
