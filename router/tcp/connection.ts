@@ -50,6 +50,8 @@ export class TcpConnection implements FlowKey {
   /** The owner let go with `close`: nobody takes octets any more. */
   isOrphan = false;
   isReadShut = false;
+  /** The protocol is done, the owner has yet to take the last octets. */
+  isConcluding = false;
 
   // Settings; change them through the methods below when segments depend on it
   noDelay: boolean;
@@ -283,9 +285,17 @@ export class TcpConnection implements FlowKey {
 
   /** No more octets will be supplied: FIN after the last one (RFC 9293 §3.10.4). */
   shutdownWrite(): void {
-    if (this.isFinQueued || this.state === TcpState.Closed || this.state === TcpState.TimeWait) return;
+    if (!this.isWritable) return;
     this.isFinQueued = true;
-    if (this.state === TcpState.SynSent) return; // the FIN follows the handshake
+    this.startClosing();
+  }
+
+  /** The FIN is queued: the state changes now, as on Linux, not when the FIN leaves. Before the handshake it waits. */
+  startClosing(): void {
+    this.leaveEstablished();
+    if (this.state === TcpState.Established) this.setState(TcpState.FinWait1);
+    else if (this.state === TcpState.CloseWait) this.setState(TcpState.LastAck);
+    else return;
     this.shared.markDirty(this);
   }
 
@@ -297,7 +307,6 @@ export class TcpConnection implements FlowKey {
 
   /** The owner has room again: offer what was kept, and open the window. */
   pull(): void {
-    if (this.state === TcpState.Closed) return;
     offerBuffered(this);
   }
 
@@ -314,6 +323,7 @@ export class TcpConnection implements FlowKey {
    */
   close(): void {
     this.owner = undefined;
+    if (this.isConcluding) this.conclude(TcpEnd.Clean);
     if (this.isOrphan || this.state === TcpState.Closed || this.state === TcpState.TimeWait) return;
     this.isOrphan = true;
     if (this.state === TcpState.SynSent) {
@@ -331,6 +341,7 @@ export class TcpConnection implements FlowKey {
   /** Reset the connection (SO_LINGER 0, RFC 9293 §3.10.5). The owner is not called again. */
   abort(): void {
     this.owner = undefined;
+    if (this.isConcluding) this.conclude(TcpEnd.Clean);
     if (this.state === TcpState.Closed) return;
     if (this.state !== TcpState.SynSent && this.state !== TcpState.TimeWait) sendReset(this);
     this.finish(TcpEnd.Clean);
@@ -343,8 +354,8 @@ export class TcpConnection implements FlowKey {
     if (this.state === TcpState.TimeWait) sh.leaveTimeWait(this);
     this.leaveEstablished();
     this.listener?.onGone(this);
+    const wasTimeWait = this.state === TcpState.TimeWait;
     this.setState(TcpState.Closed);
-    this.#giveBack();
     disarmAll(this);
     sh.wheel.free(this.timerId);
     sh.byTimer[this.timerId] = undefined;
@@ -352,7 +363,7 @@ export class TcpConnection implements FlowKey {
       this.isHashed = false;
       sh.table.remove(this);
     }
-    this.#tellClosed(errno);
+    if (!wasTimeWait) this.conclude(errno);
   }
 
   /** RFC 9293 §3.6: wait until old duplicates have died. The owner is done with the connection. */
@@ -360,11 +371,25 @@ export class TcpConnection implements FlowKey {
     const sh = this.shared;
     this.leaveEstablished();
     this.setState(TcpState.TimeWait);
-    this.#giveBack();
     disarmAll(this);
     sh.enterTimeWait(this)?.finish(TcpEnd.Clean);
     armAt(this, Timer.Wait, TcpDefaults.timeWaitMs);
-    this.#tellClosed(TcpEnd.Clean);
+    this.conclude(TcpEnd.Clean);
+  }
+
+  /**
+   * Give the buffers back and tell the owner that it is over. After a clean end the owner first gets what it has not
+   * taken yet, however long that takes; `offerBuffered` concludes then.
+   */
+  conclude(errno: number): void {
+    this.sendBuffer.reset(this.sndEnd);
+    const hasUnread = this.owner !== undefined && this.rx.isFinished && !this.rx.isFinTold;
+    this.isConcluding = errno === TcpEnd.Clean && hasUnread;
+    if (this.isConcluding) return;
+    this.rx.giveBack();
+    const owner = this.owner;
+    this.owner = undefined;
+    owner?.closed(this, errno);
   }
 
   setState(state: number): void {
@@ -452,16 +477,5 @@ export class TcpConnection implements FlowKey {
     let limit = Math.min(wanted, this.sendBufferMax);
     if (this.shared.isUnderPressure && limit > SEND_BUFFER_MIN) limit = SEND_BUFFER_MIN;
     return limit;
-  }
-
-  #giveBack(): void {
-    this.sendBuffer.reset(0);
-    this.rx.giveBack();
-  }
-
-  #tellClosed(errno: number): void {
-    const owner = this.owner;
-    this.owner = undefined;
-    owner?.closed(this, errno);
   }
 }

@@ -240,10 +240,7 @@ function complete(c: TcpConnection, seq: number, ack: number, window: number): b
   ackArrives(c, seq, ack, window, 0);
   c.rx.rttMs = Math.ceil(c.rtt.srttUs / 1000);
   c.restartKeepAlive();
-  if (c.isFinQueued) {
-    c.leaveEstablished();
-    c.setState(TcpState.FinWait1);
-  }
+  if (c.isFinQueued) c.startClosing();
   if (listener !== undefined) listener.onEstablished(c);
   else c.owner?.established(c);
   sh.markDirty(c);

@@ -7,6 +7,7 @@ import { PagedBuffer } from '../lib/paged-buffer.ts';
 import { seqGe, seqGt, seqLe, seqLt } from '../lib/seq.ts';
 import type { PagePool, World } from '../lib/world.ts';
 import type { TcpConnection } from './connection.ts';
+import { TcpEnd } from './port.ts';
 import { TcpDefaults, TcpState } from './settings.ts';
 import { armAt, disarm, Timer } from './timers.ts';
 
@@ -269,6 +270,7 @@ export function reachFin(c: TcpConnection): boolean {
 export function offerBuffered(c: TcpConnection): void {
   const rx = c.rx;
   if (rx.isOffering || c.state === TcpState.SynSent || c.state === TcpState.SynReceived) return;
+  if (c.state === TcpState.Closed && !c.isConcluding) return;
   rx.isOffering = true;
   const end = rx.dataEnd;
   let total = 0;
@@ -280,12 +282,16 @@ export function offerBuffered(c: TcpConnection): void {
     if (taken < n) break;
   }
   rx.isOffering = false;
-  if (c.state === TcpState.Closed) return;
+  if (c.state === TcpState.Closed && !c.isConcluding) return;
   if (total > 0) {
     trimBuffer(rx);
     rx.tune(total, c.shared.now.ms, c.shared.isUnderPressure);
   }
   tellFin(c);
+  if (c.isConcluding) {
+    if (rx.isFinTold) c.conclude(TcpEnd.Clean);
+    return;
+  }
   if (total > 0 && !rx.isFinished && rx.isWindowUpdateDue) ackNow(c);
 }
 
