@@ -94,6 +94,7 @@ export class Daemon {
       await wireguard.supervisor.start();
       await Promise.all(this.#plan.links.map((l) => wireguard.addDevice(l)));
       this.#setLinks(true);
+      this.#routing.send({ kind: 'start' });
       this.#control = new ControlServer(this.#handlers());
       await this.#control.listen(this.#paths.control);
       return { shim: this.#paths.shim, control: this.#paths.control };

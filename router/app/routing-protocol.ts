@@ -84,6 +84,8 @@ export interface RoutingSummary {
 }
 
 export type ToRouting =
+  /** The data plane serves: BGP may begin. */
+  | { readonly kind: 'start' }
   | { readonly kind: 'link-state'; readonly index: number; readonly up: boolean }
   | { readonly kind: 'query'; readonly id: number; readonly query: RoutingQuery | { readonly verb: 'summary' } }
   | { readonly kind: 'stream-opened'; readonly id: number; readonly fd: number; readonly errno: number }

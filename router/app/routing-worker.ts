@@ -28,8 +28,12 @@ const log: Logger = makeLogger((line) => send({ kind: 'log', ...line }), 'routin
 const fib = new FibWriter();
 const own = boot.links.flatMap((link) => link.addresses.map((text) => ({ ...Prefix.parseLoose(text)!, link })));
 
+/** The data plane has the FIB as it was at `ready`; before that there is nobody to tell. */
+let isReady = false;
+
 /** Tell the data plane when the FIB's arrays were replaced. */
 function publish(): void {
+  if (!isReady) return;
   const shared = fib.takeChangedShared();
   if (shared !== undefined) send({ kind: 'fib', fib: shared });
 }
@@ -119,6 +123,9 @@ function onLinkState(index: number, up: boolean): void {
 
 port.on('message', (m: ToRouting) => {
   switch (m.kind) {
+    case 'start':
+      bgp?.start();
+      break;
     case 'query':
       onQuery(m.id, m.query);
       break;
@@ -137,6 +144,6 @@ port.on('message', (m: ToRouting) => {
   }
 });
 
+isReady = true;
 fib.takeChangedShared();
 send({ kind: 'ready', fib: fib.shared });
-bgp?.start();

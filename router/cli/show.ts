@@ -42,10 +42,11 @@ function uplinkRow(u: UplinkStatus): string[] {
 
 /** `BGP     AS4242420263 Established 2d3h in 612/598 out 4`, one peer per line. */
 function bgpLines(peers: readonly BgpPeerStatus[]): string[] {
-  return peers.map((p, i) => `${i === 0 ? 'BGP' : '   '}     ${peerSummary(p)}`);
+  return peers.map((p, i) => `${i === 0 ? 'BGP' : '   '}     ${bgpPeerLine(p)}`);
 }
 
-function peerSummary(p: BgpPeerStatus): string {
+/** One peer on one line. */
+export function bgpPeerLine(p: BgpPeerStatus): string {
   const name = p.name === `AS${p.asn}` ? p.name : `${p.name} AS${p.asn}`;
   if (p.state === 'Established')
     return `${name} Established ${duration(p.since_s ?? 0)} in ${p.received}/${p.accepted} out ${p.advertised}`;
