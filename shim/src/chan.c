@@ -8,6 +8,7 @@
 #include "shim.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/un.h>
 
 void chan_init(struct chan_call *c, int op, const struct mls_id *id)
@@ -95,6 +96,19 @@ static long chan_receive(int fd, struct chan_call *c)
 	return c->rep.result;
 }
 
+/* A new descriptor has the lowest free number (POSIX): the one our own connection had while the answer came. */
+static void take_lowest(struct chan_call *c)
+{
+	long lowest = sys(fcntl, c->got_fd, c->cloexec ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
+
+	if (lowest >= 0 && lowest < c->got_fd) {
+		sys(close, c->got_fd);
+		c->got_fd = (int)lowest;
+	} else if (lowest >= 0) {
+		sys(close, lowest);
+	}
+}
+
 long chan_do(struct chan_call *c)
 {
 	long fd = chan_open(), r;
@@ -111,5 +125,7 @@ long chan_do(struct chan_call *c)
 		sys(close, c->got_fd);
 		c->got_fd = -1;
 	}
+	if (c->got_fd >= 0)
+		take_lowest(c);
 	return r;
 }

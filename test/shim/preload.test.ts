@@ -10,7 +10,7 @@ const programs = new Programs();
 let router: Awaited<ReturnType<typeof startDataplane>>;
 
 test.before(async () => {
-  router = await startDataplane({ loopback: 'stack' });
+  router = await startDataplane();
 });
 test.after.always(async () => {
   await router.stop();
