@@ -44,7 +44,12 @@ export class Side implements PacketSink {
   packets = 0;
   records = 0;
 
-  constructor(native: Native, world: World, ringBytes = RING_BYTES) {
+  constructor(
+    native: Native,
+    world: World,
+    ringBytes = RING_BYTES,
+    resolve: (host: string) => Promise<readonly Addr[]> = async () => [],
+  ) {
     this.native = native;
     this.world = world;
     this.base = world.alloc(regionBytes(ringBytes), 4096);
@@ -65,7 +70,7 @@ export class Side implements PacketSink {
       fromChildFd: this.fromChild,
       header: world.i32.subarray(this.base >> 2, (this.base + HEADER_BYTES) >> 2),
       log: makeLogger((l) => this.lines.push(l), 'wg', 'debug'),
-      resolve: async () => [],
+      resolve,
       onEvent: (e) => this.events.push(e),
     });
   }

@@ -26,6 +26,7 @@ const (
 type limiter struct {
 	limit  int
 	giveUp time.Duration
+	stages bool // WireGuard holds packets back while it has no session
 	all    *atomic.Int64
 	allMax int64
 	wake   chan struct{} // gets a token when room appears; capacity 1
@@ -37,17 +38,21 @@ type limiter struct {
 	startIn  uint64
 	progress bool // something left in this window
 	leaky    bool // the last window lost packets
-	live     bool // packets came out since the last window in which none did
+	live     bool // packets came out since the last window in which all were lost
 }
 
-func newLimiter(limit int, giveUp time.Duration, all *atomic.Int64, allMax int64) *limiter {
-	return &limiter{limit: limit, giveUp: giveUp, all: all, allMax: allMax, wake: make(chan struct{}, 1)}
+func newLimiter(limit int, giveUp time.Duration, stages bool, all *atomic.Int64, allMax int64) *limiter {
+	return &limiter{limit: limit, giveUp: giveUp, stages: stages, live: !stages, all: all, allMax: allMax,
+		wake: make(chan struct{}, 1)}
 }
 
 // room says how many packets may enter now. With none, the caller waits for wake, at most for the returned time.
 func (l *limiter) room() (int, time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !l.live {
+		return l.limit, 0
+	}
 	held := int(l.in - l.out)
 	// The clock is read only when it can matter.
 	if held > l.limit/2 || l.leaky || l.all.Load() >= l.allMax {
@@ -75,8 +80,9 @@ func (l *limiter) turn(now time.Time) {
 	if l.leaky {
 		l.release(int(l.startIn - l.out))
 	}
-	if !l.progress && l.leaky {
+	if l.stages && !l.progress && l.leaky {
 		l.live = false
+		l.release(int(l.in - l.out))
 	}
 	l.progress = false
 	l.start = now
@@ -89,10 +95,13 @@ func (l *limiter) release(n int) {
 	l.all.Add(int64(-n))
 }
 
+// enter counts packets that go in; not those of a device that is not live, see batch.
 func (l *limiter) enter(n int) {
 	l.mu.Lock()
-	l.in += uint64(n)
-	l.all.Add(int64(n))
+	if l.live {
+		l.in += uint64(n)
+		l.all.Add(int64(n))
+	}
 	l.mu.Unlock()
 }
 
@@ -117,7 +126,7 @@ func (l *limiter) drop(n int) {
 }
 
 // batch is the largest useful number of packets per call. While no session lets packets out, WireGuard keeps the
-// newest 128 batches per peer: batches of one then keep what the kernel's WireGuard would keep, in 8 MB.
+// newest 128 batches per peer, so batches of one need no count: it keeps what the kernel's WireGuard would keep, in 8 MB.
 func (l *limiter) batch() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

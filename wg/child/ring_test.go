@@ -425,7 +425,7 @@ func TestAFullRingDropsAndCounts(t *testing.T) {
 
 func TestTheLimitHoldsAndLetsGo(t *testing.T) {
 	var all atomic.Int64
-	l := newLimiter(100, 20*time.Millisecond, &all, 1000)
+	l := newLimiter(100, 20*time.Millisecond, true, &all, 1000)
 	l.leave(0)
 	l.enter(100)
 	if n, wait := l.room(); n != 0 || wait <= 0 {
@@ -454,8 +454,8 @@ func TestTheLimitHoldsAndLetsGo(t *testing.T) {
 
 func TestOneDeviceCannotTakeTheSharedRoom(t *testing.T) {
 	var all atomic.Int64
-	a := newLimiter(100, time.Hour, &all, 80)
-	b := newLimiter(100, time.Hour, &all, 80)
+	a := newLimiter(100, time.Hour, false, &all, 80)
+	b := newLimiter(100, time.Hour, false, &all, 80)
 	a.start, b.start = time.Now(), time.Now()
 	a.enter(90)
 	if n, _ := a.room(); n != 0 {
@@ -523,8 +523,9 @@ func keyPair(seed byte) (private, public string) {
 	return hex.EncodeToString(k[:]), hex.EncodeToString(curve(k))
 }
 
-func TestTwoChildrenExchangePackets(t *testing.T) {
-	a, b := newRouter(t, ringBytes), newRouter(t, ringBytes)
+// tunnel joins two children over loopback, device 7 on both; only a knows where b is.
+func tunnel(t testing.TB) (a, b *router) {
+	a, b = newRouter(t, ringBytes), newRouter(t, ringBytes)
 	privA, pubA := keyPair(1)
 	privB, pubB := keyPair(2)
 	for _, r := range []*router{a, b} {
@@ -542,7 +543,11 @@ func TestTwoChildrenExchangePackets(t *testing.T) {
 	_, port, _ := strings.Cut(out, "listen_port=")
 	port, _, _ = strings.Cut(port, "\n")
 	set(a, "private_key="+privA, "listen_port=0", "public_key="+pubB, "endpoint=127.0.0.1:"+port, "allowed_ip=0.0.0.0/0")
+	return a, b
+}
 
+func TestTwoChildrenExchangePackets(t *testing.T) {
+	a, b := tunnel(t)
 	rnd := rand.New(rand.NewPCG(1, 9))
 	first := packetSpec{udp: true, ttl: 9, payload: payload(rnd, 20)}.build()
 	a.send(record{device: 7}, first)
@@ -594,4 +599,44 @@ func curve(k device.NoisePrivateKey) []byte {
 		panic(err)
 	}
 	return key.PublicKey().Bytes()
+}
+
+func BenchmarkTunnel(b *testing.B) {
+	x, y := tunnel(b)
+	const segments, size = 40, 1380
+	p := packetSpec{ttl: 64, flags: tcpACK, df: true, payload: make([]byte, segments*size)}.build()
+	rec := record{device: 7, flags: flagGso, gsoType: gsoTCPv4, hdrLen: 40, gsoSize: size, csumStart: 20, csumOffset: 16}
+	x.send(record{device: 7}, packetSpec{udp: true, ttl: 9}.build())
+	waitFor(b, "a session", func() bool { recs, _ := y.receive(); return len(recs) > 0 })
+	b.SetBytes(segments * size)
+	sent, got, last, moved := 0, 0, 0, time.Now()
+	for b.Loop() {
+		for sent-got > 1000 || !x.send(rec, p) {
+			tail, head := y.rxTail, y.region.word(offRxHead).Load()
+			for tail != head {
+				h := y.region.rxData()[tail&(ringBytes-1):]
+				if le32(h) == wrapLen {
+					tail += ringBytes - tail&(ringBytes-1)
+					continue
+				}
+				r := readRecord(h)
+				if got++; r.flags&flagGso != 0 {
+					got += (r.length-r.hdrLen+r.gsoSize-1)/r.gsoSize - 1
+				}
+				tail += recordSize(r.length)
+			}
+			y.rxTail = tail
+			y.region.word(offRxTail).Store(tail)
+			if got != last {
+				last, moved = got, time.Now()
+			} else if time.Since(moved) > 20*time.Millisecond {
+				sent = got // lost
+			}
+			time.Sleep(20 * time.Microsecond)
+		}
+		sent += segments
+	}
+	for _, r := range []*router{x, y} {
+		r.do("device=7", "remove=1")
+	}
 }

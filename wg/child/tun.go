@@ -49,8 +49,8 @@ type tunDevice struct {
 func newTunDevice(index int, name string, mtu int, tx *txRing, rx *rxRing, all *sums) *tunDevice {
 	d := &tunDevice{
 		index: index, name: name, txRing: tx, rxRing: rx,
-		tx:     newLimiter(txLimit, txGiveUp, &all.tx, txLimitAll),
-		rx:     newLimiter(rxLimit, rxGiveUp, &all.rx, rxLimitAll),
+		tx:     newLimiter(txLimit, txGiveUp, true, &all.tx, txLimitAll),
+		rx:     newLimiter(rxLimit, rxGiveUp, false, &all.rx, rxLimitAll),
 		events: make(chan tun.Event, 4),
 		closed: make(chan struct{}),
 		items:  make([]descriptor, 64),
