@@ -35,6 +35,7 @@ export class BgpRoom {
   readonly #up = new Set<string>();
   readonly #listeners: ((link: LinkId, isUp: boolean) => void)[] = [];
   #stopDriving: () => void = () => undefined;
+  #isStopping = false;
 
   /** @param changed called after each batch of routes has reached the FIB */
   constructor(
@@ -63,6 +64,7 @@ export class BgpRoom {
       onEvent: (e) => {
         if (e.kind === 'fault') log.warn('bad UPDATE', { peer: e.peer, fault: e.text });
         else if (e.to === 'Established') log.info('peer established', { peer: e.peer });
+        else if (e.from === 'Established' && this.#isStopping) log.info('peer told goodbye', { peer: e.peer });
         else if (e.from === 'Established') log.warn('peer down', { peer: e.peer, why: e.why, code: 'B101' });
         else log.debug('peer state', { peer: e.peer, from: e.from, to: e.to, why: e.why });
       },
@@ -80,6 +82,7 @@ export class BgpRoom {
 
   /** Cease with a reason people can read (RFC 9003), then wait until it has left. */
   async stop(reason: string): Promise<void> {
+    this.#isStopping = true;
     this.#speaker.shutdown(reason);
     this.#stopDriving();
     await this.transport.finished(GOODBYE_MS);

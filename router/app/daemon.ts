@@ -33,6 +33,10 @@ const DATAPLANE_EXTRA = 48 << 20;
 const SHIM_BACKLOG = 512;
 /** Platforms send SIGKILL 30 s after SIGTERM. */
 const DRAIN_MS = 25_000;
+/** How often it is looked whether what applications left behind has been acknowledged. */
+const FLUSH_POLL_MS = 20;
+/** States of struct tcp_info in which octets or our FIN are on their way: FIN_WAIT1, LAST_ACK, CLOSING. */
+const UNACKNOWLEDGED: readonly number[] = [4, 9, 11];
 const BGP_STOP_MS = 2000;
 const WORKER_STOP_MS = 1000;
 /** A child that is not back within this time takes its uplinks down, so that flows move. */
@@ -104,21 +108,30 @@ export class Daemon {
   }
 
   /** Stop accepting, let the applications finish, take everything down. */
-  async stop(reason: string): Promise<void> {
+  async stop(reason: string, drainMs = DRAIN_MS): Promise<void> {
     if (this.#isStopping) return;
     this.#isStopping = true;
     this.#log.info('stopping', { reason });
     const hurry = new Promise<void>((resolve) => {
       this.#hurry = resolve;
     });
-    const drained = this.#dataplane.request({ kind: 'drain' }).reply;
-    const limit = sleep(DRAIN_MS, undefined, { ref: false });
-    await Promise.race([drained, hurry, limit]);
+    const limit = sleep(drainMs, undefined, { ref: false });
+    await Promise.race([this.#drained(drainMs), hurry, limit]);
     this.#routing.send({ kind: 'stop', reason });
     await Promise.race([this.#routing.stopped, hurry, sleep(BGP_STOP_MS, undefined, { ref: false })]);
     await this.#takeDown();
     this.#log.info('stopped');
     this.#end(0);
+  }
+
+  /** The applications have closed their sockets, and what they sent before has arrived. */
+  async #drained(withinMs: number): Promise<void> {
+    await this.#dataplane.request({ kind: 'drain' }).reply;
+    for (const end = systemClock.now() + withinMs; systemClock.now() < end; await sleep(FLUSH_POLL_MS)) {
+      const { result } = await this.#dataplane.request({ kind: 'flows' }).reply;
+      const flows = (result ?? []) as readonly { readonly state: number }[];
+      if (!flows.some((f) => UNACKNOWLEDGED.includes(f.state))) return;
+    }
   }
 
   /** The second order to stop: do not wait for applications. */

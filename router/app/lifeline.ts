@@ -23,6 +23,8 @@ export interface DaemonOrders {
   readonly folder: string;
   /** Stop when the lifeline closes. */
   readonly isTied: boolean;
+  /** The folder was made for this daemon alone: remove it at the end, in case the starter cannot. */
+  readonly isFolderTemporary: boolean;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   readonly logFormat: 'text' | 'json';
   /** Overrides the configuration. */

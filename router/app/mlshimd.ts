@@ -2,7 +2,7 @@
  * The daemon's process: reads its orders, runs the `Daemon`, reports readiness over the lifeline, turns signals into
  * stops and the end into an exit status. Started by the command line only.
  */
-import { fstatSync, writeSync } from 'node:fs';
+import { fstatSync, rmSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { formatDiagnostics } from '../config/diagnostic.ts';
 import { loadConfig } from '../config/load.ts';
@@ -10,6 +10,9 @@ import { ERRORS, MlshimError } from '../lib/errors.ts';
 import { formatLine, type Logger, makeLogger } from '../lib/log.ts';
 import { Daemon } from './daemon.ts';
 import { type DaemonOrders, LIFELINE_FD, type LifelineMessage } from './lifeline.ts';
+
+/** The command has ended: what still holds sockets are its stray children. */
+const ORPHAN_DRAIN_MS = 5000;
 
 const orders = JSON.parse(process.argv[2] ?? '') as DaemonOrders;
 
@@ -55,10 +58,10 @@ function failed(e: unknown): LifelineMessage {
 const log = stderrLogger();
 let daemon: Daemon | undefined;
 let stops = 0;
-const stop = (reason: string): void => {
+const stop = (reason: string, drainMs?: number): void => {
   stops++;
   if (daemon === undefined) process.exit(0);
-  if (stops === 1) void daemon.stop(reason);
+  if (stops === 1) void daemon.stop(reason, drainMs);
   else daemon.stopNow();
 };
 process.on('SIGTERM', () => stop('terminated'));
@@ -83,7 +86,7 @@ try {
   if (hasLifeline()) {
     tell({ kind: 'ready', pid: process.pid, shim, control });
     watchLifeline(() => {
-      if (orders.isTied) stop('the command that started this router ended');
+      if (orders.isTied) stop('the command that started this router ended', ORPHAN_DRAIN_MS);
     });
   }
   process.exitCode = await daemon.ended;
@@ -93,4 +96,5 @@ try {
   await daemon?.abort();
   process.exitCode = e instanceof MlshimError ? e.exit : ERRORS.INTERNAL.exit;
 }
+if (orders.isFolderTemporary) rmSync(orders.folder, { recursive: true, force: true });
 process.exit();

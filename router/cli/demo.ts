@@ -161,10 +161,10 @@ async function play(stage: Stage): Promise<number> {
   }
   for (const dst of [FAR.v4, FAR.v6]) {
     say(`\n   near$ mlshim route get ${dst}`);
-    say(indent(routeGetText(await ask(near, 'route_get', { dst }))));
+    say(indent(routeGetText(await ask(near, 'route_get', { dst })).trimEnd()));
   }
 
-  say('3. A stock HTTP server and a stock client under the shim');
+  say('\n3. A stock HTTP server and a stock client under the shim');
   const content = join(stage.folder, 'www');
   mkdirSync(content);
   for (let i = 0; i < FILE_MIB; i++) writeFileSync(join(content, FILE), randomBytes(1 << 20), { flag: 'a' });
@@ -230,7 +230,15 @@ async function startRouters(
     const file = join(folder, 'mlshim.yaml');
     writeFileSync(file, configOf(n, tunnels), { mode: 0o600 });
     const daemon = await startDaemon(
-      { config: file, folder, isTied: true, logLevel: 'warn', logFormat: 'text', loopback: undefined },
+      {
+        config: file,
+        folder,
+        isTied: true,
+        isFolderTemporary: false,
+        logLevel: 'error',
+        logFormat: 'text',
+        loopback: undefined,
+      },
       undefined,
     );
     stage.onEnd(async () => {

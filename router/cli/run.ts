@@ -31,6 +31,7 @@ export async function run(input: Input): Promise<number> {
   const library = input.io.env['MLSHIM_LIBRARY'] ?? SHIM_LIBRARY;
   let daemon: RunningDaemon | undefined;
   let folder: string | undefined;
+  const early = new EarlySignals();
   try {
     checkApp(app[0]!, input.io.env);
     if (!exists(library))
@@ -45,6 +46,7 @@ export async function run(input: Input): Promise<number> {
           config: input.options['config'] as string | undefined,
           folder,
           isTied: true,
+          isFolderTemporary: true,
           logLevel: levelOption(input, 'warn'),
           logFormat: input.options['log-format'] === 'json' ? 'json' : 'text',
           loopback: loopbackOption(input),
@@ -53,6 +55,8 @@ export async function run(input: Input): Promise<number> {
       );
       shim = daemon.shim;
     }
+    const signal = early.release();
+    if (signal !== undefined) return 128 + osConstants.signals[signal];
     return await runApp(app, { ...input.io.env, MLSHIM_SOCKET: shim, LD_PRELOAD: preload(library, input.io.env) });
   } catch (e) {
     if (e instanceof NotRunnable) {
@@ -62,11 +66,29 @@ export async function run(input: Input): Promise<number> {
     const status = reportError(input.io, e);
     return status === 78 || status === 2 ? status : OWN_FAILURE;
   } finally {
+    early.release();
     if (daemon !== undefined) {
       daemon.lifeline.end();
       await daemon.ended;
     }
     if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** A signal while the router starts must not leave it behind: it is kept until there is something to take down. */
+class EarlySignals {
+  #got: NodeJS.Signals | undefined;
+  readonly #keep = (signal: NodeJS.Signals): void => {
+    this.#got ??= signal;
+  };
+
+  constructor() {
+    for (const s of [...FORWARDED, ...TERMINAL_SIGNALS]) process.on(s, this.#keep);
+  }
+
+  release(): NodeJS.Signals | undefined {
+    for (const s of [...FORWARDED, ...TERMINAL_SIGNALS]) process.off(s, this.#keep);
+    return this.#got;
   }
 }
 

@@ -25,6 +25,7 @@ export async function up(input: Input): Promise<number> {
       config: input.options['config'] as string | undefined,
       folder: paths.folder,
       isTied: foreground,
+      isFolderTemporary: false,
       logLevel: levelOption(input, 'info'),
       logFormat: input.options['log-format'] === 'json' ? 'json' : 'text',
       loopback: loopbackOption(input),
