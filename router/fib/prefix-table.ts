@@ -71,6 +71,10 @@ export class PrefixTable {
     return this.#perLength[length]!;
   }
 
+  hasLongerThan(length: number): boolean {
+    return this.#perLength.subarray(length + 1).some((count) => count > 0);
+  }
+
   #hash(a0: number, a1: number, a2: number, a3: number, length: number): number {
     if (this.#words === 1) return mix32(a3 + Math.imul(length, 0x9e3779b1));
     const x = Math.imul(a0, 0x9e3779b1) ^ Math.imul(a1, 0x85ebca77) ^ Math.imul(a2, 0xc2b2ae3d) ^ a3;

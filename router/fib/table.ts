@@ -228,24 +228,37 @@ export class VrfTable {
   }
 }
 
-/** Used slots in ascending order of address, then length. */
+/** Used slots in ascending order of address, then length: a radix sort by 16 bits, least significant first. */
 function sortedSlots(rib: PrefixTable): Uint32Array {
-  const isV4 = rib.family === 4;
-  // A double holds the first 45 bits and the length exactly; only prefixes that share them need a second comparison.
-  const keys = new Float64Array(rib.size);
-  const slots = new Uint32Array(rib.size);
-  let n = 0;
-  for (let slot = 0; slot < rib.slots; slot++) if (rib.isUsed(slot)) slots[n++] = slot;
-  const key = (slot: number): number =>
-    isV4
-      ? (rib.wordAt(slot, 3) >>> 0) * 64 + rib.lengthAt(slot)
-      : (rib.wordAt(slot, 0) >>> 0) * 0x200000 + (rib.wordAt(slot, 1) >>> 11);
-  for (let i = 0; i < n; i++) keys[i] = key(slots[i]!);
-  const order = new Uint32Array(n);
-  for (let i = 0; i < n; i++) order[i] = i;
-  order.sort((x, y) => keys[x]! - keys[y]! || compareSlots(rib, slots[x]!, slots[y]!));
-  return order.map((i) => slots[i]!);
+  const n = rib.size;
+  let from = new Uint32Array(n);
+  let to = new Uint32Array(n);
+  for (let slot = 0, i = 0; slot < rib.slots; slot++) if (rib.isUsed(slot)) from[i++] = slot;
+  if (n < RADIX_MIN) return from.sort((x, y) => compareSlots(rib, x, y));
+  const keys = new Uint16Array(n);
+  const starts = new Uint32Array(0x10001);
+  const pass = (keyOf: (slot: number) => number): void => {
+    starts.fill(0);
+    for (let i = 0; i < n; i++) {
+      keys[i] = keyOf(from[i]!);
+      starts[keys[i]! + 1]!++;
+    }
+    for (let k = 0; k < 0x10000; k++) starts[k + 1]! += starts[k]!;
+    for (let i = 0; i < n; i++) to[starts[keys[i]!]!++] = from[i]!;
+    [from, to] = [to, from];
+  };
+  pass((slot) => rib.lengthAt(slot));
+  for (let w = 3; w >= 0; w--) {
+    // Words that are zero in every prefix need no pass: those beyond the longest prefix, and all but one of IPv4.
+    if (rib.family === 4 ? w !== 3 : !rib.hasLongerThan(32 * w)) continue;
+    pass((slot) => rib.wordAt(slot, w) & 0xffff);
+    pass((slot) => rib.wordAt(slot, w) >>> 16);
+  }
+  return from;
 }
+
+/** Below this many, passes over 65536 counters cost more than comparing. */
+const RADIX_MIN = 8192;
 
 function compareSlots(rib: PrefixTable, x: number, y: number): number {
   for (let w = 0; w < 4; w++) {
