@@ -3,6 +3,7 @@
  * typed arrays. In the daemon it is a shared WebAssembly.Memory over whose pages the addon maps the rings' memfds; in
  * tests and simulations it is the same kind of memory without any mapping. Addresses are octet offsets ("world offsets").
  */
+import { type Copy, makeCopy } from './copy.ts';
 
 const WASM_PAGE = 65536;
 
@@ -10,6 +11,8 @@ export class World {
   readonly memory: WebAssembly.Memory;
   readonly u8: Uint8Array;
   readonly i32: Int32Array;
+  /** Copies inside the world; faster than `u8.copyWithin`. */
+  readonly copy: Copy;
   #next: number;
 
   /**
@@ -26,6 +29,7 @@ export class World {
     }
     this.u8 = new Uint8Array(this.memory.buffer);
     this.i32 = new Int32Array(this.memory.buffer);
+    this.copy = makeCopy(this.memory, this.u8);
   }
 
   get size(): number {

@@ -4,6 +4,7 @@
  */
 import { RouteKind } from '../fib/shared.ts';
 import type { Tick } from '../lib/clock.ts';
+import type { Copy } from '../lib/copy.ts';
 import type { Random } from '../lib/rand.ts';
 import type { PagePool, World } from '../lib/world.ts';
 import { Counters, DropReason } from './drops.ts';
@@ -32,6 +33,7 @@ export class Core {
   readonly world: World;
   readonly b: Uint8Array;
   readonly words: Int32Array;
+  readonly copy: Copy;
   readonly pages: PagePool;
   readonly tick: Tick;
   readonly fib: FibPort;
@@ -54,6 +56,7 @@ export class Core {
     this.world = o.world;
     this.b = o.world.u8;
     this.words = o.world.i32;
+    this.copy = o.world.copy;
     this.pages = o.pages;
     this.tick = o.tick;
     this.fib = o.fib;

@@ -194,7 +194,7 @@ export class Forwarder {
       core.counters.drop(DropReason['link-full']);
       return;
     }
-    core.b.copyWithin(to, at, at + length);
+    core.copy(to, at, length);
     // Pieces get their checksums when they are cut; a single packet keeps the sender's (end to end).
     if (isSuper) {
       const csumOffset = protocol === IpProto.Tcp ? 16 : 6;
@@ -252,13 +252,13 @@ export class Forwarder {
     const core = this.#core;
     const b = core.b;
     const to = core.scratch;
-    b.copyWithin(to, at, at + hdrLen);
+    core.copy(to, at, hdrLen);
     const payload = length - hdrLen;
     for (let done = 0; done < payload; done += gsoSize) {
       const take = Math.min(gsoSize, payload - done);
       const udpLen = UDP_HEADER_LEN + take;
       const udpAt = to + headerLen;
-      b.copyWithin(to + hdrLen, at + hdrLen + done, at + hdrLen + done + take);
+      core.copy(to + hdrLen, at + hdrLen + done, take);
       put16(b, to + 2, headerLen + udpLen);
       put16(b, to + 4, core.nextIpId());
       sealIpv4(b, to);

@@ -30,8 +30,8 @@ export function fragment4(core: Core, out: StackLink, at: number, length: number
       core.counters.drop(DropReason['link-full']);
       return false;
     }
-    b.copyWithin(to, at, at + headerLen);
-    b.copyWithin(to + headerLen, at + headerLen + done, at + headerLen + done + take);
+    core.copy(to, at, headerLen);
+    core.copy(to + headerLen, at + headerLen + done, take);
     if (headerLen > IPV4_HEADER_LEN && firstOffset + done > 0) keepCopiedOptions(b, to, headerLen);
     const more = done + take < payload || (word & Ipv4Frag.More) !== 0 ? Ipv4Frag.More : 0;
     put16(b, to + 2, headerLen + take);
@@ -69,11 +69,11 @@ export function fragment6(
       core.counters.drop(DropReason['link-full']);
       return false;
     }
-    b.copyWithin(to, at, at + headerLen);
+    core.copy(to, at, headerLen);
     b[to + 6] = 44;
     put16(b, to + 4, overhead - 40 + take);
     putFragmentHeader(b, to + headerLen, nextHeader, done, done + take < payload, id);
-    b.copyWithin(to + overhead, at + headerLen + done, at + headerLen + done + take);
+    core.copy(to + overhead, at + headerLen + done, take);
     link.commit(overhead + take, 0, 0, 0, 0, 0, 0);
   }
   core.counters.count(StackEvent.fragmented);

@@ -81,7 +81,7 @@ export class IcmpErrors {
     const quoteAt = icmpAt + ICMP_HEADER_LEN;
     putIpv4(b, to, total, ERROR_TOS, core.nextIpId(), 0, DEFAULT_TTL, IpProto.Icmp, from, src);
     putIcmp(b, icmpAt, type, code, rest);
-    b.copyWithin(quoteAt, at, at + quoted);
+    core.copy(quoteAt, at, quoted);
     if (pieceLen > 0) {
       put16(b, quoteAt + 2, pieceLen); // quote the piece as it would have been on the wire
       sealIpv4(b, quoteAt);
@@ -146,7 +146,7 @@ export class IcmpErrors {
     putIpv6(b, to, icmpLen, ERROR_TOS, 0, IpProto.Icmpv6, DEFAULT_TTL);
     putIpv6Addresses(b, to, from.s0, from.s1, from.s2, from.s3, s0, s1, s2, s3);
     putIcmp(b, icmpAt, type, code, rest);
-    b.copyWithin(quoteAt, at, at + quoted);
+    core.copy(quoteAt, at, quoted);
     if (pieceLen > 0) put16(b, quoteAt + 4, pieceLen - IPV6_HEADER_LEN);
     const sum = pseudo6(b, to, IpProto.Icmpv6, icmpLen) + sumWorld(b, core.words, icmpAt, icmpLen);
     put16(b, icmpAt + 2, ~((sum & 0xffff) + (sum >>> 16)) & 0xffff);

@@ -30,7 +30,7 @@ export function emit(core: Core, out: StackLink, at: number, length: number): bo
     core.counters.drop(DropReason['link-full']);
     return false;
   }
-  b.copyWithin(to, at, at + length);
+  core.copy(to, at, length);
   out.link.commit(length, 0, 0, 0, 0, 0, 0);
   return true;
 }

@@ -161,7 +161,7 @@ export class PingLayer {
     const ttl = spec.ttl >= 0 ? spec.ttl : e.ttl;
     const tos = spec.tos >= 0 ? spec.tos : e.tos;
     const s = core.source;
-    b.copyWithin(icmpAt, from, from + length);
+    core.copy(icmpAt, from, length);
     put16(b, icmpAt + 4, e.id);
     put16(b, icmpAt + 2, 0);
     if (e.isV4) {

@@ -310,7 +310,7 @@ export class Reassembler {
     if (end > p.end) p.end = end;
     if (!more) p.total = end;
     if (offset === 0) {
-      this.#core.b.copyWithin(p.headerAt, packetAt, packetAt + headerLen);
+      this.#core.copy(p.headerAt, packetAt, headerLen);
       p.headerLen = headerLen;
       p.firstLen = length;
       p.nextHeaderAt = nextHeaderAt;
@@ -319,7 +319,7 @@ export class Reassembler {
   }
 
   #copyIn(p: Partial, from: number, offset: number, length: number): boolean {
-    const b = this.#core.b;
+    const { copy } = this.#core;
     const pageSize = this.#pool.pageSize;
     for (let done = 0; done < length; ) {
       const index = (offset + done) >>> this.#pageShift;
@@ -333,18 +333,18 @@ export class Reassembler {
         p.pages[index] = page;
       }
       const take = Math.min(length - done, pageSize - within);
-      b.copyWithin(page + within, from + done, from + done + take);
+      copy(page + within, from + done, take);
       done += take;
     }
     return true;
   }
 
   #copyOut(p: Partial, to: number, length: number): void {
-    const b = this.#core.b;
+    const { copy } = this.#core;
     const pageSize = this.#pool.pageSize;
     for (let done = 0; done < length; done += pageSize) {
       const page = p.pages[done >>> this.#pageShift]!;
-      b.copyWithin(to + done, page, page + Math.min(pageSize, length - done));
+      copy(to + done, page, Math.min(pageSize, length - done));
     }
   }
 
@@ -355,7 +355,7 @@ export class Reassembler {
     if (length > 65535) return this.#end(p, DropReason['fragment-invalid']);
     const ecn = mergeEcn(p.ecn);
     if (ecn < 0) return this.#end(p, DropReason['fragment-invalid']);
-    b.copyWithin(at, p.headerAt, p.headerAt + p.headerLen);
+    this.#core.copy(at, p.headerAt, p.headerLen);
     this.#copyOut(p, at + p.headerLen, p.total);
     put16(b, at + 2, length);
     put16(b, at + 6, 0);
@@ -374,7 +374,7 @@ export class Reassembler {
     if (payloadLen > 65535) return this.#end(p, DropReason['fragment-invalid']);
     const ecn = mergeEcn(p.ecn);
     if (ecn < 0) return this.#end(p, DropReason['fragment-invalid']);
-    b.copyWithin(at, p.headerAt, p.headerAt + headerLen);
+    this.#core.copy(at, p.headerAt, headerLen);
     b[at + p.nextHeaderAt] = b[p.headerAt + headerLen]!;
     this.#copyOut(p, at + headerLen, p.total);
     put16(b, at + 4, payloadLen);
@@ -392,7 +392,7 @@ export class Reassembler {
   /** The first fragment as it came, for quoting. */
   #rebuildFirst(p: Partial): number {
     const at = this.#core.reassembled;
-    this.#core.b.copyWithin(at, p.headerAt, p.headerAt + p.headerLen);
+    this.#core.copy(at, p.headerAt, p.headerLen);
     this.#copyOut(p, at + p.headerLen, p.firstLen);
     return p.headerLen + p.firstLen;
   }

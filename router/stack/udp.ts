@@ -326,7 +326,7 @@ export class UdpLayer {
       putIpv6Addresses(b, at, s.s0, s.s1, s.s2, s.s3, r0, r1, r2, r3);
     }
     putUdp(b, at + ipLen, bind.port, remotePort, udpLen);
-    b.copyWithin(at + ipLen + UDP_HEADER_LEN, from, from + length);
+    core.copy(at + ipLen + UDP_HEADER_LEN, from, length);
     core.counters.count(StackEvent['udp-out']);
     if (mustCut) return this.#sendCut(out, isV4, at, ipLen, udpLen);
     if (isSuper)
