@@ -14,7 +14,7 @@ import { armAt, disarm, Timer } from './timers.ts';
 /** First receive buffer; autotuning doubles it as the owner keeps up. */
 const INITIAL_BUFFER = 256 * 1024;
 /** Out-of-order stretches kept at most; more are dropped and come again. */
-const MAX_RANGES = 512;
+const MAX_RANGES = 8192;
 /** Segments acknowledged at once at the start of a connection, while the peer's window is small (as Linux). */
 const QUICK_ACKS = 16;
 /** Latest out-of-order arrivals remembered for the order of SACK blocks. */
@@ -60,6 +60,7 @@ export class ReceiveState {
   /** Receiver's RTT estimate, ms, 0 = none. */
   rttMs = 0;
   #tuneOctets = 0;
+  #tuneLast = 0;
   #tuneAtMs = 0;
 
   constructor(world: World, pool: PagePool, max: number) {
@@ -123,8 +124,7 @@ export class ReceiveState {
   addRange(left: number, right: number): boolean {
     let r = this.#ranges;
     let n = this.rangeCount;
-    let i = 0;
-    while (i < n && seqLt(r[2 * i + 1]!, left)) i++;
+    const i = this.#firstEndingAt(left);
     this.#remember(left);
     if (i < n && seqLe(r[2 * i]!, left) && seqGe(r[2 * i + 1]!, right)) return false;
     let j = i;
@@ -195,26 +195,37 @@ export class ReceiveState {
     this.#tuneOctets += octets;
     const rtt = this.rttMs > 0 ? this.rttMs : 1;
     if (((nowMs - this.#tuneAtMs) | 0) < rtt) return;
-    const wanted = 2 * this.#tuneOctets + 16 * this.mss;
-    if (wanted > this.size && !isUnderPressure) this.size = Math.min(wanted, this.max);
+    let wanted = 2 * this.#tuneOctets + 16 * this.mss;
+    // A sender in slow start will have doubled once more before the new window is of use to it.
+    const last = this.#tuneLast > 0 ? this.#tuneLast : wanted;
+    if (this.#tuneOctets > last) wanted += 2 * wanted * Math.min(1, (this.#tuneOctets - last) / last);
+    this.#tuneLast = this.#tuneOctets;
+    if (wanted > this.size && !isUnderPressure) this.size = Math.min(wanted | 0, this.max);
     this.#tuneOctets = 0;
     this.#tuneAtMs = nowMs;
   }
 
   #addBlock(out: Int32Array, first: number, n: number, seq: number): number {
     const r = this.#ranges;
+    const i = this.#firstEndingAt((seq + 1) | 0);
+    if (i === this.rangeCount || seqGt(r[2 * i]!, seq)) return n;
+    for (let k = first; k < n; k++) if (out[2 * k] === r[2 * i]) return n;
+    out[2 * n] = r[2 * i]!;
+    out[2 * n + 1] = r[2 * i + 1]!;
+    return n + 1;
+  }
+
+  /** Index of the first stretch whose right edge is at or after `seq`. */
+  #firstEndingAt(seq: number): number {
+    const r = this.#ranges;
     let low = 0;
     let high = this.rangeCount;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (seqLe(r[2 * middle + 1]!, seq)) low = middle + 1;
+      if (seqLt(r[2 * middle + 1]!, seq)) low = middle + 1;
       else high = middle;
     }
-    if (low === this.rangeCount || seqGt(r[2 * low]!, seq)) return n;
-    for (let k = first; k < n; k++) if (out[2 * k] === r[2 * low]) return n;
-    out[2 * n] = r[2 * low]!;
-    out[2 * n + 1] = r[2 * low + 1]!;
-    return n + 1;
+    return low;
   }
 
   #remember(seq: number): void {

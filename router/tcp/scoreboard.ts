@@ -18,7 +18,7 @@ const LOST = 2;
 const RETRANSMITTED = 4;
 
 /** Beyond this many records further SACK information is ignored: a peer cannot make us keep more. */
-const MAX_RECORDS = 8192;
+const MAX_RECORDS = 16384;
 
 /** Told about each newly delivered stretch of octets. */
 export interface DeliverySink {
