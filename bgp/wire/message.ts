@@ -49,7 +49,8 @@ export class MessageReader {
 
   /** @param chunk owned by the reader from now on; it must not be changed afterwards */
   push(chunk: Uint8Array): void {
-    this.#chunk = chunk;
+    // A Buffer's slices share memory and its views are slow to make: from here on everything is a plain Uint8Array.
+    this.#chunk = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length);
     this.#at = 0;
   }
 

@@ -1,0 +1,208 @@
+/** Messages of BIRD, FRR, GoBGP and ExaBGP: decoded to the expected words, and encoded back to the same octets. */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'ava';
+import { communityText } from '../../../bgp/wire/attribute/communities.ts';
+import type { WireContext } from '../../../bgp/wire/attribute/model.ts';
+import type { Capability } from '../../../bgp/wire/capability.ts';
+import { encodeOpen, type Open } from '../../../bgp/wire/message.ts';
+import { NlriCursor, prefixesOf } from '../../../bgp/wire/nlri.ts';
+import { decodeUpdate, type Update, UpdatePacker } from '../../../bgp/wire/update.ts';
+import { describe, describeUpdate, hex, messageOf, openOf, PLAIN_CONTEXT } from '../kit/describe.ts';
+
+const DIR = join(process.cwd(), 'test/golden/bgp');
+
+interface Line {
+  readonly from: string;
+  readonly octets: Uint8Array;
+}
+
+function readHex(file: string): Line[] {
+  return readFileSync(join(DIR, file), 'utf8')
+    .split('\n')
+    .filter((l) => l !== '' && !l.startsWith('#'))
+    .map((l) => {
+      const [from, octets] = l.split(' ');
+      return { from: from!, octets: hex(octets!) };
+    });
+}
+
+function addPathMode(open: Open, afi: number): number {
+  const c = open.capabilities.find((x): x is Capability & { kind: 'add-path' } => x.kind === 'add-path');
+  return c?.entries.find((e) => e.afi === afi && e.safi === 1)?.mode ?? 0;
+}
+
+/** What the receiver of `sender`'s messages has to assume. */
+function contextFor(sender: Open, receiver: Open): WireContext {
+  const sends = (afi: number): boolean =>
+    (addPathMode(sender, afi) & 2) !== 0 && (addPathMode(receiver, afi) & 1) !== 0;
+  return { ...PLAIN_CONTEXT, pathIds4: sends(1), pathIds6: sends(2) };
+}
+
+function contexts(lines: readonly Line[]): (l: Line) => WireContext {
+  const opens = lines.filter((l) => messageOf(l.octets).type === 1);
+  return (l) => {
+    const mine = opens.find((o) => o.from === l.from)!;
+    const other = opens.find((o) => o.from !== l.from)!;
+    return contextFor(openOf(mine.octets), openOf(other.octets));
+  };
+}
+
+/** Encode what was decoded; undefined for messages that mix kinds. */
+function reencode(u: Update, context: WireContext): Uint8Array | undefined {
+  const chunks: Uint8Array[] = [];
+  const settings = { fourOctetAs: context.fourOctetAs, maxMessage: 65535, linkLocalForm: 'native' } as const;
+  const packer = new UpdatePacker(settings, (octets) => chunks.push(octets));
+  const runs = [...u.reach.map((r) => r.nlri), ...u.withdrawn];
+  if (runs.length > 1 || runs.some((n) => n.hasPathIds)) return undefined;
+  if (u.endOfRib !== undefined) packer.endOfRib(u.endOfRib);
+  else if (u.reach[0] !== undefined) packer.reach(u.reach[0].nlri.family, u.attributes!, u.reach[0].nextHop);
+  else if (u.withdrawn[0] !== undefined) packer.withdraw(u.withdrawn[0].family);
+  else return undefined;
+  const c = new NlriCursor();
+  for (const n of runs) {
+    c.over(n);
+    while (c.next()) packer.add(c.w0, c.w1, c.w2, c.w3, c.length);
+  }
+  packer.flush();
+  return new Uint8Array(Buffer.concat(chunks));
+}
+
+for (const file of readdirSync(DIR).filter((f) => f.endsWith('.hex'))) {
+  test(`every message of ${file} means what the golden file says`, (t) => {
+    const lines = readHex(file);
+    const contextOf = contexts(lines);
+    const words = lines.flatMap((l) => [`--- ${l.from}`, ...describe(l.octets, contextOf(l))]).join('\n');
+    const golden = join(DIR, file.replace('.hex', '.txt'));
+    if (process.env['UPDATE_GOLDEN'] !== undefined) writeFileSync(golden, `${words}\n`);
+    t.is(`${words}\n`, readFileSync(golden, 'utf8'));
+  });
+
+  test(`what ${file} says survives encoding and decoding`, (t) => {
+    const lines = readHex(file);
+    const contextOf = contexts(lines);
+    let same = 0;
+    let checked = 0;
+    for (const l of lines) {
+      const m = messageOf(l.octets);
+      const context = contextOf(l);
+      if (m.type === 1) {
+        const open = openOf(l.octets);
+        t.deepEqual(openOf(encodeOpen(open)), open);
+      }
+      if (m.type !== 2) continue;
+      const u = decodeUpdate(m.body, context);
+      if ('handling' in u) return t.fail(u.words);
+      const again = reencode(u, context);
+      if (again === undefined) continue;
+      checked++;
+      if (Buffer.compare(again, l.octets) === 0) same++;
+      const v = decodeUpdate(messageOf(again).body, context);
+      if ('handling' in v) return t.fail(v.words);
+      t.deepEqual(describeUpdate(v), describeUpdate(u));
+    }
+    t.log(`${same} of ${checked} UPDATEs have the same octets`);
+  });
+}
+
+test('the forms of a link-local next hop that four speakers send all mean the same', (t) => {
+  const hops = (file: string, from: string) => {
+    const lines = readHex(file);
+    const contextOf = contexts(lines);
+    return lines
+      .filter((l) => l.from === from && messageOf(l.octets).type === 2)
+      .flatMap((l) => {
+        const u = decodeUpdate(messageOf(l.octets).body, contextOf(l));
+        return 'handling' in u
+          ? []
+          : u.reach.map((r) => [r.nextHop.global?.toString(), r.nextHop.linkLocal?.toString()]);
+      });
+  };
+  const linkLocal = (n: number) => [undefined, `fe80::${n}`];
+  for (const h of hops('bird-2.19.2_vs_frr.hex', 'fe80::1')) t.deepEqual(h, linkLocal(1), 'BIRD: :: and LL');
+  for (const h of hops('bird-2.19.2_vs_frr.hex', 'fe80::2')) t.deepEqual(h, linkLocal(2), 'FRR: LL twice');
+  for (const h of hops('bird-2.19.2_vs_gobgp.hex', 'fe80::2')) t.deepEqual(h, linkLocal(2), 'GoBGP: LL alone');
+  t.true(hops('bird-2.19.2_vs_gobgp.hex', 'fe80::2').length >= 2);
+});
+
+interface Expected {
+  readonly attribute?: Record<string, unknown>;
+  readonly announce?: Record<string, Record<string, { nlri: string }[]>>;
+  readonly withdraw?: Record<string, { nlri: string }[]>;
+}
+
+/** raw/json pairs of an ExaBGP file; the JSON is missing for messages ExaBGP does not describe. */
+function readCi(file: string): { raw: Uint8Array; update: Expected | undefined }[] {
+  const out: { raw: Uint8Array; update: Expected | undefined }[] = [];
+  for (const line of readFileSync(join(DIR, 'exabgp', file), 'utf8').split('\n')) {
+    const raw = /^[A-Z]?\d+:raw:(.*)$/.exec(line);
+    const json = /^[A-Z]?\d+:json:(.*)$/.exec(line);
+    if (raw !== null) out.push({ raw: hex(raw[1]!), update: undefined });
+    if (json !== null) out[out.length - 1]!.update = JSON.parse(json[1]!).neighbor.message?.update;
+  }
+  return out;
+}
+
+for (const file of readdirSync(join(DIR, 'exabgp')).filter((f) => f.endsWith('.ci'))) {
+  test(`ExaBGP and we agree about ${file}`, (t) => {
+    let seen = 0;
+    for (const { raw, update } of readCi(file)) {
+      const m = messageOf(raw);
+      if (m.type === 1) {
+        seen++;
+        t.deepEqual(openOf(encodeOpen(openOf(raw))), openOf(raw));
+      }
+      if (m.type !== 2) continue;
+      // ExaBGP's own paths are empty or foreign: these are internal sessions as far as attributes go.
+      const context = { ...PLAIN_CONTEXT, external: false, fourOctetAs: !file.includes('no-asn4') };
+      let u = decodeUpdate(m.body, context);
+      if ('handling' in u) return t.fail(`${u.words} in ${Buffer.from(raw).toString('hex')}`);
+      if (u.faults.some((f) => f.words.includes('LOCAL_PREF')))
+        u = decodeUpdate(m.body, { ...context, external: true });
+      if ('handling' in u) return t.fail(u.words);
+      seen++;
+      const canonical = reencode(u, context);
+      if (canonical !== undefined && u.reach[0]?.nlri.family === 4 && u.reach[0].nextHop.global?.family === 4) {
+        t.is(Buffer.from(canonical).toString('hex'), Buffer.from(raw).toString('hex'), 'the same octets come back');
+      }
+      if (update === undefined) continue;
+      for (const [family, byHop] of Object.entries(update.announce ?? {})) {
+        if (!/^ipv[46] unicast$/.test(family)) continue;
+        const expected = Object.values(byHop).flatMap((list) => list.map((n) => n.nlri));
+        // ExaBGP announces martian next hops such as 127.0.0.1; to us such routes are withdrawn (RFC 4271 §6.3).
+        const isMartian = u.faults.some((f) => f.words.startsWith('NEXT_HOP'));
+        const runs = isMartian ? u.withdrawn : u.reach.map((r) => r.nlri);
+        t.deepEqual(runs.flatMap((n) => prefixesOf(n).map(String)).sort(), expected.sort());
+      }
+      const withdrawn = Object.values(update.withdraw ?? {}).flatMap((list) => list.map((n) => n.nlri));
+      if (withdrawn.length > 0)
+        t.deepEqual(
+          u.withdrawn.flatMap((n) => prefixesOf(n).map(String)),
+          withdrawn,
+        );
+      const a = update.attribute ?? {};
+      const got = u.attributes;
+      if (got === undefined) continue;
+      if (a['local-preference'] !== undefined) t.is(got.localPref, a['local-preference'] as number);
+      if (a['med'] !== undefined) t.is(got.med, a['med'] as number);
+      if (a['community'] !== undefined) {
+        t.deepEqual(
+          got.communities.map((c) => communityText(c).split(':').map(Number)),
+          a['community'] as number[][],
+        );
+      }
+      if (a['large-community'] !== undefined) {
+        t.deepEqual(got.largeCommunities, (a['large-community'] as number[][]).flat());
+      }
+      if (a['extended-community'] !== undefined) {
+        const values = (a['extended-community'] as { value: number }[]).map((x) => x.value);
+        const ours = Array.from(
+          { length: values.length },
+          (_, i) => got.extendedCommunities[2 * i]! * 2 ** 32 + got.extendedCommunities[2 * i + 1]!,
+        );
+        t.deepEqual(ours, values);
+      }
+    }
+    t.true(seen > 0);
+  });
+}
