@@ -401,13 +401,16 @@ func FuzzSplit(f *testing.F) {
 
 func FuzzCoalesce(f *testing.F) {
 	r := rand.New(rand.NewPCG(17, 18))
-	for range 4 {
-		var seed []byte
-		for _, p := range randomBatch(r) {
-			seed = append(seed, byte(len(p)>>8), byte(len(p)))
-			seed = append(seed, p...)
+	for _, udp := range []bool{false, true} {
+		for _, v6 := range []bool{false, true} {
+			var seed []byte
+			for i := range 4 {
+				p := packetSpec{v6: v6, udp: udp, ttl: 64, id: i, seq: uint32(i * 9), flags: tcpACK, payload: payload(r, 9)}.build()
+				seed = append(seed, byte(len(p)>>8), byte(len(p)))
+				seed = append(seed, p...)
+			}
+			f.Add(seed, true)
 		}
-		f.Add(seed, false)
 	}
 	f.Fuzz(func(t *testing.T, data []byte, fix bool) {
 		var batch [][]byte

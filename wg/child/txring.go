@@ -74,7 +74,7 @@ func (t *txRing) run() {
 			continue
 		}
 		t.sleeping.Store(1)
-		if t.head.Load() != t.next && t.hasSlots() {
+		if t.headNow() != t.next && t.hasSlots() {
 			t.sleeping.Store(0)
 			continue
 		}
@@ -99,6 +99,9 @@ func (t *txRing) run() {
 	}
 }
 
+// headNow is the producer's position; its low bits mean nothing, so that any value lies on a record's border.
+func (t *txRing) headNow() uint32 { return t.head.Load() &^ (recordAlign - 1) }
+
 // hasSlots says whether a scan may go on; if not, the reader is woken when it may.
 func (t *txRing) hasSlots() bool {
 	t.mu.Lock()
@@ -109,12 +112,12 @@ func (t *txRing) hasSlots() bool {
 
 // scan queues up to scanBatch records; false means that there was nothing to do.
 func (t *txRing) scan() bool {
-	head := t.head.Load()
+	head := t.headNow()
 	if head == t.next || !t.hasSlots() {
 		return false
 	}
-	if head-t.next > t.mask+1 || head&(recordAlign-1) != 0 {
-		t.resync(head &^ (recordAlign - 1))
+	if head-t.next > t.mask+1 {
+		t.resync(head)
 		return true
 	}
 	for n := 0; n < scanBatch && t.next != head; n++ {
