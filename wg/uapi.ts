@@ -39,7 +39,11 @@ export function encodeSet(next: WgDeviceConfig, o: SetOptions): string {
     if (psk !== pskHex(was)) own.push(`preshared_key=${psk}`);
     const endpoint = o.endpointOf(p);
     if (endpoint !== undefined) own.push(`endpoint=${endpoint}`);
-    const keepalive = p.keepaliveS === 0 && was === undefined ? (o.eagerKeepaliveS ?? 0) : p.keepaliveS;
+    const wanted = p.keepaliveS === 0 && was === undefined ? (o.eagerKeepaliveS ?? 0) : p.keepaliveS;
+    // Without an address a handshake fails at once, and WireGuard waits five seconds before the next one: keepalive is
+    // turned on when the endpoint's name is known.
+    const isUnresolved = was === undefined && p.endpoint !== undefined && endpoint === undefined;
+    const keepalive = isUnresolved ? 0 : wanted;
     if (keepalive !== (was?.keepaliveS ?? 0)) own.push(`persistent_keepalive_interval=${keepalive}`);
     if (was === undefined || was.allowedIps.join() !== p.allowedIps.join()) {
       // Only then: between the two lines packets have no peer.

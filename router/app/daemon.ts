@@ -12,6 +12,7 @@ import type { Config } from '../config/model.ts';
 import type { Answers, Verbs } from '../control/messages.ts';
 import { pathsIn, type SocketPaths } from '../control/paths.ts';
 import { ControlServer, claimFolder, type Stream } from '../control/server.ts';
+import { Addr } from '../lib/addr.ts';
 import { systemClock, wallClockMs } from '../lib/clock.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
@@ -41,6 +42,8 @@ const BGP_STOP_MS = 2000;
 const WORKER_STOP_MS = 1000;
 /** A child that is not back within this time takes its uplinks down, so that flows move. */
 const CHILD_GRACE_MS = 300;
+/** How long a start waits for the host's resolver; an uplink whose name is not known by then comes up later. */
+const RESOLVE_MS = 2000;
 /** Rates are measured over at least this time. */
 const RATE_MS = 200;
 const RATE_FRESH_MS = 3000;
@@ -56,6 +59,9 @@ export class Daemon {
   readonly #captures = new Map<number, Stream<Answers['capture']>>();
   /** Listening ids of the data plane, by the routing worker's. */
   readonly #listens = new Map<number, number>();
+  /** Public keys of peers whose endpoint has been found. */
+  readonly #resolved = new Set<string>();
+  #onEndpoint: (key: string) => void = () => undefined;
   #end: (status: number) => void = () => undefined;
   #hurry: () => void = () => undefined;
   #isStopping = false;
@@ -97,6 +103,7 @@ export class Daemon {
       for (const { spec } of this.#plan.links) this.#dataplane.send({ kind: 'link-add', link: spec });
       await wireguard.supervisor.start();
       await Promise.all(this.#plan.links.map((l) => wireguard.addDevice(l)));
+      await Promise.race([this.#endpointsKnown(), sleep(RESOLVE_MS, undefined, { ref: false })]);
       this.#setLinks(true);
       this.#routing.send({ kind: 'start' });
       this.#control = new ControlServer(this.#handlers());
@@ -105,6 +112,22 @@ export class Daemon {
     } finally {
       release();
     }
+  }
+
+  /** Resolves when every endpoint that is a name has an address: packets sent before would be lost. */
+  #endpointsKnown(): Promise<void> {
+    const names = this.#plan.links
+      .flatMap((l) => l.uplink.peers)
+      .filter((p) => p.endpoint !== undefined && !isAddress(p.endpoint.host));
+    const missing = new Set(names.map((p) => formatKey(p.publicKey)));
+    for (const key of this.#resolved) missing.delete(key);
+    if (missing.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#onEndpoint = (key) => {
+        missing.delete(key);
+        if (missing.size === 0) resolve();
+      };
+    });
   }
 
   /** Stop accepting, let the applications finish, take everything down. */
@@ -167,7 +190,7 @@ export class Daemon {
     this.#routingWorker = worker;
     this.#routing = new RoutingClient(worker, (e) => this.#onRoutingEvent(e));
     this.#watch(worker, 'routing', () => this.#routing.abandon());
-    return this.#routing.ready;
+    return Promise.race([this.#routing.ready, failure(worker, 'routing worker')]);
   }
 
   async #startDataplane(world: World, arenaAt: number, fib: unknown): Promise<void> {
@@ -213,7 +236,10 @@ export class Daemon {
 
   #onWgEvent(e: WgEvent): void {
     if (this.#isStopping) return;
-    if (e.kind === 'down') {
+    if (e.kind === 'endpoint') {
+      this.#resolved.add(formatKey(e.publicKey));
+      this.#onEndpoint(formatKey(e.publicKey));
+    } else if (e.kind === 'down') {
       clearTimeout(this.#childDownTimer);
       this.#childDownTimer = setTimeout(() => {
         this.#childIsDown = true;
@@ -397,6 +423,11 @@ export class Daemon {
 
 function noUplink(name: string, plan: Plan): MlshimError {
   return new MlshimError('USAGE', `no uplink "${name}" (known: ${plan.links.map((l) => l.spec.name).join(', ')})`);
+}
+
+/** An IPv6 address may carry a zone. */
+function isAddress(host: string): boolean {
+  return Addr.parse(host.split('%')[0]!) !== undefined;
 }
 
 /** Rejects when the worker ends. */
