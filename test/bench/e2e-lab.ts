@@ -113,6 +113,30 @@ AllowedIPs = ${peer.allowed}
 `,
       { mode: 0o600 },
     );
+    await this.#start(file);
+  }
+
+  /** A router between several peers: one uplink each, their allowed addresses as routes. */
+  async upBetween(peers: readonly (WgPeer & { readonly privateKey: string })[]): Promise<void> {
+    const uplinks = peers.map((p, i) => {
+      const key = join(this.#dir, `${i}.key`);
+      writeFileSync(key, `${p.privateKey}\n`, { mode: 0o600 });
+      chownSync(key, NOBODY, NOBODY);
+      return `  side${i}:
+    wireguard:
+      private_key: !file ${i}.key
+      addresses: [10.98.1.${i + 1}/32]
+      mtu: ${MTU}
+      peers:
+        - { public_key: ${p.publicKey}, endpoint: '${p.endpoint}', allowed_ips: [${p.allowed}], persistent_keepalive: 25s }
+`;
+    });
+    const file = join(this.#dir, 'bench.yaml');
+    writeFileSync(file, `uplinks:\n${uplinks.join('')}`);
+    await this.#start(file);
+  }
+
+  async #start(file: string): Promise<void> {
     chownSync(file, NOBODY, NOBODY);
     this.daemon = this.lab.start(this.ns, process.execPath, [CLI, 'up', '--foreground', '-c', file], this.#options);
     await this.daemon.until(/ready/);
@@ -145,6 +169,51 @@ AllowedIPs = ${peer.allowed}
     };
     return { unprivileged: true, cwd: this.#dir, env };
   }
+}
+
+/** A router in the middle of two kernel ends, A -- router -- B, and the CPU time of what runs it. */
+export interface Chain {
+  readonly a: KernelEnd;
+  /** B's address. */
+  readonly to: string;
+  cpuSeconds(): number;
+}
+
+/** Build a chain whose router is the kernel (with two wireguard-go) or mlshim; B runs iperf3 on `port`. */
+export async function makeChain(lab: Lab, kind: 'kernel' | 'mlshim', port: number): Promise<Chain> {
+  const tag = kind.slice(0, 1);
+  const middle = await lab.namespace(`${tag}m`);
+  const ends = [new KernelEnd(lab, await lab.namespace(`${tag}a`)), new KernelEnd(lab, await lab.namespace(`${tag}b`))];
+  const sides = ends.map((end, i) => ({
+    end,
+    keys: wgKeyPair(),
+    inner: `10.98.0.${i + 1}`,
+    outer: `192.168.${10 + i}`,
+  }));
+  for (const [i, { end, outer }] of sides.entries())
+    await lab.veth(`v${i}`, middle, `${outer}.1/24`, end.ns, `${outer}.2/24`);
+  const routers = sides.map(() => new KernelEnd(lab, middle));
+  const publicKey = (i: number): string => (kind === 'kernel' ? routers[i]!.keys : sides[i]!.keys).publicKey;
+  for (const [i, { end, inner, outer }] of sides.entries()) {
+    // The kernel's router has one port per device; mlshim's is learned from its first packet.
+    const endpoint = kind === 'kernel' ? { endpoint: `${outer}.1:${WG_PORT + i}` } : {};
+    await end.up([`${inner}/32`], [{ publicKey: publicKey(i), allowed: `${sides[1 - i]!.inner}/32`, ...endpoint }]);
+  }
+  const peerOf = (i: number): WgPeer & { endpoint: string } => ({
+    publicKey: sides[i]!.end.keys.publicKey,
+    allowed: `${sides[i]!.inner}/32`,
+    endpoint: `${sides[i]!.outer}.2:${WG_PORT}`,
+  });
+  await lab.start(ends[1]!.ns, 'iperf3', ['-s', '-p', String(port), '--forceflush']).until(/listening/);
+  const chain = (cpuSeconds: () => number): Chain => ({ a: ends[0]!, to: sides[1]!.inner, cpuSeconds });
+  if (kind === 'mlshim') {
+    const router = new MlshimEnd(lab, middle);
+    await router.upBetween(sides.map(({ keys }, i) => ({ ...peerOf(i), privateKey: keys.privateKey })));
+    return chain(() => cpuOf(router.daemon!.pid));
+  }
+  for (const [i, router] of routers.entries()) await router.up([`10.98.1.${i + 1}/32`], [peerOf(i)], WG_PORT + i);
+  await lab.ok(middle, 'sysctl', ['-qw', 'net.ipv4.ip_forward=1', 'net.ipv4.conf.all.rp_filter=0']);
+  return chain(() => routers.reduce((sum, r) => sum + cpuOf(r.daemon!.pid), 0));
 }
 
 /** gVisor's TCP in a namespace: a new process per measurement. */

@@ -6,7 +6,7 @@
  */
 import { join } from 'node:path';
 import { Lab } from '../kit/lab.ts';
-import { buildNetstack, cpuOf, KernelEnd, MlshimEnd, NetstackEnd } from './e2e-lab.ts';
+import { buildNetstack, type Chain, cpuOf, KernelEnd, MlshimEnd, makeChain, NetstackEnd } from './e2e-lab.ts';
 import { type BenchOptions, type BenchReport, Samples } from './table.ts';
 
 const SECONDS = 3;
@@ -83,6 +83,9 @@ export async function run({ rounds, log }: BenchOptions): Promise<BenchReport> {
     await lab.start(far.ns, process.execPath, [PINGPONG, 'serve', String(ECHO_PORT)]).until(/listening/);
     const withMlshim = await startMlshim(mlshim, farFrom(2), notes);
 
+    const chains: [string, Chain][] = [['kernel', await makeChain(lab, 'kernel', IPERF_PORT)]];
+    if (withMlshim) chains.push(['mlshim', await makeChain(lab, 'mlshim', IPERF_PORT)]);
+
     for (let round = 1; round <= rounds; round++) {
       for (const c of CASES) {
         log(`round ${round} of ${rounds}: ${c.name}`);
@@ -98,6 +101,9 @@ export async function run({ rounds, log }: BenchOptions): Promise<BenchReport> {
         samples.add(`${c.name} gVisor`, 'Gbit/s', gbits);
         samples.add(`${c.name} gVisor CPU`, 's/Gbit', cpuSeconds / (gbits * SECONDS));
       }
+      log(`round ${round} of ${rounds}: transit`);
+      for (const [who, chain] of chains) await transitCase(samples, lab, who, chain);
+      log(`round ${round} of ${rounds}: latency`);
       const args = [PINGPONG, FAR, String(ECHO_PORT), '200', '50'];
       addLatency(samples, 'kernel', await lab.ok(kernel.ns, process.execPath, args));
       if (withMlshim) addLatency(samples, 'mlshim', (await mlshim.app(process.execPath, args, RUN_LIMIT_MS)).stdout);
@@ -138,6 +144,16 @@ async function mlshimCase(samples: Samples, end: MlshimEnd, c: Case): Promise<vo
   samples.add(`${c.name} mlshim CPU`, 's/Gbit', cpuPerGbit);
 }
 
+/** Kernel TCP across a router in the middle. CPU is the router's alone. */
+async function transitCase(samples: Samples, lab: Lab, who: string, chain: Chain): Promise<void> {
+  const c: Case = { name: 'transit', streams: 1, direction: 'up' };
+  const before = chain.cpuSeconds();
+  const json = await lab.ok(chain.a.ns, 'iperf3', iperfArgs(c, chain.to), { timeoutMs: RUN_LIMIT_MS });
+  const { sum_received: sum } = (JSON.parse(json) as Iperf).end;
+  samples.add(`transit through ${who}`, 'Gbit/s', sum.bits_per_second / 1e9);
+  samples.add(`transit through ${who}, router CPU`, 's/Gbit', (chain.cpuSeconds() - before) / ((sum.bytes * 8) / 1e9));
+}
+
 function addLatency(samples: Samples, who: string, json: string): void {
   const { rttUs, connectUs } = JSON.parse(json) as { rttUs: number; connectUs: number };
   samples.add(`idle round trip ${who}`, 'us', rttUs);
@@ -158,6 +174,7 @@ function ratiosOf(samples: Samples): Record<string, number> {
     kernel_tun_vs_netstack_up: samples.ratio('tcp1_up kernel', 'tcp1_up gVisor'),
     cpu_per_bit_vs_kernel_tun: samples.ratio('tcp1_up mlshim CPU', 'tcp1_up kernel CPU'),
     rtt_idle_vs_kernel_tun: samples.ratio('idle round trip mlshim', 'idle round trip kernel'),
+    transit_vs_kernel_forwarding: samples.ratio('transit through mlshim', 'transit through kernel'),
     connect_us: samples.median('connect mlshim, without the round trip'),
     child_rss_mb_peak: samples.median('child resident set, peak'),
   };
