@@ -5,7 +5,7 @@
 import { get16, get32 } from '../lib/bytes.ts';
 import { Icmp4, Icmp6, TimeExceeded, Unreach4, Unreach6 } from '../wire/icmp.ts';
 import {
-  checkIpv4,
+  checkIpv4Fast,
   IPV4_HEADER_LEN,
   IpProto,
   Ipv4Frag,
@@ -66,7 +66,7 @@ export class IpInput {
     const b = core.b;
     const drops = core.counters;
     const isSuper = gsoSize > 0;
-    const headerLen = checkIpv4(b, at, recordLen, isSuper);
+    const headerLen = checkIpv4Fast(b, core.words, at, recordLen, isSuper);
     if (headerLen < 0) {
       drops.drop(reason4(headerLen));
       return;

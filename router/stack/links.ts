@@ -94,7 +94,19 @@ export class Links {
 
   /** Is this IPv4 address ours in the VRF? @returns index of the link that has it, or 0 */
   local4(vrf: number, address: number): number {
-    return this.#find(vrf, 0, 0, 0, 0xffff, address);
+    const keys = this.#keys;
+    for (let slot = hash4(vrf, address) & this.#mask; ; slot = (slot + 1) & this.#mask) {
+      const at = slot * 5;
+      const tag = keys[at]!;
+      if (tag === 0) return 0;
+      if (
+        keys[at + 4] === address &&
+        tag === vrf + 1 &&
+        keys[at + 3] === 0xffff &&
+        (keys[at + 1]! | keys[at + 2]!) === 0
+      )
+        return this.#owners[slot]!;
+    }
   }
 
   /**
@@ -176,7 +188,12 @@ function wordMask(length: number, word: number): number {
 }
 
 function hash(vrf: number, a0: number, a1: number, a2: number, a3: number): number {
-  let h = Math.imul(a0 ^ (vrf + 1), 0x9e3779b1) ^ Math.imul(a1 ^ a2, 0x85ebca6b) ^ Math.imul(a3, 0xc2b2ae35);
-  h ^= h >>> 15;
-  return h;
+  if (a2 === 0xffff && (a0 | a1) === 0) return hash4(vrf, a3);
+  const h = Math.imul(a0 ^ (vrf + 1), 0x9e3779b1) ^ Math.imul(a1 ^ a2, 0x85ebca6b) ^ Math.imul(a3, 0xc2b2ae35);
+  return h ^ (h >>> 15);
+}
+
+function hash4(vrf: number, address: number): number {
+  const h = Math.imul(address ^ (vrf << 7), 0x9e3779b1);
+  return h ^ (h >>> 15);
 }

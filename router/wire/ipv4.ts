@@ -56,6 +56,28 @@ export function checkIpv4(b: Uint8Array, at: number, length: number, isSuper: bo
   return sumBytes(b, at, at + headerLen) === 0xffff ? headerLen : Ipv4Problem.Checksum;
 }
 
+/**
+ * `checkIpv4` for world memory: the common header without options, aligned to words, is summed five words at a time.
+ * @param words the same memory as `b`
+ */
+export function checkIpv4Fast(b: Uint8Array, words: Int32Array, at: number, length: number, isSuper: boolean): number {
+  if ((at & 3) !== 0 || length < IPV4_HEADER_LEN || b[at] !== 0x45) return checkIpv4(b, at, length, isSuper);
+  const w = at >> 2;
+  const w0 = words[w]!;
+  const w1 = words[w + 1]!;
+  const w2 = words[w + 2]!;
+  const w3 = words[w + 3]!;
+  const w4 = words[w + 4]!;
+  if (!isSuper) {
+    const total = ((w0 >>> 8) & 0xff00) | (w0 >>> 24);
+    if (total < IPV4_HEADER_LEN || total > length) return Ipv4Problem.TotalLength;
+  }
+  // RFC 1071 §2(B): the sum may be taken in host order; all ones look the same either way.
+  const low = (w0 & 0xffff) + (w1 & 0xffff) + (w2 & 0xffff) + (w3 & 0xffff) + (w4 & 0xffff);
+  const high = (w0 >>> 16) + (w1 >>> 16) + (w2 >>> 16) + (w3 >>> 16) + (w4 >>> 16);
+  return fold(low + high) === 0xffff ? IPV4_HEADER_LEN : Ipv4Problem.Checksum;
+}
+
 export function ipv4HeaderLen(b: Uint8Array, at: number): number {
   return (b[at]! & 15) << 2;
 }

@@ -1,5 +1,13 @@
 import test from 'ava';
-import { checkIpv4, Ipv4OptionSet, Ipv4Problem, putIpv4, scanIpv4Options } from '../../../router/wire/ipv4.ts';
+import fc from 'fast-check';
+import {
+  checkIpv4,
+  checkIpv4Fast,
+  Ipv4OptionSet,
+  Ipv4Problem,
+  putIpv4,
+  scanIpv4Options,
+} from '../../../router/wire/ipv4.ts';
 import { ip4, octets } from '../../kit/packets.ts';
 
 /** Bytes of a header as they appear in RFC 1071's many explanations: 172.16.10.99 -> 172.16.10.12, checksum b1e6. */
@@ -60,4 +68,25 @@ test('options are recognised, and malformed ones are called so', (t) => {
   t.is(scan(7, 5, 4, 1), Ipv4OptionSet.Malformed);
   t.is(scan(7, 1, 4, 1), Ipv4OptionSet.Malformed);
   t.is(scan(1, 1, 1, 7), Ipv4OptionSet.Malformed);
+});
+
+test('the fast check answers as the plain one, at every alignment', (t) => {
+  const memory = new ArrayBuffer(256);
+  const b = new Uint8Array(memory);
+  const words = new Int32Array(memory);
+  const header = ip4({ src: '10.0.0.1', dst: '10.0.0.2' }, octets(10));
+  fc.assert(
+    fc.property(
+      fc.nat(11),
+      fc.nat(40),
+      fc.boolean(),
+      fc.array(fc.tuple(fc.nat(19), fc.nat(255)), { maxLength: 2 }),
+      (at, length, isSuper, changes) => {
+        b.set(header, at);
+        for (const [i, v] of changes) b[at + i] = v;
+        t.is(checkIpv4Fast(b, words, at, length, isSuper), checkIpv4(b, at, length, isSuper));
+      },
+    ),
+    { seed: 20, numRuns: 2000 },
+  );
 });
