@@ -34,7 +34,7 @@ export async function run(input: Input): Promise<number> {
   const early = new EarlySignals();
   try {
     checkApp(app[0]!, input.io.env);
-    if (!exists(library))
+    if (!isFile(library))
       throw new MlshimError('INTERNAL', `the shim ${library} does not exist; npm run build builds it`);
     let shim: string;
     const running = await runningDaemon(input);
@@ -123,14 +123,19 @@ function preload(library: string, env: NodeJS.ProcessEnv): string {
   return before === undefined || before === '' ? library : `${library}:${before}`;
 }
 
-function exists(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false }) !== undefined;
+/** A folder of the path that may not be entered holds nothing for us, as for execvp(3). */
+function isFile(path: string): boolean {
+  try {
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
 }
 
 /** Tell 126 from 127 before a router is started for nothing. */
 function checkApp(name: string, env: NodeJS.ProcessEnv): void {
   const places = name.includes('/') ? [resolve(name)] : (env['PATH'] ?? '').split(delimiter).map((d) => join(d, name));
-  const found = places.filter((p) => statSync(p, { throwIfNoEntry: false })?.isFile() === true);
+  const found = places.filter(isFile);
   if (found.length === 0) throw new NotRunnable(`${name}: command not found`, NOT_FOUND);
   for (const path of found) {
     try {

@@ -38,7 +38,7 @@ export class Router {
     this.lab = lab;
     this.ns = ns;
     this.dir = join(lab.dir, `${ns}-router`);
-    mkdirSync(this.dir);
+    mkdirSync(this.dir, { recursive: true });
     chmodSync(this.dir, 0o700);
     chownSync(this.dir, NOBODY, NOBODY);
   }
