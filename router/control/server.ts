@@ -56,7 +56,9 @@ export async function claimFolder(paths: SocketPaths): Promise<() => void> {
   const unlock = lockFolder(paths.folder);
   try {
     if (await answers(paths.control))
-      throw new MlshimError('DAEMON_RUNNING', `another mlshim serves ${paths.control}`, { folder: paths.folder });
+      throw new MlshimError('DAEMON_RUNNING', `another mlshim is already running (it serves ${paths.control})`, {
+        folder: paths.folder,
+      });
     for (const path of [paths.control, paths.shim]) removeSocket(path);
   } catch (e) {
     unlock();
