@@ -593,13 +593,7 @@ export class Speaker {
     const batch: RouteChange[] = [];
     for (const rib of this.#allRibs()) {
       rib.loc.process(DECISION_BUDGET, (id, routeChanged, hopsChanged) => {
-        if (hopsChanged) {
-          const hops = rib.loc.hops(id);
-          batch.push({
-            prefix: rib.prefixes.prefix(id),
-            nextHops: hops === undefined || hops.length === 0 ? undefined : hops,
-          });
-        }
+        if (hopsChanged) batch.push({ prefix: rib.prefixes.prefix(id), nextHops: rib.loc.hops(id) });
         if (!routeChanged) return;
         for (const peer of this.#byName.values()) {
           for (const out of peer.outbound) if (out.rib === rib) out.adjRibOut.touch(id);

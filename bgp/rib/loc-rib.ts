@@ -71,6 +71,7 @@ export class LocRib {
     return this.#attrs[prefix];
   }
 
+  /** Where packets go; undefined for no route, and for prefixes of our own, which end here. */
   hops(prefix: number): readonly FibNextHop[] | undefined {
     return this.#hops[prefix];
   }
@@ -109,7 +110,8 @@ export class LocRib {
     const best = n === 0 ? NONE : n === 1 ? this.#set[0]! : decide(this.#set, n, this.#inputs, this.#equal);
     const peer = best < 0 ? NONE : this.#routes.peerOf[best]!;
     const attrs = best < 0 ? undefined : this.#routes.accepted(best);
-    const hops = best < 0 ? undefined : n === 1 ? this.#inputs.hop(best)!.alone : this.#hopsOf(best);
+    const isForwarded = best >= 0 && !this.#inputs.isLocal(best);
+    const hops = !isForwarded ? undefined : n === 1 ? this.#inputs.hop(best)!.alone : this.#hopsOf(best);
 
     this.#peer = grown(this.#peer, prefix, NONE);
     while (this.#attrs.length <= prefix) {
@@ -140,7 +142,7 @@ export class LocRib {
   /** Next hops of the best route and of those equal to it, without repetitions. */
   #hopsOf(best: number): readonly FibNextHop[] {
     const first = this.#inputs.hop(best)!;
-    if (this.#maxPaths === 1 || this.#equal.length === 1 || this.#inputs.isLocal(best)) return first.alone;
+    if (this.#maxPaths === 1 || this.#equal.length === 1) return first.alone;
     const list: FibNextHop[] = [first];
     for (const r of this.#equal) {
       const hop = this.#inputs.hop(r)!;

@@ -2,78 +2,15 @@
  * Our speaker over real sockets against the BIRD of the distribution, both on loopback addresses and as ordinary user.
  * 127/8 next hops are martians (RFC 4271 §6.3), so both sides announce other addresses as their next hop.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { drive, type PeerConfig, type RouteChange, Speaker } from '../../bgp/speaker.ts';
 import { Addr, Prefix } from '../../router/lib/addr.ts';
 import { systemClock } from '../../router/lib/clock.ts';
+import { Bird, hasBird, run, until } from '../bgp/kit/bird.ts';
 import { freePort, LoopbackTransport } from '../bgp/kit/loopback.ts';
 
-const BIRD = '/usr/sbin/bird';
-const BIRDC = '/usr/sbin/birdc';
-const interop = existsSync(BIRD) ? test.serial : test.serial.skip;
-
-/** One BIRD with a configuration of its own in a temporary folder. */
-class Bird {
-  readonly dir = mkdtempSync(join(tmpdir(), 'mlshim-bird-'));
-  #child: ChildProcess | undefined;
-  #output = '';
-
-  /** @returns when BIRD answers on its control socket */
-  async start(config: string): Promise<void> {
-    writeFileSync(join(this.dir, 'bird.conf'), config);
-    const drop = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
-    if (process.getuid?.() === 0) await run('chown', ['-R', '65534:65534', this.dir]);
-    const args = ['-f', '-c', join(this.dir, 'bird.conf'), '-s', join(this.dir, 'ctl'), '-P', join(this.dir, 'pid')];
-    const child = spawn(BIRD, args, { ...drop, stdio: ['ignore', 'pipe', 'pipe'] });
-    child.stdout.on('data', (b) => (this.#output += String(b)));
-    child.stderr.on('data', (b) => (this.#output += String(b)));
-    this.#child = child;
-    await until(async () => {
-      if (child.exitCode !== null) throw new Error(`bird ended with ${child.exitCode}: ${this.#output}`);
-      return (await this.ask('show status')).includes('Daemon is up');
-    });
-  }
-
-  async ask(command: string): Promise<string> {
-    return run(BIRDC, ['-s', join(this.dir, 'ctl'), ...command.split(' ')]);
-  }
-
-  async kill(): Promise<void> {
-    const child = this.#child;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const gone = new Promise((resolve) => child.once('exit', resolve));
-    child.kill('SIGKILL');
-    await gone;
-  }
-
-  async remove(): Promise<void> {
-    await this.kill();
-    rmSync(this.dir, { recursive: true, force: true });
-  }
-}
-
-function run(command: string, args: readonly string[]): Promise<string> {
-  return new Promise((resolve) => {
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-    let out = '';
-    child.stdout.on('data', (b) => (out += String(b)));
-    child.stderr.on('data', (b) => (out += String(b)));
-    child.once('close', () => resolve(out));
-  });
-}
-
-/** Wait for a fact about another process, which tells nobody when it becomes true. */
-async function until(isTrue: () => boolean | Promise<boolean>, what = 'condition', limitMs = 30_000): Promise<void> {
-  const end = systemClock.now() + limitMs;
-  while (!(await isTrue())) {
-    if (systemClock.now() > end) throw new Error(`${what} did not come true in ${limitMs} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
+const interop = hasBird() ? test.serial : test.serial.skip;
 
 function birdConfig(o: { birdPort: number; ourPort: number; v6: boolean; extra?: string; passive?: boolean }): string {
   const [bird, us] = o.v6 ? ['::1', '::1'] : ['127.0.0.2', '127.0.0.1'];
@@ -248,3 +185,19 @@ interop('a passive speaker is found by bird, and a text of its operator is shown
     await bird.remove();
   }
 });
+
+for (const form of ['single', 'double', 'native'] as const) {
+  const isRoot = process.getuid?.() === 0;
+  (isRoot ? interop : test.serial.skip)(
+    `over link-local addresses alone both families work, next hop sent ${form}`,
+    async (t) => {
+      const main = join(import.meta.dirname, '../bgp/kit/link-local-main.js');
+      const out = await run('unshare', ['-n', process.execPath, main, form]);
+      t.deepEqual(JSON.parse(out), {
+        fib: { '172.20.1.0/24': 'fe80::1 via us0', 'fd42:1::/48': 'fe80::1 via us0' },
+        theirs: ['172.20.229.0/27', 'via fe80::2 on bird0', 'fd42:beef::/48', 'via fe80::2 on bird0'],
+        extendedNextHop: true,
+      });
+    },
+  );
+}

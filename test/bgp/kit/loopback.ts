@@ -1,4 +1,7 @@
-/** A transport over the kernel's sockets on loopback addresses, for interoperability tests. */
+/**
+ * A transport over the kernel's sockets, for interoperability tests: loopback addresses, or link-local ones of an
+ * interface. The uplink's name is the interface's.
+ */
 import { createServer, type Server, Socket } from 'node:net';
 import type { Attempt, ConnectTarget, LinkId, Stream, StreamHandler, Transport } from '../../../bgp/ports.ts';
 import { Addr } from '../../../router/lib/addr.ts';
@@ -19,20 +22,22 @@ export class LoopbackTransport implements Transport {
   readonly ready: Promise<void>;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  readonly #link: string;
   #accept: ((stream: Stream, remote: Addr, link: LinkId) => StreamHandler | undefined) | undefined;
 
-  constructor(local: Addr, port: number) {
+  constructor(local: Addr, port: number, link = 'lo') {
+    this.#link = link;
     this.#server = createServer((socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
       const stream = toStream(socket);
-      const handler = this.#accept?.(stream, parse(socket.remoteAddress)!, 'lo');
+      const handler = this.#accept?.(stream, parse(socket.remoteAddress)!, link);
       if (handler === undefined) socket.destroy();
       else bind(socket, handler);
     });
     this.ready = new Promise((resolve, reject) => {
       this.#server.once('error', reject);
-      this.#server.listen(port, local.toString(), () => resolve());
+      this.#server.listen(port, this.#zoned(local), () => resolve());
     });
   }
 
@@ -41,10 +46,11 @@ export class LoopbackTransport implements Transport {
     this.#sockets.add(socket);
     let isOpen = false;
     socket.once('close', () => this.#sockets.delete(socket));
-    socket.once('error', (e) => {
+    socket.on('error', (e) => {
       if (!isOpen) failed(e.message);
     });
-    socket.connect({ host: target.address.toString(), port: target.port }, () => {
+    const localAddress = target.localAddress === undefined ? {} : { localAddress: this.#zoned(target.localAddress) };
+    socket.connect({ host: this.#zoned(target.address), port: target.port, ...localAddress }, () => {
       isOpen = true;
       bind(socket, opened(toStream(socket)));
     });
@@ -55,6 +61,10 @@ export class LoopbackTransport implements Transport {
     this.#accept = accept;
   }
 
+  #zoned(a: Addr): string {
+    return a.family === 6 && a.isLinkLocal ? `${a}%${this.#link}` : a.toString();
+  }
+
   async close(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     for (const s of this.#sockets) s.destroy();
@@ -63,7 +73,7 @@ export class LoopbackTransport implements Transport {
 }
 
 function parse(text: string | undefined): Addr | undefined {
-  return text === undefined ? undefined : Addr.parse(text.replace(/^::ffff:/, ''));
+  return text === undefined ? undefined : Addr.parse(text.replace(/^::ffff:|%.*$/g, ''));
 }
 
 function toStream(socket: Socket): Stream {
