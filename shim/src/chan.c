@@ -28,6 +28,7 @@ static long chan_open(void)
 
 	if (env_get("MLSHIM_SOCKET", un.sun_path, sizeof(un.sun_path)) <= 0)
 		return -ENETDOWN;
+	env_remember();
 	fd = sys(socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return fd;

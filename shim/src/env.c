@@ -2,8 +2,10 @@
 /*
  * env.c - the shim's settings
  *
- * MLSHIM_SOCKET (path of the router's socket) and MLSHIM_FAIL=open come from the environment. A program may have
- * scrubbed its own; then the one it was started with, which the kernel keeps in /proc/self/environ, answers.
+ * MLSHIM_SOCKET (path of the router's socket), MLSHIM_FAIL=open and our place in LD_PRELOAD come from the environment. A
+ * program may scrub its own; then the one it was started with, which the kernel keeps in /proc/self/environ, answers.
+ * nginx scrubs one and overwrites the other with its title: what the first request found is therefore remembered. This
+ * is written once and always with the same octets, so threads, forks and vfork children cannot disagree about it.
  */
 #include "shim.h"
 
@@ -12,6 +14,9 @@
 #include <fcntl.h>
 
 extern char **environ __attribute__((weak));
+
+static const char names[][16] = {"MLSHIM_SOCKET", "MLSHIM_FAIL", "LD_PRELOAD"};
+static char remembered[ARRAY_LEN(names)][512];
 
 /*
  * Did this program gain privileges by exec? AT_SECURE is the kernel's answer; to ask it costs three calls, so the cheap
@@ -77,29 +82,54 @@ static int initial_env(const char *name, char *buf, size_t room)
 	return -1;
 }
 
+/* Compared octet by octet: the entry may be shorter than the name. */
+static const char *value_of(const char *entry, const char *name)
+{
+	while (*name && *entry == *name)
+		entry++, name++;
+	return *name == 0 && *entry == '=' ? entry + 1 : NULL;
+}
+
+static int copy_value(const char *value, char *buf, size_t room)
+{
+	size_t n = mls_len(value);
+
+	if (n >= room)
+		n = room - 1;
+	mls_copy(buf, value, n);
+	buf[n] = 0;
+	return (int)n;
+}
+
+static int look_up(const char *name, char *buf, size_t room)
+{
+	const char *value;
+
+	for (char **e = &environ ? environ : NULL; e && *e; e++) {
+		value = value_of(*e, name);
+		if (value)
+			return copy_value(value, buf, room);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (remembered[i][0] && mls_len(name) == mls_len(names[i]) && mls_same(name, names[i], mls_len(name)))
+			return copy_value(remembered[i], buf, room);
+	return initial_env(name, buf, room);
+}
+
 int env_get(const char *name, char *buf, size_t room)
 {
-	size_t name_len = mls_len(name);
+	return is_secure() ? -1 : look_up(name, buf, room);
+}
 
-	if (is_secure())
-		return -1;
-	for (char **e = &environ ? environ : NULL; e && *e; e++) {
-		const char *value = *e + name_len + 1;
-		size_t n;
+void env_remember(void)
+{
+	char value[sizeof(remembered[0])];
 
-		/* Compared octet by octet: the entry may be shorter than the name. */
-		for (n = 0; n < name_len && (*e)[n] == name[n]; n++)
-			;
-		if (n < name_len || (*e)[n] != '=')
-			continue;
-		n = mls_len(value);
-		if (n >= room)
-			n = room - 1;
-		mls_copy(buf, value, n);
-		buf[n] = 0;
-		return (int)n;
-	}
-	return initial_env(name, buf, room);
+	if (remembered[0][0])
+		return;
+	for (size_t i = ARRAY_LEN(names); i-- > 0;)
+		if (look_up(names[i], value, sizeof(value)) > 0)
+			copy_value(value, remembered[i], sizeof(remembered[i]));
 }
 
 int env_fail_open(void)

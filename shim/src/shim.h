@@ -94,6 +94,8 @@ static inline int mark_family(uint64_t mark)
 /* Length of NAME's value copied to buf (cut and terminated), or -1. Ignored (-1) in programs that gained privileges. */
 int env_get(const char *name, char *buf, size_t room);
 int env_fail_open(void);
+/* Keep what was found for the time after the program has scrubbed every trace of it. */
+void env_remember(void);
 
 /* ---- chan.c: the request to the router ---- */
 
