@@ -248,12 +248,9 @@ export class WgSupervisor {
 
   /** What every device and peer does now. While no child answers, the last known figures. */
   async get(): Promise<WgDeviceStats[]> {
-    const out: WgDeviceStats[] = [];
-    for (const d of this.#devices.values()) {
-      const now = await this.#query(d);
-      out.push(deviceStats(d, now));
-    }
-    return out;
+    const all = [...this.#devices.values()];
+    const answers = await Promise.all(all.map((d) => this.#query(d)));
+    return all.map((d, i) => deviceStats(d, answers[i]));
   }
 
   /** End the child and stay down. */
