@@ -16,10 +16,12 @@ import { loadNative, type Native, SOCK_SEQPACKET } from '../../router/native/ind
 
 const MIB = 1 << 20;
 const ARENA_AT = 1 * MIB;
+const SESSION = 1;
 
 export interface DataplaneUnderTest {
   /** Path of the request socket, for MLSHIM_SOCKET. */
   readonly socket: string;
+  readonly session: number;
   readonly client: DataplaneClient;
   readonly worker: Worker;
   readonly fib: FibWriter;
@@ -61,7 +63,7 @@ export async function startDataplane(options: DataplaneOptions = {}): Promise<Da
     arenaAt: ARENA_AT,
     wakeFd,
     shimFd,
-    session: 1,
+    session: SESSION,
     fib: fib.shared,
     settings,
   };
@@ -82,6 +84,7 @@ export async function startDataplane(options: DataplaneOptions = {}): Promise<Da
   const shim = process.env['MLSHIM_SHIM'] ?? fileURLToPath(new URL('../../shim/libmlshim.so', import.meta.url));
   return {
     socket,
+    session: SESSION,
     client,
     worker,
     fib,
