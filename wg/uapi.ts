@@ -13,7 +13,7 @@ export interface SetOptions {
   readonly listenPort: number;
   /** ADDR:PORT to set for a peer; undefined leaves what WireGuard knows. */
   readonly endpointOf: (peer: WgPeerConfig) => string | undefined;
-  /** Interval for peers that have none: turning keepalive on makes the handshake start at once. */
+  /** Interval for new peers that have none but an address: turning keepalive on makes the handshake start at once. */
   readonly eagerKeepaliveS?: number;
 }
 
@@ -39,7 +39,8 @@ export function encodeSet(next: WgDeviceConfig, o: SetOptions): string {
     if (psk !== pskHex(was)) own.push(`preshared_key=${psk}`);
     const endpoint = o.endpointOf(p);
     if (endpoint !== undefined) own.push(`endpoint=${endpoint}`);
-    const wanted = p.keepaliveS === 0 && was === undefined ? (o.eagerKeepaliveS ?? 0) : p.keepaliveS;
+    const isEager = p.keepaliveS === 0 && was === undefined && endpoint !== undefined;
+    const wanted = isEager ? (o.eagerKeepaliveS ?? 0) : p.keepaliveS;
     // Without an address a handshake fails at once, and WireGuard waits five seconds before the next one: keepalive is
     // turned on when the endpoint's name is known.
     const isUnresolved = was === undefined && p.endpoint !== undefined && endpoint === undefined;

@@ -19,16 +19,20 @@ const config = (...peers: WgPeerConfig[]): WgDeviceConfig => ({ privateKey: key(
 const none = { listenPort: 7, endpointOf: (): undefined => undefined };
 
 test('a new device is described in full, eagerly', (t) => {
-  const text = encodeSet(config(peer(2), peer(3, { keepaliveS: 25, presharedKey: key(9) })), {
-    previous: undefined,
-    listenPort: 99,
-    endpointOf: (p) => (p.keepaliveS === 25 ? '192.0.2.1:5' : undefined),
-    eagerKeepaliveS: 1,
-  });
+  const text = encodeSet(
+    config(peer(2), peer(3, { keepaliveS: 25, presharedKey: key(9) }), peer(4, { allowedIps: [] })),
+    {
+      previous: undefined,
+      listenPort: 99,
+      endpointOf: (p) => (p.publicKey[0] === 4 ? undefined : '192.0.2.1:5'),
+      eagerKeepaliveS: 1,
+    },
+  );
   t.deepEqual(text.split('\n'), [
     `private_key=${hex(1)}`,
     'listen_port=99',
     `public_key=${hex(2)}`,
+    'endpoint=192.0.2.1:5',
     'persistent_keepalive_interval=1',
     'replace_allowed_ips=true',
     'allowed_ip=10.0.0.0/8',
@@ -38,6 +42,8 @@ test('a new device is described in full, eagerly', (t) => {
     'persistent_keepalive_interval=25',
     'replace_allowed_ips=true',
     'allowed_ip=10.0.0.0/8',
+    `public_key=${hex(4)}`,
+    'replace_allowed_ips=true',
     '',
   ]);
 });
