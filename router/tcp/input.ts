@@ -158,7 +158,10 @@ function unacceptable(
     if (c.state === TcpState.SynReceived && seq === rx.irs) {
       // RFC 9293 §3.5, figure 8: the SYN-ACK of a simultaneous open; otherwise the peer never got ours.
       if ((flags & TcpFlag.Ack) !== 0 && ack === c.sndNxt) complete(c, seq, ack, window);
-      else sendSyn(c);
+      else {
+        if (c.usesTimestamps && c.shared.options.hasTimestamps) c.tsRecent = c.shared.options.tsValue;
+        sendSyn(c);
+      }
     } else challenge(c);
     return Verdict.Consumed;
   }

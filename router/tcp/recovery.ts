@@ -71,6 +71,8 @@ export class Recovery implements DeliverySink {
   #hasEcho = false;
   #rttUs = -1;
   #sawRetransmitted = false;
+  /** The echo is of before the last transmission of something that was just delivered. */
+  #isEchoOld = false;
   /** Microseconds until RACK would declare more lost; 0 = nothing pending. */
   reorderWaitUs = 0;
 
@@ -126,6 +128,7 @@ export class Recovery implements DeliverySink {
     this.#hasEcho = options.hasTimestamps;
     this.#rttUs = -1;
     this.#sawRetransmitted = false;
+    this.#isEchoOld = false;
     let sawDsack = false;
     if (usesSack && options.sackCount > 0) sawDsack = this.#readSack(ack, options);
     if (advanced) board.acked(ack, this);
@@ -214,7 +217,10 @@ export class Recovery implements DeliverySink {
     if (wasRetransmitted) {
       this.#sawRetransmitted = true;
       // RFC 8985 §6.2 step 2: an ACK of the original must not be taken for one of the retransmission.
-      if (this.#hasEcho && ((this.#echoMs - sentMs) | 0) < 0) return;
+      if (this.#hasEcho && ((this.#echoMs - sentMs) | 0) < 0) {
+        this.#isEchoOld = true;
+        return;
+      }
       if (rtt < this.#rtt.minRttUs) return;
     } else {
       if (seqLt(end, this.#fack)) this.isReordering = true;
@@ -288,8 +294,11 @@ export class Recovery implements DeliverySink {
     if (!this.#sawRetransmitted) {
       if (this.#rttUs >= 0) this.#rtt.sample(this.#rttUs, nowMs);
     } else if (advanced && this.#hasEcho) {
+      // An echo older than the last copy means either that the timeout was too short, which the next one must know, or
+      // that the ACK of an earlier copy was lost, and then the sample is no round trip: believe it with measure.
       const ms = (nowMs - this.#echoMs) | 0;
-      if (ms >= 0 && ms < 600_000) this.#rtt.sample(ms * 1000, nowMs);
+      if (ms >= 0 && (!this.#isEchoOld || this.#rtt.backoff < 2))
+        this.#rtt.sample(Math.min(ms, this.#rtt.rtoMs) * 1000, nowMs);
     }
   }
 
