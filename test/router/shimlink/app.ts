@@ -127,8 +127,8 @@ export class TestApp {
     return a;
   }
 
-  write(fd: number, text: string): number {
-    const octets = Buffer.from(text);
+  write(fd: number, text: string, encoding: BufferEncoding = 'utf8'): number {
+    const octets = Buffer.from(text, encoding);
     this.#world.u8.set(octets, this.#at);
     return this.native.send(fd, this.#at, octets.length);
   }
