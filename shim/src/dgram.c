@@ -173,7 +173,7 @@ long dgram_sendmmsg(int fd, uint64_t mark, struct mmsghdr *vec, unsigned int n, 
 	unsigned int done = 0;
 	long r = 0;
 
-	if (mem_wild(vec))
+	if (!mem_readable(vec, n * sizeof(*vec)))
 		return -EFAULT;
 	while (done < n) {
 		unsigned int count = 0, used = 0;
@@ -370,7 +370,7 @@ long dgram_recvmmsg(int fd, uint64_t mark, struct mmsghdr *vec, unsigned int n, 
 	unsigned int done = 0;
 	long r = 0, err = 0;
 
-	if (n && mem_wild(vec))
+	if (!mem_readable(vec, n * sizeof(*vec)))
 		return -EFAULT;
 	while (done < n && err == 0) {
 		int more = done > 0 && (flags & MSG_WAITFORONE) ? flags | MSG_DONTWAIT : flags;

@@ -171,6 +171,14 @@ static int is_native_answer(char kind, int name)
 	       name == OPT_SNDTIMEO_NEW || name == OPT_OOBINLINE || name == OPT_RCVLOWAT || name == OPT_COOKIE;
 }
 
+/* IPv4 says EOPNOTSUPP to a level it has never heard of, where IPv6 says ENOPROTOOPT as to an unknown name. */
+static int level_is_known(const struct mls_id *id, int level)
+{
+	if (id->family == AF_INET6 || level == SOL_SOCKET || level == IPPROTO_IP)
+		return 1;
+	return level == (id->kind == 'S' ? IPPROTO_TCP : id->kind == 'D' ? IPPROTO_UDP : 255 /* SOL_RAW */);
+}
+
 long mls_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 {
 	const int nobody[3] = {0, -1, -1};
@@ -185,6 +193,8 @@ long mls_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 		return -EFAULT;
 	if ((int)*len < 0)
 		return -EINVAL;
+	if (!level_is_known(&id, level))
+		return -EOPNOTSUPP;
 	if (level == SOL_SOCKET) {
 		if (name == OPT_PEERNAME)
 			return mls_getname(fd, MLS_GETPEERNAME, value, len);
