@@ -5,19 +5,19 @@
  * when `deadline` is reached (bgp/drive.ts).
  */
 
-import { Addr, type Family, Prefix } from '../router/lib/addr.ts';
+import { Addr, type Family, type Prefix } from '../router/lib/addr.ts';
 import type { Clock, Instant } from '../router/lib/clock.ts';
 import type { SessionAction } from './fsm/session.ts';
 import { announce, dropRoute, type ImportContext, reconsider, withdraw } from './import.ts';
 import { type Conduit, Peer, type PeerConfig } from './peer.ts';
 import { type Policy, PrefixGuard } from './policy/filter.ts';
 import type { LinkId, NextHopResolver, RouteChange, RouteSink, Stream, StreamHandler, Transport } from './ports.ts';
-import { type AdjRibsIn, VERDICT_TEXT, Verdict } from './rib/adj-rib-in.ts';
+import { candidatesOf, longestMatch, type RibView, routesOf } from './query.ts';
+import { type AdjRibsIn, LOCAL_PEER, Verdict } from './rib/adj-rib-in.ts';
 import { AttrTable } from './rib/attrs.ts';
-import { decide, explain } from './rib/decision.ts';
 import type { LocRibInputs, ResolvedHop } from './rib/loc-rib.ts';
 import { Rib } from './rib/rib.ts';
-import { type CandidateView, type PeerView, peerView, type RouteView, routeView } from './show.ts';
+import { type CandidateView, type PeerView, peerView, type RouteView } from './show.ts';
 import { EMPTY_PATH } from './wire/attribute/as-path.ts';
 import { NO_NUMBERS, Origin } from './wire/attribute/model.ts';
 import { Cease, ErrorCode, resetFault } from './wire/fault.ts';
@@ -67,7 +67,6 @@ export type SpeakerEvent =
     }
   | { readonly kind: 'fault'; readonly peer: string; readonly text: string };
 
-const LOCAL_PEER = 0;
 /** Prefixes decided, and prefixes told to each peer, in one turn: bounds how long the event loop is held. */
 const DECISION_BUDGET = 8192;
 const EXPORT_BUDGET = 2048;
@@ -296,85 +295,18 @@ export class Speaker {
   ): Generator<RouteView> {
     const peer = filter.peer === undefined ? undefined : this.#byName.get(filter.peer);
     if (filter.peer !== undefined && peer === undefined) return;
-    for (const rib of this.#allRibs()) {
-      if (filter.prefix !== undefined && filter.prefix.family !== rib.family) continue;
-      const only = filter.prefix === undefined ? undefined : rib.prefixes.findPrefix(filter.prefix);
-      if (only === -1) continue;
-      const from = only ?? 0;
-      const to = only === undefined ? rib.prefixes.limit : only + 1;
-      for (let id = from; id < to; id++) if (rib.prefixes.isUsed(id)) yield* this.#routesOf(rib, id, kind, peer);
-    }
+    for (const rib of this.#allRibs()) yield* routesOf(this.#view(rib), kind, peer, filter.prefix);
   }
 
   /** All routes to a prefix, or to the longest prefix that holds an address, and why the best one is best. */
   explain(what: Prefix | Addr): CandidateView[] {
-    const found = what instanceof Addr ? this.#longestMatch(what) : what;
-    const rib = found === undefined ? undefined : this.#ribs[found.family];
-    const id = rib === undefined ? -1 : rib.prefixes.findPrefix(found!);
-    if (rib === undefined || id < 0) return [];
-    const inputs = this.#inputs(rib.routes);
-    const set: number[] = [];
-    const n = rib.loc.eligible(id, set);
-    const lostAt = explain(set.slice(0, n), inputs);
-    const equal: number[] = [];
-    const best = n === 0 ? -1 : decide(set, n, inputs, equal);
-    const usesMultipath = (this.#options.maxPaths ?? 1) > 1;
-    const views: CandidateView[] = [];
-    for (let r = rib.routes.first(id); r >= 0; r = rib.routes.next(r)) {
-      views.push({
-        ...this.#received(rib, r),
-        lostAt: lostAt.get(r),
-        isMultipath: usesMultipath && r !== best && equal.slice(0, this.#options.maxPaths).includes(r),
-      });
-    }
-    return views.sort((a, b) => Number(b.isBest) - Number(a.isBest));
+    const view = this.#view(this.#ribs[what.family]);
+    const prefix = what instanceof Addr ? longestMatch(view.rib, what) : what;
+    return prefix === undefined ? [] : candidatesOf(view, prefix, this.#options.maxPaths ?? 1);
   }
 
-  #routesOf(rib: Rib, id: number, kind: 'in' | 'out' | 'best', peer: Peer | undefined): RouteView[] {
-    const views: RouteView[] = [];
-    if (kind === 'out') {
-      const sent = peer?.outbound.find((o) => o.rib === rib)?.adjRibOut.sent(id);
-      if (sent !== undefined) {
-        const from = { peer: peer!.config.name, link: peer!.config.link };
-        views.push(routeView(rib.prefixes.prefix(id), sent, from, false, undefined));
-      }
-      return views;
-    }
-    for (let r = rib.routes.first(id); r >= 0; r = rib.routes.next(r)) {
-      const owner = rib.routes.peerOf[r]!;
-      if (peer !== undefined && owner !== peer.index) continue;
-      if (kind === 'in' && owner === LOCAL_PEER) continue;
-      const view = this.#received(rib, r);
-      if (kind === 'in' || view.isBest) views.push(view);
-    }
-    return views;
-  }
-
-  #received(rib: Rib, route: number): RouteView {
-    const { routes, loc } = rib;
-    const id = routes.prefixOf[route]!;
-    const peer = this.#peers[routes.peerOf[route]!];
-    const accepted = routes.accepted(route);
-    const attrs = accepted ?? routes.received(route);
-    const isBest = accepted !== undefined && loc.peer(id) === routes.peerOf[route] && loc.attrs(id) === accepted;
-    const unreachable = accepted !== undefined && peer !== undefined && peer.hop(accepted) === undefined;
-    const refused = unreachable
-      ? 'next hop is unreachable'
-      : accepted === undefined
-        ? VERDICT_TEXT[routes.verdictOf[route]!]
-        : undefined;
-    const from = { peer: peer?.config.name, link: peer?.config.link };
-    return routeView(rib.prefixes.prefix(id), attrs, from, isBest, refused);
-  }
-
-  #longestMatch(addr: Addr): Prefix | undefined {
-    const { prefixes, loc } = this.#ribs[addr.family];
-    for (let length = addr.family === 4 ? 32 : 128; length >= 0; length--) {
-      const prefix = Prefix.containing(addr, length)!;
-      const id = prefixes.findPrefix(prefix);
-      if (id >= 0 && loc.attrs(id) !== undefined) return prefix;
-    }
-    return undefined;
+  #view(rib: Rib): RibView {
+    return { rib, peers: this.#peers, inputs: this.#inputs(rib.routes) };
   }
 
   #allRibs(): readonly Rib[] {

@@ -28,6 +28,8 @@ export const VERDICT_TEXT: Record<number, string> = {
   [Verdict.OwnNextHop]: 'next hop is our own address',
 };
 
+/** Peer number of routes we originate. */
+export const LOCAL_PEER = 0;
 const NO_PEER = 0xffff;
 
 export class AdjRibsIn {
