@@ -102,8 +102,8 @@ it('traceroute shows us as the hop between', async (t) => {
 
 it('iperf3 crosses us, TCP and UDP', async (t) => {
   const { lab, b, c } = t.context;
-  const server = await c.startIperf();
   for (const args of [[], ['-R'], ['-u', '-b', '50M'], ['-6', '-B', PEER_B.v6]]) {
+    const server = await c.startIperf();
     const target = args.includes('-6') ? PEER_C.v6 : PEER_C.v4;
     const from = args.includes('-6') ? [] : ['-B', PEER_B.v4];
     const out = await lab.ok(b.ns, 'iperf3', ['-c', target, '-t', '2', '--json', ...from, ...args]);
@@ -113,8 +113,8 @@ it('iperf3 crosses us, TCP and UDP', async (t) => {
     const bytes = end.sum_received?.bytes ?? end.sum?.bytes ?? 0;
     t.true(bytes > 1e6, out);
     t.log(`${args.join(' ')}: ${((end.sum_received?.bits_per_second ?? 0) / 1e9).toFixed(2)} Gbit/s`);
+    await server.stop();
   }
-  await server.stop();
 });
 
 it('cutting one tunnel withdraws its routes, restoring it brings them back', async (t) => {
