@@ -53,7 +53,7 @@ export function sumWorld(b: Uint8Array, words: Int32Array, at: number, length: n
 }
 
 /** Sum of the two halves of a 32-bit word. */
-export function sum32(word: number): number {
+function sum32(word: number): number {
   return (word >>> 16) + (word & 0xffff);
 }
 

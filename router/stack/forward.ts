@@ -8,8 +8,19 @@ import { get16, get32, put16 } from '../lib/bytes.ts';
 import { pseudo4, sumWorld } from '../lib/checksum.ts';
 import { GsoType, RecordFlag } from '../lib/link.ts';
 import { Icmp4, Icmp6, TimeExceeded, Unreach4, Unreach6 } from '../wire/icmp.ts';
-import { IPV4_HEADER_LEN, IPV4_MIN_MTU, IpProto, Ipv4Frag, sealIpv4 } from '../wire/ipv4.ts';
-import { IPV6_HEADER_LEN, Ipv6Walk, WalkEnd } from '../wire/ipv6.ts';
+import {
+  IPV4_HEADER_LEN,
+  IPV4_MIN_MTU,
+  IpProto,
+  Ipv4Frag,
+  ipv4Dst,
+  ipv4FragWord,
+  ipv4Protocol,
+  ipv4Src,
+  ipv4Ttl,
+  sealIpv4,
+} from '../wire/ipv4.ts';
+import { IPV6_HEADER_LEN, Ipv6Walk, ipv6HopLimit, ipv6NextHeader, WalkEnd } from '../wire/ipv6.ts';
 import { UDP_HEADER_LEN } from '../wire/udp.ts';
 import type { Core } from './core.ts';
 import { DropReason, StackEvent } from './drops.ts';
@@ -43,10 +54,10 @@ export class Forwarder {
   ): void {
     const core = this.#core;
     const b = core.b;
-    const src = get32(b, at + 12);
-    const dst = get32(b, at + 16);
-    const protocol = b[at + 9]!;
-    const fragWord = get16(b, at + 6);
+    const src = ipv4Src(b, at);
+    const dst = ipv4Dst(b, at);
+    const protocol = ipv4Protocol(b, at);
+    const fragWord = ipv4FragWord(b, at);
     const transportAt = at + headerLen;
     // Every fragment of a datagram takes the path its addresses give: only whole datagrams show their ports.
     const hasPorts =
@@ -67,8 +78,7 @@ export class Forwarder {
       this.#unroutable4(inLink, at, length);
       return;
     }
-    const ttl = b[at + 8]!;
-    if (ttl <= 1) {
+    if (ipv4Ttl(b, at) <= 1) {
       core.counters.drop(DropReason['hop-limit']);
       this.#errors.send4(inLink, at, length, Icmp4.TimeExceeded, TimeExceeded.Hops, 0, pieceLen(hdrLen, gsoSize));
       return;
@@ -134,7 +144,7 @@ export class Forwarder {
       return;
     }
 
-    let protocol = b[at + 6]!;
+    let protocol = ipv6NextHeader(b, at);
     let transportAt = at + IPV6_HEADER_LEN;
     let ports = 0;
     let isWhole = true;
@@ -159,7 +169,7 @@ export class Forwarder {
       this.#unroutable6(inLink, at, length);
       return;
     }
-    if (b[at + 7]! <= 1) {
+    if (ipv6HopLimit(b, at) <= 1) {
       core.counters.drop(DropReason['hop-limit']);
       this.#errors.send6(inLink, at, length, Icmp6.TimeExceeded, TimeExceeded.Hops, 0, piece);
       return;
@@ -264,7 +274,7 @@ export class Forwarder {
       sealIpv4(b, to);
       put16(b, udpAt + 4, udpLen);
       put16(b, udpAt + 6, 0);
-      const pseudo = pseudo4(get32(b, to + 12), get32(b, to + 16), IpProto.Udp, udpLen);
+      const pseudo = pseudo4(ipv4Src(b, to), ipv4Dst(b, to), IpProto.Udp, udpLen);
       const sum = pseudo + sumWorld(b, core.words, udpAt, udpLen);
       const check = ~((sum & 0xffff) + (sum >>> 16)) & 0xffff;
       put16(b, udpAt + 6, check === 0 ? 0xffff : check);

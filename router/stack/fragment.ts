@@ -3,9 +3,9 @@
  * the other direction), IPv6 fragmentation for our own (RFC 8200 §4.5). The whole packet lies in world memory; each
  * fragment is written straight into the outgoing link's queue. Does not decide whether fragmenting is allowed.
  */
-import { get16, put16 } from '../lib/bytes.ts';
-import { IPV4_HEADER_LEN, Ipv4Frag, ipv4HeaderLen, keepCopiedOptions, sealIpv4 } from '../wire/ipv4.ts';
-import { IPV6_FRAGMENT_LEN, putFragmentHeader } from '../wire/ipv6.ts';
+import { put16 } from '../lib/bytes.ts';
+import { IPV4_HEADER_LEN, Ipv4Frag, ipv4FragWord, ipv4HeaderLen, keepCopiedOptions, sealIpv4 } from '../wire/ipv4.ts';
+import { IPV6_FRAGMENT_LEN, ipv6NextHeader, putFragmentHeader } from '../wire/ipv6.ts';
 import type { Core } from './core.ts';
 import { DropReason, StackEvent } from './drops.ts';
 import type { StackLink } from './links.ts';
@@ -14,7 +14,7 @@ import type { StackLink } from './links.ts';
 export function fragment4(core: Core, out: StackLink, at: number, length: number, mtu: number): boolean {
   const b = core.b;
   const headerLen = ipv4HeaderLen(b, at);
-  const word = get16(b, at + 6);
+  const word = ipv4FragWord(b, at);
   const firstOffset = word & Ipv4Frag.OffsetMask;
   const room = (mtu - headerLen) & ~7;
   if (room <= 0) {
@@ -58,7 +58,7 @@ export function fragment6(
   const b = core.b;
   const link = out.link;
   const id = core.random.int32(); // RFC 7739 §5.3: random identification values
-  const nextHeader = b[at + 6]!;
+  const nextHeader = ipv6NextHeader(b, at);
   const overhead = headerLen + IPV6_FRAGMENT_LEN;
   const room = (mtu - overhead) & ~7;
   const payload = length - headerLen;

@@ -3,10 +3,21 @@
  * decided here and nowhere else. Does not count the packet that caused the error: its discarder does.
  */
 
-import { get16, get32, put16 } from '../lib/bytes.ts';
+import { get32, put16 } from '../lib/bytes.ts';
 import { pseudo6, sumWorld } from '../lib/checksum.ts';
 import { ICMP_HEADER_LEN, Icmp4, Icmp6, isIcmp4Error, isIcmp6Error, putIcmp, Unreach4 } from '../wire/icmp.ts';
-import { IPV4_HEADER_LEN, IpProto, Ipv4Frag, ipv4HeaderLen, putIpv4, sealIpv4 } from '../wire/ipv4.ts';
+import {
+  IPV4_HEADER_LEN,
+  IpProto,
+  Ipv4Frag,
+  ipv4Dst,
+  ipv4FragWord,
+  ipv4HeaderLen,
+  ipv4Protocol,
+  ipv4Src,
+  putIpv4,
+  sealIpv4,
+} from '../wire/ipv4.ts';
 import { IPV6_HEADER_LEN, Ipv6Walk, putIpv6, putIpv6Addresses, WalkEnd } from '../wire/ipv6.ts';
 import { type Core, DEFAULT_TTL } from './core.ts';
 import { DropReason, StackEvent } from './drops.ts';
@@ -50,8 +61,8 @@ export class IcmpErrors {
   ): void {
     const core = this.#core;
     const b = core.b;
-    const src = get32(b, at + 12);
-    const dst = get32(b, at + 16);
+    const src = ipv4Src(b, at);
+    const dst = ipv4Dst(b, at);
     if (!this.#mayAnswer4(inLink, at, length, src, dst)) {
       core.counters.drop(DropReason['icmp-suppressed']);
       return;
@@ -157,10 +168,10 @@ export class IcmpErrors {
   /** RFC 1122 §3.2.2: never about an ICMP error, a multicast or broadcast, a non-first fragment, or from no single host. */
   #mayAnswer4(inLink: StackLink, at: number, length: number, src: number, dst: number): boolean {
     const b = this.#core.b;
-    if ((get16(b, at + 6) & Ipv4Frag.OffsetMask) !== 0) return false;
+    if ((ipv4FragWord(b, at) & Ipv4Frag.OffsetMask) !== 0) return false;
     if (dst >>> 28 >= 0xe || src >>> 28 >= 0xe || src >>> 24 === 0) return false;
     if (src >>> 24 === 127 && !inLink.isLoopback) return false;
-    if (b[at + 9] !== IpProto.Icmp) return true;
+    if (ipv4Protocol(b, at) !== IpProto.Icmp) return true;
     const headerLen = ipv4HeaderLen(b, at);
     return length > headerLen && !isIcmp4Error(b[at + headerLen]!);
   }

@@ -18,7 +18,7 @@ import {
   Unreach4,
   Unreach6,
 } from '../wire/icmp.ts';
-import { IPV4_HEADER_LEN, IpProto, putIpv4 } from '../wire/ipv4.ts';
+import { IPV4_HEADER_LEN, IpProto, ipv4Dst, ipv4Src, ipv4Tos, putIpv4 } from '../wire/ipv4.ts';
 import { IPV6_HEADER_LEN, ipv6FlowLabel, ipv6TrafficClass, putIpv6, putIpv6Addresses } from '../wire/ipv6.ts';
 import { type Core, DEFAULT_TTL } from './core.ts';
 import { DropReason, StackEvent } from './drops.ts';
@@ -222,9 +222,9 @@ export class IcmpInput {
   #reply4(link: StackLink, at: number, icmpAt: number, length: number): void {
     const core = this.#core;
     const b = core.b;
-    const src = get32(b, at + 12);
-    const dst = get32(b, at + 16);
-    const tos = b[at + 1]!;
+    const src = ipv4Src(b, at);
+    const dst = ipv4Dst(b, at);
+    const tos = ipv4Tos(b, at);
     const out = core.route(link.vrf, 0, 0, 0, 0xffff, src, src);
     if (out === undefined) {
       core.counters.drop(core.failure);

@@ -11,9 +11,23 @@ import {
   Ipv4Frag,
   Ipv4OptionSet,
   Ipv4Problem,
+  ipv4Dst,
+  ipv4FragWord,
+  ipv4HeaderLen,
+  ipv4Protocol,
+  ipv4Src,
+  ipv4TotalLen,
   scanIpv4Options,
 } from '../wire/ipv4.ts';
-import { checkIpv6, IPV6_HEADER_LEN, Ipv6Problem, Ipv6Walk, WalkEnd } from '../wire/ipv6.ts';
+import {
+  checkIpv6,
+  IPV6_HEADER_LEN,
+  Ipv6Problem,
+  Ipv6Walk,
+  ipv6NextHeader,
+  ipv6PayloadLen,
+  WalkEnd,
+} from '../wire/ipv6.ts';
 import type { Core } from './core.ts';
 import { DropReason, StackEvent } from './drops.ts';
 import type { Forwarder } from './forward.ts';
@@ -71,9 +85,9 @@ export class IpInput {
       drops.drop(reason4(headerLen));
       return;
     }
-    const length = isSuper ? recordLen : get16(b, at + 2);
-    const src = get32(b, at + 12);
-    const dst = get32(b, at + 16);
+    const length = isSuper ? recordLen : ipv4TotalLen(b, at);
+    const src = ipv4Src(b, at);
+    const dst = ipv4Dst(b, at);
     // RFC 1812 §5.3.7: martian sources; 240.0.0.0/4 includes the limited broadcast.
     const srcNet = src >>> 24;
     if (srcNet === 0 || srcNet >= 224) {
@@ -124,16 +138,16 @@ export class IpInput {
   #deliver4(link: StackLink, at: number, headerLen: number, length: number, flags: number, gsoSize: number): void {
     const core = this.#core;
     const b = core.b;
-    if ((get16(b, at + 6) & (Ipv4Frag.More | Ipv4Frag.OffsetMask)) !== 0) {
+    if ((ipv4FragWord(b, at) & (Ipv4Frag.More | Ipv4Frag.OffsetMask)) !== 0) {
       const whole = this.reassembler.add4(link.vrf, link.index, at, length);
       // The reassembled packet has no offset: this goes one level deep.
-      if (whole > 0) this.#deliver4(link, core.reassembled, (b[core.reassembled]! & 15) << 2, whole, 0, 0);
+      if (whole > 0) this.#deliver4(link, core.reassembled, ipv4HeaderLen(b, core.reassembled), whole, 0, 0);
       return;
     }
     core.counters.count(StackEvent.delivered);
     const transportAt = at + headerLen;
     const end = at + length;
-    switch (b[at + 9]!) {
+    switch (ipv4Protocol(b, at)) {
       case IpProto.Tcp:
         this.#tcp.input(link, true, at, transportAt, end, flags, gsoSize);
         return;
@@ -169,7 +183,7 @@ export class IpInput {
       drops.drop(problem === Ipv6Problem.Truncated ? DropReason.truncated : DropReason['bad-length']);
       return;
     }
-    const length = isSuper ? recordLen : IPV6_HEADER_LEN + get16(b, at + 4);
+    const length = isSuper ? recordLen : IPV6_HEADER_LEN + ipv6PayloadLen(b, at);
     const s0 = get32(b, at + 8);
     const s1 = get32(b, at + 12);
     const s2 = get32(b, at + 16);
@@ -218,7 +232,7 @@ export class IpInput {
     const b = core.b;
     const end = at + length;
     const walk = this.#walk;
-    let how = walk.walk(b, at, at + IPV6_HEADER_LEN, end, b[at + 6]!, at + 6);
+    let how = walk.walk(b, at, at + IPV6_HEADER_LEN, end, ipv6NextHeader(b, at), at + 6);
     if (how === WalkEnd.Fragment) {
       const fragmentAt = walk.fragmentAt;
       if ((get16(b, fragmentAt + 2) & 0xfff9) !== 0) {

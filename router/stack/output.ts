@@ -2,7 +2,9 @@
  * Complete packets of our own on their way out: `emit` copies one into the outgoing link's queue and fragments it when
  * it is larger than the path. TCP and UDP write into the queue themselves; this serves ICMP, and UDP that must be cut.
  */
+
 import { get32 } from '../lib/bytes.ts';
+import { ipv4Dst } from '../wire/ipv4.ts';
 import { IPV6_HEADER_LEN } from '../wire/ipv6.ts';
 import type { Core } from './core.ts';
 import { DropReason } from './drops.ts';
@@ -14,7 +16,7 @@ export function emit(core: Core, out: StackLink, at: number, length: number): bo
   const b = core.b;
   const isV4 = b[at]! >>> 4 === 4;
   const mtu = isV4
-    ? core.pathMtu.get(out.vrf, 0, 0, 0xffff, get32(b, at + 16), out.link.mtu)
+    ? core.pathMtu.get(out.vrf, 0, 0, 0xffff, ipv4Dst(b, at), out.link.mtu)
     : core.pathMtu.get(
         out.vrf,
         get32(b, at + 24),

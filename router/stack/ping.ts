@@ -4,13 +4,14 @@
  */
 
 import { flowHash } from '../fib/hash.ts';
-import { get16, get32, put16 } from '../lib/bytes.ts';
+import { get16, put16 } from '../lib/bytes.ts';
 import { fold, pseudo6, sumWorld } from '../lib/checksum.ts';
 import type { Random } from '../lib/rand.ts';
 import { ICMP_HEADER_LEN, Icmp4, Icmp6, type QuotedPacket } from '../wire/icmp.ts';
 import { IPV4_HEADER_LEN, IpProto, putIpv4 } from '../wire/ipv4.ts';
-import { IPV6_HEADER_LEN, ipv6TrafficClass, putIpv6, putIpv6Addresses } from '../wire/ipv6.ts';
+import { IPV6_HEADER_LEN, putIpv6, putIpv6Addresses } from '../wire/ipv6.ts';
 import { type Core, DEFAULT_TTL } from './core.ts';
+import { readAddresses } from './datagram-info.ts';
 import { DropReason, StackEvent } from './drops.ts';
 import { isLinkLocal6, type StackLink } from './links.ts';
 import { emit } from './output.ts';
@@ -189,25 +190,7 @@ export class PingLayer {
     info.isV4 = isV4;
     info.link = link.index;
     info.localPort = e.id;
-    if (isV4) {
-      info.r0 = info.r1 = info.l0 = info.l1 = 0;
-      info.r2 = info.l2 = 0xffff;
-      info.r3 = get32(b, at + 12);
-      info.l3 = get32(b, at + 16);
-      info.ttl = b[at + 8]!;
-      info.tos = b[at + 1]!;
-    } else {
-      info.r0 = get32(b, at + 8);
-      info.r1 = get32(b, at + 12);
-      info.r2 = get32(b, at + 16);
-      info.r3 = get32(b, at + 20);
-      info.l0 = get32(b, at + 24);
-      info.l1 = get32(b, at + 28);
-      info.l2 = get32(b, at + 32);
-      info.l3 = get32(b, at + 36);
-      info.ttl = b[at + 7]!;
-      info.tos = ipv6TrafficClass(b, at);
-    }
+    readAddresses(info, b, at, isV4);
     info.scope = isLinkLocal6(info.r0) ? link.index : 0;
     if (e.isConnected && (e.r3 !== info.r3 || e.r2 !== info.r2 || e.r1 !== info.r1 || e.r0 !== info.r0)) {
       core.counters.drop(DropReason['no-listener']);

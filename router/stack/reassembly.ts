@@ -7,8 +7,18 @@
  */
 import { get16, get32, put16 } from '../lib/bytes.ts';
 import type { PagePool } from '../lib/world.ts';
-import { Ipv4Frag, ipv4HeaderLen, sealIpv4 } from '../wire/ipv4.ts';
-import { IPV6_FRAGMENT_LEN, IPV6_HEADER_LEN } from '../wire/ipv6.ts';
+import {
+  Ipv4Frag,
+  ipv4Dst,
+  ipv4FragWord,
+  ipv4HeaderLen,
+  ipv4Id,
+  ipv4Protocol,
+  ipv4Src,
+  ipv4Tos,
+  sealIpv4,
+} from '../wire/ipv4.ts';
+import { IPV6_FRAGMENT_LEN, IPV6_HEADER_LEN, ipv6TrafficClass } from '../wire/ipv6.ts';
 import type { Core } from './core.ts';
 import { DropReason, StackEvent } from './drops.ts';
 
@@ -113,7 +123,7 @@ export class Reassembler {
   add4(vrf: number, link: number, at: number, length: number): number {
     const b = this.#core.b;
     const headerLen = ipv4HeaderLen(b, at);
-    const word = get16(b, at + 6);
+    const word = ipv4FragWord(b, at);
     const offset = (word & Ipv4Frag.OffsetMask) << 3;
     const more = (word & Ipv4Frag.More) !== 0;
     const payload = length - headerLen;
@@ -123,19 +133,19 @@ export class Reassembler {
       true,
       vrf,
       link,
-      get16(b, at + 4),
-      b[at + 9]!,
+      ipv4Id(b, at),
+      ipv4Protocol(b, at),
       0,
       0,
       0xffff,
-      get32(b, at + 12),
+      ipv4Src(b, at),
       0,
       0,
       0xffff,
-      get32(b, at + 16),
+      ipv4Dst(b, at),
     );
     if (p === undefined) return Reassembly.Pending;
-    p.ecn |= 1 << (b[at + 1]! & 3);
+    p.ecn |= 1 << (ipv4Tos(b, at) & 3);
     if (!this.#store(p, at, headerLen, at + headerLen, offset, payload, more, 0)) return Reassembly.Pending;
     return this.#finish4(p);
   }
@@ -173,7 +183,7 @@ export class Reassembler {
       get32(b, at + 36),
     );
     if (p === undefined) return Reassembly.Pending;
-    p.ecn |= 1 << ((b[at + 1]! >>> 4) & 3);
+    p.ecn |= 1 << (ipv6TrafficClass(b, at) & 3);
     if (!this.#store(p, at, dataAt - at, dataAt, offset, payload, more, nextHeaderAt - at)) return Reassembly.Pending;
     return this.#finish6(p);
   }

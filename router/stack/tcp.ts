@@ -11,7 +11,7 @@ import type { TcpConnection } from '../tcp/connection.ts';
 import type { TcpListener } from '../tcp/listener.ts';
 import type { FlowKey } from '../tcp/port.ts';
 import type { QuotedPacket } from '../wire/icmp.ts';
-import { IpProto } from '../wire/ipv4.ts';
+import { IpProto, ipv4Dst, ipv4Src, ipv4Tos } from '../wire/ipv4.ts';
 import { ipv6TrafficClass } from '../wire/ipv6.ts';
 import type { Core } from './core.ts';
 import { MutableFlow, TcpDemux } from './demux.ts';
@@ -69,7 +69,7 @@ export class TcpLayer {
     }
     if ((flags & RecordFlag.CsumValid) === 0) {
       const pseudo = isV4
-        ? pseudo4(get32(b, at + 12), get32(b, at + 16), IpProto.Tcp, length)
+        ? pseudo4(ipv4Src(b, at), ipv4Dst(b, at), IpProto.Tcp, length)
         : pseudo6(b, at, IpProto.Tcp, length);
       const sum = pseudo + sumWorld(b, core.words, tcpAt, length);
       if ((sum & 0xffff) + (sum >>> 16) !== 0xffff) {
@@ -84,8 +84,8 @@ export class TcpLayer {
     if (isV4) {
       f.r0 = f.r1 = f.l0 = f.l1 = 0;
       f.r2 = f.l2 = 0xffff;
-      f.r3 = get32(b, at + 12);
-      f.l3 = get32(b, at + 16);
+      f.r3 = ipv4Src(b, at);
+      f.l3 = ipv4Dst(b, at);
     } else {
       f.r0 = get32(b, at + 8);
       f.r1 = get32(b, at + 12);
@@ -99,7 +99,7 @@ export class TcpLayer {
     f.scope = isLinkLocal6(f.r0) ? link.index : 0;
     f.remotePort = get16(b, tcpAt);
     f.localPort = get16(b, tcpAt + 2);
-    const tos = isV4 ? b[at + 1]! : ipv6TrafficClass(b, at);
+    const tos = isV4 ? ipv4Tos(b, at) : ipv6TrafficClass(b, at);
     const tick = core.tick;
     const c = this.demux.find(f);
     if (c !== undefined && engine.onSegment(c, tcpAt, length, gsoSize, tos, tick)) return;

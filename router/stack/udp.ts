@@ -3,15 +3,17 @@
  * families, IPv6 ones also serving IPv4 (RFC 3493 §3.7); super-records both ways (UDP_SEGMENT, UDP_GRO).
  * Does not buffer: a datagram is handed to its owner at once, and sending either reaches the link's queue or fails.
  */
+
 import { flowHash } from '../fib/hash.ts';
-import { get32, put16 } from '../lib/bytes.ts';
+import { put16 } from '../lib/bytes.ts';
 import { pseudo4, pseudo6, sumWorld } from '../lib/checksum.ts';
 import { GsoType, RecordFlag } from '../lib/link.ts';
 import type { QuotedPacket } from '../wire/icmp.ts';
-import { IPV4_HEADER_LEN, IpProto, Ipv4Frag, putIpv4 } from '../wire/ipv4.ts';
-import { IPV6_HEADER_LEN, ipv6TrafficClass, putIpv6, putIpv6Addresses } from '../wire/ipv6.ts';
+import { IPV4_HEADER_LEN, IpProto, Ipv4Frag, ipv4Dst, ipv4Src, putIpv4 } from '../wire/ipv4.ts';
+import { IPV6_HEADER_LEN, putIpv6, putIpv6Addresses } from '../wire/ipv6.ts';
 import { checkUdp, putUdp, UDP_HEADER_LEN, udpChecksum, udpDstPort, udpSrcPort } from '../wire/udp.ts';
 import type { Core } from './core.ts';
+import { readAddresses } from './datagram-info.ts';
 import { FlowTable, MutableFlow } from './demux.ts';
 import { DropReason, StackEvent } from './drops.ts';
 import { isLinkLocal6, type StackLink } from './links.ts';
@@ -132,25 +134,7 @@ export class UdpLayer {
     info.link = link.index;
     info.remotePort = udpSrcPort(b, udpAt);
     info.localPort = udpDstPort(b, udpAt);
-    if (isV4) {
-      info.r0 = info.r1 = info.l0 = info.l1 = 0;
-      info.r2 = info.l2 = 0xffff;
-      info.r3 = get32(b, at + 12);
-      info.l3 = get32(b, at + 16);
-      info.ttl = b[at + 8]!;
-      info.tos = b[at + 1]!;
-    } else {
-      info.r0 = get32(b, at + 8);
-      info.r1 = get32(b, at + 12);
-      info.r2 = get32(b, at + 16);
-      info.r3 = get32(b, at + 20);
-      info.l0 = get32(b, at + 24);
-      info.l1 = get32(b, at + 28);
-      info.l2 = get32(b, at + 32);
-      info.l3 = get32(b, at + 36);
-      info.ttl = b[at + 7]!;
-      info.tos = ipv6TrafficClass(b, at);
-    }
+    readAddresses(info, b, at, isV4);
     info.scope = isLinkLocal6(info.r0) ? link.index : 0;
     const e = this.#find(link);
     if (e === undefined) return false;
@@ -236,7 +220,7 @@ export class UdpLayer {
     const { b, words } = this.#core;
     if (udpChecksum(b, udpAt) === 0) return isV4; // RFC 768: none was made; RFC 8200 §8.1 forbids that for IPv6
     const pseudo = isV4
-      ? pseudo4(get32(b, at + 12), get32(b, at + 16), IpProto.Udp, length)
+      ? pseudo4(ipv4Src(b, at), ipv4Dst(b, at), IpProto.Udp, length)
       : pseudo6(b, at, IpProto.Udp, length);
     const sum = pseudo + sumWorld(b, words, udpAt, length);
     return (sum & 0xffff) + (sum >>> 16) === 0xffff;
@@ -348,7 +332,7 @@ export class UdpLayer {
     const core = this.#core;
     const b = core.b;
     const pseudo = isV4
-      ? pseudo4(get32(b, at + 12), get32(b, at + 16), IpProto.Udp, udpLen)
+      ? pseudo4(ipv4Src(b, at), ipv4Dst(b, at), IpProto.Udp, udpLen)
       : pseudo6(b, at, IpProto.Udp, udpLen);
     const sum = pseudo + sumWorld(b, core.words, at + ipLen, udpLen);
     const check = ~((sum & 0xffff) + (sum >>> 16)) & 0xffff;

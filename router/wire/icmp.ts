@@ -103,14 +103,6 @@ export function icmp6Mtu(b: Uint8Array, at: number): number {
   return Math.min(mtu, 65575);
 }
 
-export function icmpId(b: Uint8Array, at: number): number {
-  return get16(b, at + 4);
-}
-
-export function icmpSeq(b: Uint8Array, at: number): number {
-  return get16(b, at + 6);
-}
-
 /** What an ICMP error quotes: the start of a packet that we are said to have sent. One object is reused. */
 export class QuotedPacket {
   isV4 = true;

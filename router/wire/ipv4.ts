@@ -8,7 +8,6 @@ import { get16, get32, put16, put32 } from '../lib/bytes.ts';
 import { fold, sumBytes } from '../lib/checksum.ts';
 
 export const IPV4_HEADER_LEN = 20;
-export const IPV4_MAX_HEADER_LEN = 60;
 /** RFC 791 §3.1: "every internet module must be able to forward a datagram of 68 octets without further fragmentation". */
 export const IPV4_MIN_MTU = 68;
 

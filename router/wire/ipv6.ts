@@ -7,11 +7,9 @@ import { get16, get32, put16, put32 } from '../lib/bytes.ts';
 import { IpProto } from './ipv4.ts';
 
 export const IPV6_HEADER_LEN = 40;
-/** RFC 8200 §5: "IPv6 requires that every link in the Internet have an MTU of 1280 octets or greater". */
-export const IPV6_MIN_MTU = 1280;
 export const IPV6_FRAGMENT_LEN = 8;
-export const MAX_EXTENSION_HEADERS = 8;
-export const MAX_EXTENSION_OCTETS = 512;
+const MAX_EXTENSION_HEADERS = 8;
+const MAX_EXTENSION_OCTETS = 512;
 /** RFC 8504 §5.3: limits on options are allowed; padding counts as an option. */
 const MAX_OPTIONS = 32;
 
