@@ -87,6 +87,11 @@ export class Daemon {
     });
   }
 
+  /** It has been told to stop. */
+  get isStopping(): boolean {
+    return this.#isStopping;
+  }
+
   /** Resolves when everything serves. @throws MlshimError; then `abort` undoes what was done */
   async start(): Promise<{ readonly shim: string; readonly control: string }> {
     this.#native = loadNative();

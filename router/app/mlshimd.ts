@@ -57,12 +57,10 @@ function failed(e: unknown): LifelineMessage {
 
 const log = stderrLogger();
 let daemon: Daemon | undefined;
-let stops = 0;
 const stop = (reason: string, drainMs?: number): void => {
-  stops++;
   if (daemon === undefined) process.exit(0);
-  if (stops === 1) void daemon.stop(reason, drainMs);
-  else daemon.stopNow();
+  if (daemon.isStopping) daemon.stopNow();
+  else void daemon.stop(reason, drainMs);
 };
 process.on('SIGTERM', () => stop('terminated'));
 process.on('SIGINT', () => stop('interrupted'));
