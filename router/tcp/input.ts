@@ -303,6 +303,7 @@ function ackArrives(c: TcpConnection, seq: number, ack: number, sndWnd: number, 
 function progress(c: TcpConnection, una: number, ack: number): void {
   const sh = c.shared;
   c.attempts = 0;
+  c.softError = 0;
   c.rtt.backoff = 0;
   c.isCwndLimited = false;
   c.timeoutBaseMs = sh.now.ms;

@@ -74,9 +74,10 @@ export class TcpShared {
   readonly #hashIn = new Int32Array(10);
   /** Connections by timer number. */
   readonly byTimer: (TcpConnection | undefined)[] = [];
-  /** Connections with output or ACKs pending; only the first `dirtyCount` count. */
+  /** Connections with output or ACKs pending; those from `#dirtyTaken` to `#dirtyCount`. */
   readonly #dirty: (TcpConnection | undefined)[] = [];
   #dirtyCount = 0;
+  #dirtyTaken = 0;
   /** Connections whose link was too full. */
   readonly #held: (TcpConnection | undefined)[] = [];
   #heldCount = 0;
@@ -138,11 +139,15 @@ export class TcpShared {
     this.#dirty[this.#dirtyCount++] = c;
   }
 
-  /** The next dirty connection, or undefined; connections may become dirty meanwhile. */
+  /** The next dirty connection in the order they became so, or undefined; more may become dirty meanwhile. */
   takeDirty(): TcpConnection | undefined {
-    if (this.#dirtyCount === 0) return undefined;
-    const c = this.#dirty[--this.#dirtyCount]!;
-    this.#dirty[this.#dirtyCount] = undefined;
+    if (this.#dirtyTaken === this.#dirtyCount) {
+      this.#dirtyTaken = 0;
+      this.#dirtyCount = 0;
+      return undefined;
+    }
+    const c = this.#dirty[this.#dirtyTaken]!;
+    this.#dirty[this.#dirtyTaken++] = undefined;
     c.isDirty = false;
     return c;
   }
