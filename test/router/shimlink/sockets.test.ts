@@ -297,6 +297,23 @@ test.serial('an app that dies gives everything back', async (t) => {
   t.is(app.do({ op: MlsOp.Hello }).result, 0);
 });
 
+test.serial('an internal error ends the worker, but no app hangs', async (t) => {
+  const d = await startDataplane();
+  const own = new TestApp(d);
+  const make = (): number => own.do({ op: MlsOp.Socket, args: [AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0] }).fd;
+  const l = make();
+  own.do({ op: MlsOp.Listen, id: 1, args: [8], fd: l });
+  const { port } = own.do({ op: MlsOp.GetSockName, id: 1 }).addr;
+  const c = make();
+  own.do({ op: MlsOp.Connect, id: 2, args: [0], addr: at('127.0.0.1', port), fd: c });
+  // No thread of ours would send this: it stands for any fault in the loop.
+  d.client.send({ kind: 'fib', fib: undefined });
+  t.is(await d.exitCode, 1);
+  t.is(own.read(c), -E.ECONNRESET);
+  t.regex(d.logs.join(), /internal error/);
+  own.closeAll();
+});
+
 test.serial('when the worker stops, apps read a reset', async (t) => {
   const d = await startDataplane();
   const own = new TestApp(d);
