@@ -8,9 +8,6 @@ import { Call, type CallArea, MAX_CALL_FDS } from './call.ts';
 import { Pollable, type Poller } from './poller.ts';
 import { E, MLS_PAYLOAD_MAX, Req } from './proto.ts';
 
-/** Requests taken per turn, so that a flood of them cannot starve packets. */
-const ACCEPT_BUDGET = 64;
-
 /** Answers requests. */
 export interface RequestHandler {
   /** Fill the reply of `call` and return its result (>= 0 or -errno), or mark it deferred and keep it. */
@@ -55,23 +52,27 @@ export class Server extends Pollable {
   }
 
   override onEvents(): void {
-    const native = this.#native;
-    for (let i = 0; i < ACCEPT_BUDGET; i++) {
-      const fd = native.accept(this.#fd, 0);
-      if (fd < 0) return; // EAGAIN; or EMFILE, and the level-triggered event comes again
-      native.peerCred(fd, this.area.credAt);
-      const w = this.area.credAt >> 2;
-      if (this.#world.i32[w + 1] !== this.#uid) {
-        this.counters.refused++;
-        native.close(fd);
-        continue;
-      }
-      const pid = this.#world.i32[w]!;
-      if (!this.#serve(fd, pid)) new Waiting(this, this.#poller, fd, pid);
-    }
+    this.#poller.ready(this);
   }
 
-  override onReady(): void {}
+  /**
+   * Take one connection: it was there when events were last collected, and all those have been dispatched. A request may
+   * so never overtake what its program did before, as the close of the listener it then connects to.
+   */
+  override onReady(): void {
+    const native = this.#native;
+    const fd = native.accept(this.#fd, 0);
+    if (fd < 0) return; // EAGAIN; or EMFILE, and the level-triggered event comes again
+    native.peerCred(fd, this.area.credAt);
+    const w = this.area.credAt >> 2;
+    if (this.#world.i32[w + 1] !== this.#uid) {
+      this.counters.refused++;
+      native.close(fd);
+      return;
+    }
+    const pid = this.#world.i32[w]!;
+    if (!this.#serve(fd, pid)) new Waiting(this, this.#poller, fd, pid);
+  }
 
   /** Read and answer the request of `fd`. @returns false when it has not arrived yet */
   #serve(fd: number, pid: number): boolean {

@@ -306,7 +306,9 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
 
   protected override get unsent(): number {
     if (this.connection === undefined) return 0;
-    return this.connection.unacknowledged + Math.max(0, this.hub.native.queued(this.fd, 0) - 1);
+    return (
+      this.connection.unacknowledged + Math.max(0, this.hub.native.queued(this.fd, 0) - Math.max(1, this.#gateLength))
+    );
   }
 
   // ---- Events of the pair
@@ -359,6 +361,11 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
       if (this.#appGone) this.#letGo(c);
       return;
     }
+    if (this.#gateLength > 1) {
+      // The gate's last octet stays as the first lag octet.
+      native.recvLag(this.fd, this.hub.sinkAt, this.#gateLength - 1, 0, 0);
+      this.#gateLength = 1;
+    }
     let taken = 0;
     for (;;) {
       const span = c.sendSpan(SPAN);
@@ -402,10 +409,9 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
     this.opened();
   }
 
-  /** The handshake is complete: open the gate. Its last octet stays as the first lag octet. */
+  /** The handshake is complete: open the gate, in one step. (To take its octets out would make writable as well.) */
   protected opened(): void {
     const { native } = this.hub;
-    if (this.#gateLength > 1) native.recvLag(this.fd, this.hub.sinkAt, this.#gateLength - 1, 0, 0);
     if (this.#gatedFd >= 0) {
       native.ungate(this.#gatedFd);
       native.close(this.#gatedFd);
