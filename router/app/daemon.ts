@@ -48,6 +48,13 @@ const RESOLVE_MS = 2000;
 const RATE_MS = 200;
 const RATE_FRESH_MS = 3000;
 
+/** What is looked at in the data plane's list of flows. */
+interface Flow {
+  readonly state: number;
+  readonly localPort: number;
+  readonly remotePort: number;
+}
+
 export class Daemon {
   /** Exit status, when everything is down. */
   readonly ended: Promise<number>;
@@ -157,9 +164,16 @@ export class Daemon {
     await this.#dataplane.request({ kind: 'drain' }).reply;
     for (const end = systemClock.now() + withinMs; systemClock.now() < end; await sleep(FLUSH_POLL_MS)) {
       const { result } = await this.#dataplane.request({ kind: 'flows' }).reply;
-      const flows = (result ?? []) as readonly { readonly state: number }[];
-      if (!flows.some((f) => UNACKNOWLEDGED.includes(f.state))) return;
+      const flows = (result ?? []) as readonly Flow[];
+      if (!flows.some((f) => UNACKNOWLEDGED.includes(f.state) && !this.#isBgp(f))) return;
     }
+  }
+
+  /** Our own sessions end after the applications, and a peer that is gone must not hold the stop up. */
+  #isBgp(f: Flow): boolean {
+    const { bgp } = this.#config;
+    const ports = bgp === undefined ? [] : [bgp.listenPort, ...bgp.peers.map((p) => p.port)];
+    return ports.includes(f.localPort) || ports.includes(f.remotePort);
   }
 
   /** The second order to stop: do not wait for applications. */

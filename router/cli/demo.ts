@@ -243,7 +243,6 @@ async function startRouters(
     );
     stage.onEnd(async () => {
       daemon.process.kill('SIGTERM');
-      daemon.process.kill('SIGTERM');
       await daemon.ended;
     });
     daemons.push(daemon);
