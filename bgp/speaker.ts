@@ -444,6 +444,8 @@ export class Speaker {
         break;
       }
       case 'established':
+        // It may be over already: the octets that completed it can also hold the peer's NOTIFICATION; `down` follows.
+        if (peer.session.negotiated === undefined) break;
         peer.begin(peer.conduits.get(action.transport)?.stream?.localAddress, this.#allRibs());
         break;
       case 'down':
