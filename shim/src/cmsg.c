@@ -170,9 +170,11 @@ void cmsg_from_dgram(struct kmsg *k, uint64_t mark, const struct mls_dgram *d)
 	uint8_t info[20];
 	size_t used = 0;
 
-	if ((mark & MARK_STAMPNS) && d->time_ns)
+	if ((mark & (MARK_STAMP | MARK_STAMPNS)) && d->time_ns == 0)
+		sys(clock_gettime, 0 /* CLOCK_REALTIME */, stamp); /* not known better: now */
+	if (mark & MARK_STAMPNS)
 		put(k, &used, SOL_SOCKET, OPT_STAMPNS, stamp, sizeof(stamp));
-	if ((mark & MARK_STAMP) && d->time_ns) {
+	if (mark & MARK_STAMP) {
 		stamp[1] /= 1000;
 		put(k, &used, SOL_SOCKET, OPT_STAMP, stamp, sizeof(stamp));
 	}

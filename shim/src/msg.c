@@ -78,6 +78,9 @@ static long broken_pipe(int flags)
 	return -EPIPE;
 }
 
+/* Our TCP has no urgent pointer: urgent octets stay in the stream, as RFC 6093 §6 advises. */
+#define NOT_FOR_PAIRS (MSG_FASTOPEN | MSG_OOB)
+
 /* What TCP does in a state in which the pair would wait for ever; 0 = go on. */
 static long may_send(int fd, uint64_t *mark, int flags, const struct sockaddr *addr, socklen_t len)
 {
@@ -109,7 +112,7 @@ static long stream_send(int fd, uint64_t mark, const struct kmsg *k, int flags)
 	if (r < 0)
 		return r;
 	/* TCP ignores the address, and control messages must not carry descriptors to the router. */
-	return stream_error(fd, mark, sys(sendmsg, fd, &plain, flags & ~MSG_FASTOPEN));
+	return stream_error(fd, mark, sys(sendmsg, fd, &plain, flags & ~NOT_FOR_PAIRS));
 }
 
 /* recv(MSG_TRUNC) on TCP throws octets away without looking at the buffer. */
@@ -176,7 +179,7 @@ long mls_send(int fd, const void *buf, size_t n, int flags, const struct sockadd
 	if (mark_is_dgram(mark))
 		return dgram_send(fd, mark, &k, flags);
 	r = may_send(fd, &mark, flags, addr, len);
-	return r < 0 ? r : stream_error(fd, mark, sys(sendto, fd, buf, n, flags & ~MSG_FASTOPEN, NULL, 0));
+	return r < 0 ? r : stream_error(fd, mark, sys(sendto, fd, buf, n, flags & ~NOT_FOR_PAIRS, NULL, 0));
 }
 
 long mls_recv(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)

@@ -4,9 +4,10 @@
  */
 import test from 'ava';
 import { startDataplane } from '../kit/dataplane.ts';
-import { Programs, SOURCES, toolchains } from './programs.ts';
+import { KERNEL_ONLY, Programs, SOURCES, toolchains } from './programs.ts';
 
 const programs = new Programs();
+let checked: string | undefined;
 let router: Awaited<ReturnType<typeof startDataplane>>;
 
 test.before(async () => {
@@ -25,3 +26,14 @@ for (const tools of toolchains())
       t.is(outcome.status, 0);
       t.true(outcome.passed > 0);
     });
+
+for (const source of SOURCES)
+  test.serial(`${source} under the shim built with checks for undefined behaviour`, async (t) => {
+    const tools = toolchains()[0]!;
+    const library = (checked ??= programs.checkedLibrary());
+    const outcome = await programs.run(programs.compile(source, tools), tools, router.socket, library);
+    t.deepEqual(outcome.failures, []);
+    t.is(outcome.status, 0);
+  });
+
+for (const [source, reason] of Object.entries(KERNEL_ONLY)) test.skip(`${source} under the shim: ${reason}`, () => {});

@@ -166,6 +166,23 @@ static void execs(const char *self)
 	}
 }
 
+/* nginx does both: an environment of its own, and a title written over the old one. */
+static void overwritten_environment(void)
+{
+	pid_t pid = must(fork());
+
+	if (pid == 0) {
+		int e[2];
+
+		for (char **p = environ; *p; p++)
+			memset(*p, 0, strlen(*p));
+		clearenv();
+		tcp_pair(AF_INET, e);
+		_exit(talks(e[0], e[1]) ? 0 : 1);
+	}
+	ok(status_of(pid) == 0, "an environment that was overwritten changes nothing");
+}
+
 static void sweeps(void)
 {
 	int e[2], fd, port;
@@ -262,6 +279,7 @@ int main(int argc, char **argv)
 	dups();
 	pass();
 	execs(argv[0]);
+	overwritten_environment();
 	sweeps();
 	threads();
 	by_number();
