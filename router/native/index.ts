@@ -59,8 +59,8 @@ export interface Native {
   readClock(at: number): number;
 
   /**
-   * A pair of UNIX sockets: int32s (router's end, app's end) are written to `at`. The router's end is non-blocking and
-   * bound to the abstract name of `nameLength` octets at `nameAt` (0 = unnamed). Send buffers are raised on both.
+   * A pair of UNIX sockets: int32s (router's end, app's end) are written to `at`. The router's end is bound to the
+   * abstract name of `nameLength` octets at `nameAt` (0 = unnamed). Send buffers are raised on both.
    */
   makePair(type: number, appIsNonBlocking: number, nameAt: number, nameLength: number, at: number): number;
   /** Fill the app's end of a stream pair so that it polls unwritable; returns the number of octets that took. */

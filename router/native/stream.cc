@@ -2,7 +2,6 @@
 //
 // Lag-by-one: the router never takes the newest octet out of the socket, so that closing its end at any time is a
 // kernel ECONNRESET for the app ("close with unread data"); takeLag before a close makes it a clean end instead.
-#include <fcntl.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -26,8 +25,8 @@ static void raise_send_buffer(int fd)
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 }
 
-// makePair(type, appIsNonBlocking, nameAt, nameLength, at): the router's end (non-blocking, bound to the abstract name
-// when one is given) and the app's end are written to `at` as two int32
+// makePair(type, appIsNonBlocking, nameAt, nameLength, at): the router's end (bound to the abstract name when one is
+// given) and the app's end are written to `at` as two int32. No call of ours blocks whatever the router's end is set to.
 int32_t make_pair(Instance &self, const int32_t *a)
 {
 	int fds[2];
@@ -37,7 +36,7 @@ int32_t make_pair(Instance &self, const int32_t *a)
 
 	if (place == nullptr || name == nullptr) return -EFAULT;
 	if (static_cast<size_t>(a[3]) >= sizeof(addr.sun_path)) return -EINVAL;
-	if (socketpair(AF_UNIX, a[0] | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0) return -errno;
+	if (socketpair(AF_UNIX, a[0] | SOCK_CLOEXEC | (a[1] != 0 ? SOCK_NONBLOCK : 0), 0, fds) < 0) return -errno;
 	int err = 0;
 	if (a[3] > 0) {
 		addr.sun_family = AF_UNIX;
@@ -45,7 +44,6 @@ int32_t make_pair(Instance &self, const int32_t *a)
 		socklen_t length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + static_cast<size_t>(a[3]));
 		if (bind(fds[0], reinterpret_cast<sockaddr *>(&addr), length) < 0) err = errno;
 	}
-	if (err == 0 && a[1] == 0 && fcntl(fds[1], F_SETFL, 0) < 0) err = errno;
 	if (err != 0) {
 		close(fds[0]);
 		close(fds[1]);
@@ -60,12 +58,14 @@ int32_t make_pair(Instance &self, const int32_t *a)
 // gate(appFd): make the app's end unwritable until `ungate`. Returns the number of octets that fill it.
 int32_t gate(Instance &, const int32_t *a)
 {
+	static const uint8_t filling[4096] = {}; // one send of this size fills the smallest buffer
 	int smallest = 1;
-	int32_t n = 0;
+	int32_t total = 0;
+	ssize_t n;
 
 	if (setsockopt(a[0], SOL_SOCKET, SO_SNDBUF, &smallest, sizeof(smallest)) < 0) return -errno;
-	while (send(a[0], "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1) n++;
-	return errno == EAGAIN ? n : -errno;
+	while ((n = send(a[0], filling, sizeof(filling), MSG_DONTWAIT | MSG_NOSIGNAL)) > 0) total += static_cast<int32_t>(n);
+	return errno == EAGAIN ? total : -errno;
 }
 
 // ungate(appFd): raising the buffer is what fires the app's EPOLLOUT, edge-triggered too
