@@ -19,9 +19,6 @@ import { TcpDefaults, type TcpSettings, TcpState } from './settings.ts';
 import type { TcpShared } from './shared.ts';
 import { armAt, disarm, disarmAll, Timer } from './timers.ts';
 
-/** Octets counted in float64, because they pass 2^31. */
-export const Stat = { BytesAcked: 0, BytesReceived: 1, BytesSent: 2, BytesRetransmitted: 3 } as const;
-
 /** Send room below which the owner is not woken: a third of the limit, as Linux. */
 const WAKE_SHARE = 3;
 const SEND_BUFFER_MIN = 256 * 1024;

@@ -3,6 +3,7 @@
  * Linux's struct tcp_info; counts of segments are derived from octets, since the core keeps octets.
  */
 import type { TcpConnection } from './connection.ts';
+import { Stat } from './settings.ts';
 
 export class TcpInfo {
   readonly #c: TcpConnection;
@@ -130,19 +131,20 @@ export class TcpInfo {
   }
 
   get bytesAcked(): number {
-    return this.#c.stats[0]!;
+    return this.#c.stats[Stat.BytesAcked]!;
   }
 
   get bytesReceived(): number {
-    return this.#c.stats[1]!;
+    return this.#c.stats[Stat.BytesReceived]!;
   }
 
+  /** Retransmissions included. */
   get bytesSent(): number {
-    return this.#c.stats[2]! + this.#c.stats[3]!;
+    return this.#c.stats[Stat.BytesSent]!;
   }
 
   get bytesRetrans(): number {
-    return this.#c.stats[3]!;
+    return this.#c.stats[Stat.BytesRetransmitted]!;
   }
 
   get segsOut(): number {

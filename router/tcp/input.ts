@@ -9,7 +9,7 @@ import type { TcpConnection } from './connection.ts';
 import { TcpEnd } from './port.ts';
 import { ackNow, reachFin, receiveData, receiveFin, tellFin } from './receive.ts';
 import { isFinAcked, sendAck, sendSyn, watch } from './send.ts';
-import { TcpDefaults, TcpState } from './settings.ts';
+import { Stat, TcpDefaults, TcpState } from './settings.ts';
 import { armAt, disarm, Retransmit, Timer } from './timers.ts';
 
 /** RFC 5961 §10: challenge ACKs per connection at most every half second (Linux: tcp_invalid_ratelimit). */
@@ -308,7 +308,7 @@ function progress(c: TcpConnection, una: number, ack: number): void {
   c.isCwndLimited = false;
   c.timeoutBaseMs = sh.now.ms;
   c.stalledSinceMs = sh.now.ms;
-  c.stats[0]! += (ack - una) | 0;
+  c.stats[Stat.BytesAcked]! += (ack - una) | 0;
   if (seqGe(ack, c.sndEnd)) c.sendBuffer.reset(c.sndEnd);
   else c.sendBuffer.release(ack);
   if (c.recovery.board.isEmpty) disarm(c, Timer.Retransmit);
@@ -367,6 +367,7 @@ function unexpectedData(c: TcpConnection, right: number): number {
 function inTimeWait(c: TcpConnection, seq: number, flags: number): number {
   const options = c.shared.options;
   // Deviation: RFC 1337 §3: resets do not end TIME-WAIT, or an old duplicate could ("assassination").
+  // Pinned by test/router/tcp/connection.test.ts.
   if ((flags & TcpFlag.Rst) !== 0) return Verdict.Consumed;
   if ((flags & (TcpFlag.Syn | TcpFlag.Ack)) === TcpFlag.Syn) {
     const isNewer =

@@ -8,7 +8,7 @@ import { seqGe, seqGt, seqLe, seqLt } from '../lib/seq.ts';
 import type { PagePool, World } from '../lib/world.ts';
 import type { TcpConnection } from './connection.ts';
 import { TcpEnd } from './port.ts';
-import { TcpDefaults, TcpState } from './settings.ts';
+import { Stat, TcpDefaults, TcpState } from './settings.ts';
 import { armAt, disarm, Timer } from './timers.ts';
 
 /** First receive buffer; autotuning doubles it as the owner keeps up. */
@@ -346,12 +346,12 @@ function receiveInOrder(c: TcpConnection, at: number, length: number, gsoSize: n
     stored += rx.buffer.write((rx.nxt + stored) | 0, at + stored, length - stored);
     if (stored < length) c.shared.counters.noMemoryDrops++;
   }
-  c.stats[1]! += stored;
+  c.stats[Stat.BytesReceived]! += stored;
   rx.nxt = (rx.nxt + stored) | 0;
   if (rx.rangeCount > 0) {
     const before = rx.nxt;
     rx.mergeRanges();
-    c.stats[1]! += (rx.nxt - before) | 0;
+    c.stats[Stat.BytesReceived]! += (rx.nxt - before) | 0;
     if (rx.nxt !== before && rx.readNxt === before) offerBuffered(c);
     ackNow(c); // RFC 5681 §4.2: at once when a gap is filled in part or whole
     return;

@@ -8,6 +8,7 @@ export const RTO_INITIAL_MS = 1000;
 /**
  * Floor of the variance term, as in Linux; RFC 6298 §2.4 says one second for the whole timeout.
  * Deviation: 200 ms keeps a lost tail from stalling a tunnel for a second and still covers a peer's delayed ACK.
+ * Pinned by test/router/tcp/flow.test.ts.
  */
 export const RTO_MIN_MS = 200;
 /** RFC 6298 §2.5: an upper bound of at least 60 seconds. */

@@ -20,7 +20,7 @@ import {
 import type { TcpConnection } from './connection.ts';
 import { onAckSent } from './receive.ts';
 import { CaState } from './recovery.ts';
-import { TcpDefaults, TcpState } from './settings.ts';
+import { Stat, TcpDefaults, TcpState } from './settings.ts';
 import { armRetransmit, Retransmit, Timer } from './timers.ts';
 
 /** The total length of an IP packet is a 16-bit field; the largest IP header we write has 40 octets. */
@@ -288,7 +288,7 @@ function sendAgain(c: TcpConnection, seq: number, length: number): boolean {
   const pieces = octets > mss ? Math.ceil(octets / mss) : 1;
   sh.counters.retransSegs += pieces;
   c.totalRetransmits += pieces;
-  c.stats[3]! += octets;
+  c.stats[Stat.BytesRetransmitted]! += octets;
   c.lastSendMs = sh.now.ms;
   return true;
 }
@@ -311,7 +311,7 @@ function emit(c: TcpConnection, seq: number, length: number, mss: number, isEnd:
   if (length > 0) c.sendBuffer.read(seq, at + headerLength, length);
   sh.ip.send(c, link, at, headerLength, length, length > mss ? mss : 0, c.tos, c.ttl);
   countSent(c, length > mss ? Math.ceil(length / mss) : length > 0 ? 1 : 0);
-  c.stats[2]! += length;
+  c.stats[Stat.BytesSent]! += length;
   onAckSent(c);
   if (c.rx.quickLeft > 0 && length > 0) c.rx.quickLeft = 0; // a talk back and forth: ACKs ride on data
   return true;

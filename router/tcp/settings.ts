@@ -44,14 +44,17 @@ export const TcpDefaults = {
   sendBufferMax: 16 * 1024 * 1024,
   receiveBufferMax: 16 * 1024 * 1024,
   ttl: 64,
-  /** SYNs after the first: the last wait ends after 127 s, as on Linux. RFC 9293 §3.8.3 asks for 3 minutes; Deviation. */
+  /**
+   * SYNs after the first: the last wait ends after 127 s, as on Linux. Deviation: RFC 9293 §3.8.3 asks for 3 minutes.
+   * Pinned by test/router/tcp/connection.test.ts.
+   */
   synRetries: 6,
   synAckRetries: 5,
   /** Expiries without an ACK before the connection is given up (Linux: tcp_retries2; RFC 9293 §3.8.3, R2). */
   retries: 15,
   /** The same for a connection without owner (Linux: tcp_orphan_retries). */
   orphanRetries: 8,
-  /** RFC 9293 §3.4.2: 2 MSL. Deviation: 60 s as Linux, MSL being 30 s. */
+  /** RFC 9293 §3.4.2: 2 MSL. Deviation: 60 s as Linux, MSL being 30 s; pinned by test/router/tcp/connection.test.ts. */
   timeWaitMs: 60_000,
   /** How long an orphan waits for the peer's FIN (Linux: tcp_fin_timeout). */
   finWait2Ms: 60_000,
@@ -63,3 +66,6 @@ export const TcpDefaults = {
   halfOpenMin: 128,
   halfOpenMax: 4096,
 } as const;
+
+/** Octets counted in float64, because they pass 2^31. */
+export const Stat = { BytesAcked: 0, BytesReceived: 1, BytesSent: 2, BytesRetransmitted: 3 } as const;
