@@ -7,6 +7,7 @@ import { homedir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { MlshimError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
+import { subtractPrefixes } from '../lib/ranges.ts';
 import { checkReferences, checkValues } from './check.ts';
 import { formatDiagnostics } from './diagnostic.ts';
 import { quickConfig } from './from-quick.ts';
@@ -150,7 +151,7 @@ function toUplink(name: string, w: ParsedConfig['uplinks'][string]['wireguard'])
       publicKey: p.public_key,
       presharedKey: p.preshared_key,
       endpoint: p.endpoint,
-      allowedIps: p.allowed_ips,
+      allowedIps: subtractPrefixes(p.allowed_ips, p.excluded_ips),
       keepaliveS: p.persistent_keepalive,
     })),
   };

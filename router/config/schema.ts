@@ -7,6 +7,7 @@ import { parseKey } from '../../wg/keys.ts';
 import type { WgEndpoint } from '../../wg/model.ts';
 import { parseEndpoint } from '../../wg/quick.ts';
 import { Addr, Prefix } from '../lib/addr.ts';
+import { parseAsn } from '../lib/ranges.ts';
 import type { InterfaceAddr, ScopedAddr } from './model.ts';
 
 /** An object that refuses unknown keys; the message of that refusal lists the known ones (load.ts finds the nearest). */
@@ -163,6 +164,8 @@ const wgPeer = object({
   preshared_key: key.optional(),
   endpoint: endpoint.optional(),
   allowed_ips: list(prefix, 'prefixes').default([]),
+  /** Taken out of allowed_ips: `0.0.0.0/0` without the local network, say. */
+  excluded_ips: list(prefix, 'prefixes').default([]),
   persistent_keepalive: seconds(65535).default(0),
 });
 
@@ -192,7 +195,21 @@ const route = object({
   type: choice(['blackhole', 'unreachable']).optional(),
 });
 
-const asn = int(1, 4294967295, 'an AS number');
+/** A number, or text in any notation of RFC 5396 §2; YAML reads 1.10 as a number, so asdot needs "AS" or quotes. */
+const asn = z
+  .custom<number | string>((value) => typeof value === 'number' || typeof value === 'string', {
+    error: (issue) => typeMessage('an AS number', issue.input),
+  })
+  .transform((value, ctx): number => {
+    const parsed = parseAsn(String(value));
+    if (parsed !== undefined) return parsed;
+    ctx.issues.push({
+      code: 'custom',
+      message: `expected an AS number (1-4294967295), got ${shown(value)}`,
+      input: undefined,
+    });
+    return z.NEVER;
+  });
 const families = list(choice(['ipv4', 'ipv6']), 'address families');
 
 const bgpPeer = object({
