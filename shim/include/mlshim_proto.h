@@ -14,6 +14,7 @@
  * Identity: the router binds its end of each pair to the abstract name "\0mls:KF:SSSSSSSS:IIIIIIII" (24 octets after
  * the NUL: K = S stream, D datagram, P ping, R raw; F = 4 or 6; session and socket id in lower-case hex), which
  * getpeername() on the app's end returns. It survives dup, fork, exec and SCM_RIGHTS; nothing is kept in the process.
+ * The shim keeps its own mark in SO_MAX_PACING_RATE of the app's end; the router leaves that option alone.
  * All integers are in host byte order unless said otherwise; the two sides run on one machine.
  */
 #ifndef MLSHIM_PROTO_H
@@ -27,26 +28,40 @@
 #define MLS_NAME_LEN	 25 /* with the leading NUL */
 
 enum mls_op {
-	MLS_SOCKET = 1,	     /* arg: domain, type (flags included), protocol -> result 0, 1 fd (app end, gated if TCP) */
-	MLS_CONNECT = 2,     /* addr, arg[0] = 1 if the caller will not block; fd: dup of the app end -> 0, -EINPROGRESS, -errno, MLS_LANE_DIRECT */
+	/*
+	 * arg: domain, type (flags included), protocol -> result 0, 1 fd (app end, blocking, gated if TCP). With an id: the
+	 * pair of that socket is dead (refused, disconnected); the new one inherits its options and explicit bind.
+	 */
+	MLS_SOCKET = 1,
+	/*
+	 * addr, arg[0] = 1 if the caller will not block; fd: dup of the app end -> 0, -EINPROGRESS, -errno, MLS_LANE_DIRECT.
+	 * A caller that blocks is answered when the handshake ends; it may hang up earlier (signal, SO_SNDTIMEO), then the
+	 * handshake goes on. AF_UNSPEC disconnects. What a second connect() says is known to the shim.
+	 */
+	MLS_CONNECT = 2,
 	MLS_BIND = 3,	     /* addr -> 0, -errno, MLS_LANE_DIRECT */
 	MLS_LISTEN = 4,	     /* arg[0] = backlog; fd: dup of the app end -> 0, -errno */
 	MLS_GETSOCKNAME = 5, /* -> addr */
 	MLS_GETPEERNAME = 6, /* -> addr, -ENOTCONN */
 	MLS_GETSOCKOPT = 7,  /* arg: level, name, room -> payload = value */
 	MLS_SETSOCKOPT = 8,  /* arg: level, name; payload = value -> 0, -errno */
-	MLS_SHUTDOWN = 9,    /* arg[0] = how -> 0, -errno; the shim shuts the pair's end down afterwards */
+	MLS_SHUTDOWN = 9,    /* listeners, datagrams: arg[0] = how -> 0, -errno; then the pair's end is shut down */
 	MLS_IOCTL = 10,	     /* arg[0] = request; payload in/out (struct ifreq, ints) */
-	MLS_RESOLVE = 11,    /* payload = host NUL service NUL; arg: family, socktype, protocol, ai_flags -> payload = struct mls_ai[] + canonical name; result = count or -EAI_* - 1000 */
+	/*
+	 * payload = host NUL service NUL; arg: family, socktype, protocol, ai_flags -> payload = struct mls_ai[] + canonical
+	 * name NUL; result = count, or EAI_* - 1000 (EAI_* are negative)
+	 */
+	MLS_RESOLVE = 11,
 	MLS_NAMEINFO = 12,   /* addr, arg[0] = NI_ flags -> payload = host NUL service NUL */
 	MLS_IFADDRS = 13,    /* -> payload = struct mls_ifaddr[] */
-	MLS_ROUTE_LANE = 14, /* addr, arg[0] = socktype: which lane would this destination take -> MLS_LANE_* */
+	MLS_ROUTE_LANE = 14, /* addr, arg[0] = socktype: asked once, at the first sendto() of an unbound socket -> MLS_LANE_* */
 	MLS_HELLO = 15,	     /* -> arg: protocol version, router pid */
 };
 
 #define MLS_VERSION	1
 #define MLS_LANE_STACK	0
-#define MLS_LANE_DIRECT 1 /* the shim replaces the fd by a kernel socket, see payload: struct mls_opt[] to replay */
+/* The shim replaces the fd by a kernel socket: payload = struct mls_opt[] to replay, addr (if any) = bind it there first. */
+#define MLS_LANE_DIRECT 1
 
 struct mls_req {
 	uint32_t magic;

@@ -250,6 +250,8 @@ long mls_ioctl(int fd, unsigned int request, void *arg)
 	if (!in_range && request != ASK_QUEUE_OUT && request != ASK_QUEUE_IN)
 		return sys(ioctl, fd, request, arg);
 	mark = mark_of(fd);
+	if (mark_is_dgram(mark) && request == ASK_ATMARK)
+		return -ENOTTY;
 	if (mark == 0 || request == ASK_ATMARK || !ident_of(fd, &id))
 		return sys(ioctl, fd, request, arg);
 	if (request == ASK_QUEUE_IN) {
