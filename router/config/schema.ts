@@ -116,10 +116,12 @@ const key = text('a WireGuard key', (s): Uint8Array | Refusal => {
 
 const DURATION_UNITS: Readonly<Record<string, number>> = { ms: 0.001, s: 1, m: 60, h: 3600 };
 
+const notDuration = (issue: { readonly input?: unknown }): string => typeMessage('a duration such as 25s', issue.input);
+
 /** Seconds; a bare number counts as seconds. */
 const seconds = (max: number) =>
   z
-    .union([z.number(), z.string()], { error: (issue) => typeMessage('a duration such as 25s', issue.input) })
+    .union([z.number({ error: notDuration }), z.string({ error: notDuration })], { error: notDuration })
     .transform((value, ctx): number => {
       const m = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)$/.exec(String(value));
       const n = typeof value === 'number' ? value : m === null ? Number.NaN : Number(m[1]) * DURATION_UNITS[m[2]!]!;
@@ -195,11 +197,11 @@ const route = object({
   type: choice(['blackhole', 'unreachable']).optional(),
 });
 
+const notAsn = (issue: { readonly input?: unknown }): string => typeMessage('an AS number', issue.input);
+
 /** A number, or text in any notation of RFC 5396 §2; YAML reads 1.10 as a number, so asdot needs "AS" or quotes. */
 const asn = z
-  .custom<number | string>((value) => typeof value === 'number' || typeof value === 'string', {
-    error: (issue) => typeMessage('an AS number', issue.input),
-  })
+  .union([z.number({ error: notAsn }), z.string({ error: notAsn })], { error: notAsn })
   .transform((value, ctx): number => {
     const parsed = parseAsn(String(value));
     if (parsed !== undefined) return parsed;
