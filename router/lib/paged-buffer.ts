@@ -3,12 +3,13 @@
  * number). Pages appear when a position is written and go back to the pool when the window's start passes them, so an
  * idle stream owns no page. Positions may be filled out of order; which of them hold octets is the owner's knowledge.
  */
+import type { Copy } from './copy.ts';
 import type { PagePool, World } from './world.ts';
 
 const NO_PAGE = 0;
 
 export class PagedBuffer {
-  readonly #u8: Uint8Array;
+  readonly #copy: Copy;
   readonly #pool: PagePool;
   readonly #pageSize: number;
   readonly #shift: number;
@@ -20,7 +21,7 @@ export class PagedBuffer {
   spanAt = 0;
 
   constructor(world: World, pool: PagePool) {
-    this.#u8 = world.u8;
+    this.#copy = world.copy;
     this.#pool = pool;
     this.#pageSize = pool.pageSize;
     this.#shift = 31 - Math.clz32(pool.pageSize);
@@ -105,7 +106,7 @@ export class PagedBuffer {
     while (done < length) {
       const n = this.writable((position + done) | 0, length - done);
       if (n === 0) break;
-      this.#u8.copyWithin(this.spanAt, from + done, from + done + n);
+      this.#copy(this.spanAt, from + done, n);
       done += n;
     }
     return done;
@@ -116,7 +117,7 @@ export class PagedBuffer {
     let done = 0;
     while (done < length) {
       const n = this.readable((position + done) | 0, length - done);
-      this.#u8.copyWithin(to + done, this.spanAt, this.spanAt + n);
+      this.#copy(to + done, this.spanAt, n);
       done += n;
     }
   }

@@ -1,8 +1,9 @@
 /**
  * Congestion control: CUBIC (RFC 9438) over slow start (RFC 5681 §3.1), initial window of ten (RFC 6928), in octets.
  * Decides how large the window is; recovery.ts decides when there was congestion and what to send in its course.
- * Does not pace and does not look at delay.
+ * Does not pace; looks at delay only to end the first slow start (hystart.ts).
  */
+import { HyStart } from './hystart.ts';
 
 /** RFC 9438 §4.6: multiplicative decrease. */
 const BETA = 0.7;
@@ -25,17 +26,24 @@ export class Cubic {
   cwnd = 0;
   ssthresh = CWND_MAX;
   readonly #f = new Float64Array(4);
+  readonly #hystart = new HyStart();
   #epochMs = 0;
   #inEpoch = false;
 
   /** RFC 6928 §2: min(10 * MSS, max(2 * MSS, 14600)). */
-  start(mss: number): void {
+  start(mss: number, nxt: number): void {
     this.cwnd = initialWindow(mss);
     this.ssthresh = CWND_MAX;
+    this.#hystart.start(nxt);
   }
 
   get isInSlowStart(): boolean {
     return this.cwnd < this.ssthresh;
+  }
+
+  /** An ACK outside of recovery: RFC 9406 §4.2 watches the first slow start only. `rttUs` is -1 without a sample. */
+  onRoundTrip(ack: number, nxt: number, rttUs: number): void {
+    if (this.ssthresh === CWND_MAX && this.#hystart.onAck(ack, nxt, rttUs)) this.ssthresh = this.cwnd;
   }
 
   /** New octets were acknowledged outside of recovery while the window was in full use. */
@@ -43,10 +51,11 @@ export class Cubic {
     let left = acked;
     if (this.cwnd < this.ssthresh) {
       const room = this.ssthresh - this.cwnd;
-      const grow = Math.min(left, room);
+      const isFirst = this.ssthresh === CWND_MAX;
+      const grow = Math.min(isFirst ? this.#hystart.growth(left) : left, room);
       this.cwnd = this.#bounded(this.cwnd + grow);
       left -= grow;
-      if (left === 0) return;
+      if (left === 0 || isFirst) return;
     }
     this.#avoidCongestion(left, mss, srttUs, nowMs);
   }

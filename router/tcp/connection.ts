@@ -273,7 +273,7 @@ export class TcpConnection implements FlowKey {
     while (done < length) {
       const n = this.sendSpan(length - done);
       if (n === 0) break;
-      this.shared.u8.copyWithin(this.spanAt, at + done, at + done + n);
+      this.shared.world.copy(this.spanAt, at + done, n);
       this.commitSend(n);
       done += n;
     }

@@ -236,7 +236,7 @@ function complete(c: TcpConnection, seq: number, ack: number, window: number): b
   disarm(c, Timer.Retransmit);
   c.setState(TcpState.Established);
   sh.counters.currEstab++;
-  c.cc.start(c.sndMss);
+  c.cc.start(c.sndMss, c.sndNxt);
   if (c.attempts > 0) c.cc.cwnd = c.sndMss; // RFC 5681 §3.1: the SYN was lost
   c.attempts = 0;
   c.rtt.backoff = 0;

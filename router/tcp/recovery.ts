@@ -137,6 +137,7 @@ export class Recovery implements DeliverySink {
     if (!usesSack) this.#countDuplicates(advanced, mayBeDuplicate, (ack - una) | 0, mss);
     if (this.isProbing) this.#endProbe(ack, sawDsack, mss);
     this.detectLoss(mss, nowUs);
+    if (!this.isRecovering) this.#cc.onRoundTrip(ack, board.nxt, this.#rttUs);
     this.#transition(ack, advanced, delivered, wasLimited, board.lost > lostBefore, mss, nowMs);
     return advanced;
   }

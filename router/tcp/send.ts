@@ -233,7 +233,7 @@ function sendNew(c: TcpConnection): void {
       if (c.cork && (c.armed & Timer.Retransmit) === 0) armRetransmit(c, Retransmit.Push, TcpDefaults.corkMs);
       break;
     }
-    if (isLinkFull(c)) return;
+    if (isLinkFull(c)) break;
     if (!sendData(c, n, mss)) break;
     sent = true;
     if (c.isFinSent) break;
