@@ -33,7 +33,8 @@ export const PROBLEMS = {
   },
   U104: {
     title: 'WireGuard refused the settings of an uplink',
-    meaning: 'The device could not be configured; most often its listen_port is in use by another program (EADDRINUSE).',
+    meaning:
+      'The device could not be configured; most often its listen_port is in use by another program (EADDRINUSE).',
     hint: 'Choose another listen_port, or leave it out. It is tried again every few seconds.',
   },
   B101: {
