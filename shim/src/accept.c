@@ -81,6 +81,21 @@ static long take_connection(int fd, struct mls_accept *a, int cloexec)
 	}
 }
 
+/* A kernel connection on a listener of ours: its peer in the listener's family. */
+static long kernel_peer(int fd, int family, struct sockaddr *addr, socklen_t *len)
+{
+	struct sockaddr_in6 peer;
+	socklen_t n = sizeof(peer);
+	uint8_t native[28];
+	long r = sys(getpeername, fd, &peer, &n);
+
+	if (r < 0)
+		return r;
+	if (!mem_readable(len, sizeof(*len)))
+		return -EFAULT;
+	return addr_to_user(native, addr_native(family, (struct sockaddr *)&peer, n, native), addr, len);
+}
+
 long mls_accept(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 {
 	uint64_t mark = mark_of(fd);
@@ -104,7 +119,7 @@ long mls_accept(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 		return got;
 	if (a.flags & MLS_ACCEPT_KERNEL) {
 		if (addr)
-			r = sys(getpeername, got, addr, len);
+			r = kernel_peer((int)got, mark_family(mark), addr, len);
 	} else {
 		id = (struct mls_id){.kind = 'S', .family = (uint8_t)mark_family(mark)};
 		mark_set((int)got, mark_new(&id) | STATE_CONNECTED);

@@ -2,9 +2,9 @@
 /*
  * proc.c - exec: the preload stays in a scrubbed environment
  *
- * The exec family puts LD_PRELOAD and MLSHIM_* back where a program starts another with an environment that
- * lacks them; otherwise its sockets would silently be the host's (spawn.c does the same for posix_spawn()). Pointers and strings are copied on the caller's stack
- * only (vfork children share their parent's memory). fork, vfork and clone need nothing.
+ * The exec family puts LD_PRELOAD and MLSHIM_* back where a program starts another with an environment that lacks them;
+ * otherwise its sockets would silently be the host's (spawn.c does the same for posix_spawn()). Pointers and strings are
+ * copied on the caller's stack only (vfork children share their parent's memory). fork, vfork and clone need nothing.
  */
 #include "shim.h"
 
