@@ -1,5 +1,6 @@
 /**
- * The one test runner: `node test/run.mjs check | unit | sim | child | shim | interop | all`, or paths of test files.
+ * The one test runner: `node test/run.mjs check | unit | sim | child | shim | interop | all`, or compiled test files; `asan`
+ * and `race` run the addon and the child under their sanitizers.
  * Runs the static checks, AVA over the compiled tests group by group (TAP), and `go test` for the child; prints failures
  * with their diagnostics, skips with their reasons, and ends with `N passed, N failed, N skipped`.
  * Needs a finished build (`npm ci` or `npm run build`).
@@ -16,6 +17,7 @@ const folder = (path) => path.split(sep)[0];
 const isOwnGroup = (path) => ['sim', 'shim', 'interop'].includes(folder(path)) || path.startsWith(`wg${sep}child`);
 
 /** Groups in the order `all` runs them: cheap and telling ones first. */
+const ALL = ['check', 'unit', 'sim', 'child', 'shim', 'interop'];
 const GROUPS = {
   check: { steps: [biome, types, gofmt, goVet] },
   unit: { steps: [ava((path) => !isOwnGroup(path))] },
@@ -23,6 +25,8 @@ const GROUPS = {
   child: { steps: [goTest, ava((path) => path.startsWith(`wg${sep}child`))] },
   shim: { steps: [ava((path) => folder(path) === 'shim')] },
   interop: { steps: [ava((path) => folder(path) === 'interop', ['--serial', '--concurrency=1'])] },
+  asan: { steps: [addonUnderAsan] },
+  race: { steps: [goRace] },
 };
 
 const totals = { passed: 0, failed: 0, skipped: 0 };
@@ -91,7 +95,21 @@ async function runCollecting(command, args, options = {}) {
   return { status: result.status, output: text + result.output };
 }
 
-async function goTest() {
+/** The addon's own tests and those of the room that uses it most, with the addon built for ASan and UBSan. */
+async function addonUnderAsan() {
+  const addon = join(ROOT, 'build', 'native', 'asan', 'mlshim.node');
+  const made = await run('make', ['-s', '-C', 'router/native', 'asan', `OUT=${join(ROOT, 'build', 'native')}`]);
+  record(made.status === 0 ? 'passed' : 'failed', 'asan: the addon builds', made.output);
+  const runtime = await runCollecting('g++', ['-print-file-name=libasan.so']);
+  const env = { LD_PRELOAD: runtime.output.trim(), ASAN_OPTIONS: 'detect_leaks=0', MLSHIM_ADDON: addon };
+  await ava((path) => /^router.(native|shimlink)./.test(path), [], env)();
+}
+
+async function goRace() {
+  await goTest(['-race']);
+}
+
+async function goTest(flags = []) {
   const output = new Map();
   const onLine = (line) => {
     let event;
@@ -108,7 +126,7 @@ async function goTest() {
     if (event.Action === 'skip') record('skipped', `${name}: ${(output.get(name) ?? '').split('\n')[1]?.trim()}`);
   };
   const before = totals.passed + totals.failed;
-  const { status, output: errors } = await run('go', ['test', '-json', './...'], {
+  const { status, output: errors } = await run('go', ['test', '-json', ...flags, './...'], {
     cwd: join(ROOT, 'wg', 'child'),
     onLine,
   });
@@ -117,18 +135,18 @@ async function goTest() {
 }
 
 /** An AVA step over the compiled test files that `wanted` picks by their path below build/test. */
-function ava(wanted, extra = []) {
+function ava(wanted, extra = [], env = {}) {
   return async () => {
     const files = readdirSync(TESTS, { recursive: true })
       .filter((path) => path.endsWith('.test.js') && existsSync(join(ROOT, 'test', path.replace(/\.js$/, '.ts'))))
       .filter(wanted)
       .map((path) => relative(ROOT, join(TESTS, path)))
       .sort();
-    if (files.length > 0) await avaFiles(files, extra);
+    if (files.length > 0) await avaFiles(files, extra, env);
   };
 }
 
-async function avaFiles(files, extra) {
+async function avaFiles(files, extra, env = {}) {
   let open;
   let planned = false;
   const finish = () => {
@@ -153,7 +171,7 @@ async function avaFiles(files, extra) {
   };
   const { status, output } = await run(join(BIN, 'ava'), ['--tap', ...extra], {
     onLine,
-    env: { MLSHIM_TESTS: files.join(' ') },
+    env: { ...env, MLSHIM_TESTS: files.join(' ') },
   });
   finish();
   if (output.trim() !== '') console.log(output.trimEnd());
@@ -164,7 +182,7 @@ async function avaFiles(files, extra) {
 const wanted = process.argv.slice(2);
 if (wanted.length === 0) wanted.push('all');
 const started = performance.now();
-for (const name of wanted[0] === 'all' ? Object.keys(GROUPS) : wanted) {
+for (const name of wanted[0] === 'all' ? ALL : wanted) {
   const at = performance.now();
   console.log(`== ${name}`);
   if (name.endsWith('.js')) await avaFiles([name], []);
