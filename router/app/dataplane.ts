@@ -46,7 +46,8 @@ const BUFFER_PAGE = 16384;
 const LOOPBACK_INDEX = 1;
 /** Loopback links of further VRFs; tunnels are numbered from 2 up. */
 const VRF_LOOPBACK_INDEX = 0x10000;
-const ICMP_IDLE_MS = 3_600_000;
+/** Sleep when nothing is due: any bound will do. */
+const IDLE_MS = 3_600_000;
 
 type LinkCounters = Pick<
   DataplaneStats['links'][number],
@@ -205,7 +206,7 @@ class Dataplane {
       return 0;
     }
     this.#sleeps++;
-    return timeoutMs < 0 ? ICMP_IDLE_MS : timeoutMs;
+    return timeoutMs < 0 ? IDLE_MS : timeoutMs;
   }
 
   // ---- Messages

@@ -98,7 +98,7 @@ export interface Native {
   /** A listening UNIX socket of mode 0600. */
   unixListen(path: string, type: number, backlog: number): number;
   unixConnect(path: string, type: number): number;
-  /** A non-blocking socket of the host kernel (AF_INET 2, AF_INET6 10 which is v6 only). */
+  /** A non-blocking socket of the host kernel (AF_INET 2, AF_INET6 10, which takes IPv4-mapped addresses too). */
   kernelSocket(family: number, type: number): number;
   kernelBind(fd: number, addrAt: number, addrLength: number): number;
   kernelListen(fd: number, backlog: number): number;

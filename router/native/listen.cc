@@ -59,11 +59,12 @@ int32_t unix_connect(const char *path, int32_t type)
 int32_t kernel_socket(Instance &, const int32_t *a)
 {
 	int fd = socket(a[0], a[1] | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int one = 1;
+	int one = 1, zero = 0;
 
 	if (fd < 0) return -errno;
 	if (a[1] == SOCK_STREAM) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (a[0] == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+	// For ::ffff:127.0.0.1, whatever the host's bindv6only says.
+	if (a[0] == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
 	return fd;
 }
 

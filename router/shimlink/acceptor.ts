@@ -11,6 +11,7 @@ import type { TcpListener } from '../tcp/listener.ts';
 import type { TcpAcceptor, TcpOwner } from '../tcp/port.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { makeNamedPair } from './call.ts';
+import type { Hub } from './hub.ts';
 import { Option } from './option-table.ts';
 import { Pollable } from './poller.ts';
 import { ACCEPT_IS_KERNEL, Accept, AF_INET, AF_INET6, E, MLS_MAGIC, putHost16 } from './proto.ts';
@@ -166,11 +167,11 @@ export class Acceptor implements TcpAcceptor<TcpListener> {
   /** 127.0.0.1 and ::1 are the host's: a listener on the wildcard address is reached there too. */
   #openKernelDoors(backlog: number): void {
     const s = this.#socket;
-    const families: number[] = [];
-    if (!s.isV6 || s.options.number(Option.V6Only) === 0) families.push(AF_INET);
-    if (s.isV6) families.push(AF_INET6);
-    for (const family of families) {
-      const door = KernelListener.open(this, s, family, clampBacklog(backlog));
+    const doors: boolean[] = [];
+    if (!s.isV6 || s.options.number(Option.V6Only) === 0) doors.push(true);
+    if (s.isV6) doors.push(false);
+    for (const isV4 of doors) {
+      const door = KernelListener.open(this, s, isV4, clampBacklog(backlog));
       if (door !== undefined) this.#kernel.push(door);
     }
   }
@@ -198,30 +199,15 @@ class KernelListener extends Pollable {
     socket.hub.poller.add(this, fd, Epoll.In | Epoll.EdgeTriggered);
   }
 
-  /** Undefined when the port cannot be had there: taken by a program outside, or below 1024 without the privilege. */
-  static open(
-    acceptor: Acceptor,
-    socket: ListeningSocket,
-    family: number,
-    backlog: number,
-  ): KernelListener | undefined {
+  /**
+   * Undefined when the port cannot be had there: taken by a program outside, or below 1024 without the privilege.
+   * @param isV4 on 127.0.0.1 (for an IPv6 listener as ::ffff:127.0.0.1, so that what it accepts is of its family), else ::1
+   */
+  static open(acceptor: Acceptor, socket: ListeningSocket, isV4: boolean, backlog: number): KernelListener | undefined {
     const { hub } = socket;
-    const fd = hub.native.kernelSocket(family, SOCK_STREAM);
-    if (fd < 0) return undefined;
-    const isV4 = family === AF_INET;
-    const length = writeSockAddr(
-      hub.world.u8,
-      hub.recordAt,
-      family,
-      0,
-      0,
-      0,
-      isV4 ? 0x7f000001 : 1,
-      socket.local.port,
-      0,
-    );
-    if (hub.native.kernelBind(fd, hub.recordAt, length) < 0 || hub.native.kernelListen(fd, backlog) < 0) {
-      hub.native.close(fd);
+    const fd = bindKernelPort(hub, socket.isV6, isV4, socket.local.port);
+    if (fd < 0 || hub.native.kernelListen(fd, backlog) < 0) {
+      if (fd >= 0) hub.native.close(fd);
       hub.counters.kernelDoorsRefused++;
       return undefined;
     }
@@ -253,6 +239,29 @@ class KernelListener extends Pollable {
     hub.poller.remove(this, this.#fd);
     hub.native.close(this.#fd);
   }
+}
+
+/** A kernel socket for a listener's loopback door, bound. @returns a descriptor or -errno */
+function bindKernelPort(hub: Hub, isV6: boolean, isV4: boolean, port: number): number {
+  const family = isV6 ? AF_INET6 : AF_INET;
+  const fd = hub.native.kernelSocket(family, SOCK_STREAM);
+  if (fd < 0) return fd;
+  const [word2, word3] = isV4 ? [0xffff, 0x7f000001] : [0, 1];
+  const length = writeSockAddr(hub.world.u8, hub.recordAt, family, 0, 0, word2, word3, port, 0);
+  const failed = hub.native.kernelBind(fd, hub.recordAt, length);
+  if (failed < 0) hub.native.close(fd);
+  return failed < 0 ? failed : fd;
+}
+
+/**
+ * Could a listener have this port on the host's loopback? A family the host lacks takes nothing.
+ * @param isV6 the listener's family
+ * @param isV4 the door: 127.0.0.1, else ::1
+ */
+export function isKernelPortFree(hub: Hub, isV6: boolean, isV4: boolean, port: number): boolean {
+  const fd = bindKernelPort(hub, isV6, isV4, port);
+  if (fd >= 0) hub.native.close(fd);
+  return fd !== -E.EADDRINUSE;
 }
 
 /** listen(2): negative and huge backlogs mean the system's limit; 0 still holds one. */

@@ -11,7 +11,7 @@ import type { TcpConnection } from '../tcp/connection.ts';
 import type { TcpListener } from '../tcp/listener.ts';
 import type { TcpOwner } from '../tcp/port.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
-import { type AcceptedSocket, Acceptor, type ListeningSocket } from './acceptor.ts';
+import { type AcceptedSocket, Acceptor, isKernelPortFree, type ListeningSocket } from './acceptor.ts';
 import type { Call } from './call.ts';
 import type { Hub } from './hub.ts';
 import { Option } from './option-table.ts';
@@ -27,6 +27,9 @@ export const StreamState = { Fresh: 0, Connecting: 1, Connected: 2, Listening: 3
 const PUMP_BUDGET = 512 * 1024;
 /** Asked of `sendSpan` at once. */
 const SPAN = 65536;
+
+/** Ports tried until one is free in both lanes. */
+const PORT_TRIES = 16;
 
 const EVENTS = Epoll.In | Epoll.Out | Epoll.RdHup | Epoll.EdgeTriggered;
 
@@ -171,10 +174,26 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
   override bind(call: Call, at: SockAddr): number {
     if (this.state !== StreamState.Fresh) return -E.EINVAL;
     if (!this.hub.hasLoopback && at.family !== AF_UNSPEC && at.isLoopback) return this.goDirect(call);
-    const claim = this.claim(at, this.hub.stack.tcpPorts);
+    const claim = this.#claimPort(at);
     if (typeof claim === 'number') return -claim;
     this.#binding = claim;
     return 0;
+  }
+
+  /** Claim `at`; a port that is ours to choose for a wildcard address is one that is free on the host's loopback as well. */
+  #claimPort(at: SockAddr): PortBinding<TcpListener> | number {
+    const { hub } = this;
+    const ports = hub.stack.tcpPorts;
+    const mustProbe = at.port === 0 && at.isWildcard && !hub.hasLoopback;
+    for (let tries = mustProbe ? PORT_TRIES : 1; ; tries--) {
+      const claim = this.claim(at, ports);
+      if (typeof claim === 'number' || !mustProbe || tries === 1) return claim;
+      const isDual = this.isV6 && this.options.number(Option.V6Only) === 0;
+      const isFree4 = (this.isV6 && !isDual) || isKernelPortFree(hub, this.isV6, true, claim.port);
+      if (isFree4 && (!this.isV6 || isKernelPortFree(hub, true, false, claim.port))) return claim;
+      ports.release(claim);
+      this.local.set(this.family, 0, 0, this.isV6 ? 0 : 0xffff, 0, 0, 0);
+    }
   }
 
   override listen(_call: Call, backlog: number): number {
@@ -185,7 +204,7 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
     if (this.state !== StreamState.Fresh) return -E.EINVAL;
     if (this.#binding === undefined) {
       const any = new SockAddr().copy(this.local);
-      const claim = this.claim(any, this.hub.stack.tcpPorts);
+      const claim = this.#claimPort(any);
       if (typeof claim === 'number') return -claim;
       this.#binding = claim;
     }

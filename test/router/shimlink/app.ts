@@ -154,6 +154,11 @@ export class TestApp {
     this.native.close(fd);
   }
 
+  /** Somebody else closes `fd`. */
+  forget(fd: number): void {
+    this.#open.delete(fd);
+  }
+
   closeAll(): void {
     for (const fd of this.#open) this.native.close(fd);
     this.#open.clear();
