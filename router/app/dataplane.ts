@@ -4,6 +4,7 @@
  * wake eventfd fires. What must not happen (an exception in here) ends the worker after every app was shown a reset.
  */
 import { readFileSync } from 'node:fs';
+import { getHeapStatistics } from 'node:v8';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { WgRing } from '../../wg/ring.ts';
 import { FibReader } from '../fib/reader.ts';
@@ -427,7 +428,15 @@ class Dataplane {
         const { rxPackets, rxBytes, txPackets, txBytes, txDropped } = c;
         return { index: l.index, rxPackets, rxBytes, txPackets, txBytes, txDropped };
       });
-    const all: Record<string, number> = { ...counters.eventTotals(), turns: this.#turns, sleeps: this.#sleeps };
+    // With --expose-gc (benchmarks) only what is still in use counts.
+    globalThis.gc?.();
+    const all: Record<string, number> = {
+      ...counters.eventTotals(),
+      turns: this.#turns,
+      sleeps: this.#sleeps,
+      addon_calls: this.#native.callCount(),
+      heap_used: getHeapStatistics().used_heap_size,
+    };
     for (const [name, value] of Object.entries(this.#tcp.counters)) all[`tcp_${name}`] = value as number;
     for (const [name, value] of Object.entries(this.#hub.counters)) all[`shim_${name}`] = value;
     for (const [name, value] of Object.entries(this.#server.counters)) all[`shim_${name}`] = value as number;

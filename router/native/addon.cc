@@ -20,7 +20,9 @@ template <Function F> napi_value bridge(napi_env env, napi_callback_info info)
 	if (napi_get_cb_info(env, info, &count, values, nullptr, &data) != napi_ok) return nullptr;
 	if (count > MAX_ARGS) count = MAX_ARGS;
 	for (size_t i = 0; i < count; i++) napi_get_value_int32(env, values[i], &args[i]);
-	napi_create_int32(env, F(*static_cast<Instance *>(data), args), &out);
+	auto *self = static_cast<Instance *>(data);
+	self->calls++;
+	napi_create_int32(env, F(*self, args), &out);
 	return out;
 }
 
@@ -89,6 +91,11 @@ Napi::Value memfd(const Napi::CallbackInfo &info)
 	return Napi::Number::New(info.Env(), memfd_create_sized(name.c_str(), info[1].ToNumber().Int64Value()));
 }
 
+Napi::Value call_count(const Napi::CallbackInfo &info)
+{
+	return Napi::Number::New(info.Env(), static_cast<double>(static_cast<Instance *>(info.Data())->calls));
+}
+
 Napi::Value listen_unix(const Napi::CallbackInfo &info)
 {
 	std::string path = info[0].ToString().Utf8Value();
@@ -113,6 +120,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports)
 		exports.Set(entry.name, Napi::Value(env, function));
 	}
 	exports.Set("attachWorld", Napi::Function::New(env, attach_world, "attachWorld", self));
+	exports.Set("callCount", Napi::Function::New(env, call_count, "callCount", self));
 	exports.Set("memfdCreate", Napi::Function::New(env, memfd, "memfdCreate"));
 	exports.Set("unixListen", Napi::Function::New(env, listen_unix, "unixListen"));
 	exports.Set("unixConnect", Napi::Function::New(env, connect_unix, "unixConnect"));

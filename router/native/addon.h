@@ -15,6 +15,7 @@ namespace mlshim {
 struct Instance {
 	uint8_t *base = nullptr; // the World's memory, owned by JavaScript
 	size_t size = 0;
+	uint64_t calls = 0; // of hot functions
 
 	// Address of `length` octets at world offset `at`; nullptr when they are not inside the World.
 	uint8_t *at(int32_t offset, int64_t length) const {

@@ -33,6 +33,8 @@ export const MAX_DATAGRAMS = 64;
 export interface Native {
   /** Name the memory that offsets refer to, once per thread; the array must cover the whole World. */
   attachWorld(u8: Uint8Array): void;
+  /** Calls of this thread so far (of the functions with int32 arguments). */
+  callCount(): number;
 
   /** A close-on-exec memfd of `bytes` octets, sealed against resizing. */
   memfdCreate(name: string, bytes: number): number;
