@@ -16,6 +16,8 @@ import { buildWireguardGo, type KeyPair, WIREGUARD_GO, wgKeyPair } from '../kit/
 const ROOT = join(import.meta.dirname, '..', '..', '..');
 const CLI = join(ROOT, 'build', 'router', 'cli', 'main.js');
 const NETSTACK = join(ROOT, 'build', 'bench-netstack');
+/** Small flows in C (flows.c), so that the client's own run time weighs little in latencies. */
+export const FLOWS = join(ROOT, 'build', 'bench-flows');
 export const MTU = 1420;
 const WG_PORT = 51820;
 /** USER_HZ, the unit of /proc/PID/stat; 100 on every Linux that Node runs on. */
@@ -26,6 +28,27 @@ export function buildNetstack(): void {
   if (existsSync(NETSTACK)) return;
   const cwd = join(ROOT, 'test', 'bench', 'netstack');
   execFileSync('go', ['build', '-trimpath', '-buildvcs=false', '-o', NETSTACK, '.'], { cwd, stdio: 'pipe' });
+}
+
+/** Build flows.c. */
+export function buildFlows(): void {
+  const source = join(ROOT, 'test', 'bench', 'flows.c');
+  execFileSync('cc', ['-O2', '-Wall', '-Wextra', '-Werror', '-o', FLOWS, source], { stdio: 'pipe' });
+}
+
+/** What `mlshim status --json` says that the benchmark looks at. */
+interface Status {
+  readonly uplinks: readonly { readonly rx_packets: number; readonly tx_packets: number }[];
+  readonly counters: Readonly<Record<string, number>>;
+}
+
+/** Counters of the data-plane worker. */
+export interface Counters {
+  /** Packets received and sent, pieces of super-segments counted one by one. */
+  readonly packets: number;
+  readonly addonCalls: number;
+  /** Octets of the worker's heap in use after a forced collection. */
+  readonly heapUsed: number;
 }
 
 export interface WgPeer {
@@ -138,7 +161,9 @@ AllowedIPs = ${peer.allowed}
 
   async #start(file: string): Promise<void> {
     chownSync(file, NOBODY, NOBODY);
-    this.daemon = this.lab.start(this.ns, process.execPath, [CLI, 'up', '--foreground', '-c', file], this.#options);
+    const { env, ...rest } = this.#options;
+    const options = { ...rest, env: { ...env, NODE_OPTIONS: '--expose-gc' } };
+    this.daemon = this.lab.start(this.ns, process.execPath, [CLI, 'up', '--foreground', '-c', file], options);
     await this.daemon.until(/ready/);
   }
 
@@ -150,11 +175,28 @@ AllowedIPs = ${peer.allowed}
     });
   }
 
+  /** Start a server under the shim. */
+  serve(command: string, args: readonly string[]): LabProcess {
+    return this.lab.start(this.ns, process.execPath, [CLI, 'run', '--', command, ...args], this.#options);
+  }
+
+  async counters(): Promise<Counters> {
+    const { stdout } = await this.lab.run(this.ns, process.execPath, [CLI, 'status', '--json'], this.#options);
+    const { uplinks, counters } = JSON.parse(stdout) as Status;
+    const packets = uplinks.reduce((sum, u) => sum + u.rx_packets + u.tx_packets, 0);
+    return { packets, addonCalls: counters['addon_calls']!, heapUsed: counters['heap_used']! };
+  }
+
+  /** CPU seconds of the router's own threads, without the WireGuard child. */
+  routerCpu(): number {
+    return cpuOf(this.daemon!.pid, isRouter);
+  }
+
   /** Largest resident set the WireGuard child had, in MiB. */
   childPeakMib(): number {
     for (const pid of processTree(this.daemon!.pid)) {
+      if (isRouter(pid)) continue;
       const status = readProc(pid, 'status');
-      if (!status.startsWith('Name:\tmlshim-wg')) continue;
       return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]) / 1024;
     }
     return Number.NaN;
@@ -292,10 +334,15 @@ function processTree(root: number): number[] {
   return pids;
 }
 
+/** One of mlshim's processes other than the WireGuard child. */
+function isRouter(pid: number): boolean {
+  return !readProc(pid, 'comm').startsWith('mlshim-wg');
+}
+
 /** CPU seconds used so far by a process and its living descendants. */
-export function cpuOf(root: number): number {
+export function cpuOf(root: number, counts: (pid: number) => boolean = () => true): number {
   let ticks = 0;
-  for (const pid of processTree(root)) {
+  for (const pid of processTree(root).filter(counts)) {
     // Fields 14 and 15 (utime, stime), counted after the name, which may hold spaces.
     const fields = readProc(pid, 'stat').split(') ').at(-1)!.split(' ');
     ticks += Number(fields[11] ?? 0) + Number(fields[12] ?? 0);

@@ -53,6 +53,11 @@ export class Samples {
     return this.median(a) / this.median(b);
   }
 
+  /** Geometric mean of two ratios of medians. */
+  meanRatio(a1: string, b1: string, a2: string, b2: string): number {
+    return Math.sqrt(this.ratio(a1, b1) * this.ratio(a2, b2));
+  }
+
   figures(): Figure[] {
     return [...this.#byName].map(([name, { unit, values }]) => ({
       name,
