@@ -434,7 +434,7 @@ export class TcpConnection implements FlowKey {
   restartKeepAlive(): void {
     this.keepProbes = 0;
     if (this.keepAlive && this.state !== TcpState.SynSent && this.state < TcpState.TimeWait) {
-      armAt(this, Timer.KeepAlive, this.keepIdleMs - ((this.shared.now.ms - this.lastReceiveMs) | 0));
+      armAt(this, Timer.KeepAlive, this.keepIdleMs - ((this.shared.now.ms - this.lastReceiveMs) >>> 0));
     } else disarm(this, Timer.KeepAlive);
   }
 
@@ -471,8 +471,6 @@ export class TcpConnection implements FlowKey {
 
   #sendLimit(): number {
     const wanted = 2 * this.cc.cwnd + SEND_BUFFER_MIN;
-    let limit = Math.min(wanted, this.sendBufferMax);
-    if (this.shared.isUnderPressure && limit > SEND_BUFFER_MIN) limit = SEND_BUFFER_MIN;
-    return limit;
+    return Math.min(wanted, this.sendBufferMax, this.shared.fairShare);
   }
 }

@@ -5,7 +5,8 @@
 import type { TcpConnection } from './connection.ts';
 import { TcpEnd } from './port.ts';
 import { ackNow } from './receive.ts';
-import { retransmitFirst, sendLossProbe, sendProbe, sendReset, sendSyn, watch } from './send.ts';
+import { RTO_MAX_MS } from './rtt.ts';
+import { retransmitFirst, route, sendLossProbe, sendProbe, sendReset, sendSyn, watch } from './send.ts';
 import { TcpDefaults, TcpState } from './settings.ts';
 import { armAt, armRetransmit, Retransmit, rearmWheel, Timer, takeDue } from './timers.ts';
 
@@ -24,6 +25,7 @@ export function expire(c: TcpConnection): void {
 
 function retransmitDue(c: TcpConnection): void {
   const sh = c.shared;
+  route(c); // first, since a new path may ask for smaller segments
   const recovery = c.recovery;
   switch (c.retransmitKind) {
     case Retransmit.LossProbe:
@@ -78,7 +80,9 @@ function timeoutDue(c: TcpConnection): void {
   }
   if (isGivenUp(c)) return;
   sh.counters.timeouts++;
-  c.attempts++;
+  // A peer that took its window back drops what was in flight; as Linux, do not give it up while it answers.
+  const isAnswering = c.sndWnd === 0 && (sh.now.ms - c.lastReceiveMs) >>> 0 <= RTO_MAX_MS;
+  if (!isAnswering || c.isOrphan) c.attempts++;
   c.recovery.onTimeout(c.sndMss);
   c.rtt.backoff++;
   retransmitFirst(c);
@@ -101,6 +105,11 @@ function windowProbeDue(c: TcpConnection): void {
     return;
   }
   if (c.attempts === 0) c.stalledSinceMs = sh.now.ms;
+  // Answers keep a connection for ever (RFC 9293 §3.8.6.1), but not one that has no owner and only holds memory (as Linux).
+  if (c.isOrphan && c.rtt.timeoutMs >= RTO_MAX_MS) {
+    c.abort();
+    return;
+  }
   if (isGivenUp(c)) return;
   c.attempts++;
   c.rtt.backoff++;
@@ -111,7 +120,7 @@ function windowProbeDue(c: TcpConnection): void {
 function keepAliveDue(c: TcpConnection): void {
   const sh = c.shared;
   if (!c.keepAlive) return;
-  const idle = (sh.now.ms - c.lastReceiveMs) | 0;
+  const idle = (sh.now.ms - c.lastReceiveMs) >>> 0;
   // Unacknowledged data has its own timer (RFC 9293 §3.8.4).
   if (idle < c.keepIdleMs || !c.recovery.board.isEmpty) {
     armAt(c, Timer.KeepAlive, idle < c.keepIdleMs ? c.keepIdleMs - idle : c.keepIdleMs);

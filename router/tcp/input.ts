@@ -132,7 +132,7 @@ function isClosed(c: TcpConnection): boolean {
 }
 
 function isTooOld(c: TcpConnection, tsValue: number): boolean {
-  return ((tsValue - c.tsRecent) | 0) < 0 && ((c.shared.now.ms - c.tsRecentAtMs) | 0) < PAWS_IDLE_MS;
+  return ((tsValue - c.tsRecent) | 0) < 0 && (c.shared.now.ms - c.tsRecentAtMs) >>> 0 < PAWS_IDLE_MS;
 }
 
 /**
@@ -188,7 +188,7 @@ function heard(c: TcpConnection): void {
 /** RFC 5961 §7: answer a doubtful segment, but not too often. */
 function challenge(c: TcpConnection): void {
   const now = c.shared.now.ms;
-  if (c.hasChallenged && ((now - c.lastChallengeMs) | 0) < CHALLENGE_INTERVAL_MS) return;
+  if (c.hasChallenged && (now - c.lastChallengeMs) >>> 0 < CHALLENGE_INTERVAL_MS) return;
   c.hasChallenged = true;
   c.lastChallengeMs = now;
   c.shared.counters.challengeAcks++;

@@ -93,12 +93,12 @@ export class ReceiveState {
 
   /**
    * The window to put into a segment, right edge never moved back (RFC 9293 §3.8.6.2.2 against silly windows).
+   * @param share octets the connection may hold by what the pool has
    * @returns the field's value; remembers what was offered
    */
-  windowField(isSyn: boolean, isUnderPressure: boolean): number {
+  windowField(isSyn: boolean, share: number): number {
     const current = (this.adv - this.nxt) | 0;
-    let wnd = this.size - ((this.nxt - this.readNxt) | 0);
-    if (isUnderPressure && wnd > INITIAL_BUFFER) wnd = INITIAL_BUFFER;
+    const wnd = Math.min(this.size, share) - ((this.nxt - this.readNxt) | 0);
     const step = Math.min(this.size >> 1, this.mss);
     let field: number;
     const scale = isSyn ? 0 : this.scale;
@@ -113,11 +113,12 @@ export class ReceiveState {
   }
 
   /** Would an ACK now open the window by enough to be worth a segment? */
-  get isWindowUpdateDue(): boolean {
+  isWindowUpdateDue(share: number): boolean {
+    const size = Math.min(this.size, share);
     const current = (this.adv - this.nxt) | 0;
-    const gain = this.size - ((this.nxt - this.readNxt) | 0) - current;
-    const worth = Math.min(2 * this.mss, this.size >> 1);
-    return gain >= worth && current < this.size >> 1;
+    const gain = size - ((this.nxt - this.readNxt) | 0) - current;
+    const worth = Math.min(2 * this.mss, size >> 1);
+    return gain >= worth && current < size >> 1;
   }
 
   /** Remember an out-of-order stretch that was stored. @returns false when all of it was known */
@@ -191,16 +192,17 @@ export class ReceiveState {
   }
 
   /** The owner took `octets`: dynamic right-sizing, twice of what it takes per round trip. */
-  tune(octets: number, nowMs: number, isUnderPressure: boolean): void {
+  tune(octets: number, nowMs: number, share: number): void {
     this.#tuneOctets += octets;
     const rtt = this.rttMs > 0 ? this.rttMs : 1;
-    if (((nowMs - this.#tuneAtMs) | 0) < rtt) return;
+    if ((nowMs - this.#tuneAtMs) >>> 0 < rtt) return;
     let wanted = 2 * this.#tuneOctets + 16 * this.mss;
     // A sender in slow start will have doubled once more before the new window is of use to it.
     const last = this.#tuneLast > 0 ? this.#tuneLast : wanted;
     if (this.#tuneOctets > last) wanted += 2 * wanted * Math.min(1, (this.#tuneOctets - last) / last);
     this.#tuneLast = this.#tuneOctets;
-    if (wanted > this.size && !isUnderPressure) this.size = Math.min(wanted | 0, this.max);
+    const size = Math.min(wanted, this.max, share) | 0;
+    if (size > this.size) this.size = size;
     this.#tuneOctets = 0;
     this.#tuneAtMs = nowMs;
   }
@@ -296,14 +298,14 @@ export function offerBuffered(c: TcpConnection): void {
   if (c.state === TcpState.Closed && !c.isConcluding) return;
   if (total > 0) {
     trimBuffer(rx);
-    rx.tune(total, c.shared.now.ms, c.shared.isUnderPressure);
+    rx.tune(total, c.shared.now.ms, c.shared.fairShare);
   }
   tellFin(c);
   if (c.isConcluding) {
     if (rx.isFinTold) c.conclude(TcpEnd.Clean);
     return;
   }
-  if (total > 0 && !rx.isFinished && rx.isWindowUpdateDue) ackNow(c);
+  if (total > 0 && !rx.isFinished && rx.isWindowUpdateDue(c.shared.fairShare)) ackNow(c);
 }
 
 /** An ACK must leave at the end of the vector. */
@@ -339,11 +341,12 @@ function receiveInOrder(c: TcpConnection, at: number, length: number, gsoSize: n
     if (c.state === TcpState.Closed) return;
     rx.readNxt = (rx.readNxt + stored) | 0;
     if (rx.buffer.pagesHeld > 0) trimBuffer(rx);
-    rx.tune(stored, c.shared.now.ms, c.shared.isUnderPressure);
+    rx.tune(stored, c.shared.now.ms, c.shared.fairShare);
   }
   if (stored < length) {
     if (rx.buffer.pagesHeld === 0) rx.buffer.reset(rx.readNxt);
-    stored += rx.buffer.write((rx.nxt + stored) | 0, at + stored, length - stored);
+    if (c.shared.mayKeep(rx.buffer.pagesHeld))
+      stored += rx.buffer.write((rx.nxt + stored) | 0, at + stored, length - stored);
     if (stored < length) c.shared.counters.noMemoryDrops++;
   }
   c.stats[Stat.BytesReceived]! += stored;
@@ -370,7 +373,7 @@ function receiveOutOfOrder(c: TcpConnection, seq: number, at: number, length: nu
   const sh = c.shared;
   sh.counters.outOfOrder++;
   ackNow(c); // RFC 5681 §4.2: a duplicate ACK at once
-  if (rx.isFull || sh.pool.available < sh.pool.capacity >> 4) {
+  if (rx.isFull || !sh.mayKeep(rx.buffer.pagesHeld)) {
     sh.counters.noMemoryDrops++;
     return;
   }

@@ -202,6 +202,8 @@ export class Recovery implements DeliverySink {
 
   /** `length` new octets were sent. */
   onSent(length: number, nowUs: number, nowMs: number): void {
+    // Nothing in flight was sent before what was delivered last; and its time would mislead after half a wrap of the clock.
+    if (this.board.isEmpty) this.#hasRack = false;
     this.board.sent(length, nowUs, nowMs);
     if (this.caState === CaState.Recovery) this.#prrOut += length;
   }

@@ -40,7 +40,7 @@ export class RttEstimator {
       this.rttvarUs += ((error < 0 ? -error : error) - this.rttvarUs) >> 2; // RFC 6298 §2.3, beta = 1/4
       this.srttUs += error >> 3; // alpha = 1/8
       if (this.srttUs < 1) this.srttUs = 1;
-      if (rtt <= this.minRttUs || ((nowMs - this.#minAtMs) | 0) > MIN_RTT_LIFETIME_MS) {
+      if (rtt <= this.minRttUs || (nowMs - this.#minAtMs) >>> 0 > MIN_RTT_LIFETIME_MS) {
         this.minRttUs = rtt;
         this.#minAtMs = nowMs;
       }

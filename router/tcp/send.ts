@@ -38,6 +38,7 @@ export function transmit(c: TcpConnection): void {
     case TcpState.FinWait1:
     case TcpState.LastAck:
     case TcpState.Closing:
+      route(c); // first, since a new path may ask for smaller segments
       if (c.recovery.board.lost > 0) retransmitLost(c);
       sendNew(c);
       break;
@@ -79,7 +80,7 @@ export function sendSyn(c: TcpConnection): boolean {
   const headerLength = synHeaderLength(c);
   const at = sh.ip.begin(c, link, headerLength);
   if (at < 0) return false;
-  const window = c.rx.windowField(true, sh.isUnderPressure);
+  const window = c.rx.windowField(true, sh.fairShare);
   const flags = isReply ? TcpFlag.Syn | TcpFlag.Ack : TcpFlag.Syn;
   putTcpHeader(sh.u8, at, c.localPort, c.remotePort, c.iss, isReply ? c.rx.nxt : 0, headerLength, flags, window);
   putSynOptions(
@@ -233,7 +234,10 @@ function sendNew(c: TcpConnection): void {
       if (c.cork && (c.armed & Timer.Retransmit) === 0) armRetransmit(c, Retransmit.Push, TcpDefaults.corkMs);
       break;
     }
-    if (isLinkFull(c)) break;
+    if (isLinkFull(c)) {
+      if (board.isEmpty) linkRefused(c); // a link that goes away does not drain
+      break;
+    }
     if (!sendData(c, n, mss)) break;
     sent = true;
     if (c.isFinSent) break;
@@ -335,7 +339,7 @@ function sendControl(c: TcpConnection, flags: number, seq: number): void {
 
 function putHeader(c: TcpConnection, at: number, seq: number, headerLength: number, flags: number): void {
   const sh = c.shared;
-  const window = c.rx.windowField(false, sh.isUnderPressure);
+  const window = c.rx.windowField(false, sh.fairShare);
   putTcpHeader(sh.u8, at, c.localPort, c.remotePort, seq, c.rx.nxt, headerLength, flags, window);
   let p = at + TCP_HEADER_LEN;
   if (c.usesTimestamps) p += putTimestamps(sh.u8, p, c.tsNow, c.tsRecent);
@@ -388,7 +392,7 @@ function linkRefused(c: TcpConnection): false {
 }
 
 function restartAfterIdle(c: TcpConnection): void {
-  const idle = (c.shared.now.ms - c.lastSendMs) | 0;
+  const idle = (c.shared.now.ms - c.lastSendMs) >>> 0;
   const rto = c.rtt.rtoMs;
   if (idle > rto && c.rtt.srttUs > 0) c.cc.afterIdle(idle, rto, c.sndMss);
 }

@@ -188,9 +188,25 @@ export class TcpShared {
     return c;
   }
 
-  /** The pool is short: windows stop growing. */
-  get isUnderPressure(): boolean {
-    return this.pool.available < this.pool.capacity >> 2;
+  /**
+   * Octets one buffer may hold now: a quarter of what is free beyond the reserve, which is handed out page by page. So a
+   * connection that does not move cannot take much from the others, and many of them leave room for thousands more.
+   */
+  get fairShare(): number {
+    return Math.max(1, this.#unreserved >> 2) * this.pool.pageSize;
+  }
+
+  /**
+   * May a receive buffer of `pagesHeld` pages take more? Twice the share, so that octets inside a window offered earlier
+   * are dropped only in need; and the last pages are for senders.
+   */
+  mayKeep(pagesHeld: number): boolean {
+    return this.pool.available >= this.pool.capacity >> 4 && pagesHeld <= Math.max(1, this.#unreserved >> 1);
+  }
+
+  /** Free pages beyond the reserve of a quarter, negative when that has been touched. */
+  get #unreserved(): number {
+    return this.pool.available - (this.pool.capacity >> 2);
   }
 
   /** Queue a TIME-WAIT connection. @returns the one that must go because there are too many */
