@@ -6,6 +6,7 @@
 import type { Addr, Family } from '../router/lib/addr.ts';
 import type { Instant } from '../router/lib/clock.ts';
 import { afterPolicy, beforePolicy, mayExport, type RouteSource, selfNextHop } from './export.ts';
+import type { Negotiated } from './fsm/negotiate.ts';
 import { Session } from './fsm/session.ts';
 import { Filter, type Policy, REFUSED } from './policy/filter.ts';
 import type { Attempt, LinkId, NextHopResolver, Stream } from './ports.ts';
@@ -174,8 +175,7 @@ export class Peer {
   }
 
   /** The session came up: nothing has been told yet. */
-  begin(localAddress: Addr | undefined, ribs: Iterable<Rib>): void {
-    const n = this.session.negotiated!;
+  begin(n: Negotiated, localAddress: Addr | undefined, ribs: Iterable<Rib>): void {
     const { nextHop4, nextHop6, linkLocalForm } = this.config;
     this.localAddress = localAddress;
     this.isCongested = false;

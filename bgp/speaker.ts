@@ -444,9 +444,9 @@ export class Speaker {
         break;
       }
       case 'established':
-        // It may be over already: the octets that completed it can also hold the peer's NOTIFICATION; `down` follows.
-        if (peer.session.negotiated === undefined) break;
-        peer.begin(peer.conduits.get(action.transport)?.stream?.localAddress, this.#allRibs());
+        // The session may be over already, when the same octets held the Cease of a collision: what was agreed comes with
+        // the action, and `down` follows.
+        peer.begin(action.negotiated, peer.conduits.get(action.transport)?.stream?.localAddress, this.#allRibs());
         break;
       case 'down':
         for (const rib of this.#allRibs()) {

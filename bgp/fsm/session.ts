@@ -240,7 +240,11 @@ export class Session implements ConnectionHost {
     const other = c === this.#primary ? this.#secondary : this.#primary;
     this.#primary = c;
     this.#secondary = undefined;
-    if (other !== undefined) this.#dump(other, now);
+    if (other === undefined) return;
+    // The peer may have chosen the other connection: its KEEPALIVE on this one then left before its OPEN on that one had
+    // reached us, and a Cease follows. A connection that still waits for the OPEN is decided by `survivesCollision`.
+    if (other.state === 'OpenSent') this.#secondary = other;
+    else this.#dump(other, now);
   }
 
   deliver(_c: Connection, message: Update | RouteRefresh): void {

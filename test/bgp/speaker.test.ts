@@ -39,6 +39,25 @@ test('when both sides connect at once exactly one connection survives', (t) => {
   }
 });
 
+test('a collision whose Cease is read together with the KEEPALIVE before it is survived', (t) => {
+  // A busy router finds at once what its peer wrote in steps: OPEN, KEEPALIVE and, on the connection that lost, the Cease.
+  let together = 0;
+  for (let seed = 1; seed <= 300; seed++) {
+    const { net, a, b, cable } = pair(seed);
+    cable.busy = { name: seed % 2 === 0 ? 'a' : 'b', everyMs: 7 + (seed % 60) };
+    a.speaker.start();
+    net.run(seed % 41);
+    b.speaker.start();
+    net.runUntil(() => a.fib.size === 2 && b.fib.size === 2, 60_000);
+    net.run(2000);
+    t.is(a.session('b').state, 'Established', `seed ${seed}`);
+    t.is(b.session('a').state, 'Established', `seed ${seed}`);
+    t.is(a.streams.filter((s) => !s.isClosed).length, 1, `seed ${seed}`);
+    if (a.session('b').establishments + b.session('a').establishments > 2) together++;
+  }
+  t.true(together > 0, 'no seed made the case this is about');
+});
+
 test('routes pass through a transit AS with its AS in front and itself as next hop', (t) => {
   const net = new SimNet(2);
   const a = net.router('a', { asn: 64601, networks: ['172.20.1.0/24'] });

@@ -239,6 +239,20 @@ test('of two connections the one of the side with the larger identifier stays', 
   }
 });
 
+test('a connection that its KEEPALIVE established and the Cease behind it ended leaves the place to the other one', (t) => {
+  const b = new Bench();
+  b.do({ kind: 'start' }).do({ kind: 'connected', transport: 1 });
+  const theirs = b.inbound();
+  b.octets(1, encodeOpen(PEER_OPEN));
+  b.actions();
+  const cease = encodeNotification({ code: 6, subcode: 7, data: new Uint8Array() });
+  b.octets(1, Buffer.concat([encodeKeepalive(), cease]));
+  t.deepEqual(b.words(), ['established 1', 'close 1', 'down', 'OpenConfirm->OpenSent']);
+  b.octets(theirs, encodeOpen(PEER_OPEN), encodeKeepalive());
+  t.true(b.words().includes(`established ${theirs}`));
+  t.is(b.session.state, 'Established');
+});
+
 test('an established session survives a new connection of the peer', (t) => {
   const b = new Bench();
   const c = b.establish();

@@ -77,6 +77,8 @@ export class Cable {
   isUp = true;
   /** Octets in this direction are lost without a sign, as on a path that broke far away. */
   readonly muted = new Set<string>();
+  /** A router that is busy: it reads only at multiples of so many ms, and then takes all that has come. */
+  busy: { readonly name: string; readonly everyMs: number } | undefined;
   readonly id: string;
   readonly ends: readonly [SimRouter, SimRouter];
   readonly addresses: readonly [Addr, Addr];
@@ -105,6 +107,7 @@ export class SimStream implements Stream {
   /** Octets on the way are kept and none is taken any more: a peer that does not read. */
   isBlocked = false;
   readonly sent: Uint8Array[] = [];
+  #onTheWay: { readonly at: number; readonly octets: Uint8Array }[] = [];
 
   constructor(clock: SimClock, cable: Cable, owner: SimRouter) {
     this.#clock = clock;
@@ -117,20 +120,35 @@ export class SimStream implements Stream {
     this.sent.push(octets);
     this.owner.octetsSent += octets.length;
     if (this.isBlocked) return false;
-    const copy = octets.slice();
-    this.#clock.after(LATENCY_MS, () => {
-      const to = this.other;
-      if (to === undefined || !this.cable.isUp || this.cable.muted.has(this.owner.name)) return;
-      if (to.isClosed) this.#clock.after(LATENCY_MS, () => this.ended('connection reset by the peer'));
-      else to.handler?.data(copy);
-    });
+    const now: number = this.#clock.now();
+    this.#onTheWay.push({ at: now + LATENCY_MS, octets: octets.slice() });
+    this.#clock.after(this.#wake(), () => this.#arrive());
     return true;
+  }
+
+  /** The other side reads what has come by now. */
+  #arrive(): void {
+    const now: number = this.#clock.now();
+    const read = this.#onTheWay.filter((c) => c.at <= now).map((c) => c.octets);
+    this.#onTheWay = this.#onTheWay.filter((c) => c.at > now);
+    const to = this.other;
+    if (read.length === 0 || to === undefined || !this.cable.isUp || this.cable.muted.has(this.owner.name)) return;
+    if (to.isClosed) this.#clock.after(LATENCY_MS, () => this.ended('connection reset by the peer'));
+    else to.handler?.data(Buffer.concat(read));
+  }
+
+  /** How long until the other side notices what happens now. */
+  #wake(): number {
+    const { busy } = this.cable;
+    if (busy === undefined || busy.name === this.owner.name) return LATENCY_MS;
+    const now: number = this.#clock.now();
+    return Math.ceil((now + LATENCY_MS) / busy.everyMs) * busy.everyMs - now;
   }
 
   close(_abort: boolean): void {
     if (this.isClosed) return;
     this.isClosed = true;
-    this.#clock.after(LATENCY_MS, () => {
+    this.#clock.after(this.#wake(), () => {
       if (!this.cable.isUp || this.cable.muted.has(this.owner.name)) return;
       this.other?.ended('connection closed by the peer');
     });
