@@ -204,6 +204,17 @@ export class WgRing implements PacketSource {
     sink.onPacket(link, at + RECORD_HEADER, length, flags, gsoType, hdrLen, gsoSize);
   }
 
+  /**
+   * For a short wait without signals: write the word that the next record changes, and its value, as an int32 pair to
+   * word index `w`; links that wait for room get their signal. False: there is work.
+   */
+  watch(w: number): boolean {
+    const head = this.#load(HeaderOffset.RxHead);
+    this.#i32[w] = (this.#header << 2) + HeaderOffset.RxHead;
+    this.#i32[w + 1] = head;
+    return (head & -RECORD_ALIGN) === this.#rxTail && this.#armDrains();
+  }
+
   /** Ask for a signal at the next record. False: there is work, do not sleep. */
   prepareSleep(): boolean {
     Atomics.store(this.#i32, this.#header + HeaderOffset.RxSleeping / 4, 1);

@@ -43,6 +43,10 @@ import type {
 const VECTOR = 256;
 /** How long to look again before sleeping: a wake-up costs more than this. */
 const SPIN_US = 30;
+/** `#nextWait`: look again for SPIN_US instead of sleeping. */
+const SPIN = -1;
+/** Rings looked at while spinning; the others wait until it ends. */
+const MAX_WATCHED = 64;
 const BUFFER_PAGE = 16384;
 const LOOPBACK_INDEX = 1;
 /** Loopback links of further VRFs; tunnels are numbered from 2 up. */
@@ -95,6 +99,7 @@ class Dataplane {
   readonly #names: NameService;
   readonly #capture: Capture;
   readonly #wake: Doorbell;
+  readonly #watchAt: number;
   readonly #children = new Map<number, Child>();
   readonly #loopbacks: LoopbackLink[] = [];
   readonly #listens = new Map<number, InProcessListener>();
@@ -116,6 +121,7 @@ class Dataplane {
     this.#world = world;
     this.#settings = boot.settings;
     this.#poller = new Poller(native, world);
+    this.#watchAt = world.alloc(4 + 8 * MAX_WATCHED);
     this.#poller.poll(0);
     this.#readClock();
     const seed = new DataView(systemEntropy(4).buffer).getInt32(0);
@@ -162,15 +168,11 @@ class Dataplane {
 
   run(): void {
     post({ kind: 'ready' });
-    let lastWorkUs = this.#tick.us;
-    let timeoutMs = 0;
+    let wait = 0;
     while (!this.#isStopped) {
-      const events = this.#poller.poll(timeoutMs);
+      const events = wait === SPIN ? this.#poller.spin(SPIN_US, this.#watchAt) : this.#poller.poll(wait);
       this.#readClock();
-      if (timeoutMs !== 0) {
-        for (const ring of this.#rings) ring.awake();
-        lastWorkUs = this.#tick.us;
-      }
+      if (wait > 0) for (const ring of this.#rings) ring.awake();
       let work = events;
       for (const source of this.#sources) work += source.poll(VECTOR, this.#sink);
       this.#poller.dispatch(events);
@@ -183,8 +185,7 @@ class Dataplane {
       for (const link of this.#links) link.flush();
       if (this.#capture.isActive) this.#capture.flush((id, packets) => post({ kind: 'captured', id, packets }));
       this.#turns++;
-      if (work > 0) lastWorkUs = this.#tick.us;
-      timeoutMs = this.#timeout(lastWorkUs);
+      wait = this.#nextWait(work > 0 || wait > 0);
     }
   }
 
@@ -193,10 +194,11 @@ class Dataplane {
     this.#tick.ms = this.#poller.clockMs;
   }
 
-  /** How long the next wait may be; 0 while there is, or may soon be, work. */
-  #timeout(lastWorkUs: number): number {
-    if (this.#poller.hasReady || ((this.#tick.us - lastWorkUs) | 0) < SPIN_US) return 0;
+  /** How long the next wait may be, in ms; 0 while there is work, SPIN after there was some: more is likely to follow. */
+  #nextWait(isBusy: boolean): number {
+    if (this.#poller.hasReady) return 0;
     for (const l of this.#loopbacks) if (l.pending > 0) return 0;
+    if (isBusy) return this.#watchRings() ? SPIN : 0;
     this.#answerDrain();
     let timeoutMs = soonest(this.#stack.nextDeadlineMs(), this.#hub.dueInMs());
     timeoutMs = soonest(timeoutMs, this.#names.dueInMs());
@@ -208,6 +210,15 @@ class Dataplane {
     }
     this.#sleeps++;
     return timeoutMs < 0 ? IDLE_MS : timeoutMs;
+  }
+
+  /** Name the words that tell of new records. @returns false when there are some already */
+  #watchRings(): boolean {
+    let w = this.#watchAt >> 2;
+    const count = Math.min(this.#rings.length, MAX_WATCHED);
+    this.#world.i32[w++] = count;
+    for (let i = 0; i < count; i++, w += 2) if (!this.#rings[i]!.watch(w)) return false;
+    return true;
   }
 
   // ---- Messages

@@ -55,8 +55,10 @@ export interface Native {
   /**
    * Wait up to `timeoutMs` (-1 = for ever) and write int32s to `at`: microseconds, milliseconds (wrapping, read after
    * the wait), then a (tag, events) pair per event. Returns the number of pairs.
+   * With `spinUs` > 0 it looks again and again for that long instead, and also returns when a watched word changes:
+   * `watchAt` holds their number and then int32 pairs (world offset, value they have now).
    */
-  poll(epfd: number, timeoutMs: number, at: number, maxEvents: number): number;
+  poll(epfd: number, timeoutMs: number, at: number, maxEvents: number, spinUs?: number, watchAt?: number): number;
   /** Write microseconds and milliseconds to `at`. */
   readClock(at: number): number;
 
@@ -72,10 +74,10 @@ export interface Native {
   /** Open the gate (fires EPOLLOUT). The octets are still to be read: `recvLag` with room for all but one. */
   ungate(appFd: number): number;
   /**
-   * New octets of a stream into `room` octets at `at`, then `room2` at `at2`; the newest one stays in the socket
-   * (lag-by-one), so use edge-triggered epoll. 0 = nothing new; the end is told by Epoll.RdHup.
+   * New octets of a stream into `count` areas (at most 16), given as int32 pairs (at, length) at `listAt`; the newest one
+   * stays in the socket (lag-by-one), so use edge-triggered epoll. 0 = nothing new; the end is told by Epoll.RdHup.
    */
-  recvLag(fd: number, at: number, room: number, at2: number, room2: number): number;
+  recvLag(fd: number, listAt: number, count: number): number;
   /** Take the octet that lag-by-one left, before a clean close. */
   takeLag(fd: number): number;
   send(fd: number, at: number, length: number): number;

@@ -81,41 +81,49 @@ int32_t set_send_buffer(Instance &, const int32_t *a)
 	return result(setsockopt(a[0], SOL_SOCKET, SO_SNDBUF, &a[1], sizeof(a[1])));
 }
 
-// recvLag(fd, at, room, at2, room2): new octets, written to the first area and then the second. 0 = nothing new
-// (the end of the stream is told by EPOLLRDHUP). Every call but the first one of a pair finds the previous newest
-// octet still unread and skips it.
+// Areas one recvLag may fill.
+constexpr int MAX_AREAS = 16;
+
+// recvLag(fd, listAt, count): new octets of a stream into `count` areas, given as (at, length) pairs at `listAt`. 0 =
+// nothing new (the end of the stream is told by EPOLLRDHUP). Every call but the first one of a pair finds the previous
+// newest octet still unread and skips it. Two calls into the kernel besides the read: so offer much room where much comes.
 int32_t recv_lag(Instance &self, const int32_t *a)
 {
-	uint8_t *first = self.at(a[1], a[2]);
-	uint8_t *second = self.at(a[3], a[4]);
+	int count = a[2];
+	const uint8_t *list = self.at(a[1], 8 * static_cast<int64_t>(count));
+	iovec parts[MAX_AREAS + 1];
+	uint8_t *newest = nullptr;
 	int waiting = 0;
 	uint8_t old;
 
-	if (first == nullptr || second == nullptr) return -EFAULT;
+	if (list == nullptr || count < 1 || count > MAX_AREAS) return -EFAULT;
 	if (ioctl(a[0], SIOCINQ, &waiting) < 0) return -errno;
-	int64_t room = static_cast<int64_t>(a[2]) + a[4];
-	int64_t fresh = std::min<int64_t>(waiting - 1, room);
-	if (fresh <= 0) return 0;
-
 	// Takes the old octet and all but the newest of the fresh ones ...
-	int64_t in_first = std::min<int64_t>(fresh - 1, a[2]);
-	iovec parts[3] = {
-		{&old, 1},
-		{first, static_cast<size_t>(in_first)},
-		{second, static_cast<size_t>(fresh - 1 - in_first)},
-	};
+	int64_t left = waiting - 1;
+	size_t used = 1;
+	parts[0] = {&old, 1};
+	for (int i = 0; i < count; i++) {
+		int32_t area[2];
+		memcpy(area, list + 8 * i, sizeof(area));
+		uint8_t *place = self.at(area[0], area[1]);
+		if (place == nullptr) return -EFAULT;
+		if (area[1] == 0 || left <= 0) continue;
+		int64_t n = std::min<int64_t>(left, area[1]);
+		parts[used++] = {place, static_cast<size_t>(n)};
+		newest = place + n - 1;
+		left -= n;
+	}
+	if (newest == nullptr) return 0;
+	parts[used - 1].iov_len--;
 	msghdr message = {};
 	message.msg_iov = parts;
-	message.msg_iovlen = 3;
+	message.msg_iovlen = used;
 	ssize_t n = recvmsg(a[0], &message, MSG_DONTWAIT);
-	if (n < 0) return -errno;
-	if (n < 1) return 0;
-	// ... and looks at the one that stays. A short read cannot happen without out-of-band data; it only moves `newest`.
-	int64_t newest = n - 1;
-	uint8_t *place = newest < a[2] ? first + newest : second + (newest - a[2]);
-	n = recv(a[0], place, 1, MSG_PEEK | MSG_DONTWAIT);
-	if (n < 0) return -errno;
-	return static_cast<int32_t>(newest + n);
+	if (n < 1) return n < 0 ? -errno : 0;
+	// ... and looks at the one that stays. A read cannot be short without out-of-band data, which there is none of.
+	ssize_t last = recv(a[0], newest, 1, MSG_PEEK | MSG_DONTWAIT);
+	if (last < 0) return -errno;
+	return static_cast<int32_t>(n - 1 + last);
 }
 
 // takeLag(fd): take the unread octets before a clean close; returns how many there were (at most 64 are taken)

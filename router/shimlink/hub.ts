@@ -27,6 +27,8 @@ const GRAVE_MAX = 4096;
 const RETRY_MS = 20;
 const DNS_PORT = 53;
 const SINK_BYTES = 65536;
+/** Pages of a send buffer that are filled by one call. */
+export const MAX_SPANS = 8;
 
 export interface HubSettings {
   /** 127.0.0.0/8 and ::1 are in our stack. */
@@ -58,6 +60,8 @@ export class Hub {
   readonly area: CallArea;
   /** Octets nobody wants go here; the first one serves as a lag octet. */
   readonly sinkAt: number;
+  /** The areas of one `recvLag`. */
+  readonly spansAt: number;
   /** A struct mls_accept, or a sockaddr. */
   readonly recordAt: number;
   /** A struct mls_dgram towards an app. */
@@ -103,6 +107,7 @@ export class Hub {
     this.uid = o.uid;
     this.area = new CallArea(o.world);
     this.sinkAt = o.world.alloc(SINK_BYTES);
+    this.spansAt = o.world.alloc(8 * MAX_SPANS);
     this.recordAt = o.world.alloc(64);
     this.headAt = o.world.alloc(Dgram.Size);
     this.slotsAt = o.world.alloc(DATAGRAM_BATCH * DATAGRAM_SLOT);

@@ -76,6 +76,12 @@ export class Poller {
     return this.#ready.length > 0;
   }
 
+  /** Look for events for `spinUs`, or until a word of the list at `watchAt` changes (`Native.poll`). @returns events seen */
+  spin(spinUs: number, watchAt: number): number {
+    const n = this.#native.poll(this.epfd, 0, this.#eventsAt, MAX_POLL_EVENTS, spinUs, watchAt);
+    return Math.max(n, 0);
+  }
+
   /** Wait at most `timeoutMs` and dispatch what happened. The clock is then at `clockUs` and `clockMs`. @returns events seen */
   poll(timeoutMs: number): number {
     const n = this.#native.poll(this.epfd, timeoutMs, this.#eventsAt, MAX_POLL_EVENTS);

@@ -13,7 +13,7 @@ import type { TcpOwner } from '../tcp/port.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { type AcceptedSocket, Acceptor, isKernelPortFree, type ListeningSocket } from './acceptor.ts';
 import type { Call } from './call.ts';
-import type { Hub } from './hub.ts';
+import { type Hub, MAX_SPANS } from './hub.ts';
 import { Option } from './option-table.ts';
 import { OptionStore, putInt } from './options.ts';
 import { AF_INET, AF_UNSPEC, E, IPPROTO_IP, IPPROTO_TCP } from './proto.ts';
@@ -25,8 +25,6 @@ export const StreamState = { Fresh: 0, Connecting: 1, Connected: 2, Listening: 3
 
 /** Octets taken from one app per turn, so that it shares the loop with the others. */
 const PUMP_BUDGET = 512 * 1024;
-/** Asked of `sendSpan` at once. */
-const SPAN = 65536;
 
 /** Ports tried until one is free in both lanes. */
 const PORT_TRIES = 16;
@@ -44,6 +42,8 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
   #gatedFd = -1;
   /** A blocking connect() that waits for its answer. */
   #waitingCall: Call | undefined;
+  /** The app has more at once than a page of the send buffer holds. */
+  #isBulk = false;
   /** Octets in the gate. */
   #gateLength = 0;
   /** The outcome of a connect that was in progress has been told. */
@@ -382,22 +382,26 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
     }
     if (this.#gateLength > 1) {
       // The gate's last octet stays as the first lag octet.
-      native.recvLag(this.fd, this.hub.sinkAt, this.#gateLength - 1, 0, 0);
+      const w = this.hub.spansAt >> 2;
+      this.hub.world.i32[w] = this.hub.sinkAt;
+      this.hub.world.i32[w + 1] = this.#gateLength - 1;
+      native.recvLag(this.fd, this.hub.spansAt, 1);
       this.#gateLength = 1;
     }
     let taken = 0;
     for (;;) {
-      const span = c.sendSpan(SPAN);
-      if (span === 0) {
+      const spans = c.sendSpans(this.hub.spansAt, this.#isBulk ? MAX_SPANS : 1);
+      if (spans === 0) {
         if (c.isWritable) return; // sendSpace comes
         break;
       }
-      const n = native.recvLag(this.fd, c.spanAt, span, 0, 0);
+      const n = native.recvLag(this.fd, this.hub.spansAt, spans);
       if (n <= 0) break;
       c.commitSend(n);
       this.hub.counters.octetsFromApps += n;
-      // A span that was not filled took everything there was; what comes later makes an event of its own.
-      if (n < span) break;
+      // Room that was not filled took everything there was; what comes later makes an event of its own.
+      this.#isBulk = n === c.spanRoom;
+      if (!this.#isBulk) break;
       taken += n;
       if (taken >= PUMP_BUDGET) {
         this.hub.poller.ready(this);

@@ -147,6 +147,8 @@ export class TcpConnection implements FlowKey {
 
   /** World offset of the room that `sendSpan` found. */
   spanAt = 0;
+  /** Octets of room that `sendSpans` found. */
+  spanRoom = 0;
   readonly stats = new Float64Array(4);
   segsIn = 0;
   segsOut = 0;
@@ -261,7 +263,34 @@ export class TcpConnection implements FlowKey {
     return n;
   }
 
-  /** The first `length` octets of the last span are to be sent. */
+  /**
+   * Like `sendSpan` over up to `most` pages: writes int32 pairs (world offset, octets) to `listAt` and sets `spanRoom`.
+   * @returns pairs; 0 means that `sendSpace` will be called
+   */
+  sendSpans(listAt: number, most: number): number {
+    const { i32 } = this.shared.world;
+    const w = listAt >> 2;
+    let room = this.sendRoom;
+    let position = this.sndEnd;
+    let count = 0;
+    while (count < most && room > 0) {
+      const n = this.sendBuffer.writable(position, room);
+      if (n === 0) break;
+      i32[w + 2 * count] = this.sendBuffer.spanAt;
+      i32[w + 2 * count + 1] = n;
+      position = (position + n) | 0;
+      room -= n;
+      count++;
+    }
+    this.spanRoom = (position - this.sndEnd) | 0;
+    if (count === 0) {
+      this.wantsSpace = true;
+      if (room > 0) this.shared.starve(this);
+    }
+    return count;
+  }
+
+  /** The first `length` octets of the last span or spans are to be sent. */
   commitSend(length: number): void {
     this.sndEnd = (this.sndEnd + length) | 0;
     this.shared.markDirty(this);

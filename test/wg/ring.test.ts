@@ -192,6 +192,20 @@ test('a link that asked is told once when its backlog has halved', (t) => {
   t.deepEqual(s.counts.drained, ['wg4']);
 });
 
+test('a word to watch tells of the next record, and work that is there already is told at once', (t) => {
+  const s = setup();
+  const w = s.ring.world.alloc(8) >> 2;
+  const { i32 } = s.ring.world;
+  t.true(s.ring.watch(w));
+  t.is(i32[i32[w]! >> 2], i32[w + 1]);
+  const link = s.link(0);
+  for (let i = 0; i < 16; i++) put(s, link, 1000, 0);
+  link.flush();
+  s.child.take(16);
+  link.wantDrain();
+  t.false(s.ring.watch(w), 'the link that waits has drained');
+});
+
 test('received records reach their links with their offload fields', (t) => {
   const s = setup();
   const link = s.link(7);
