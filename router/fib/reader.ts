@@ -97,6 +97,11 @@ export class FibReader {
     return this.#groups[group << 1] as RouteKind;
   }
 
+  /** Does the flow hash decide which next hop of the group is taken? Without it any hash will do. */
+  isMultipath(group: number): boolean {
+    return this.#groups[(group << 1) + 1]! < -1;
+  }
+
   /**
    * The next hop a flow takes, or -1 when no member has a link that is up.
    * @param hash `flowHash` of the packet; its upper octet chooses the bucket

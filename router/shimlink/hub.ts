@@ -232,10 +232,18 @@ export class Hub {
   /**
    * Route a new flow to `to` and choose its source: everything of `flow` but the local port.
    * @param scope link for a link-local destination, or 0
+   * @param device the only link to use, or 0
    * @param local source address to use, undefined = choose
    * @returns 0 or an errno (positive)
    */
-  routeFlow(vrf: number, to: SockAddr, scope: number, local: SockAddr | undefined, flow: MutableFlow): number {
+  routeFlow(
+    vrf: number,
+    to: SockAddr,
+    scope: number,
+    device: number,
+    local: SockAddr | undefined,
+    flow: MutableFlow,
+  ): number {
     const { core } = this.stack;
     let { a3 } = to;
     const { a0, a1, a2 } = to;
@@ -243,9 +251,10 @@ export class Hub {
     if (to.isWildcard) a3 = to.isV4 ? 0x7f000001 : 1;
     const isV4 = to.isV4;
     if (to.isLinkLocal && scope === 0) return E.EINVAL;
-    const out = core.route(vrf, scope, a0, a1, a2, a3, 0);
+    const out = device !== 0 ? core.routeBy(device, vrf, a0, a1, a2, a3) : core.route(vrf, scope, a0, a1, a2, a3, 0);
     if (out === undefined) return core.errno;
     flow.vrf = vrf;
+    flow.device = device;
     flow.scope = to.isLinkLocal ? scope : 0;
     flow.isV4 = isV4;
     flow.r0 = a0;
@@ -306,7 +315,7 @@ export class Hub {
     owner: TcpOwner<TcpConnection>,
   ): { readonly connection: TcpConnection; readonly release: () => void } | undefined {
     const flow = this.flow;
-    if (this.routeFlow(0, to, to.scope, undefined, flow) !== 0) return undefined;
+    if (this.routeFlow(0, to, to.scope, 0, undefined, flow) !== 0) return undefined;
     const binding = new PortBinding<TcpListener>(0, to.isV4 ? 4 : 6);
     const connection = this.openFlow(flow, binding, owner, {});
     const release = (): void => {

@@ -13,6 +13,8 @@ import { SockAddr, writeSockAddr } from './sockaddr.ts';
 
 const IP_FREEBIND = 15;
 const IP_TRANSPARENT = 19;
+/** Index of no link. */
+const NO_LINK = -1;
 /** ioctl(2) requests that a socket answers itself. */
 const SIOCOUTQ = 0x5411;
 
@@ -53,10 +55,10 @@ export abstract class AppSocket extends Pollable {
     return this.family === AF_INET6;
   }
 
-  /** Link that SO_BINDTODEVICE or IP_UNICAST_IF chose, or 0. */
+  /** Link that SO_BINDTODEVICE or SO_BINDTOIFINDEX chose, 0 = any; NO_LINK when it is gone, so that nothing leaves elsewhere. */
   get device(): number {
     const name = this.options.bytes(Option.BindToDevice);
-    if (name !== undefined && name.length > 0) return this.hub.linkByName(String.fromCharCode(...name)) ?? 0;
+    if (name !== undefined && name.length > 0) return this.hub.linkByName(String.fromCharCode(...name)) ?? NO_LINK;
     return this.options.number(Option.BindToIfIndex);
   }
 

@@ -157,7 +157,10 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
   protected startConnect(to: SockAddr): number {
     const { hub } = this;
     const scope = to.isLinkLocal ? to.scope || this.local.scope || this.device : 0;
-    const failed = hub.routeFlow(this.vrf, to, scope, this.hasLocalAddress ? this.local : undefined, hub.flow);
+    const local = this.hasLocalAddress ? this.local : undefined;
+    // A link-local source is a name of one link only.
+    const device = this.device !== 0 ? this.device : local?.isLinkLocal ? local.scope : 0;
+    const failed = hub.routeFlow(this.vrf, to, scope, device, local, hub.flow);
     if (failed !== 0) return failed;
     const isFresh = this.#binding === undefined;
     this.#binding ??= this.makeBinding<TcpListener>();
@@ -262,6 +265,10 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
 
   protected override optionChanged(key: number): void {
     const c = this.connection;
+    if ((key === Option.BindToDevice || key === Option.BindToIfIndex) && !this.local.isLinkLocal) {
+      if (this.#binding !== undefined) this.#binding.device = this.device;
+      c?.setDevice(this.device);
+    }
     if (c === undefined) return;
     const o = this.options;
     switch (key) {

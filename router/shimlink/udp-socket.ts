@@ -109,7 +109,8 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
     e.tos = o.number(isV6Flow ? Option.V6TrafficClass : Option.IpTos);
     e.pathMtuMode = o.number(this.isV6 ? Option.V6MtuDiscover : Option.IpMtuDiscover);
     e.reportsAllErrors = o.number(IP_RECVERR) !== 0 || o.number(IPV6_RECVERR) !== 0;
-    this.#prepare();
+    if (e.binding.port === 0) this.#prepare();
+    else e.setDevice(this.device);
   }
 
   // ---- Datagrams

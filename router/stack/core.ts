@@ -50,6 +50,8 @@ export class Core {
   errno = 0;
   /** The FIB's next hop of the last successful `route`, or -1 when the FIB was not asked. */
   nextHop = -1;
+  /** Key of the flow hash (router/fib/hash.ts). */
+  readonly flowSeed: number;
   #ipId: number;
 
   constructor(o: CoreOptions) {
@@ -64,6 +66,7 @@ export class Core {
     this.scratch = o.world.alloc(SCRATCH_LEN);
     this.reassembled = o.world.alloc(SCRATCH_LEN);
     this.#ipId = o.random.int32();
+    this.flowSeed = o.random.int32();
   }
 
   /** Changes whenever a cached route or path MTU may be stale. */
@@ -102,12 +105,13 @@ export class Core {
           ? this.#usable(loopback)
           : this.#fail(DropReason['martian-destination'], Errno.ENETUNREACH);
     }
+    if (isNowhere(isV4, d0, d1, d3)) return this.#fail(DropReason['martian-destination'], Errno.ENETUNREACH);
     if (isLinkLocal6(d0) || d0 >>> 24 === 0xff) {
       const link = this.links.byIndex(scope);
       if (link === undefined || link.vrf !== vrf) return this.#fail(DropReason['no-route'], Errno.EINVAL);
       return this.#usable(link);
     }
-    return this.#lookup(isV4 ? this.fib.lookup4(vrf, d3) : this.fib.lookup6(vrf, d0, d1, d2, d3), hash);
+    return this.via(isV4 ? this.fib.lookup4(vrf, d3) : this.fib.lookup6(vrf, d0, d1, d2, d3), hash);
   }
 
   /** The link with this index, for senders that name it (SO_BINDTODEVICE, IP_PKTINFO); our own addresses stay local. */
@@ -115,22 +119,15 @@ export class Core {
     this.nextHop = -1;
     const loopback = this.links.loopback(vrf);
     if (loopback !== undefined && this.links.local(vrf, index, d0, d1, d2, d3) !== 0) return this.#usable(loopback);
+    if (isNowhere(d0 === 0 && d1 === 0 && d2 === 0xffff, d0, d1, d3))
+      return this.#fail(DropReason['martian-destination'], Errno.ENETUNREACH);
     const link = this.links.byIndex(index);
     if (link === undefined || link.vrf !== vrf) return this.#fail(DropReason['no-route'], Errno.ENODEV);
     return this.#usable(link);
   }
 
-  /** The link a transit packet to an IPv4 destination leaves by. */
-  route4(vrf: number, dst: number, hash: number): StackLink | undefined {
-    return this.#lookup(this.fib.lookup4(vrf, dst), hash);
-  }
-
-  /** The link a transit packet to an IPv6 destination leaves by. */
-  route6(vrf: number, d0: number, d1: number, d2: number, d3: number, hash: number): StackLink | undefined {
-    return this.#lookup(this.fib.lookup6(vrf, d0, d1, d2, d3), hash);
-  }
-
-  #lookup(group: number, hash: number): StackLink | undefined {
+  /** The link a flow leaves by that the FIB sends to `group`; `hash` matters if the group is multipath. */
+  via(group: number, hash: number): StackLink | undefined {
     if (group === 0) return this.#fail(DropReason['no-route'], Errno.ENETUNREACH);
     const kind = this.fib.kind(group);
     if (kind !== RouteKind.Unicast) {
@@ -184,4 +181,9 @@ export class Core {
     }
     return this.source.select(out, d0, d1, d2, d3);
   }
+}
+
+/** Addresses that name a host to itself, wherever routes would send them: 0/8 and 127/8, and of ::/64 all but IPv4. */
+function isNowhere(isV4: boolean, d0: number, d1: number, d3: number): boolean {
+  return isV4 ? d3 >>> 24 === 0 || d3 >>> 24 === 127 : (d0 | d1) === 0;
 }

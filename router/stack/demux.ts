@@ -22,6 +22,7 @@ export class MutableFlow implements FlowKey {
   r2 = 0;
   r3 = 0;
   remotePort = 0;
+  device = 0;
 }
 
 const FIRST_SIZE = 256;

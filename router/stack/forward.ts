@@ -30,6 +30,8 @@ import { isLinkLocal6, ReversePath, type StackLink } from './links.ts';
 import { clampMss } from './mss-clamp.ts';
 
 const TCP_HEADER_LEN = 20;
+/** 169.254.0.0/16, its upper half. */
+const LINK_LOCAL4 = 0xa9fe;
 
 export class Forwarder {
   readonly #core: Core;
@@ -59,12 +61,11 @@ export class Forwarder {
     const protocol = ipv4Protocol(b, at);
     const fragWord = ipv4FragWord(b, at);
     const transportAt = at + headerLen;
-    // Every fragment of a datagram takes the path its addresses give: only whole datagrams show their ports.
-    const hasPorts =
-      (fragWord & (Ipv4Frag.OffsetMask | Ipv4Frag.More)) === 0 &&
-      (protocol === IpProto.Tcp || protocol === IpProto.Udp) &&
-      length >= headerLen + 4;
-    const ports = hasPorts ? get32(b, transportAt) : 0;
+    // RFC 3927 §7: "A router MUST NOT forward a packet with an IPv4 Link-Local source or destination address".
+    if (src >>> 16 === LINK_LOCAL4 || dst >>> 16 === LINK_LOCAL4) {
+      core.counters.drop(DropReason['link-local-transit']);
+      return;
+    }
     if (
       inLink.reversePath !== ReversePath.Off &&
       !core.reversePathHolds(inLink, 0, 0, 0xffff, src, inLink.reversePath === ReversePath.Strict)
@@ -73,7 +74,18 @@ export class Forwarder {
       return;
     }
 
-    const out = core.route4(inLink.vrf, dst, flowHash(0, 0, 0xffff, src, 0, 0, 0xffff, dst, protocol, ports));
+    const group = core.fib.lookup4(inLink.vrf, dst);
+    let hash = 0;
+    if (core.fib.isMultipath(group)) {
+      // Every fragment of a datagram takes the path its addresses give: only whole datagrams show their ports.
+      const hasPorts =
+        (fragWord & (Ipv4Frag.OffsetMask | Ipv4Frag.More)) === 0 &&
+        (protocol === IpProto.Tcp || protocol === IpProto.Udp) &&
+        length >= headerLen + 4;
+      const ports = hasPorts ? get32(b, transportAt) : 0;
+      hash = flowHash(0, 0, 0xffff, src, 0, 0, 0xffff, dst, protocol, ports, core.flowSeed);
+    }
+    const out = core.via(group, hash);
     if (out === undefined) {
       this.#unroutable4(inLink, at, length);
       return;
@@ -146,7 +158,6 @@ export class Forwarder {
 
     let protocol = ipv6NextHeader(b, at);
     let transportAt = at + IPV6_HEADER_LEN;
-    let ports = 0;
     let isWhole = true;
     if (protocol !== IpProto.Tcp && protocol !== IpProto.Udp && protocol !== IpProto.Icmpv6) {
       const how = this.#walk.skim(b, at, at + length);
@@ -155,7 +166,6 @@ export class Forwarder {
       isWhole = how === WalkEnd.Transport && this.#walk.fragmentAt < 0;
     }
     const isTcp = protocol === IpProto.Tcp;
-    if (isWhole && (isTcp || protocol === IpProto.Udp) && at + length >= transportAt + 4) ports = get32(b, transportAt);
     if (
       inLink.reversePath !== ReversePath.Off &&
       !core.reversePathHolds(inLink, s0, s1, s2, s3, inLink.reversePath === ReversePath.Strict)
@@ -164,7 +174,14 @@ export class Forwarder {
       return;
     }
 
-    const out = core.route6(inLink.vrf, d0, d1, d2, d3, flowHash(s0, s1, s2, s3, d0, d1, d2, d3, protocol, ports));
+    const group = core.fib.lookup6(inLink.vrf, d0, d1, d2, d3);
+    let hash = 0;
+    if (core.fib.isMultipath(group)) {
+      const hasPorts = isWhole && (isTcp || protocol === IpProto.Udp) && at + length >= transportAt + 4;
+      const ports = hasPorts ? get32(b, transportAt) : 0;
+      hash = flowHash(s0, s1, s2, s3, d0, d1, d2, d3, protocol, ports, core.flowSeed);
+    }
+    const out = core.via(group, hash);
     if (out === undefined) {
       this.#unroutable6(inLink, at, length);
       return;

@@ -24,7 +24,10 @@ export class StackIpPort implements IpPort {
   }
 
   resolve(f: FlowKey): PacketLink | undefined {
-    return this.#core.route(f.vrf, f.scope, f.r0, f.r1, f.r2, f.r3, hashOf(f))?.link;
+    const core = this.#core;
+    return f.device !== 0
+      ? core.routeBy(f.device, f.vrf, f.r0, f.r1, f.r2, f.r3)?.link
+      : core.route(f.vrf, f.scope, f.r0, f.r1, f.r2, f.r3, hashOf(f, core.flowSeed))?.link;
   }
 
   pathMtu(f: FlowKey, link: PacketLink): number {
@@ -59,7 +62,7 @@ export class StackIpPort implements IpPort {
     } else {
       ipLen = IPV6_HEADER_LEN;
       // RFC 6437 §3: the flow label is a hash of the 5-tuple.
-      putIpv6(b, at - ipLen, segment, tos, hashOf(f) & 0xfffff, IpProto.Tcp, ttl);
+      putIpv6(b, at - ipLen, segment, tos, hashOf(f, this.#core.flowSeed) & 0xfffff, IpProto.Tcp, ttl);
       putIpv6Addresses(b, at - ipLen, f.l0, f.l1, f.l2, f.l3, f.r0, f.r1, f.r2, f.r3);
     }
     if (!isSuper) {
@@ -78,6 +81,7 @@ export class StackIpPort implements IpPort {
   }
 }
 
-function hashOf(f: FlowKey): number {
-  return flowHash(f.l0, f.l1, f.l2, f.l3, f.r0, f.r1, f.r2, f.r3, IpProto.Tcp, (f.localPort << 16) | f.remotePort);
+function hashOf(f: FlowKey, seed: number): number {
+  const ports = (f.localPort << 16) | f.remotePort;
+  return flowHash(f.l0, f.l1, f.l2, f.l3, f.r0, f.r1, f.r2, f.r3, IpProto.Tcp, ports, seed);
 }

@@ -144,7 +144,7 @@ export class PingLayer {
     if (e.id === 0 && !this.#claim(e, 0)) return Errno.EAGAIN;
     const device = spec.link !== 0 ? spec.link : e.device;
     const scope = (spec.hasRemote ? spec.scope : e.scope) || device;
-    const hash = flowHash(0, 0, 0, e.id, d0, d1, d2, d3, IpProto.Icmp, 0);
+    const hash = flowHash(0, 0, 0, e.id, d0, d1, d2, d3, IpProto.Icmp, 0, core.flowSeed);
     const out =
       device !== 0 ? core.routeBy(device, e.vrf, d0, d1, d2, d3) : core.route(e.vrf, scope, d0, d1, d2, d3, hash);
     if (out === undefined) {
@@ -192,7 +192,9 @@ export class PingLayer {
     info.localPort = e.id;
     readAddresses(info, b, at, isV4);
     info.scope = isLinkLocal6(info.r0) ? link.index : 0;
-    if (e.isConnected && (e.r3 !== info.r3 || e.r2 !== info.r2 || e.r1 !== info.r1 || e.r0 !== info.r0)) {
+    const isOther = e.r3 !== info.r3 || e.r2 !== info.r2 || e.r1 !== info.r1 || e.r0 !== info.r0;
+    // The same link-local address on another link is somebody else.
+    if (e.isConnected && (isOther || (info.scope !== 0 && info.scope !== (e.scope || e.device)))) {
       core.counters.drop(DropReason['no-listener']);
       return;
     }

@@ -17,6 +17,8 @@ export interface FibPort {
   lookup6(vrf: number, a0: number, a1: number, a2: number, a3: number): number;
   /** What the group does with a packet: a RouteKind. */
   kind(group: number): number;
+  /** Does the hash matter for `nextHop`? */
+  isMultipath(group: number): boolean;
   /** The next hop the flow takes, or -1 when no member has a link that is up. */
   nextHop(group: number, hash: number): number;
   /** Interface index of a next hop. */

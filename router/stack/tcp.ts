@@ -81,6 +81,7 @@ export class TcpLayer {
     const f = this.#flow;
     f.vrf = link.vrf;
     f.isV4 = isV4;
+    f.device = 0;
     if (isV4) {
       f.r0 = f.r1 = f.l0 = f.l1 = 0;
       f.r2 = f.l2 = 0xffff;
@@ -101,7 +102,7 @@ export class TcpLayer {
     f.localPort = get16(b, tcpAt + 2);
     const tos = isV4 ? ipv4Tos(b, at) : ipv6TrafficClass(b, at);
     const tick = core.tick;
-    const c = this.demux.find(f);
+    const c = this.#find(link, f);
     if (c !== undefined && engine.onSegment(c, tcpAt, length, gsoSize, tos, tick)) return;
     const claim = this.ports.find(
       link.vrf,
@@ -123,7 +124,9 @@ export class TcpLayer {
       engine.onUnknownSegment(f, tcpAt, length, tick);
       return;
     }
-    // A connection that this segment opens keeps the listener's port taken.
+    // What this segment opens keeps to the listener's link; and a link-local address of ours belongs to one link.
+    f.device = claim.device !== 0 ? claim.device : isLinkLocal6(f.l0) ? link.index : 0;
+    // It also keeps the listener's port taken.
     this.demux.claim = claim;
     engine.onListenerSegment(listener, f, tcpAt, length, gsoSize, tos, tick);
     this.demux.claim = undefined;
@@ -161,6 +164,12 @@ export class TcpLayer {
     f.r2 = q.d2;
     f.r3 = q.d3;
     f.remotePort = q.dstPort;
-    return this.demux.find(f);
+    return this.#find(link, f);
+  }
+
+  /** The connection of the flow, unless it is bound to another link than the packet came in by. */
+  #find(link: StackLink, f: FlowKey): TcpConnection | undefined {
+    const c = this.demux.find(f);
+    return c === undefined || c.device === 0 || c.device === link.index ? c : undefined;
   }
 }

@@ -20,6 +20,8 @@ export const PathMtuMode = {
   Probe: 3,
 } as const;
 
+const NOT_MOVED = -2;
+
 export class UdpEndpoint {
   readonly vrf: number;
   readonly family: 4 | 6;
@@ -38,6 +40,8 @@ export class UdpEndpoint {
   /** The app chose them: they outlive a disconnect. */
   #ownsAddress = false;
   #ownsPort = false;
+  /** The binding's device before a link-local peer chose the link, or NOT_MOVED. */
+  #deviceBefore = NOT_MOVED;
   readonly #layer: UdpLayer;
 
   constructor(layer: UdpLayer, vrf: number, family: 4 | 6, owner: DatagramOwner<UdpEndpoint>) {
@@ -94,7 +98,7 @@ export class UdpEndpoint {
     const isV4 = r0 === 0 && r1 === 0 && r2 === 0xffff;
     const familyFault = this.familyFault(isV4);
     if (familyFault !== 0) return familyFault;
-    if (isLinkLocal6(r0) && scope === 0 && b.device === 0) return Errno.EINVAL;
+    if (isLinkLocal6(r0) && (scope === 0 ? b.device === 0 : b.device !== 0 && b.device !== scope)) return Errno.EINVAL;
     if (!b.isWildcard && b.isV4 !== isV4) return Errno.ENETUNREACH;
     if (b.isConnected) this.disconnect();
     const fault = this.#layer.prepareConnect(this, r0, r1, r2, last, scope);
@@ -108,6 +112,11 @@ export class UdpEndpoint {
       b.setLocal(s.s0, s.s1, s.s2, s.s3);
     }
     this.scope = scope !== 0 ? scope : isLinkLocal6(r0) ? b.device : 0;
+    if (isLinkLocal6(r0)) {
+      // The same address on another link is somebody else: as Linux, keep to this link.
+      this.#deviceBefore = b.device;
+      b.device = this.scope;
+    }
     b.r0 = r0;
     b.r1 = r1;
     b.r2 = r2;
@@ -118,6 +127,12 @@ export class UdpEndpoint {
     return 0;
   }
 
+  /** Use only this link from now on, 0 = any. A link-local name of ours or of the peer has chosen the link already. */
+  setDevice(link: number): void {
+    if (this.#deviceBefore !== NOT_MOVED) this.#deviceBefore = link;
+    else if (!isLinkLocal6(this.binding.l0)) this.binding.device = link;
+  }
+
   /** connect() with AF_UNSPEC: forget the peer, and every name the app did not choose. */
   disconnect(): void {
     const b = this.binding;
@@ -125,6 +140,8 @@ export class UdpEndpoint {
     this.#layer.disconnected(this);
     b.isConnected = false;
     this.scope = 0;
+    if (this.#deviceBefore !== NOT_MOVED) b.device = this.#deviceBefore;
+    this.#deviceBefore = NOT_MOVED;
     if (!this.#ownsAddress) this.#clearLocal();
     if (!this.#ownsPort && !this.#ownsAddress) {
       this.#layer.ports.release(b);

@@ -71,7 +71,15 @@ export class UdpLayer {
     const out =
       device !== 0
         ? core.routeBy(device, e.vrf, r0, r1, r2, r3)
-        : core.route(e.vrf, scope, r0, r1, r2, r3, flowHash(0, 0, 0, 0, r0, r1, r2, r3, IpProto.Udp, e.binding.port));
+        : core.route(
+            e.vrf,
+            scope,
+            r0,
+            r1,
+            r2,
+            r3,
+            flowHash(0, 0, 0, 0, r0, r1, r2, r3, IpProto.Udp, e.binding.port, core.flowSeed),
+          );
     if (out === undefined) return core.errno;
     return core.chooseSource(out, r0, r1, r2, r3) ? 0 : Errno.EADDRNOTAVAIL;
   }
@@ -262,6 +270,7 @@ export class UdpLayer {
       r3,
       IpProto.Udp,
       (bind.port << 16) | remotePort,
+      core.flowSeed,
     );
     const out =
       device !== 0 ? core.routeBy(device, e.vrf, r0, r1, r2, r3) : core.route(e.vrf, scope, r0, r1, r2, r3, hash);

@@ -39,6 +39,7 @@ export class TcpConnection implements FlowKey {
   readonly r2: number;
   readonly r3: number;
   readonly remotePort: number;
+  device: number;
 
   state: number = TcpState.Closed;
   owner: TcpOwner<TcpConnection> | undefined;
@@ -172,6 +173,7 @@ export class TcpConnection implements FlowKey {
     this.r2 = flow.r2;
     this.r3 = flow.r3;
     this.remotePort = flow.remotePort;
+    this.device = flow.device;
     this.noDelay = settings.noDelay ?? false;
     this.quickAck = settings.quickAck ?? false;
     this.keepAlive = settings.keepAlive ?? false;
@@ -452,6 +454,12 @@ export class TcpConnection implements FlowKey {
     this.keepIntervalMs = intervalMs;
     this.keepCount = count;
     this.restartKeepAlive();
+  }
+
+  /** Use only this link from now on, 0 = any (SO_BINDTODEVICE). */
+  setDevice(link: number): void {
+    this.device = link;
+    this.routeGeneration = (this.shared.ip.routeGeneration - 1) | 0;
   }
 
   setMaxSegment(octets: number): void {

@@ -20,6 +20,8 @@ export interface FlowKey {
   readonly r2: number;
   readonly r3: number;
   readonly remotePort: number;
+  /** The only link its packets may use, both ways (SO_BINDTODEVICE), 0 = any. No part of the flow's identity. */
+  readonly device: number;
 }
 
 /** What TCP needs from IP. Implemented by router/stack, and by a simulated network in tests. */

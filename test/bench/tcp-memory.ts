@@ -117,6 +117,7 @@ class Flow implements FlowKey {
   readonly r2 = 0xffff;
   r3 = 0;
   remotePort = 0;
+  device = 0;
 
   set(local: number, localPort: number, remote: number, remotePort: number): this {
     this.l3 = local;

@@ -150,6 +150,10 @@ export class TestFib implements FibPort {
     return this.#routes[group - 1]!.kind;
   }
 
+  isMultipath(group: number): boolean {
+    return group > 0 && this.#routes[group - 1]!.links.length > 1;
+  }
+
   nextHop(group: number, hash: number): number {
     const { links } = this.#routes[group - 1]!;
     return links.length === 0 ? -1 : links[(hash >>> 24) % links.length]!;

@@ -37,6 +37,7 @@ export class SimFlow implements FlowKey {
   r2 = 0;
   r3 = 0;
   remotePort = 0;
+  device = 0;
 
   static between(local: number, localPort: number, remote: number, remotePort: number, family: 4 | 6): SimFlow {
     const f = new SimFlow();

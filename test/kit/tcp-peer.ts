@@ -84,7 +84,7 @@ export class TcpPeer {
 
   /** The host sends a SYN. */
   connect(settings: TcpSettings = {}): Segment {
-    const flow = { vrf: 0, scope: 0, isV4: true, l0: 0, l1: 0, l2: 0xffff, l3: 0x0a000000 | HOST };
+    const flow = { vrf: 0, scope: 0, device: 0, isV4: true, l0: 0, l1: 0, l2: 0xffff, l3: 0x0a000000 | HOST };
     const remote = { r0: 0, r1: 0, r2: 0xffff, r3: 0x0a000000 | PEER };
     this.hostPort = 4000;
     this.peerPort = 80;

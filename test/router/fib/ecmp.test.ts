@@ -9,8 +9,8 @@ const PREFIX = Prefix.parse('10.0.0.0/8')!;
 const DST = Addr.parse('10.1.2.3')!.a3;
 const FLOWS = 20_000;
 
-function hashOf(flow: number): number {
-  return flowHash(0, 0, 0xffff, 0xc0000201, 0, 0, 0xffff, DST, 6, ((1024 + flow) << 16) | 443);
+function hashOf(flow: number, seed = 0): number {
+  return flowHash(0, 0, 0xffff, 0xc0000201, 0, 0, 0xffff, DST, 6, ((1024 + flow) << 16) | 443, seed);
 }
 
 function fibWith(nextHops: readonly NextHop[]): { writer: FibWriter; links: () => number[] } {
@@ -106,4 +106,32 @@ test('members beyond the largest group are left out and counted', (t) => {
   const { writer, links } = fibWith(members(...Array.from({ length: 70 }, (_, i) => i + 1)));
   t.is(writer.counters.membersLeftOut, 6);
   t.true(links().every((link) => link >= 1 && link <= 64));
+});
+
+test('routers with other seeds spread the flows of one member evenly again', (t) => {
+  const writer = new FibWriter();
+  writer.apply([{ vrf: 0, prefix: PREFIX, source: RouteSource.Static, nextHops: members(1, 2) }]);
+  const reader = new FibReader(writer.shared);
+  const group = reader.lookup4(0, DST);
+  const flows = Array.from({ length: FLOWS }, (_, flow) => flow);
+  const onFirst = flows.filter((flow) => reader.memberLink(group, hashOf(flow, 0x1234567)) === 1);
+  const again = onFirst.filter((flow) => reader.memberLink(group, hashOf(flow, -98765)) === 1);
+  t.true(Math.abs(again.length / onFirst.length - 0.5) < 0.08, `${again.length} of ${onFirst.length}`);
+});
+
+test('the hash matters only for groups of several members', (t) => {
+  const writer = new FibWriter();
+  const change = (prefix: string, nextHops: NextHop[]): object => ({
+    vrf: 0,
+    prefix: Prefix.parse(prefix)!,
+    source: RouteSource.Static,
+    nextHops,
+  });
+  writer.apply([change('10.1.0.0/16', members(1, 2)), change('10.2.0.0/16', members(1))] as never);
+  const reader = new FibReader(writer.shared);
+  const isMultipath = (a: string): boolean => reader.isMultipath(reader.lookup4(0, Addr.parse(a)!.a3));
+  t.deepEqual([isMultipath('10.1.0.1'), isMultipath('10.2.0.1'), isMultipath('10.3.0.1')], [true, false, false]);
+  writer.linkDown(1);
+  writer.linkDown(2);
+  t.false(isMultipath('10.1.0.1'), 'no member is left to choose');
 });

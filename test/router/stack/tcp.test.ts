@@ -94,6 +94,7 @@ class Host {
     const flow: FlowKey = {
       vrf: 0,
       scope: 0,
+      device: 0,
       isV4,
       l0,
       l1,
