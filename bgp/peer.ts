@@ -124,6 +124,8 @@ export class Peer {
   #memo: Map<AttrSet, AttrSet>[] = [];
   #memoSize = 0;
   #hops = new Map<string, ResolvedHop | undefined>();
+  /** Next hops as they were: where nothing changed the same object is used again, which is how tables compare them. */
+  #hopsBefore = new Map<string, ResolvedHop | undefined>();
   #lastHopAddress: Addr | undefined;
   #lastHop: ResolvedHop | undefined;
 
@@ -213,6 +215,7 @@ export class Peer {
     this.isCongested = false;
     this.#forgetExports();
     this.forgetHops();
+    this.#hopsBefore.clear();
   }
 
   /** Something waits to be told and could be told now. */
@@ -246,7 +249,7 @@ export class Peer {
     const key = address.toString();
     let found = this.#hops.get(key);
     if (found === undefined && !this.#hops.has(key)) {
-      found = this.#resolve(address);
+      found = this.#resolve(address, this.#hopsBefore.get(key));
       this.#hops.set(key, found);
     }
     this.#lastHopAddress = address;
@@ -256,12 +259,13 @@ export class Peer {
 
   /** Uplinks changed: next hops have to be looked up again. */
   forgetHops(): void {
+    for (const [key, hop] of this.#hops) this.#hopsBefore.set(key, hop);
     this.#hops.clear();
     this.#lastHopAddress = undefined;
     this.#lastHop = undefined;
   }
 
-  #resolve(address: Addr): ResolvedHop | undefined {
+  #resolve(address: Addr, before: ResolvedHop | undefined): ResolvedHop | undefined {
     const { resolver } = this.#context;
     const { link } = this.config;
     const via =
@@ -269,6 +273,8 @@ export class Peer {
         ? { address, link, cost: 0 }
         : resolver.resolve(address, link);
     if (via === undefined || !resolver.isUp(via.link)) return undefined;
+    const { link: wasLink, cost: wasCost, address: wasAddress } = before ?? {};
+    if (wasLink === via.link && wasCost === via.cost && wasAddress?.equals(via.address)) return before;
     const alone: ResolvedHop[] = [];
     const hop: ResolvedHop = { address: via.address, link: via.link, cost: via.cost, alone };
     alone.push(hop);

@@ -66,6 +66,8 @@ export interface RouteChange {
   readonly prefix: Prefix;
   /** Equal-cost next hops, best first; undefined = no route any more. Same array, same next hops. */
   readonly nextHops: readonly FibNextHop[] | undefined;
+  /** The best route comes from an internal peer: daemons rank such routes behind those of other protocols. */
+  readonly isInternal: boolean;
 }
 
 export interface RouteSink {
@@ -74,7 +76,7 @@ export interface RouteSink {
 
 export interface NextHopResolver {
   isUp(link: LinkId): boolean;
-  /** Called for every change of an uplink's state. */
+  /** Called for every change of an uplink's state, and when `resolve` may answer differently for multihop peers. */
   subscribe(listener: (link: LinkId, isUp: boolean) => void): void;
   /**
    * How to reach a next hop that is not necessarily a neighbour on `link` (internal and multihop peers).

@@ -369,13 +369,13 @@ export class Speaker {
         this.#pump(peer);
       }
     }
-    if (this.#options.resolver.resolve !== undefined) {
+    for (const peer of this.#byName.values()) {
+      // What is reached by routing may be reached another way after any change.
+      if (peer.config.link !== link && peer.config.multihop !== true) continue;
       for (const rib of this.#allRibs()) {
-        for (const peer of this.#byName.values()) {
-          rib.routes.forPeer(peer.index, (route) => {
-            rib.loc.touch(rib.routes.prefixOf[route]!);
-          });
-        }
+        rib.routes.forPeer(peer.index, (route) => {
+          rib.loc.touch(rib.routes.prefixOf[route]!);
+        });
       }
     }
     this.#work();
@@ -527,7 +527,10 @@ export class Speaker {
     const batch: RouteChange[] = [];
     for (const rib of this.#allRibs()) {
       rib.loc.process(DECISION_BUDGET, (id, routeChanged, hopsChanged) => {
-        if (hopsChanged) batch.push({ prefix: rib.prefixes.prefix(id), nextHops: rib.loc.hops(id) });
+        if (hopsChanged) {
+          const isInternal = this.#peers[rib.loc.peer(id)]?.isExternal === false;
+          batch.push({ prefix: rib.prefixes.prefix(id), nextHops: rib.loc.hops(id), isInternal });
+        }
         if (!routeChanged) return;
         for (const peer of this.#byName.values()) {
           for (const out of peer.outbound) if (out.rib === rib) out.adjRibOut.touch(id);

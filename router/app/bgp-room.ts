@@ -25,19 +25,27 @@ const DEFAULT_VRF = 0;
 const BY_ROUTING = '';
 /** How long a Cease may take to leave. */
 const GOODBYE_MS = 1000;
+/** How long changes of the table gather before next hops are looked up in it again. */
+const RELOOKUP_MS = 100;
 
 export class BgpRoom {
   readonly transport: StackTransport;
   readonly #settings: RoutingBgp;
   readonly #links: readonly RoutingLink[];
   readonly #fib: FibWriter;
+  readonly #sourceTo: (dst: Addr) => Addr | undefined;
   readonly #speaker: Speaker;
   readonly #up = new Set<string>();
   readonly #listeners: ((link: LinkId, isUp: boolean) => void)[] = [];
   #stopDriving: () => void = () => undefined;
   #isStopping = false;
+  readonly #hasRoutedPeers: boolean;
+  #relookup: NodeJS.Timeout | undefined;
 
-  /** @param changed called after each batch of routes has reached the FIB */
+  /**
+   * @param changed called after each batch of routes has reached the FIB
+   * @param sourceTo the source address our packets to a destination carry
+   */
   constructor(
     settings: RoutingBgp,
     links: readonly RoutingLink[],
@@ -45,10 +53,13 @@ export class BgpRoom {
     log: Logger,
     changed: () => void,
     port: StreamPort,
+    sourceTo: (dst: Addr) => Addr | undefined,
   ) {
+    this.#sourceTo = sourceTo;
     this.#settings = settings;
     this.#links = links;
     this.#fib = fib;
+    this.#hasRoutedPeers = settings.peers.some((p) => p.via === undefined);
     const jitter = new Random(randomSeed());
     this.transport = new StackTransport(port, settings.listenPort, (link, remote) => this.#localOn(link, remote));
     this.#speaker = new Speaker({
@@ -57,7 +68,18 @@ export class BgpRoom {
       clock: systemClock,
       random: () => (jitter.int32() >>> 0) / 2 ** 32,
       transport: this.transport,
-      sink: new RibToFib(fib, (name) => links.find((l) => l.name === name)?.index, changed),
+      sink: new RibToFib(
+        fib,
+        (name) => links.find((l) => l.name === name)?.index,
+        {
+          hasInternal: settings.peers.some((p) => p.asn === settings.asn),
+          hasExternal: settings.peers.some((p) => p.asn !== settings.asn),
+        },
+        () => {
+          changed();
+          this.#routesChanged();
+        },
+      ),
       resolver: this.#resolver(),
       networks: settings.networks.map((n) => ({ prefix: Prefix.parse(n)! })),
       hostName: hostname(),
@@ -91,7 +113,7 @@ export class BgpRoom {
   linkState(name: string, up: boolean): void {
     if (up) this.#up.add(name);
     else this.#up.delete(name);
-    for (const listener of this.#listeners) listener(name, up);
+    this.#announceLink(name, up);
   }
 
   /** @throws MlshimError USAGE when a peer is named that does not exist */
@@ -144,6 +166,19 @@ export class BgpRoom {
     return `BGP best of ${candidates}: AS path ${best.asPath} (${hops}), localpref ${best.localPref}`;
   }
 
+  /** Next hops that are found in the table are looked up again, for all changes of a while at once. */
+  #routesChanged(): void {
+    if (!this.#hasRoutedPeers || this.#isStopping) return;
+    this.#relookup ??= setTimeout(() => {
+      this.#relookup = undefined;
+      this.#announceLink(BY_ROUTING, true);
+    }, RELOOKUP_MS).unref();
+  }
+
+  #announceLink(name: LinkId, up: boolean): void {
+    for (const listener of this.#listeners) listener(name, up);
+  }
+
   #addPeer(p: RoutingBgpPeer): void {
     const own = this.#settings.networks.map((n) => ({ prefix: Prefix.parse(n)! }));
     const exports = {
@@ -183,17 +218,19 @@ export class BgpRoom {
       },
       resolve: (address, link) => {
         if (link !== BY_ROUTING) return { address, link, cost: 0 };
-        const hop = this.#fib.lookupRoute(DEFAULT_VRF, address)[0]?.nextHops[0];
-        const via = hop && this.#links.find((l) => l.index === hop.link);
-        return hop === undefined || via === undefined
-          ? undefined
-          : { address: hop.gateway ?? address, link: via.name, cost: 1 };
+        for (const hop of this.#fib.lookupRoute(DEFAULT_VRF, address)[0]?.nextHops ?? []) {
+          const via = this.#links.find((l) => l.index === hop.link);
+          if (via !== undefined && this.#up.has(via.name))
+            return { address: hop.gateway ?? address, link: via.name, cost: 1 };
+        }
+        return undefined;
       },
     };
   }
 
   /** Our end towards a neighbour: of its scope and family, on its link. */
   #localOn(link: LinkId, remote: Addr): Addr | undefined {
+    if (link === BY_ROUTING) return this.#sourceTo(remote);
     return remote.isLinkLocal && remote.family === 6
       ? this.#addresses(link).find((a) => a.isLinkLocal && a.family === 6)
       : this.#addressOn(link, remote.family);
@@ -204,8 +241,8 @@ export class BgpRoom {
   }
 
   #addresses(link: LinkId): Addr[] {
-    const texts = this.#links.find((l) => l.name === link)?.addresses ?? [];
-    return texts.map((t) => Prefix.parseLoose(t)!.addr);
+    const links = this.#links.filter((l) => link === BY_ROUTING || l.name === link);
+    return links.flatMap((l) => l.addresses).map((t) => Prefix.parseLoose(t)!.addr);
   }
 
   #noPeer(name: string): MlshimError {

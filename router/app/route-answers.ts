@@ -44,11 +44,12 @@ export function routeGet(facts: RouteFacts, dst: string): Answers['route_get'] {
   });
   const hop = best.nextHops[0];
   const link = hop && facts.links.find((l) => l.index === hop.link);
+  const source = sourceTo(facts, addr);
   return {
     dst,
     kind: ROUTE_KIND_NAMES[best.kind],
     next_hops: best.nextHops.map((h) => hopStatus(facts, h)),
-    source: best.kind === RouteKind.Unicast ? sourceFor(facts, addr, hop, link) : '',
+    source: source === undefined ? '' : String(source),
     mtu: link?.mtu ?? 0,
     prefix: String(best.prefix),
     origin: ROUTE_SOURCE_NAMES[best.source],
@@ -80,16 +81,28 @@ function linkLocal(
   };
 }
 
+/** The source address our own packets to `dst` would carry, undefined when there is no way to it. */
+export function sourceTo(facts: RouteFacts, dst: Addr): Addr | undefined {
+  const best = facts.fib.lookupRoute(DEFAULT_VRF, dst)[0];
+  const hop = best?.nextHops[0];
+  const link = hop && facts.links.find((l) => l.index === hop.link);
+  return best?.kind === RouteKind.Unicast ? sourceFor(facts, dst, hop, link) : undefined;
+}
+
 /** The source address our own packets would carry; the order is the data plane's (router/stack/source.ts). */
-function sourceFor(facts: RouteFacts, dst: Addr, hop: NextHop | undefined, link: RoutingLink | undefined): string {
-  if (hop?.source !== undefined) return String(hop.source);
+function sourceFor(
+  facts: RouteFacts,
+  dst: Addr,
+  hop: NextHop | undefined,
+  link: RoutingLink | undefined,
+): Addr | undefined {
+  if (hop?.source !== undefined) return hop.source;
   const usable = facts.own.filter((o) => o.addr.family === dst.family && !(dst.family === 6 && o.addr.isLinkLocal));
   const onLink = usable.find(
     (o) => o.link === link && o.prefix.contains(dst) && o.prefix.length < (dst.family === 4 ? 32 : 128),
   );
   const preferred = dst.family === 4 ? facts.source.v4 : facts.source.v6;
-  const chosen = onLink?.addr ?? preferred ?? usable.find((o) => o.link === link)?.addr ?? usable[0]?.addr;
-  return chosen === undefined ? '' : String(chosen);
+  return onLink?.addr ?? preferred ?? usable.find((o) => o.link === link)?.addr ?? usable[0]?.addr;
 }
 
 function originWords(facts: RouteFacts, r: RouteInfo): string {

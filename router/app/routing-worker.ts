@@ -9,13 +9,14 @@ import { Addr, Prefix } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
 import { type Logger, makeLogger } from '../lib/log.ts';
 import { BgpRoom } from './bgp-room.ts';
-import { type RouteFacts, routeGet, routeShow } from './route-answers.ts';
+import { type RouteFacts, routeGet, routeShow, sourceTo } from './route-answers.ts';
 import type {
   ConfiguredRoute,
   FromRouting,
   RoutingBoot,
   RoutingQuery,
   RoutingSummary,
+  StreamTarget,
   ToRouting,
 } from './routing-protocol.ts';
 
@@ -55,13 +56,6 @@ function routeChange(r: ConfiguredRoute): RouteChange {
 for (const link of boot.links) fib.linkDown(link.index);
 fib.apply(boot.routes.map(routeChange));
 
-const bgp =
-  boot.bgp &&
-  new BgpRoom(boot.bgp, boot.links, fib, log.for('bgp'), publish, {
-    connect: (id, target) => send({ kind: 'stream-connect', id, target }),
-    listen: (id, listenPort) => send({ kind: 'stream-listen', id, port: listenPort }),
-  });
-
 const facts: RouteFacts = {
   fib,
   links: boot.links,
@@ -69,6 +63,13 @@ const facts: RouteFacts = {
   source: { v4: parsed(boot.source.v4), v6: parsed(boot.source.v6) },
   describeBgp: (prefix) => bgp?.describe(prefix),
 };
+
+const streams = {
+  connect: (id: number, target: StreamTarget): void => send({ kind: 'stream-connect', id, target }),
+  listen: (id: number, listenPort: number): void => send({ kind: 'stream-listen', id, port: listenPort }),
+};
+const bgp =
+  boot.bgp && new BgpRoom(boot.bgp, boot.links, fib, log.for('bgp'), publish, streams, (dst) => sourceTo(facts, dst));
 
 function parsed(text: string | undefined): Addr | undefined {
   return text === undefined ? undefined : Addr.parse(text);

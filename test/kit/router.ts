@@ -2,7 +2,7 @@
  * mlshim as the interop tests run it: the built command line in a namespace of a lab, as uid nobody without any
  * capability, no_new_privs and no TUN device; and apps under its shim, equally unprivileged.
  */
-import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Finished, type Lab, type LabProcess, NOBODY, type RunOptions } from './lab.ts';
 import { type KeyPair, type Peer, wgKeyPair } from './peer.ts';
@@ -90,6 +90,11 @@ ${sessions.join('')}`);
   write(yaml: string): void {
     writeFileSync(this.config, yaml);
     chownSync(this.config, NOBODY, NOBODY);
+  }
+
+  /** Append lines to the configuration: its last part is the list of BGP peers. */
+  add(yaml: string): void {
+    this.write(readFileSync(this.config, 'utf8') + yaml);
   }
 
   #options(options: RunOptions): RunOptions {
