@@ -135,6 +135,27 @@ test.serial('a refused connect is an error event, and SO_ERROR tells it once', (
   app.closeAll();
 });
 
+test.serial('a socket bound to a link connects and listens there only', (t) => {
+  const SO_BINDTODEVICE = 25;
+  const SO_BINDTOIFINDEX = 62;
+  const bindTo = (s: Socket, name: string): number =>
+    app.do({ op: MlsOp.SetSockOpt, id: s.id, args: [SOL_SOCKET, SO_BINDTODEVICE], payload: Buffer.from(name) }).result;
+  const connect = (s: Socket, port: number): number =>
+    app.do({ op: MlsOp.Connect, id: s.id, args: [0], addr: at('127.0.0.1', port), fd: s.fd }).result;
+  const l = listener();
+  const onLo = socket();
+  t.is(bindTo(onLo, 'lo'), 0);
+  t.is(connect(onLo, l.port), 0);
+  t.is(bindTo(socket(), 'nothing'), -E.ENODEV);
+  const elsewhere = Buffer.alloc(4);
+  elsewhere.writeInt32LE(77);
+  const place = (s: Socket): number =>
+    app.do({ op: MlsOp.SetSockOpt, id: s.id, args: [SOL_SOCKET, SO_BINDTOIFINDEX], payload: elsewhere }).result;
+  t.is(place(l.s), 0, 'after listen(), too');
+  t.is(connect(socket(), l.port), -E.ECONNREFUSED);
+  app.closeAll();
+});
+
 test.serial('no route is ENETUNREACH at once', (t) => {
   const c = socket();
   t.is(app.do({ op: MlsOp.Connect, id: c.id, args: [0], addr: at('192.0.2.1', 80), fd: c.fd }).result, -E.ENETUNREACH);
