@@ -84,7 +84,9 @@ export class Stack implements PacketSink, FlowErrors {
   }
 
   removeLink(index: number): void {
+    const entry = this.core.links.byIndex(index);
     this.core.links.remove(index);
+    if (entry !== undefined) this.linkDrained(entry.link);
   }
 
   /** The link went up or down: routes over it are looked up again. */
@@ -93,6 +95,7 @@ export class Stack implements PacketSink, FlowErrors {
     if (entry === undefined) return;
     entry.link.isUp = isUp;
     this.core.links.stateChanged();
+    if (!isUp) this.linkDrained(entry.link); // flows that wait for room there may have another way now
   }
 
   /** Preferred sources of our own flows; undefined = the outgoing link's address. */

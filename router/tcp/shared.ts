@@ -10,6 +10,7 @@ import type { PagePool, World } from '../lib/world.ts';
 import { TcpOptions } from '../wire/tcp.ts';
 import type { TcpConnection } from './connection.ts';
 import type { FlowKey, IpPort, TcpTable } from './port.ts';
+import { TcpState } from './settings.ts';
 
 /** RFC 6298, RFC 7323 and friends count; names follow Linux's SNMP names where one exists. */
 export class TcpCounters {
@@ -164,7 +165,7 @@ export class TcpShared {
     let kept = 0;
     for (let i = 0; i < this.#heldCount; i++) {
       const c = this.#held[i]!;
-      if (c.link === link || c.link === undefined) {
+      if (c.link === link || c.link === undefined || c.state === TcpState.Closed) {
         c.isHeld = false;
         this.markDirty(c);
       } else this.#held[kept++] = c;

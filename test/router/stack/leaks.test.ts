@@ -106,6 +106,24 @@ test('a connection bound to a link hears nothing from another', (t) => {
   t.is(c.state, TcpState.Closed);
 });
 
+for (const how of ['goes down', 'is removed'] as const)
+  test(`flows that wait for a full link move to the next route when it ${how}`, (t) => {
+    const h = new Host();
+    const c = h.connect(0, '10.1.0.1', '192.0.2.9');
+    h.sentOn;
+    const syn = tcp({ src: 80, dst: 4000, seq: 1, ack: (c.iss + 1) >>> 0, flags: 'SA' });
+    h.rig.inject(h.a, ip4({ src: '192.0.2.9', dst: '10.1.0.1' }, syn));
+    h.sentOn;
+    h.a.backlog = h.a.highWater + 1;
+    const { at, length } = h.rig.put(octets(1000));
+    c.write(at, length);
+    t.deepEqual(h.sentOn, []);
+    h.rig.fib.add('192.0.2.0/24', 2);
+    if (how === 'goes down') h.rig.stack.setLinkState(1, false);
+    else h.rig.stack.removeLink(1);
+    t.deepEqual(h.sentOn, [2]);
+  });
+
 test('a listener bound to a link accepts only from it, and its connections stay there', (t) => {
   const h = new Host();
   h.listen(2);
