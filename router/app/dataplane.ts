@@ -337,6 +337,7 @@ class Dataplane {
     this.#stack.setLinkState(index, false);
     this.#stack.removeLink(index);
     for (const { ring } of this.#children.values()) if (link !== undefined) ring.removeLink(link as never);
+    this.#hub.linkDrained();
     this.#arrange();
   }
 
