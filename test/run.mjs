@@ -1,6 +1,6 @@
 /**
- * The one test runner: `node test/run.mjs check | unit | sim | child | shim | interop | all`, or compiled test files; `asan`
- * and `race` run the addon and the child under their sanitizers.
+ * The one test runner: `node test/run.mjs check | arch | unit | sim | child | daemon | shim | interop | all`, or compiled
+ * test files; `asan` and `race` run the addon and the child under their sanitizers.
  * Runs the static checks, AVA over the compiled tests group by group (TAP), and `go test` for the child; prints failures
  * with their diagnostics, skips with their reasons, and ends with `N passed, N failed, N skipped`.
  * Needs a finished build (`npm ci` or `npm run build`).
@@ -14,15 +14,21 @@ const TESTS = join(ROOT, 'build', 'test');
 const BIN = join(ROOT, 'node_modules', '.bin');
 
 const folder = (path) => path.split(sep)[0];
-const isOwnGroup = (path) => ['sim', 'shim', 'interop'].includes(folder(path)) || path.startsWith(`wg${sep}child`);
+/** Tests that start routers as a user would take seconds each and are no part of the inner loop. */
+const DAEMON = ['router/app/daemon', 'router/app/worker-death', 'router/cli/demo'].map((p) => p.replaceAll('/', sep));
+const isDaemon = (path) => DAEMON.some((p) => path === `${p}.test.js`);
+const isOwnGroup = (path) =>
+  ['arch', 'sim', 'shim', 'interop'].includes(folder(path)) || path.startsWith(`wg${sep}child`) || isDaemon(path);
 
 /** Groups in the order `all` runs them: cheap and telling ones first. */
-const ALL = ['check', 'unit', 'sim', 'child', 'shim', 'interop'];
+const ALL = ['check', 'arch', 'unit', 'sim', 'child', 'daemon', 'shim', 'interop'];
 const GROUPS = {
   check: { steps: [biome, types, gofmt, goVet] },
+  arch: { steps: [ava((path) => folder(path) === 'arch')] },
   unit: { steps: [ava((path) => !isOwnGroup(path))] },
   sim: { steps: [ava((path) => folder(path) === 'sim')] },
   child: { steps: [goTest, ava((path) => path.startsWith(`wg${sep}child`))] },
+  daemon: { steps: [ava(isDaemon, ['--serial', '--concurrency=1'])] },
   shim: { steps: [ava((path) => folder(path) === 'shim')] },
   interop: { steps: [ava((path) => folder(path) === 'interop', ['--serial', '--concurrency=1'])] },
   asan: { steps: [addonUnderAsan] },

@@ -135,14 +135,16 @@ test('the tree has no import cycle', (t) => {
   for (const { from, to, isType } of ALL)
     if (to !== undefined && !isType) edges.set(from, [...(edges.get(from) ?? []), to]);
   const done = new Set<string>();
+  const cycles: string[] = [];
   const visit = (file: string, trail: readonly string[]): void => {
-    if (trail.includes(file)) t.fail(`cycle: ${[...trail.slice(trail.indexOf(file)), file].join(' -> ')}`);
+    if (trail.includes(file)) cycles.push([...trail.slice(trail.indexOf(file)), file].join(' -> '));
     if (trail.includes(file) || done.has(file)) return;
     for (const next of edges.get(file) ?? []) visit(next, [...trail, file]);
     done.add(file);
   };
   for (const file of edges.keys()) visit(file, []);
-  t.pass();
+  t.true(done.size > 100, 'the imports were found');
+  t.deepEqual(cycles, []);
 });
 
 test('clocks, timers and chance are read at the edges only', (t) => {

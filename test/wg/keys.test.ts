@@ -43,7 +43,6 @@ test('generated private keys are clamped and agree with wg(8)', (t) => {
     reference = execFileSync('wg', ['pubkey'], { input: keys.formatKey(k), encoding: 'utf8' }).trim();
   } catch {
     t.log('wg(8) is not installed: not compared');
-    t.pass();
     return;
   }
   t.is(keys.formatKey(keys.publicKey(k)), reference);

@@ -42,28 +42,29 @@ const anyPrefix = (family: Family): fc.Arbitrary<Prefix> =>
 for (const family of [4, 6] as const) {
   test(`the prefix table agrees with a map under random work (IPv${family})`, (t) => {
     const work = fc.array(fc.tuple(anyPrefix(family), fc.boolean()), { maxLength: 400, size: 'max' });
-    fc.assert(
-      fc.property(work, (steps) => {
-        const table = new PrefixTable(family);
-        const model = new Map<string, number>();
-        for (const [prefix, isAdd] of steps) {
-          const name = prefix.toString();
-          if (isAdd && !model.has(name)) {
-            const id = table.internPrefix(prefix);
-            table.retain(id);
-            model.set(name, id);
-          } else if (!isAdd && model.has(name)) {
-            table.release(model.get(name)!);
-            model.delete(name);
+    t.notThrows(() =>
+      fc.assert(
+        fc.property(work, (steps) => {
+          const table = new PrefixTable(family);
+          const model = new Map<string, number>();
+          for (const [prefix, isAdd] of steps) {
+            const name = prefix.toString();
+            if (isAdd && !model.has(name)) {
+              const id = table.internPrefix(prefix);
+              table.retain(id);
+              model.set(name, id);
+            } else if (!isAdd && model.has(name)) {
+              table.release(model.get(name)!);
+              model.delete(name);
+            }
+            if (table.size !== model.size) return false;
+            if (table.findPrefix(prefix) !== (model.get(name) ?? -1)) return false;
           }
-          if (table.size !== model.size) return false;
-          if (table.findPrefix(prefix) !== (model.get(name) ?? -1)) return false;
-        }
-        return [...model].every(([name, id]) => table.prefix(id).toString() === name && table.isUsed(id));
-      }),
-      { seed: 4, numRuns: 200 },
+          return [...model].every(([name, id]) => table.prefix(id).toString() === name && table.isUsed(id));
+        }),
+        { seed: 4, numRuns: 200 },
+      ),
     );
-    t.pass();
   });
 }
 
@@ -96,35 +97,36 @@ test('a queue gives each id once, in order, and keeps it alive meanwhile', (t) =
 
 test('routes of several peers come and go without leaving attribute sets or prefixes behind', (t) => {
   const step = fc.tuple(anyPrefix(4), fc.integer({ min: 1, max: 3 }), fc.nat(2), fc.nat(4));
-  fc.assert(
-    fc.property(fc.array(step, { maxLength: 300, size: 'max' }), (steps) => {
-      const attrs = new AttrTable();
-      const prefixes = new PrefixTable(4);
-      const routes = new AdjRibsIn(prefixes, attrs);
-      const model = new Map<string, AttrSet>();
-      for (const [prefix, peer, pathId, n] of steps) {
-        const key = `${prefix} ${peer} ${pathId}`;
-        const found = prefixes.findPrefix(prefix);
-        const route = found < 0 ? -1 : routes.find(found, peer, pathId);
-        if (route >= 0 !== model.has(key)) return false;
-        if (n === 0) {
-          if (route >= 0) routes.remove(route);
-          model.delete(key);
-          continue;
+  t.notThrows(() =>
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 300, size: 'max' }), (steps) => {
+        const attrs = new AttrTable();
+        const prefixes = new PrefixTable(4);
+        const routes = new AdjRibsIn(prefixes, attrs);
+        const model = new Map<string, AttrSet>();
+        for (const [prefix, peer, pathId, n] of steps) {
+          const key = `${prefix} ${peer} ${pathId}`;
+          const found = prefixes.findPrefix(prefix);
+          const route = found < 0 ? -1 : routes.find(found, peer, pathId);
+          if (route >= 0 !== model.has(key)) return false;
+          if (n === 0) {
+            if (route >= 0) routes.remove(route);
+            model.delete(key);
+            continue;
+          }
+          const set = attributes(attrs, n);
+          if (route >= 0) routes.replace(route, set, set, Verdict.Accepted);
+          else routes.add(prefixes.internPrefix(prefix), peer, pathId, set, undefined, Verdict.Policy);
+          model.set(key, set);
         }
-        const set = attributes(attrs, n);
-        if (route >= 0) routes.replace(route, set, set, Verdict.Accepted);
-        else routes.add(prefixes.internPrefix(prefix), peer, pathId, set, undefined, Verdict.Policy);
-        model.set(key, set);
-      }
-      attrs.sweep();
-      if (routes.size !== model.size || attrs.size !== new Set(model.values()).size) return false;
-      for (const peer of [1, 2, 3]) routes.forPeer(peer, (r) => routes.remove(r));
-      return routes.size === 0 && attrs.size === 0 && prefixes.size === 0;
-    }),
-    { seed: 5, numRuns: 200 },
+        attrs.sweep();
+        if (routes.size !== model.size || attrs.size !== new Set(model.values()).size) return false;
+        for (const peer of [1, 2, 3]) routes.forPeer(peer, (r) => routes.remove(r));
+        return routes.size === 0 && attrs.size === 0 && prefixes.size === 0;
+      }),
+      { seed: 5, numRuns: 200 },
+    ),
   );
-  t.pass();
 });
 
 test('a peer ends up with exactly what it should know, whatever changes and refreshes happen in between', (t) => {
@@ -133,56 +135,57 @@ test('a peer ends up with exactly what it should know, whatever changes and refr
     fc.constant('pull' as const),
     fc.constant('resend' as const),
   );
-  fc.assert(
-    fc.property(fc.array(change, { maxLength: 200, size: 'max' }), (changes) => {
-      const attrs = new AttrTable();
-      const prefixes = new PrefixTable(4);
-      const out = new AdjRibOut(prefixes, attrs);
-      const wanted = new Map<number, AttrSet>();
-      const known = new Map<string, number>();
-      const reader = new MessageReader();
-      const packer = new UpdatePacker({ fourOctetAs: true, maxMessage: 4096, linkLocalForm: 'single' }, (octets) => {
-        reader.push(octets);
-        for (let m = reader.next(); m !== undefined && !('handling' in m); m = reader.next()) {
-          const u = decodeUpdate(m.body, PLAIN_CONTEXT);
-          if ('handling' in u) throw new Error(u.words);
-          const c = new NlriCursor();
-          for (const n of u.withdrawn) for (c.over(n); c.next(); ) known.delete(name(c));
-          for (const r of u.reach)
-            for (c.over(r.nlri); c.next(); ) known.set(name(c), u.attributes!.asPath[0]!.asns[0]!);
-        }
-      });
-      const name = (c: NlriCursor): string => prefixFromWords(4, c.w0, 0, 0, 0, c.length).toString();
-      const pull = (): void => {
-        while (out.pending > 0) out.pull(7, (id) => wanted.get(id), packer);
-        packer.flush();
-      };
-      for (const step of changes) {
-        if (step === 'pull') pull();
-        else if (step === 'resend') out.resend();
-        else {
-          const [prefix, n] = step;
-          const id = prefixes.internPrefix(prefix);
-          prefixes.retain(id);
-          if (wanted.has(id)) prefixes.release(id);
-          out.touch(id);
-          if (n > 0) wanted.set(id, attributes(attrs, n));
+  t.notThrows(() =>
+    fc.assert(
+      fc.property(fc.array(change, { maxLength: 200, size: 'max' }), (changes) => {
+        const attrs = new AttrTable();
+        const prefixes = new PrefixTable(4);
+        const out = new AdjRibOut(prefixes, attrs);
+        const wanted = new Map<number, AttrSet>();
+        const known = new Map<string, number>();
+        const reader = new MessageReader();
+        const packer = new UpdatePacker({ fourOctetAs: true, maxMessage: 4096, linkLocalForm: 'single' }, (octets) => {
+          reader.push(octets);
+          for (let m = reader.next(); m !== undefined && !('handling' in m); m = reader.next()) {
+            const u = decodeUpdate(m.body, PLAIN_CONTEXT);
+            if ('handling' in u) throw new Error(u.words);
+            const c = new NlriCursor();
+            for (const n of u.withdrawn) for (c.over(n); c.next(); ) known.delete(name(c));
+            for (const r of u.reach)
+              for (c.over(r.nlri); c.next(); ) known.set(name(c), u.attributes!.asPath[0]!.asns[0]!);
+          }
+        });
+        const name = (c: NlriCursor): string => prefixFromWords(4, c.w0, 0, 0, 0, c.length).toString();
+        const pull = (): void => {
+          while (out.pending > 0) out.pull(7, (id) => wanted.get(id), packer);
+          packer.flush();
+        };
+        for (const step of changes) {
+          if (step === 'pull') pull();
+          else if (step === 'resend') out.resend();
           else {
-            wanted.delete(id);
-            prefixes.release(id);
+            const [prefix, n] = step;
+            const id = prefixes.internPrefix(prefix);
+            prefixes.retain(id);
+            if (wanted.has(id)) prefixes.release(id);
+            out.touch(id);
+            if (n > 0) wanted.set(id, attributes(attrs, n));
+            else {
+              wanted.delete(id);
+              prefixes.release(id);
+            }
           }
         }
-      }
-      pull();
-      const expected = new Map([...wanted].map(([id, a]) => [prefixes.prefix(id).toString(), a.asPath[0]!.asns[0]!]));
-      const isSame = known.size === expected.size && [...expected].every(([p, asn]) => known.get(p) === asn);
-      const isCounted = out.size === expected.size;
-      out.clear();
-      for (const id of wanted.keys()) prefixes.release(id);
-      attrs.sweep();
-      return isSame && isCounted && attrs.size === 0 && prefixes.size === 0;
-    }),
-    { seed: 6, numRuns: 300 },
+        pull();
+        const expected = new Map([...wanted].map(([id, a]) => [prefixes.prefix(id).toString(), a.asPath[0]!.asns[0]!]));
+        const isSame = known.size === expected.size && [...expected].every(([p, asn]) => known.get(p) === asn);
+        const isCounted = out.size === expected.size;
+        out.clear();
+        for (const id of wanted.keys()) prefixes.release(id);
+        attrs.sweep();
+        return isSame && isCounted && attrs.size === 0 && prefixes.size === 0;
+      }),
+      { seed: 6, numRuns: 300 },
+    ),
   );
-  t.pass();
 });

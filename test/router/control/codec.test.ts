@@ -75,15 +75,16 @@ test('framing ignores chunk borders', (t) => {
 });
 
 test('any octets are decoded or refused, never thrown over', (t) => {
-  fc.assert(
-    fc.property(fc.uint8Array({ maxLength: 64 }), (octets) => {
-      decodeRequest(octets);
-      decodeResponse(octets);
-      return true;
-    }),
-    { seed: 8481 },
+  t.notThrows(() =>
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 64 }), (octets) => {
+        decodeRequest(octets);
+        decodeResponse(octets);
+        return true;
+      }),
+      { seed: 8481 },
+    ),
   );
-  t.pass();
 });
 
 test('a frame above the limit is refused before it is read', (t) => {

@@ -121,8 +121,7 @@ test('a stream whose client leaves is closed', async (t) => {
   });
   const stop = new AbortController();
   for await (const _ of capture(path, { uplink: '', snap_length: 96 }, stop.signal)) stop.abort();
-  await isClosed;
-  t.pass();
+  await t.notThrowsAsync(isClosed);
 });
 
 test('where nobody listens the daemon is unreachable', async (t) => {

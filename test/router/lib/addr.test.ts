@@ -50,11 +50,12 @@ test('parsing agrees with the C library on what an address is', (t) => {
     fc.ipV4Extended(),
     fc.string({ unit: fc.constantFrom(...'0123456789abcdef:.'), maxLength: 20 }),
   );
-  fc.assert(
-    fc.property(anyText, (text) => (Addr.parse(text) !== undefined) === (isIP(text) !== 0)),
-    { seed: 5952, numRuns: 3000 },
+  t.notThrows(() =>
+    fc.assert(
+      fc.property(anyText, (text) => (Addr.parse(text) !== undefined) === (isIP(text) !== 0)),
+      { seed: 5952, numRuns: 3000 },
+    ),
   );
-  t.pass();
 });
 
 test('printing agrees with the C library, and text, octets and words survive a round trip', (t) => {

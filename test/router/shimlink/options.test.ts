@@ -134,23 +134,24 @@ test('the replay of a socket holds what was set, as the kernel wants to be given
 
 test('no option, value or length makes the store throw or answer beyond the room', (t) => {
   const keys = [...OPTIONS.keys()];
-  fc.assert(
-    fc.property(
-      fc.constantFrom(...keys),
-      fc.uint8Array({ maxLength: 300 }),
-      fc.integer({ min: 0, max: 300 }),
-      fc.boolean(),
-      fc.boolean(),
-      (key, value, room, isV6, isStream) => {
-        const o = new OptionStore(isV6 ? AF_INET6 : AF_INET, isStream);
-        const level = key >> 16;
-        const name = key & 0xffff;
-        u8.set(value);
-        const failed = o.set(level, name, u8, 0, value.length);
-        const n = o.get(level, name, u8, 1000, room);
-        return failed >= 0 && n <= room && optionKey(level, name) === key;
-      },
+  t.notThrows(() =>
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...keys),
+        fc.uint8Array({ maxLength: 300 }),
+        fc.integer({ min: 0, max: 300 }),
+        fc.boolean(),
+        fc.boolean(),
+        (key, value, room, isV6, isStream) => {
+          const o = new OptionStore(isV6 ? AF_INET6 : AF_INET, isStream);
+          const level = key >> 16;
+          const name = key & 0xffff;
+          u8.set(value);
+          const failed = o.set(level, name, u8, 0, value.length);
+          const n = o.get(level, name, u8, 1000, room);
+          return failed >= 0 && n <= room && optionKey(level, name) === key;
+        },
+      ),
     ),
   );
-  t.pass();
 });
