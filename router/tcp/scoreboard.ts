@@ -18,7 +18,9 @@ const LOST = 2;
 const RETRANSMITTED = 4;
 
 /** Beyond this many records further SACK information is ignored: a peer cannot make us keep more. */
-const MAX_RECORDS = 16384;
+const MAX_RECORDS = 4096;
+/** As much as one emission can take of a lost stretch. */
+const LONG_ENOUGH = 65536;
 
 /** Told about each newly delivered stretch of octets. */
 export interface DeliverySink {
@@ -38,6 +40,8 @@ export class Scoreboard {
   lost = 0;
   /** Length of the stretch that `firstLost` found. */
   lostLength = 0;
+  /** Nothing before this is lost: where `firstLost` begins to look. */
+  #lostFrom = 0;
 
   reset(seq: number): void {
     this.#head = 0;
@@ -181,14 +185,20 @@ export class Scoreboard {
     this.sacked = 0;
   }
 
-  /** Sequence number of the first lost octet, with `lostLength` contiguous ones; only when `lost` > 0. */
+  /**
+   * Sequence number of the first lost octet, with `lostLength` contiguous ones (there may be more when that is
+   * LONG_ENOUGH); only when `lost` > 0.
+   */
   firstLost(): number {
     const r = this.#r;
-    let i = this.#head;
+    let i = this.#find(this.#lostFrom);
     while ((r[i * STRIDE + FLAGS]! & LOST) === 0) i++;
     const start = r[i * STRIDE + START]!;
-    while (i < this.#tail && (r[i * STRIDE + FLAGS]! & LOST) !== 0) i++;
-    this.lostLength = ((i < this.#tail ? r[i * STRIDE + START]! : this.nxt) - start) | 0;
+    this.#lostFrom = start;
+    let length = 0;
+    for (; i < this.#tail && length < LONG_ENOUGH && (r[i * STRIDE + FLAGS]! & LOST) !== 0; i++)
+      length = (this.#endOf(i) - start) | 0;
+    this.lostLength = length;
     return start;
   }
 
@@ -238,6 +248,8 @@ export class Scoreboard {
 
   #markLost(i: number): void {
     const at = i * STRIDE;
+    const start = this.#r[at + START]!;
+    if (this.lost === 0 || ((start - this.#lostFrom) | 0) < 0) this.#lostFrom = start;
     this.#r[at + FLAGS]! |= LOST;
     this.lost += (this.#endOf(i) - this.#r[at + START]!) | 0;
   }
