@@ -195,6 +195,7 @@ function sendNew(c: TcpConnection): void {
   const recovery = c.recovery;
   const board = recovery.board;
   let sent = false;
+  let isLinkLimited = false;
   for (;;) {
     const unsent = (c.sndEnd - board.nxt) | 0;
     if (unsent === 0 && !c.isFinQueued) {
@@ -236,6 +237,7 @@ function sendNew(c: TcpConnection): void {
     }
     if (isLinkFull(c)) {
       if (board.isEmpty) linkRefused(c); // a link that goes away does not drain
+      isLinkLimited = true;
       break;
     }
     if (!sendData(c, n, mss)) break;
@@ -243,7 +245,8 @@ function sendNew(c: TcpConnection): void {
     if (c.isFinSent) break;
   }
   if (!sent) return;
-  if (2 * recovery.inFlight > c.cc.cwnd && c.cc.isInSlowStart) c.isCwndLimited = true;
+  // What the link holds back, a larger window would not send sooner.
+  if (!isLinkLimited && 2 * recovery.inFlight > c.cc.cwnd && c.cc.isInSlowStart) c.isCwndLimited = true;
   watch(c);
 }
 
