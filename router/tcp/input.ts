@@ -61,11 +61,6 @@ export function segmentArrives(c: TcpConnection, at: number, length: number, gso
   const segmentLength = dataLength + (flags & TcpFlag.Syn ? 1 : 0) + (flags & TcpFlag.Fin ? 1 : 0);
   if (!isAcceptable(rx.nxt, rx.adv, seq, segmentLength)) return unacceptable(c, seq, ack, flags, window, dataLength);
   heard(c);
-  // RFC 7323 §4.3, condition (2)
-  if (hasStamp && seqLe(seq, rx.lastAckSent)) {
-    c.tsRecent = options.tsValue;
-    c.tsRecentAtMs = sh.now.ms;
-  }
   // Second: RST. RFC 5961 §3.2: only the exact number resets, others in the window are asked to prove themselves.
   if ((flags & TcpFlag.Rst) !== 0) {
     if (seq === rx.nxt) onReset(c);
@@ -78,12 +73,19 @@ export function segmentArrives(c: TcpConnection, at: number, length: number, gso
     return Verdict.Consumed;
   }
   if ((flags & TcpFlag.Ack) === 0) return Verdict.Consumed;
+  // RFC 7323 §4.3, condition (2); taken over only from a segment whose ACK is believed (RFC 5961 §5.2).
+  const isStampOfEdge = hasStamp && seqLe(seq, rx.lastAckSent);
+  const tsValue = options.tsValue;
   // Fifth: ACK.
   if (c.state === TcpState.SynReceived) {
     if (!seqGt(ack, c.sndUna) || !seqLe(ack, c.sndNxt)) return Verdict.Reset;
     if (!complete(c, seq, ack, window)) return Verdict.Consumed;
   } else if (!ackArrives(c, seq, ack, window, segmentLength)) return Verdict.Consumed;
   if (isClosed(c)) return Verdict.Consumed;
+  if (isStampOfEdge) {
+    c.tsRecent = tsValue;
+    c.tsRecentAtMs = sh.now.ms;
+  }
   // Seventh and eighth: octets and FIN.
   if (dataLength > 0) {
     if (!mayReceive(c)) return unexpectedData(c, (seq + dataLength) | 0);

@@ -211,3 +211,21 @@ test('a link that goes away hands its waiting flows to the next one', (t) => {
   pair.a.engine.onLinkDrained(first);
   t.true(pair.net.runUntil(() => server.received === client.toSend, 200));
 });
+
+test('timestamps of segments that are not believed poison nothing', (t) => {
+  const lies = [
+    { flags: 'A', ack: 1_000_000 },
+    { flags: 'RA', ack: 1 },
+    { flags: 'SA', ack: 1 },
+  ];
+  for (const lie of lies) {
+    const p = new TcpPeer();
+    p.open({}, { ts: [1000, 0], sackPermitted: true });
+    p.send({ seq: 1, ack: 1, length: 10, ts: [1001, 0] });
+    // It overlaps the window's left edge: what a guesser of one number can do.
+    p.send({ seq: 6, length: 10, ts: [1_000_000_000, 0], ...lie });
+    p.take();
+    p.send({ seq: 11, ack: 1, length: 10, ts: [1002, 0] });
+    t.is(p.app.received, 20, lie.flags);
+  }
+});
