@@ -85,7 +85,8 @@ export class IpInput {
       drops.drop(reason4(headerLen));
       return;
     }
-    const length = isSuper ? recordLen : ipv4TotalLen(b, at);
+    // Read again from memory that the child can write: a compromised one must not reach beyond its record.
+    const length = isSuper ? recordLen : Math.min(ipv4TotalLen(b, at), recordLen);
     const src = ipv4Src(b, at);
     const dst = ipv4Dst(b, at);
     // RFC 1812 §5.3.7: martian sources; 240.0.0.0/4 includes the limited broadcast.
@@ -183,7 +184,7 @@ export class IpInput {
       drops.drop(problem === Ipv6Problem.Truncated ? DropReason.truncated : DropReason['bad-length']);
       return;
     }
-    const length = isSuper ? recordLen : IPV6_HEADER_LEN + ipv6PayloadLen(b, at);
+    const length = isSuper ? recordLen : Math.min(IPV6_HEADER_LEN + ipv6PayloadLen(b, at), recordLen);
     const s0 = get32(b, at + 8);
     const s1 = get32(b, at + 12);
     const s2 = get32(b, at + 16);

@@ -127,7 +127,7 @@ export class Reassembler {
     const offset = (word & Ipv4Frag.OffsetMask) << 3;
     const more = (word & Ipv4Frag.More) !== 0;
     const payload = length - headerLen;
-    if ((more && (payload & 7) !== 0) || payload === 0 || offset + payload + headerLen > 65535)
+    if ((more && (payload & 7) !== 0) || payload <= 0 || offset + payload + headerLen > 65535)
       return this.#drop(DropReason['fragment-invalid']);
     const p = this.#of(
       true,
@@ -165,7 +165,7 @@ export class Reassembler {
     if (more && (payload & 7) !== 0) return this.#drop(DropReason['fragment-invalid'], Reassembly.BadLength);
     if (offset + payload + (fragmentAt - at - IPV6_HEADER_LEN) > 65535)
       return this.#drop(DropReason['fragment-invalid'], Reassembly.TooLong);
-    if (payload === 0) return this.#drop(DropReason['fragment-invalid']);
+    if (payload <= 0) return this.#drop(DropReason['fragment-invalid']);
     const s0 = get32(b, at + 8);
     const p = this.#of(
       false,

@@ -63,7 +63,7 @@ export const TcpDefaults = {
   /** A corked partial segment leaves after this (tcp(7)). */
   corkMs: 200,
   /** Half-open connections per listener at least, whatever its backlog. */
-  halfOpenMin: 128,
+  halfOpenMin: 1024,
   halfOpenMax: 4096,
 } as const;
 
