@@ -272,8 +272,13 @@ export class Forwarder {
     gsoSize: number,
     mtu: number,
   ): void {
-    if (gsoType !== GsoType.UdpL4) {
-      if (mtu > hdrLen) this.#copy(out, at, length, true, gsoType, hdrLen, mtu - hdrLen, headerLen, IpProto.Tcp);
+    const isUdp = gsoType === GsoType.UdpL4;
+    if (isUdp ? hdrLen !== headerLen + UDP_HEADER_LEN : hdrLen >= mtu) {
+      this.#core.counters.drop(DropReason['bad-transport-header']);
+      return;
+    }
+    if (!isUdp) {
+      this.#copy(out, at, length, true, gsoType, hdrLen, mtu - hdrLen, headerLen, IpProto.Tcp);
       return;
     }
     const core = this.#core;

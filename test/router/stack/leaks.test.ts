@@ -1,5 +1,6 @@
 /** What must not cross from one link to another, and sockets that are bound to one. */
 import test from 'ava';
+import { GsoType, RecordFlag } from '../../../router/lib/link.ts';
 import { Random } from '../../../router/lib/rand.ts';
 import { Errno } from '../../../router/stack/port.ts';
 import { PortBinding } from '../../../router/stack/ports.ts';
@@ -177,4 +178,17 @@ test('IPv4 link-local addresses are not forwarded', (t) => {
     h.rig.inject(h.b, ip4({ src, dst }, udp({ src: 1, dst: 2 }, 'x')));
   t.is(h.rig.drops('link-local-transit'), 2);
   t.deepEqual(h.sentOn, []);
+});
+
+test('a super-segment whose header is not what its child says is counted and dropped, not cut to dust', (t) => {
+  const h = new Host();
+  h.rig.fib.add('192.0.2.0/24', 2);
+  h.a.mtu = 9000;
+  h.b.mtu = 1280;
+  const big = ip4({ src: '10.1.0.9', dst: '192.0.2.9' }, udp({ src: 1, dst: 2 }, octets(8000)));
+  const header = { flags: RecordFlag.Gso, gsoType: GsoType.UdpL4, hdrLen: 2000, gsoSize: 1 };
+  h.rig.inject(h.a, big, header);
+  h.rig.inject(h.a, big, { ...header, gsoType: GsoType.TcpV4 });
+  t.deepEqual(h.sentOn, []);
+  t.is(h.rig.drops('bad-transport-header'), 2);
 });
