@@ -1,5 +1,6 @@
 import test from 'ava';
 import type { DataplaneStats } from '../../../router/app/dataplane-protocol.ts';
+import { Random } from '../../../router/lib/rand.ts';
 import { Epoll, Shut, SOCK_STREAM } from '../../../router/native/index.ts';
 import {
   Accept,
@@ -22,6 +23,8 @@ import { at, TestApp } from './app.ts';
 const SOL_SOCKET = 1;
 const SO_ERROR = 4;
 const SO_ACCEPTCONN = 30;
+const IPPROTO_TCP = 6;
+const TCP_NODELAY = 1;
 const SOCK_DGRAM = 2;
 const SOCK_NONBLOCK = 0x800;
 
@@ -224,6 +227,37 @@ test.serial('more than the buffers hold blocks the writer, waits for the reader 
   t.true(blocked > 0);
   t.is(received, sent);
   app.closeAll();
+});
+
+test.serial('no wake-up is lost, whatever the sizes and pauses', (t) => {
+  const l = listener();
+  const [c, fd] = connection(l);
+  const { native, world } = dataplane;
+  const one = new Uint8Array([1, 0, 0, 0]);
+  t.is(app.do({ op: MlsOp.SetSockOpt, id: c.id, args: [IPPROTO_TCP, TCP_NODELAY, 4], payload: one }).result, 0);
+  const random = new Random(7);
+  const areaAt = world.alloc(65536);
+  const fdsAt = world.alloc(64);
+  for (let i = 0; i < 1500; i++) {
+    // Around the time that the loop spins before it sleeps.
+    const until = performance.now() + random.below(80) / 1000;
+    while (performance.now() < until);
+    let unsent = 1 + random.below(random.below(4) === 0 ? 400_000 : 20_000);
+    let unread = unsent;
+    while (unread > 0) {
+      const sent = unsent > 0 ? native.send(c.fd, areaAt, Math.min(unsent, 65536)) : 0;
+      if (sent > 0) unsent -= sent;
+      const got = native.recvMessage(fd, areaAt, 65536, fdsAt, 1);
+      if (got > 0) unread -= got;
+      else if (sent <= 0 && app.wait(fd, Epoll.In) === 0) {
+        t.fail(`turn ${i}: ${unread} octets do not arrive, ${unsent} are not taken`);
+        return;
+      }
+    }
+  }
+  t.pass();
+  app.close(c.fd);
+  app.close(fd);
 });
 
 test.serial('accepted connections are handed over a few at a time, and all in the end', (t) => {
