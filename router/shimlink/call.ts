@@ -66,7 +66,7 @@ export class Call {
   op = 0;
   id = 0;
   session = 0;
-  readonly args = new Int32Array(6);
+  readonly args: number[] = [0, 0, 0, 0, 0, 0];
   payloadAt = 0;
   payloadLength = 0;
   addrLength = 0;

@@ -23,9 +23,11 @@ import type { AppSocket } from './socket.ts';
 
 /** How long the record of a closed socket answers SO_ERROR and names, and how many of them are kept. */
 const GRAVE_MS = 60_000;
-const GRAVE_MAX = 4096;
+const GRAVE_MAX = 1024;
 const RETRY_MS = 20;
-const DNS_PORT = 53;
+export const DNS_PORT = 53;
+/** A name server inside that was silent for so long is passed over by the next question. */
+const NAME_SERVER_PATIENCE_MS = 1000;
 const SINK_BYTES = 65536;
 /** Pages of a send buffer that are filled by one call. */
 export const MAX_SPANS = 8;
@@ -35,6 +37,23 @@ export interface HubSettings {
   readonly hasLoopback: boolean;
   readonly nameServers: readonly SockAddr[];
   readonly hostNameServers: readonly SockAddr[];
+}
+
+/** What apps' sockets did; further names are those of options without effect (idle-options.ts). */
+export interface HubCounters {
+  octetsFromApps: number;
+  octetsToApps: number;
+  datagramsFromApps: number;
+  datagramsToApps: number;
+  datagramsDroppedToApps: number;
+  datagramsDroppedFromApps: number;
+  datagramErrors: number;
+  accepted: number;
+  direct: number;
+  resetsToApps: number;
+  kernelDoorsRefused: number;
+  lateReusePort: number;
+  nameServersSkipped: number;
 }
 
 export interface HubParts {
@@ -74,7 +93,7 @@ export class Hub {
   /** Scratch of `chooseFlow`. */
   readonly flow = new MutableFlow();
   readonly sockets = new Map<number, AppSocket>();
-  readonly counters = {
+  readonly counters: HubCounters & Record<string, number> = {
     octetsFromApps: 0,
     octetsToApps: 0,
     datagramsFromApps: 0,
@@ -87,9 +106,14 @@ export class Hub {
     resetsToApps: 0,
     kernelDoorsRefused: 0,
     lateReusePort: 0,
+    nameServersSkipped: 0,
   };
   #settings: HubSettings = { hasLoopback: false, nameServers: [], hostNameServers: [] };
   #lastId = 0;
+  /** Place in the list of the name server that is asked for those of the host. */
+  #nameServer = 0;
+  /** Since when it has been asked without an answer. */
+  #askedAt: number | undefined;
   readonly #graves: AppSocket[] = [];
   readonly #graveTimes: number[] = [];
   readonly #retries: AppSocket[] = [];
@@ -117,6 +141,8 @@ export class Hub {
 
   set settings(s: HubSettings) {
     this.#settings = s;
+    this.#nameServer = 0;
+    this.#askedAt = undefined;
   }
 
   get hasLoopback(): boolean {
@@ -208,6 +234,11 @@ export class Hub {
     for (const s of this.sockets.values()) s.reset();
   }
 
+  /** Count something that has a name of its own. */
+  count(name: string): void {
+    this.counters[name] = (this.counters[name] ?? 0) + 1;
+  }
+
   // ---- Decisions
 
   /** Index of a link by its name; `lo` is always there. */
@@ -216,7 +247,7 @@ export class Hub {
     return undefined;
   }
 
-  /** Is this one of the host's name servers, for which ours are to be asked? Then `nameServer` says where. */
+  /** Is this one of the host's name servers, for which ours are to be asked? Then `askNameServer` says where. */
   redirect(to: SockAddr): boolean {
     if (to.port !== DNS_PORT || this.#settings.nameServers.length === 0) return false;
     for (const h of this.#settings.hostNameServers)
@@ -224,9 +255,34 @@ export class Hub {
     return false;
   }
 
-  /** The first name server inside the uplinks. */
-  get nameServer(): SockAddr {
-    return this.#settings.nameServers[0]!;
+  /**
+   * The name server inside the uplinks to ask now, for a socket of `family`: the same one as before, or the next in line
+   * when that was asked and nothing has come from it for a while. Programs ask again after seconds; then another one hears it.
+   */
+  askNameServer(family: number): SockAddr {
+    const all = this.#settings.nameServers;
+    const now = this.tick.ms;
+    if (this.#askedAt !== undefined && ((now - this.#askedAt) | 0) >= NAME_SERVER_PATIENCE_MS) {
+      this.#nameServer = (this.#nameServer + 1) % all.length;
+      this.counters.nameServersSkipped++;
+      this.#askedAt = undefined;
+    }
+    this.#askedAt ??= now;
+    for (let i = 0; i < all.length; i++) {
+      const server = all[(this.#nameServer + i) % all.length]!;
+      if (family === AF_INET6 || server.isV4) return server;
+    }
+    return all[this.#nameServer % all.length]!;
+  }
+
+  /** An answer came from one of the name servers inside. @returns whether that is so */
+  nameServerAnswered(r0: number, r1: number, r2: number, r3: number): boolean {
+    for (const s of this.#settings.nameServers) {
+      if (s.a3 !== r3 || s.a2 !== r2 || s.a1 !== r1 || s.a0 !== r0) continue;
+      this.#askedAt = undefined;
+      return true;
+    }
+    return false;
   }
 
   /**

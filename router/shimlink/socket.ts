@@ -5,6 +5,7 @@
 import { PortBinding, type PortTable } from '../stack/ports.ts';
 import type { Call } from './call.ts';
 import type { Hub } from './hub.ts';
+import { IDLE_OPTIONS } from './idle-options.ts';
 import { Option } from './option-table.ts';
 import { type OptionStore, putInt } from './options.ts';
 import { Pollable } from './poller.ts';
@@ -127,6 +128,8 @@ export abstract class AppSocket extends Pollable {
       this.hub.counters.lateReusePort++;
     const failed = this.options.set(level, name, u8, at, length);
     if (failed !== 0) return -failed;
+    const idle = IDLE_OPTIONS.get(key);
+    if (idle !== undefined) this.hub.count(idle);
     this.optionChanged(key);
     return 0;
   }

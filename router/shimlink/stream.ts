@@ -13,7 +13,7 @@ import type { TcpOwner } from '../tcp/port.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { type AcceptedSocket, Acceptor, isKernelPortFree, type ListeningSocket } from './acceptor.ts';
 import type { Call } from './call.ts';
-import { type Hub, MAX_SPANS } from './hub.ts';
+import { DNS_PORT, type Hub, MAX_SPANS } from './hub.ts';
 import { Option } from './option-table.ts';
 import { OptionStore, putInt } from './options.ts';
 import { AF_INET, AF_UNSPEC, E, IPPROTO_IP, IPPROTO_TCP } from './proto.ts';
@@ -25,6 +25,9 @@ export const StreamState = { Fresh: 0, Connecting: 1, Connected: 2, Listening: 3
 
 /** Octets taken from one app per turn, so that it shares the loop with the others. */
 const PUMP_BUDGET = 512 * 1024;
+
+/** The most that `Native.takeLag` takes. */
+const LAG_READ = 64;
 
 /** Ports tried until one is free in both lanes. */
 const PORT_TRIES = 16;
@@ -115,7 +118,7 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
     if (to.isMulticast) return -E.ENETUNREACH;
     const redirected = this.hub.redirect(to);
     if (!redirected && this.isDirect(to)) return this.goDirect(call);
-    const failed = this.startConnect(redirected ? this.hub.nameServer : to);
+    const failed = this.startConnect(redirected ? this.hub.askNameServer(this.family) : to);
     if (failed !== 0) return -failed;
     this.remote.copy(to);
     this.remote.family = this.family;
@@ -435,6 +438,7 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
 
   established(c: TcpConnection): void {
     this.state = StreamState.Connected;
+    if (c.remotePort === DNS_PORT) this.hub.nameServerAnswered(c.r0, c.r1, c.r2, c.r3);
     this.local.set(this.family, c.l0, c.l1, c.l2, c.l3, c.localPort, c.scope);
     this.opened();
   }
@@ -519,7 +523,8 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
     if (this.#gatedFd >= 0) native.close(this.#gatedFd);
     this.#gatedFd = -1;
     if (this.fd >= 0) {
-      if (isClean) while (native.takeLag(this.fd) > 0);
+      // A full read may have left more; one that was not full took everything.
+      if (isClean) while (native.takeLag(this.fd) === LAG_READ);
       poller.remove(this, this.fd);
       native.close(this.fd);
     }

@@ -47,7 +47,7 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
     }
     const redirected = this.hub.redirect(to);
     if (!redirected && this.isDirect(to)) return this.goDirect(call);
-    const real = redirected ? this.hub.nameServer : to;
+    const real = redirected ? this.hub.askNameServer(this.family) : to;
     this.#prepare();
     const scope = real.isLinkLocal ? real.scope || this.device : 0;
     const failed = e.connect(real.a0, real.a1, real.a2, real.a3, scope, real.port);
@@ -119,7 +119,7 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
     if (spec.hasRemote) {
       const to = this.#to.set(this.family, spec.r0, spec.r1, spec.r2, spec.r3, spec.remotePort, spec.scope);
       if (this.hub.redirect(to)) {
-        const real = this.hub.nameServer;
+        const real = this.hub.askNameServer(this.family);
         this.#asked ??= new SockAddr();
         this.#asked.copy(to);
         spec.r0 = real.a0;
@@ -148,12 +148,9 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
 
   deliver(_e: UdpEndpoint, info: DatagramInfo, at: number, length: number, gsoSize: number): void {
     const asked = this.#asked;
-    if (asked !== undefined) {
-      const real = this.hub.nameServer;
-      if (info.r3 === real.a3 && info.r2 === real.a2 && info.r1 === real.a1 && info.r0 === real.a0) {
-        this.pass(info, asked.a0, asked.a1, asked.a2, asked.a3, info.remotePort, at, length, gsoSize);
-        return;
-      }
+    if (asked !== undefined && this.hub.nameServerAnswered(info.r0, info.r1, info.r2, info.r3)) {
+      this.pass(info, asked.a0, asked.a1, asked.a2, asked.a3, info.remotePort, at, length, gsoSize);
+      return;
     }
     this.pass(info, info.r0, info.r1, info.r2, info.r3, info.remotePort, at, length, gsoSize);
   }

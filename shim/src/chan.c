@@ -85,6 +85,10 @@ static long chan_receive(int fd, struct chan_call *c)
 	do
 		r = sys(recvmsg, fd, &k, c->cloexec ? MSG_CMSG_CLOEXEC : 0);
 	while (r == -EINTR && !c->interruptible);
+	/* The kernel may say that the router has closed and overlook the answer sent just before (af_unix looks at the queue
+	 * first and at the end later): what is there is there on a second look. */
+	if (r == 0)
+		r = sys(recvmsg, fd, &k, MSG_DONTWAIT | (c->cloexec ? MSG_CMSG_CLOEXEC : 0));
 	if (r == -EINTR || r == -EAGAIN || r == -EFAULT)
 		return r;
 	if (k.controllen >= CMSG_LEN(sizeof(int)) && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS)

@@ -16,7 +16,8 @@ import { loadNative, type Native, SOCK_SEQPACKET } from '../../router/native/ind
 
 const MIB = 1 << 20;
 const ARENA_AT = 1 * MIB;
-const SESSION = 1;
+/** Sessions of this process: their sockets' names are shared by all that runs on the machine. */
+let lastSession = process.pid << 8;
 
 export interface DataplaneUnderTest {
   /** Path of the request socket, for MLSHIM_SOCKET. */
@@ -54,6 +55,7 @@ export async function startDataplane(options: DataplaneOptions = {}): Promise<Da
   };
   const world = new World(ARENA_AT + settings.bufferBytes + 64 * MIB);
   native.attachWorld(world.u8);
+  const session = ++lastSession;
   const wakeFd = native.eventfd();
   const shimFd = native.unixListen(socket, SOCK_SEQPACKET, 512);
   if (shimFd < 0) throw new Error(`listen on ${socket}: errno ${-shimFd}`);
@@ -63,7 +65,7 @@ export async function startDataplane(options: DataplaneOptions = {}): Promise<Da
     arenaAt: ARENA_AT,
     wakeFd,
     shimFd,
-    session: SESSION,
+    session,
     fib: fib.shared,
     settings,
   };
@@ -84,7 +86,7 @@ export async function startDataplane(options: DataplaneOptions = {}): Promise<Da
   const shim = process.env['MLSHIM_SHIM'] ?? fileURLToPath(new URL('../../shim/libmlshim.so', import.meta.url));
   return {
     socket,
-    session: SESSION,
+    session,
     client,
     worker,
     fib,

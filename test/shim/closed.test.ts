@@ -1,8 +1,13 @@
 /** Without a router nothing leaks to the host's network, and programs that use no INET socket notice nothing. */
-import { spawnSync } from 'node:child_process';
-import { join } from 'node:path';
+import { spawn, spawnSync } from 'node:child_process';
+import { chmodSync, copyFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import test from 'ava';
+import type { DataplaneStats } from '../../router/app/dataplane-protocol.ts';
+import { startDataplane } from '../kit/dataplane.ts';
 import { LIBRARY, Programs, toolchains } from './programs.ts';
+
+const NOBODY = 65534;
 
 const programs = new Programs();
 test.after.always(() => programs[Symbol.dispose]());
@@ -24,6 +29,37 @@ test('without a router a socket is ENETDOWN, whatever says where it should be', 
     t.is(r.stderr, '');
   }
 });
+
+const asRoot = process.getuid?.() === 0 ? test : test.skip;
+
+asRoot(
+  'the router answers nobody but its own user, even where the mode of its socket would let others in',
+  async (t) => {
+    const router = await startDataplane();
+    const path = programs.compile('closed', toolchains()[0]!);
+    const library = join(programs.dir, 'libmlshim.so');
+    copyFileSync(LIBRARY, library);
+    for (const [place, mode] of [
+      [programs.dir, 0o755],
+      [dirname(router.socket), 0o755],
+      [router.socket, 0o666],
+    ] as const)
+      chmodSync(place, mode);
+    const env = { LD_PRELOAD: library, MLSHIM_SOCKET: router.socket };
+    const r = await new Promise<{ status: number | null; text: string }>((resolve) => {
+      const child = spawn(path, ['refused'], { env, uid: NOBODY, gid: NOBODY, stdio: ['ignore', 'pipe', 'inherit'] });
+      let text = '';
+      child.stdout.on('data', (b: Buffer) => (text += b.toString()));
+      child.on('close', (status) => resolve({ status, text }));
+    });
+    t.is(r.status, 0, r.text);
+    const { result } = await router.client.request({ kind: 'stats' }).reply;
+    const { counters } = result as DataplaneStats;
+    t.is(counters['shim_refused'], 4, 'each request was refused by the router itself');
+    t.is(counters['shim_requests'], 0);
+    await router.stop();
+  },
+);
 
 test('MLSHIM_FAIL=open gives the kernel its sockets back', (t) => {
   const path = programs.compile('closed', toolchains()[0]!);

@@ -276,7 +276,8 @@ test.serial('accepted connections are handed over a few at a time, and all in th
 
 test.serial('the name on the wire says kind, family, session and id', (t) => {
   const s = socket(AF_INET6);
-  t.is(abstractName(s.fd), `mls:S6:00000001:${s.id.toString(16).padStart(8, '0')}`);
+  const hex = (n: number): string => n.toString(16).padStart(8, '0');
+  t.is(abstractName(s.fd), `mls:S6:${hex(dataplane.session)}:${hex(s.id)}`);
   app.closeAll();
 });
 
@@ -320,6 +321,14 @@ test.serial('requests that name nothing of ours are refused, malformed ones are 
   t.is(app.do({ op: MlsOp.Socket, args: [AF_INET, SOCK_STREAM, 17] }).result, -E.EPROTONOSUPPORT);
   t.is(app.answer(app.send(10)), undefined);
   t.is(app.do({ op: MlsOp.Hello }).result, 0, 'and the router goes on');
+});
+
+test.serial('an option that is stored but changes nothing is counted by its name', async (t) => {
+  const payload = new Uint8Array([5, 0, 0, 0]);
+  t.is(app.do({ op: MlsOp.SetSockOpt, id: socket().id, args: [6, 23], payload }).result, 0);
+  const { result } = await dataplane.client.request({ kind: 'stats' }).reply;
+  t.is((result as DataplaneStats).counters['shim_withoutEffect_TCP_FASTOPEN'], 1);
+  app.closeAll();
 });
 
 test.serial('interfaces are listed with the loopback first', (t) => {

@@ -58,7 +58,8 @@ static void with_epoll(int edge)
 	must(epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev));
 	connect(fd, &a.sa, n);
 	seen = 0;
-	for (int i = 0; i < 5 && !(seen & EPOLLERR); i++)
+	/* Under the shim the kernel tells the end of the pair before it has freed what fills it: OUT may be an event of its own. */
+	for (int i = 0; i < 5 && (seen & (EPOLLERR | EPOLLOUT)) != (EPOLLERR | EPOLLOUT); i++)
 		if (epoll_wait(ep, &out, 1, 3000) == 1)
 			seen |= out.events;
 	ok((seen & (EPOLLERR | EPOLLHUP | EPOLLIN | EPOLLOUT)) == (EPOLLERR | EPOLLHUP | EPOLLIN | EPOLLOUT), "a refusal is IN, OUT, ERR and HUP");
