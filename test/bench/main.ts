@@ -22,6 +22,7 @@ const BENCHES: Readonly<Record<string, Entry>> = {
   fib: { summary: 'longest-prefix match with 1,000,000 + 220,000 prefixes', rounds: 5, load: byPath('fib') },
   'tcp-memory': { summary: 'two TCP endpoints joined in memory', rounds: 5, load: byPath('tcp-memory') },
   forward: { summary: 'packets forwarded between links in memory', rounds: 5, load: byPath('forward') },
+  connect: { summary: 'control calls and short connections under the shim', rounds: 5, load: byPath('connect') },
   e2e: { summary: 'iperf3 through WireGuard, against kernel TCP and gVisor (root)', rounds: 5, load: byPath('e2e') },
 };
 
