@@ -121,7 +121,8 @@ export function printed(child: ChildProcess, pattern: RegExp): Promise<string> {
         text += part.toString();
         if (pattern.test(text)) resolve(text);
       });
-    child.once('exit', () => reject(new Error(`it ended and printed only: ${text}`)));
+    // `exit` may come before the last octets, `close` does not.
+    child.once('close', () => reject(new Error(`it ended and printed only: ${text}`)));
   });
 }
 
