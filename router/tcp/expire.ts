@@ -15,12 +15,18 @@ export function expire(c: TcpConnection): void {
   c.isWheelSet = false;
   for (let due = takeDue(c); due !== 0; due = takeDue(c)) {
     if (due === Timer.Retransmit) retransmitDue(c);
-    else if (due === Timer.DelayedAck) ackNow(c);
+    else if (due === Timer.DelayedAck) delayedAckDue(c);
     else if (due === Timer.KeepAlive) keepAliveDue(c);
     else c.finish(TcpEnd.Clean);
     if (c.state === TcpState.Closed) return;
   }
   rearmWheel(c);
+}
+
+/** Nothing came along for the ACK to ride on: the talk is over. */
+function delayedAckDue(c: TcpConnection): void {
+  c.rx.isTalking = false;
+  ackNow(c);
 }
 
 function retransmitDue(c: TcpConnection): void {

@@ -40,6 +40,8 @@ export class ReceiveState {
   /** An ACK leaves at the end of the vector, whatever else does. */
   mustAck = false;
   quickLeft = QUICK_ACKS;
+  /** The owner answers what it gets, so a delayed ACK finds data to ride on. */
+  isTalking = false;
   /** RFC 7323 §4.3: Last.ACK.sent */
   lastAckSent = 0;
   hasFin = false;
@@ -364,6 +366,10 @@ function receiveInOrder(c: TcpConnection, at: number, length: number, gsoSize: n
   if (stored < length || rx.pendingAck >= 2 * rx.mss || (gsoSize > 0 && length > gsoSize)) ackNow(c);
   else if (c.quickAck || rx.quickLeft > 0) {
     rx.quickLeft--;
+    ackNow(c);
+  } else if (!rx.isTalking && length < rx.mss && rx.readNxt === rx.nxt) {
+    // As Linux: the owner has emptied the buffer, nothing rides back, and the peer's Nagle may hold the next octets until
+    // this ACK. Otherwise a sender of small messages would wait for our timer with each.
     ackNow(c);
   } else if ((c.armed & Timer.DelayedAck) === 0) armAt(c, Timer.DelayedAck, TcpDefaults.delayedAckMs);
 }

@@ -319,8 +319,11 @@ function emit(c: TcpConnection, seq: number, length: number, mss: number, isEnd:
   sh.ip.send(c, link, at, headerLength, length, length > mss ? mss : 0, c.tos, c.ttl);
   countSent(c, length > mss ? Math.ceil(length / mss) : length > 0 ? 1 : 0);
   c.stats[Stat.BytesSent]! += length;
+  if (length > 0) {
+    if (c.rx.pendingAck > 0) c.rx.isTalking = true; // a talk back and forth: ACKs ride on data
+    c.rx.quickLeft = 0;
+  }
   onAckSent(c);
-  if (c.rx.quickLeft > 0 && length > 0) c.rx.quickLeft = 0; // a talk back and forth: ACKs ride on data
   return true;
 }
 

@@ -57,6 +57,23 @@ test('every second full segment is acknowledged, a single one after 40 ms', (t) 
   t.like(p.after(2)[0], { flags: 'A', ack: seq + MSS });
 });
 
+test('a small message whose reader took all of it is acknowledged at once, unless the reader has been answering', (t) => {
+  const p = new TcpPeer();
+  p.open();
+  let seq = 1;
+  const say = (length: number): number => {
+    p.send({ seq, ack: 1 + p.app.sent, length });
+    seq += length;
+    return p.take().length;
+  };
+  for (let i = 0; i < 17; i++) t.is(say(MSS - 1 - i), 1, `message ${i}, the first 16 of which are acknowledged anyway`);
+  p.app.toSend = 20;
+  t.is(say(10), 1, 'the answer carries the ACK');
+  t.is(say(10), 0, 'a talk back and forth waits for the next answer');
+  t.is(p.after(41).length, 1, 'which does not come');
+  t.is(say(10), 1, 'so the talk is over');
+});
+
 test('an ACK rides on data that is sent in answer', (t) => {
   const p = new TcpPeer();
   p.open();
