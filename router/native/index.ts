@@ -78,7 +78,7 @@ export interface Native {
    * stays in the socket (lag-by-one), so use edge-triggered epoll. 0 = nothing new; the end is told by Epoll.RdHup.
    */
   recvLag(fd: number, listAt: number, count: number): number;
-  /** Take the octet that lag-by-one left, before a clean close. */
+  /** Take the octet that lag-by-one left (or what fills a gate, at most 4096 octets), before a clean close. */
   takeLag(fd: number): number;
   send(fd: number, at: number, length: number): number;
   shutdown(fd: number, how: number): number;

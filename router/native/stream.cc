@@ -126,10 +126,10 @@ int32_t recv_lag(Instance &self, const int32_t *a)
 	return static_cast<int32_t>(n - 1 + last);
 }
 
-// takeLag(fd): take the unread octets before a clean close; returns how many there were (at most 64 are taken)
+// takeLag(fd): take the unread octets before a clean close; returns how many there were (at most 4096 are taken)
 int32_t take_lag(Instance &, const int32_t *a)
 {
-	uint8_t sink[64];
+	uint8_t sink[4096]; // a gate that was never opened is about as long
 	ssize_t n = recv(a[0], sink, sizeof(sink), MSG_DONTWAIT);
 
 	return n < 0 && errno == EAGAIN ? 0 : result(n);

@@ -27,7 +27,7 @@ export const StreamState = { Fresh: 0, Connecting: 1, Connected: 2, Listening: 3
 const PUMP_BUDGET = 512 * 1024;
 
 /** The most that `Native.takeLag` takes. */
-const LAG_READ = 64;
+const LAG_READ = 4096;
 
 /** Ports tried until one is free in both lanes. */
 const PORT_TRIES = 16;
