@@ -16,7 +16,7 @@ const PARTS = {
   ],
   child: [
     ['make', 'make'],
-    ['go', 'golang-go (1.23 or newer)'],
+    ['go', 'golang-go (1.24 or newer)'],
   ],
   ts: [['make', 'make']],
 };

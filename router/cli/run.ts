@@ -12,6 +12,7 @@ import { type SocketPaths, socketPaths } from '../control/paths.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Input } from './command.ts';
 import { type RunningDaemon, startDaemon } from './daemon-process.ts';
+import { unreachable } from './elf.ts';
 import { levelOption, reportError } from './report.ts';
 
 /** Exit statuses of env(1), nohup(1) and docker run. */
@@ -33,7 +34,8 @@ export async function run(input: Input): Promise<number> {
   let folder: string | undefined;
   const early = new EarlySignals();
   try {
-    checkApp(app[0]!, input.io.env);
+    const warning = reachWarning(app[0]!, checkApp(app[0]!, input.io.env));
+    if (warning !== undefined) input.io.err(warning);
     if (!isFile(library))
       throw new MlshimError('INTERNAL', `the shim ${library} does not exist; npm run build builds it`);
     let shim: string;
@@ -132,15 +134,28 @@ function isFile(path: string): boolean {
   }
 }
 
-/** Tell 126 from 127 before a router is started for nothing. */
-function checkApp(name: string, env: NodeJS.ProcessEnv): void {
+const BYPASS = {
+  static: 'is linked statically',
+  go: 'is a Go program, which makes its system calls itself',
+} as const;
+
+/** The one case in which traffic would leave by the host's network without anybody being told. */
+function reachWarning(name: string, path: string): string | undefined {
+  const why = unreachable(path);
+  return (
+    why && `mlshim: warning: ${name} ${BYPASS[why]}: a preload library cannot reach it, it uses the host's network\n`
+  );
+}
+
+/** Tell 126 from 127 before a router is started for nothing. @returns the file that will be executed */
+function checkApp(name: string, env: NodeJS.ProcessEnv): string {
   const places = name.includes('/') ? [resolve(name)] : (env['PATH'] ?? '').split(delimiter).map((d) => join(d, name));
   const found = places.filter(isFile);
   if (found.length === 0) throw new NotRunnable(`${name}: command not found`, NOT_FOUND);
   for (const path of found) {
     try {
       accessSync(path, constants.X_OK);
-      return;
+      return path;
     } catch {
       // The next one of the path may be executable, as in execvp(3).
     }
