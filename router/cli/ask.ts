@@ -29,8 +29,13 @@ export async function routeGet(input: Input): Promise<number> {
   return answer.kind === 'unicast' || answer.kind === 'local' ? 0 : 1;
 }
 
+/** Who routes can come from; bgp stands for both kinds of it. */
+const ORIGINS: readonly string[] = ['connected', 'static', 'bgp', 'ebgp', 'ibgp'];
+
 export async function routeShow(input: Input): Promise<number> {
   const origin = (input.options['proto'] as string | undefined) ?? '';
+  if (origin !== '' && !ORIGINS.includes(origin))
+    throw new MlshimError('USAGE', `--proto is one of ${ORIGINS.join(', ')}, not "${origin}"`);
   print(input, await query(input, 'route_show', { origin }), (a) => routesText(a.routes));
   return 0;
 }

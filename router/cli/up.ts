@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ask } from '../control/client.ts';
 import { socketPaths } from '../control/paths.ts';
+import { systemClock } from '../lib/clock.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Input } from './command.ts';
 import { startDaemon } from './daemon-process.ts';
@@ -32,15 +33,25 @@ export async function up(input: Input): Promise<number> {
     },
     foreground ? undefined : log,
   );
-  if (waitMs !== undefined) await waitForUplinks(input, paths.control, waitMs);
+  const release = (): void => {
+    daemon.lifeline.destroy();
+    daemon.process.unref();
+  };
+  try {
+    if (waitMs !== undefined) await waitForUplinks(input, paths.control, waitMs);
+  } catch (e) {
+    // In the background it goes on trying; in the foreground it ends with the command.
+    release();
+    if (foreground) await daemon.ended;
+    throw e;
+  }
   if (foreground) {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => daemon.process.kill(signal));
     await daemon.ended;
     return daemon.process.exitCode ?? 1;
   }
   input.io.out(`mlshim is up, pid ${daemon.process.pid}, log ${log}\n`);
-  daemon.lifeline.destroy();
-  daemon.process.unref();
+  release();
   return 0;
 }
 
@@ -55,7 +66,8 @@ function waitOption(value: string | undefined): number | undefined {
 /** One line per uplink when it has come up. */
 async function waitForUplinks(input: Input, control: string, waitMs: number): Promise<void> {
   const announced = new Set<string>();
-  for (let left = waitMs; ; left -= POLL_MS) {
+  const limit = systemClock.now() + waitMs;
+  for (;;) {
     const status = await ask(control, 'status', {});
     for (const u of status.uplinks) {
       if (u.state !== 'up' || announced.has(u.name)) continue;
@@ -64,7 +76,8 @@ async function waitForUplinks(input: Input, control: string, waitMs: number): Pr
     }
     const missing = status.uplinks.filter((u) => !announced.has(u.name)).map((u) => u.name);
     if (missing.length === 0) return;
-    if (left <= 0) throw new MlshimError('TIMEOUT', `not up after ${waitMs / 1000} s: ${missing.join(', ')}`);
+    if (systemClock.now() > limit)
+      throw new MlshimError('TIMEOUT', `not up after ${waitMs / 1000} s: ${missing.join(', ')}`);
     await sleep(POLL_MS);
   }
 }

@@ -159,3 +159,17 @@ test.serial('a run command that is killed takes its router with it', async (t) =
     [],
   );
 });
+
+test.serial('up --wait ends with 4 when no handshake comes, and leaves the daemon trying', async (t) => {
+  const alone = await Pair.make();
+  t.teardown(() => alone.clear());
+  const { status, stderr } = alone.near.cli('up', '-c', 'mlshim.yaml', '--wait=1s');
+  t.is(status, 4, stderr);
+  t.regex(stderr, /not up after 1 s: tunnel/);
+  t.is(alone.near.json<Status>('status').state, 'running');
+  t.is(alone.near.cli('route', '--proto', 'static').status, 0);
+  const wrong = alone.near.cli('route', '--proto', 'statc');
+  t.is(wrong.status, 2);
+  t.regex(wrong.stderr, /--proto is one of connected, static, bgp, ebgp, ibgp, not "statc"/);
+  t.is(alone.near.cli('down').status, 0);
+});
