@@ -24,6 +24,8 @@ export abstract class DatagramSocket extends AppSocket {
   readonly #spec = new DatagramSpec();
   /** The link's queue was full: the app waits until it has drained. */
   #isPaused = false;
+  /** The app has closed; what it had sent is still to go out. */
+  #appGone = false;
 
   /** Take over the router's end of a new pair. @returns 0 or -errno */
   open(fd: number): number {
@@ -66,8 +68,8 @@ export abstract class DatagramSocket extends AppSocket {
   // ---- App -> stack
 
   override onEvents(events: number): void {
-    if ((events & Epoll.In) !== 0) this.#take();
-    if ((events & Epoll.Hup) !== 0 && this.fd >= 0) this.release();
+    if ((events & Epoll.Hup) !== 0) this.#appGone = true;
+    if ((events & (Epoll.In | Epoll.Hup)) !== 0) this.#take();
   }
 
   override onReady(): void {
@@ -80,16 +82,22 @@ export abstract class DatagramSocket extends AppSocket {
     const { native, world, slotsAt, lengthsAt } = this.hub;
     for (let round = 0; round < ROUNDS; round++) {
       const n = native.recvDatagrams(this.fd, slotsAt, DATAGRAM_SLOT, DATAGRAM_BATCH, lengthsAt);
-      if (n <= 0) return;
+      if (n === -E.ECONNRESET) continue; // told once: the app closed without reading everything
+      if (n <= 0) return this.#taken();
       for (let i = 0; i < n; i++) {
         const length = world.i32[(lengthsAt >> 2) + i]!;
-        if (length === 0) return; // the end; the Hup event of the same turn releases
+        if (length === 0) return this.#taken();
         if (length >= Dgram.Size) this.#one(slotsAt + i * DATAGRAM_SLOT, length - Dgram.Size);
       }
-      if (n < DATAGRAM_BATCH) return;
+      if (n < DATAGRAM_BATCH) return this.#taken();
       if (this.#isPaused) return;
     }
     this.hub.poller.ready(this);
+  }
+
+  /** Nothing is left in the pair. */
+  #taken(): void {
+    if (this.#appGone) this.release();
   }
 
   #one(at: number, length: number): void {

@@ -304,6 +304,24 @@ test.serial('datagrams carry addresses both ways, and an unreachable port is a p
   app.closeAll();
 });
 
+test.serial('what an app sent before it closed goes out, also when it left answers unread', (t) => {
+  const server = socket(AF_INET, SOCK_DGRAM);
+  t.is(app.do({ op: MlsOp.Bind, id: server.id, addr: at('127.0.0.1', 0) }).result, 0);
+  const { port } = nameOf(server);
+  const client = socket(AF_INET, SOCK_DGRAM);
+  t.is(app.do({ op: MlsOp.Connect, id: client.id, args: [1], addr: at('127.0.0.1', port) }).result, 0);
+  const head = '\0'.repeat(Dgram.Size);
+  app.write(client.fd, `${head}hello`);
+  const first = Buffer.from(app.read(server.fd) as string, 'latin1');
+  app.write(server.fd, `${first.subarray(0, Dgram.Size).toString('latin1')}answer`, 'latin1');
+  app.wait(client.fd, Epoll.In);
+  const count = 180;
+  for (let i = 0; i < count; i++) t.true(app.write(client.fd, `${head}${i}`) > 0);
+  app.close(client.fd);
+  for (let i = 0; i < count; i++) t.is(String(app.read(server.fd)).slice(Dgram.Size), String(i));
+  app.closeAll();
+});
+
 test.serial('a port in use, an address that is not ours and a second bind are refused', (t) => {
   const l = listener();
   const s = socket();
