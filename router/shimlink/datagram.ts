@@ -78,26 +78,27 @@ export abstract class DatagramSocket extends AppSocket {
   }
 
   #take(): void {
-    if (this.#isPaused) return;
+    if (this.#drain() && this.#appGone) this.release();
+  }
+
+  /** Send what the app has written, as much as may be sent now. @returns true when nothing is left in the pair */
+  #drain(): boolean {
+    if (this.#isPaused) return false;
     const { native, world, slotsAt, lengthsAt } = this.hub;
     for (let round = 0; round < ROUNDS; round++) {
       const n = native.recvDatagrams(this.fd, slotsAt, DATAGRAM_SLOT, DATAGRAM_BATCH, lengthsAt);
       if (n === -E.ECONNRESET) continue; // told once: the app closed without reading everything
-      if (n <= 0) return this.#taken();
+      if (n <= 0) return true;
       for (let i = 0; i < n; i++) {
         const length = world.i32[(lengthsAt >> 2) + i]!;
-        if (length === 0) return this.#taken();
+        if (length === 0) return true; // the end
         if (length >= Dgram.Size) this.#one(slotsAt + i * DATAGRAM_SLOT, length - Dgram.Size);
       }
-      if (n < DATAGRAM_BATCH) return this.#taken();
-      if (this.#isPaused) return;
+      if (n < DATAGRAM_BATCH) return true;
+      if (this.#isPaused) return false;
     }
     this.hub.poller.ready(this);
-  }
-
-  /** Nothing is left in the pair. */
-  #taken(): void {
-    if (this.#appGone) this.release();
+    return false;
   }
 
   #one(at: number, length: number): void {
