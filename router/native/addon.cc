@@ -3,8 +3,10 @@
 
 #include "addon.h"
 
-namespace mlshim {
-namespace {
+namespace mlshim
+{
+namespace
+{
 
 constexpr int MAX_ARGS = 6;
 
@@ -17,9 +19,12 @@ template <Function F> napi_value bridge(napi_env env, napi_callback_info info)
 	void *data = nullptr;
 	napi_value out = nullptr;
 
-	if (napi_get_cb_info(env, info, &count, values, nullptr, &data) != napi_ok) return nullptr;
-	if (count > MAX_ARGS) count = MAX_ARGS;
-	for (size_t i = 0; i < count; i++) napi_get_value_int32(env, values[i], &args[i]);
+	if (napi_get_cb_info(env, info, &count, values, nullptr, &data) != napi_ok)
+		return nullptr;
+	if (count > MAX_ARGS)
+		count = MAX_ARGS;
+	for (size_t i = 0; i < count; i++)
+		napi_get_value_int32(env, values[i], &args[i]);
 	auto *self = static_cast<Instance *>(data);
 	self->calls++;
 	napi_create_int32(env, F(*self, args), &out);
@@ -32,39 +37,39 @@ struct Entry {
 };
 
 const Entry ENTRIES[] = {
-	{"mapOver", bridge<map_over>},
-	{"unmapOver", bridge<unmap_over>},
-	{"eventfd", bridge<event_fd>},
-	{"signal", bridge<event_signal>},
-	{"drain", bridge<event_drain>},
-	{"epollCreate", bridge<epoll_make>},
-	{"epollAdd", bridge<epoll_add>},
-	{"epollMod", bridge<epoll_mod>},
-	{"epollDel", bridge<epoll_del>},
-	{"poll", bridge<poll_events>},
-	{"readClock", bridge<read_clock>},
-	{"makePair", bridge<make_pair>},
-	{"gate", bridge<gate>},
-	{"ungate", bridge<ungate>},
-	{"setSendBuffer", bridge<set_send_buffer>},
-	{"recvLag", bridge<recv_lag>},
-	{"takeLag", bridge<take_lag>},
-	{"send", bridge<send_octets>},
-	{"shutdown", bridge<shut_down>},
-	{"close", bridge<close_fd>},
-	{"queued", bridge<queued>},
-	{"recvDatagrams", bridge<recv_datagrams>},
-	{"sendDatagrams", bridge<send_datagrams>},
-	{"accept", bridge<accept_fd>},
-	{"peerCred", bridge<peer_cred>},
-	{"recvMessage", bridge<recv_message>},
-	{"sendMessage", bridge<send_message>},
-	{"kernelSocket", bridge<kernel_socket>},
-	{"kernelBind", bridge<kernel_bind>},
-	{"kernelListen", bridge<kernel_listen>},
-	{"kernelName", bridge<kernel_name>},
-	{"kernelRecv", bridge<kernel_recv>},
-	{"kernelSend", bridge<kernel_send>},
+    {"mapOver", bridge<map_over>},
+    {"unmapOver", bridge<unmap_over>},
+    {"eventfd", bridge<event_fd>},
+    {"signal", bridge<event_signal>},
+    {"drain", bridge<event_drain>},
+    {"epollCreate", bridge<epoll_make>},
+    {"epollAdd", bridge<epoll_add>},
+    {"epollMod", bridge<epoll_mod>},
+    {"epollDel", bridge<epoll_del>},
+    {"poll", bridge<poll_events>},
+    {"readClock", bridge<read_clock>},
+    {"makePair", bridge<make_pair>},
+    {"gate", bridge<gate>},
+    {"ungate", bridge<ungate>},
+    {"setSendBuffer", bridge<set_send_buffer>},
+    {"recvLag", bridge<recv_lag>},
+    {"takeLag", bridge<take_lag>},
+    {"send", bridge<send_octets>},
+    {"shutdown", bridge<shut_down>},
+    {"close", bridge<close_fd>},
+    {"queued", bridge<queued>},
+    {"recvDatagrams", bridge<recv_datagrams>},
+    {"sendDatagrams", bridge<send_datagrams>},
+    {"accept", bridge<accept_fd>},
+    {"peerCred", bridge<peer_cred>},
+    {"recvMessage", bridge<recv_message>},
+    {"sendMessage", bridge<send_message>},
+    {"kernelSocket", bridge<kernel_socket>},
+    {"kernelBind", bridge<kernel_bind>},
+    {"kernelListen", bridge<kernel_listen>},
+    {"kernelName", bridge<kernel_name>},
+    {"kernelRecv", bridge<kernel_recv>},
+    {"kernelSend", bridge<kernel_send>},
 };
 
 // attachWorld(u8): the array may be over a SharedArrayBuffer, which only the typed-array call can look into.
@@ -99,8 +104,8 @@ Napi::Value call_count(const Napi::CallbackInfo &info)
 Napi::Value listen_unix(const Napi::CallbackInfo &info)
 {
 	std::string path = info[0].ToString().Utf8Value();
-	return Napi::Number::New(info.Env(), unix_listen(path.c_str(), info[1].ToNumber().Int32Value(),
-							 info[2].ToNumber().Int32Value()));
+	return Napi::Number::New(
+	    info.Env(), unix_listen(path.c_str(), info[1].ToNumber().Int32Value(), info[2].ToNumber().Int32Value()));
 }
 
 Napi::Value connect_unix(const Napi::CallbackInfo &info)

@@ -9,7 +9,8 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace mlshim {
+namespace mlshim
+{
 
 // One per JavaScript thread that loaded the addon.
 struct Instance {
@@ -18,15 +19,20 @@ struct Instance {
 	uint64_t calls = 0; // of hot functions
 
 	// Address of `length` octets at world offset `at`; nullptr when they are not inside the World.
-	uint8_t *at(int32_t offset, int64_t length) const {
-		if (offset < 0 || length < 0 || static_cast<size_t>(offset) + static_cast<size_t>(length) > size) return nullptr;
+	uint8_t *at(int32_t offset, int64_t length) const
+	{
+		if (offset < 0 || length < 0 || static_cast<size_t>(offset) + static_cast<size_t>(length) > size)
+			return nullptr;
 		return base + offset;
 	}
 };
 
 using Function = int32_t (*)(Instance &, const int32_t *);
 
-inline int32_t result(int64_t n) { return n < 0 ? -errno : static_cast<int32_t>(n); }
+inline int32_t result(int64_t n)
+{
+	return n < 0 ? -errno : static_cast<int32_t>(n);
+}
 
 // memory.cc
 int32_t map_over(Instance &, const int32_t *);

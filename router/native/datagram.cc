@@ -7,7 +7,8 @@
 
 #include "addon.h"
 
-namespace mlshim {
+namespace mlshim
+{
 
 constexpr int MAX_BATCH = 64;
 
@@ -21,7 +22,8 @@ int32_t recv_datagrams(Instance &self, const int32_t *a)
 	uint8_t *place = self.at(a[1], static_cast<int64_t>(a[2]) * count);
 	uint8_t *lengths = self.at(a[4], 4 * static_cast<int64_t>(count));
 
-	if (place == nullptr || lengths == nullptr) return -EFAULT;
+	if (place == nullptr || lengths == nullptr)
+		return -EFAULT;
 	memset(messages, 0, sizeof(messages[0]) * static_cast<size_t>(count));
 	for (int i = 0; i < count; i++) {
 		parts[i] = {place + static_cast<size_t>(i) * static_cast<size_t>(a[2]), static_cast<size_t>(a[2])};
@@ -29,7 +31,8 @@ int32_t recv_datagrams(Instance &self, const int32_t *a)
 		messages[i].msg_hdr.msg_iovlen = 1;
 	}
 	int n = recvmmsg(a[0], messages, static_cast<unsigned>(count), MSG_DONTWAIT, nullptr);
-	if (n < 0) return -errno;
+	if (n < 0)
+		return -errno;
 	for (int i = 0; i < n; i++) {
 		uint32_t length = messages[i].msg_len;
 		memcpy(lengths + 4 * i, &length, sizeof(length));
@@ -50,7 +53,8 @@ int32_t send_datagrams(Instance &self, const int32_t *a)
 	int64_t total = std::max<int64_t>(1, (length + cut - 1) / cut);
 	int32_t sent = 0;
 
-	if (head == nullptr || place == nullptr) return -EFAULT;
+	if (head == nullptr || place == nullptr)
+		return -EFAULT;
 	while (sent < total) {
 		int count = static_cast<int>(std::min<int64_t>(total - sent, MAX_BATCH));
 		memset(messages, 0, sizeof(messages[0]) * static_cast<size_t>(count));
@@ -62,9 +66,11 @@ int32_t send_datagrams(Instance &self, const int32_t *a)
 			messages[i].msg_hdr.msg_iovlen = 2;
 		}
 		int n = sendmmsg(a[0], messages, static_cast<unsigned>(count), MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (n < 0) return sent > 0 ? sent : -errno;
+		if (n < 0)
+			return sent > 0 ? sent : -errno;
 		sent += n;
-		if (n < count) break;
+		if (n < count)
+			break;
 	}
 	return sent;
 }

@@ -7,11 +7,15 @@
 
 #include "addon.h"
 
-namespace mlshim {
+namespace mlshim
+{
 
 constexpr int MAX_EVENTS = 256;
 
-int32_t epoll_make(Instance &, const int32_t *) { return result(epoll_create1(EPOLL_CLOEXEC)); }
+int32_t epoll_make(Instance &, const int32_t *)
+{
+	return result(epoll_create1(EPOLL_CLOEXEC));
+}
 
 static int32_t control(int op, const int32_t *a)
 {
@@ -23,13 +27,22 @@ static int32_t control(int op, const int32_t *a)
 }
 
 // epollAdd(epfd, fd, events, tag)
-int32_t epoll_add(Instance &, const int32_t *a) { return control(EPOLL_CTL_ADD, a); }
+int32_t epoll_add(Instance &, const int32_t *a)
+{
+	return control(EPOLL_CTL_ADD, a);
+}
 
 // epollMod(epfd, fd, events, tag)
-int32_t epoll_mod(Instance &, const int32_t *a) { return control(EPOLL_CTL_MOD, a); }
+int32_t epoll_mod(Instance &, const int32_t *a)
+{
+	return control(EPOLL_CTL_MOD, a);
+}
 
 // epollDel(epfd, fd)
-int32_t epoll_del(Instance &, const int32_t *a) { return result(epoll_ctl(a[0], EPOLL_CTL_DEL, a[1], nullptr)); }
+int32_t epoll_del(Instance &, const int32_t *a)
+{
+	return result(epoll_ctl(a[0], EPOLL_CTL_DEL, a[1], nullptr));
+}
 
 // Two wrapping int32: microseconds and milliseconds of the monotonic clock.
 static void put_clock(uint8_t *place)
@@ -47,7 +60,8 @@ int32_t read_clock(Instance &self, const int32_t *a)
 {
 	uint8_t *place = self.at(a[0], 8);
 
-	if (place == nullptr) return -EFAULT;
+	if (place == nullptr)
+		return -EFAULT;
 	put_clock(place);
 	return 0;
 }
@@ -65,7 +79,8 @@ static bool has_changed(Instance &self, const int32_t *watched)
 {
 	for (int32_t i = 0; i < watched[0]; i++) {
 		auto *word = reinterpret_cast<int32_t *>(self.at(watched[1 + 2 * i], 4));
-		if (word == nullptr || __atomic_load_n(word, __ATOMIC_ACQUIRE) != watched[2 + 2 * i]) return true;
+		if (word == nullptr || __atomic_load_n(word, __ATOMIC_ACQUIRE) != watched[2 + 2 * i])
+			return true;
 	}
 	return false;
 }
@@ -80,10 +95,12 @@ int32_t poll_events(Instance &self, const int32_t *a)
 	uint8_t *place = self.at(a[2], 8 + 8 * static_cast<int64_t>(room));
 	int n;
 
-	if (place == nullptr) return -EFAULT;
+	if (place == nullptr)
+		return -EFAULT;
 	if (a[4] > 0) {
 		auto *watched = reinterpret_cast<int32_t *>(self.at(a[5], 4));
-		if (watched == nullptr || self.at(a[5], 4 + 8 * static_cast<int64_t>(watched[0])) == nullptr) return -EFAULT;
+		if (watched == nullptr || self.at(a[5], 4 + 8 * static_cast<int64_t>(watched[0])) == nullptr)
+			return -EFAULT;
 		uint64_t end = microseconds() + static_cast<uint64_t>(a[4]);
 		do
 			n = epoll_wait(a[0], events, room, 0);
@@ -91,7 +108,8 @@ int32_t poll_events(Instance &self, const int32_t *a)
 	} else {
 		n = epoll_wait(a[0], events, room, a[1]);
 	}
-	if (n < 0 && errno != EINTR) return -errno;
+	if (n < 0 && errno != EINTR)
+		return -errno;
 	put_clock(place);
 	for (int i = 0; i < n; i++) {
 		uint32_t pair[2] = {static_cast<uint32_t>(events[i].data.u64), events[i].events};

@@ -8,7 +8,8 @@
 
 #include "addon.h"
 
-namespace mlshim {
+namespace mlshim
+{
 
 constexpr int MAX_FDS = 8;
 
@@ -25,8 +26,10 @@ int32_t peer_cred(Instance &self, const int32_t *a)
 	ucred cred;
 	socklen_t length = sizeof(cred);
 
-	if (place == nullptr) return -EFAULT;
-	if (getsockopt(a[0], SOL_SOCKET, SO_PEERCRED, &cred, &length) < 0) return -errno;
+	if (place == nullptr)
+		return -EFAULT;
+	if (getsockopt(a[0], SOL_SOCKET, SO_PEERCRED, &cred, &length) < 0)
+		return -errno;
 	uint32_t words[3] = {static_cast<uint32_t>(cred.pid), cred.uid, cred.gid};
 	memcpy(place, words, sizeof(words));
 	return 0;
@@ -43,15 +46,18 @@ int32_t recv_message(Instance &self, const int32_t *a)
 	msghdr message = {};
 	int32_t kept = 0;
 
-	if (place == nullptr || out == nullptr) return -EFAULT;
+	if (place == nullptr || out == nullptr)
+		return -EFAULT;
 	message.msg_iov = &part;
 	message.msg_iovlen = 1;
 	message.msg_control = control;
 	message.msg_controllen = sizeof(control);
 	ssize_t n = recvmsg(a[0], &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	if (n < 0) return -errno;
+	if (n < 0)
+		return -errno;
 	for (cmsghdr *c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
 		int count = static_cast<int>((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
 		for (int i = 0; i < count; i++) {
 			int fd;
@@ -77,8 +83,10 @@ int32_t send_message(Instance &self, const int32_t *a)
 	iovec part = {place, static_cast<size_t>(a[2])};
 	msghdr message = {};
 
-	if (place == nullptr || fds == nullptr) return -EFAULT;
-	if (a[4] > MAX_FDS) return -EINVAL;
+	if (place == nullptr || fds == nullptr)
+		return -EFAULT;
+	if (a[4] > MAX_FDS)
+		return -EINVAL;
 	message.msg_iov = &part;
 	message.msg_iovlen = 1;
 	if (a[4] > 0) {

@@ -6,14 +6,16 @@
 
 #include "addon.h"
 
-namespace mlshim {
+namespace mlshim
+{
 
 // A memfd of a fixed size: the seals keep the other side from shrinking it under our mapping (SIGBUS).
 int32_t memfd_create_sized(const char *name, int64_t bytes)
 {
 	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
-	if (fd < 0) return -errno;
+	if (fd < 0)
+		return -errno;
 	if (ftruncate(fd, bytes) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
 		int err = errno;
 		close(fd);
@@ -27,14 +29,19 @@ static int32_t map_pages(Instance &self, int32_t fd, int32_t at, int32_t bytes, 
 	uint8_t *place = self.at(at, bytes);
 	long page = sysconf(_SC_PAGESIZE);
 
-	if (place == nullptr) return -EFAULT;
-	if (at % page != 0 || bytes <= 0 || bytes % page != 0) return -EINVAL;
+	if (place == nullptr)
+		return -EFAULT;
+	if (at % page != 0 || bytes <= 0 || bytes % page != 0)
+		return -EINVAL;
 	void *got = mmap(place, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0);
 	return got == MAP_FAILED ? -errno : 0;
 }
 
 // mapOver(fd, at, bytes)
-int32_t map_over(Instance &self, const int32_t *a) { return map_pages(self, a[0], a[1], a[2], MAP_SHARED); }
+int32_t map_over(Instance &self, const int32_t *a)
+{
+	return map_pages(self, a[0], a[1], a[2], MAP_SHARED);
+}
 
 // unmapOver(at, bytes): fresh zero pages of our own take the place
 int32_t unmap_over(Instance &self, const int32_t *a)
@@ -42,7 +49,10 @@ int32_t unmap_over(Instance &self, const int32_t *a)
 	return map_pages(self, -1, a[0], a[1], MAP_PRIVATE | MAP_ANONYMOUS);
 }
 
-int32_t event_fd(Instance &, const int32_t *) { return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
+int32_t event_fd(Instance &, const int32_t *)
+{
+	return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
 
 // signal(fd)
 int32_t event_signal(Instance &, const int32_t *a)
@@ -59,7 +69,8 @@ int32_t event_drain(Instance &, const int32_t *a)
 	uint64_t count;
 	ssize_t n = read(a[0], &count, sizeof(count));
 
-	if (n < 0) return errno == EAGAIN ? 0 : -errno;
+	if (n < 0)
+		return errno == EAGAIN ? 0 : -errno;
 	return 1;
 }
 

@@ -14,7 +14,8 @@
 
 #include "addon.h"
 
-namespace mlshim {
+namespace mlshim
+{
 
 // Asked for on both ends; the kernel caps it at wmem_max. Bounds what one app can have in flight towards the router.
 constexpr int SEND_BUFFER = 2 << 20;
@@ -34,15 +35,20 @@ int32_t make_pair(Instance &self, const int32_t *a)
 	uint8_t *name = self.at(a[2], a[3]);
 	sockaddr_un addr = {};
 
-	if (place == nullptr || name == nullptr) return -EFAULT;
-	if (static_cast<size_t>(a[3]) >= sizeof(addr.sun_path)) return -EINVAL;
-	if (socketpair(AF_UNIX, a[0] | SOCK_CLOEXEC | (a[1] != 0 ? SOCK_NONBLOCK : 0), 0, fds) < 0) return -errno;
+	if (place == nullptr || name == nullptr)
+		return -EFAULT;
+	if (static_cast<size_t>(a[3]) >= sizeof(addr.sun_path))
+		return -EINVAL;
+	if (socketpair(AF_UNIX, a[0] | SOCK_CLOEXEC | (a[1] != 0 ? SOCK_NONBLOCK : 0), 0, fds) < 0)
+		return -errno;
 	int err = 0;
 	if (a[3] > 0) {
 		addr.sun_family = AF_UNIX;
 		memcpy(addr.sun_path + 1, name, static_cast<size_t>(a[3])); // the leading NUL makes it abstract
-		socklen_t length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + static_cast<size_t>(a[3]));
-		if (bind(fds[0], reinterpret_cast<sockaddr *>(&addr), length) < 0) err = errno;
+		socklen_t length =
+		    static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + static_cast<size_t>(a[3]));
+		if (bind(fds[0], reinterpret_cast<sockaddr *>(&addr), length) < 0)
+			err = errno;
 	}
 	if (err != 0) {
 		close(fds[0]);
@@ -63,8 +69,10 @@ int32_t gate(Instance &, const int32_t *a)
 	int32_t total = 0;
 	ssize_t n;
 
-	if (setsockopt(a[0], SOL_SOCKET, SO_SNDBUF, &smallest, sizeof(smallest)) < 0) return -errno;
-	while ((n = send(a[0], filling, sizeof(filling), MSG_DONTWAIT | MSG_NOSIGNAL)) > 0) total += static_cast<int32_t>(n);
+	if (setsockopt(a[0], SOL_SOCKET, SO_SNDBUF, &smallest, sizeof(smallest)) < 0)
+		return -errno;
+	while ((n = send(a[0], filling, sizeof(filling), MSG_DONTWAIT | MSG_NOSIGNAL)) > 0)
+		total += static_cast<int32_t>(n);
 	return errno == EAGAIN ? total : -errno;
 }
 
@@ -96,8 +104,10 @@ int32_t recv_lag(Instance &self, const int32_t *a)
 	int waiting = 0;
 	uint8_t old;
 
-	if (list == nullptr || count < 1 || count > MAX_AREAS) return -EFAULT;
-	if (ioctl(a[0], SIOCINQ, &waiting) < 0) return -errno;
+	if (list == nullptr || count < 1 || count > MAX_AREAS)
+		return -EFAULT;
+	if (ioctl(a[0], SIOCINQ, &waiting) < 0)
+		return -errno;
 	// Takes the old octet and all but the newest of the fresh ones ...
 	int64_t left = waiting - 1;
 	size_t used = 1;
@@ -106,23 +116,28 @@ int32_t recv_lag(Instance &self, const int32_t *a)
 		int32_t area[2];
 		memcpy(area, list + 8 * i, sizeof(area));
 		uint8_t *place = self.at(area[0], area[1]);
-		if (place == nullptr) return -EFAULT;
-		if (area[1] == 0 || left <= 0) continue;
+		if (place == nullptr)
+			return -EFAULT;
+		if (area[1] == 0 || left <= 0)
+			continue;
 		int64_t n = std::min<int64_t>(left, area[1]);
 		parts[used++] = {place, static_cast<size_t>(n)};
 		newest = place + n - 1;
 		left -= n;
 	}
-	if (newest == nullptr) return 0;
+	if (newest == nullptr)
+		return 0;
 	parts[used - 1].iov_len--;
 	msghdr message = {};
 	message.msg_iov = parts;
 	message.msg_iovlen = used;
 	ssize_t n = recvmsg(a[0], &message, MSG_DONTWAIT);
-	if (n < 1) return n < 0 ? -errno : 0;
+	if (n < 1)
+		return n < 0 ? -errno : 0;
 	// ... and looks at the one that stays. A read cannot be short without out-of-band data, which there is none of.
 	ssize_t last = recv(a[0], newest, 1, MSG_PEEK | MSG_DONTWAIT);
-	if (last < 0) return -errno;
+	if (last < 0)
+		return -errno;
 	return static_cast<int32_t>(n - 1 + last);
 }
 
@@ -140,14 +155,21 @@ int32_t send_octets(Instance &self, const int32_t *a)
 {
 	uint8_t *place = self.at(a[1], a[2]);
 
-	if (place == nullptr) return -EFAULT;
+	if (place == nullptr)
+		return -EFAULT;
 	return result(send(a[0], place, static_cast<size_t>(a[2]), MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
 // shutdown(fd, how)
-int32_t shut_down(Instance &, const int32_t *a) { return result(shutdown(a[0], a[1])); }
+int32_t shut_down(Instance &, const int32_t *a)
+{
+	return result(shutdown(a[0], a[1]));
+}
 
-int32_t close_fd(Instance &, const int32_t *a) { return result(close(a[0])); }
+int32_t close_fd(Instance &, const int32_t *a)
+{
+	return result(close(a[0]));
+}
 
 // queued(fd, out): octets waiting to be read (out = 0), or sent and not yet read by the other end (out = 1, in the
 // kernel's accounting, which includes its overhead)
@@ -155,7 +177,8 @@ int32_t queued(Instance &, const int32_t *a)
 {
 	int n = 0;
 
-	if (ioctl(a[0], a[1] != 0 ? SIOCOUTQ : SIOCINQ, &n) < 0) return -errno;
+	if (ioctl(a[0], a[1] != 0 ? SIOCOUTQ : SIOCINQ, &n) < 0)
+		return -errno;
 	return n;
 }
 

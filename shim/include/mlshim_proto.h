@@ -22,10 +22,10 @@
 
 #include <stdint.h>
 
-#define MLS_MAGIC	 0x314c534dU /* "MSL1" */
-#define MLS_PAYLOAD_MAX	 61440
-#define MLS_NAME_PREFIX	 "mls:"
-#define MLS_NAME_LEN	 25 /* with the leading NUL */
+#define MLS_MAGIC	0x314c534dU /* "MSL1" */
+#define MLS_PAYLOAD_MAX 61440
+#define MLS_NAME_PREFIX "mls:"
+#define MLS_NAME_LEN	25 /* with the leading NUL */
 
 enum mls_op {
 	/*
@@ -52,10 +52,11 @@ enum mls_op {
 	 * name NUL; result = count, or EAI_* - 1000 (EAI_* are negative)
 	 */
 	MLS_RESOLVE = 11,
-	MLS_NAMEINFO = 12,   /* addr, arg[0] = NI_ flags -> payload = host NUL service NUL */
-	MLS_IFADDRS = 13,    /* -> payload = struct mls_ifaddr[] */
-	MLS_ROUTE_LANE = 14, /* addr, arg[0] = socktype: asked once, at the first sendto() of an unbound socket -> MLS_LANE_* */
-	MLS_HELLO = 15,	     /* -> arg: protocol version, router pid */
+	MLS_NAMEINFO = 12, /* addr, arg[0] = NI_ flags -> payload = host NUL service NUL */
+	MLS_IFADDRS = 13,  /* -> payload = struct mls_ifaddr[] */
+	/* addr, arg[0] = socktype: asked once, at the first sendto() of an unbound socket -> MLS_LANE_* */
+	MLS_ROUTE_LANE = 14,
+	MLS_HELLO = 15, /* -> arg: protocol version, router pid */
 };
 
 #define MLS_VERSION	1
@@ -66,18 +67,18 @@ enum mls_op {
 struct mls_req {
 	uint32_t magic;
 	uint16_t op;
-	uint16_t addr_len;    /* octets used in addr, 0 = none */
-	uint64_t id;	      /* session << 32 | socket id, as in the peer name; 0 where no socket is meant */
+	uint16_t addr_len; /* octets used in addr, 0 = none */
+	uint64_t id;	   /* session << 32 | socket id, as in the peer name; 0 where no socket is meant */
 	int32_t arg[6];
 	uint32_t payload_len; /* octets after the struct */
 	uint32_t pad;
-	uint8_t addr[32];     /* struct sockaddr_in or sockaddr_in6 */
+	uint8_t addr[32]; /* struct sockaddr_in or sockaddr_in6 */
 };
 _Static_assert(sizeof(struct mls_req) == 80, "mls_req");
 
 struct mls_rep {
 	uint32_t magic;
-	int32_t result;	      /* >= 0, or -errno */
+	int32_t result; /* >= 0, or -errno */
 	uint32_t addr_len;
 	uint32_t payload_len;
 	int32_t arg[4];
@@ -86,24 +87,24 @@ struct mls_rep {
 _Static_assert(sizeof(struct mls_rep) == 64, "mls_rep");
 
 /* In front of every datagram, both ways (its own iovec). */
-#define MLS_DG_ADDR	 1 /* addr/port are set; without it the connected peer is meant */
-#define MLS_DG_ERROR	 2 /* router -> app: no data; err is the pending socket error (ECONNREFUSED ...) */
-#define MLS_DG_TTL	 4 /* app -> router: ttl overrides the socket's */
-#define MLS_DG_TOS	 8 /* app -> router: tos overrides the socket's */
-#define MLS_DG_IFINDEX	 16 /* app -> router: leave by this interface (IP_PKTINFO, IPV6_PKTINFO) */
-#define MLS_DG_LOCAL	 32 /* app -> router: local is the source address to use */
+#define MLS_DG_ADDR    1  /* addr/port are set; without it the connected peer is meant */
+#define MLS_DG_ERROR   2  /* router -> app: no data; err is the pending socket error (ECONNREFUSED ...) */
+#define MLS_DG_TTL     4  /* app -> router: ttl overrides the socket's */
+#define MLS_DG_TOS     8  /* app -> router: tos overrides the socket's */
+#define MLS_DG_IFINDEX 16 /* app -> router: leave by this interface (IP_PKTINFO, IPV6_PKTINFO) */
+#define MLS_DG_LOCAL   32 /* app -> router: local is the source address to use */
 struct mls_dgram {
-	uint8_t family;	     /* AF_INET or AF_INET6 of the socket */
+	uint8_t family; /* AF_INET or AF_INET6 of the socket */
 	uint8_t flags;
 	uint8_t ttl;
 	uint8_t tos;
-	uint16_t port;	     /* network order; ping: identifier; raw: protocol */
-	uint16_t gso_size;   /* UDP_SEGMENT / UDP_GRO; 0 = one datagram */
-	uint32_t ifindex;    /* where it came in */
-	uint32_t scope;	     /* sin6_scope_id */
-	uint8_t addr[16];    /* peer; IPv4 as ::ffff:a.b.c.d */
-	uint8_t local[16];   /* our address it was sent to (PKTINFO) */
-	uint64_t time_ns;    /* CLOCK_REALTIME of arrival, 0 if unknown */
+	uint16_t port;	   /* network order; ping: identifier; raw: protocol */
+	uint16_t gso_size; /* UDP_SEGMENT / UDP_GRO; 0 = one datagram */
+	uint32_t ifindex;  /* where it came in */
+	uint32_t scope;	   /* sin6_scope_id */
+	uint8_t addr[16];  /* peer; IPv4 as ::ffff:a.b.c.d */
+	uint8_t local[16]; /* our address it was sent to (PKTINFO) */
+	uint64_t time_ns;  /* CLOCK_REALTIME of arrival, 0 if unknown */
 	int32_t err;
 	uint32_t pad;
 };
@@ -115,7 +116,7 @@ struct mls_accept {
 	uint32_t magic;
 	uint16_t peer_len;
 	uint16_t flags;
-	uint8_t peer[28];    /* sockaddr_in / sockaddr_in6 in the listener's family */
+	uint8_t peer[28]; /* sockaddr_in / sockaddr_in6 in the listener's family */
 	uint8_t local[28];
 };
 _Static_assert(sizeof(struct mls_accept) == 64, "mls_accept");
@@ -132,11 +133,11 @@ _Static_assert(sizeof(struct mls_ai) == 40, "mls_ai");
 /* MLS_IFADDRS answer. */
 struct mls_ifaddr {
 	char name[16];
-	uint32_t flags;	     /* IFF_* */
+	uint32_t flags; /* IFF_* */
 	uint32_t ifindex;
 	uint32_t mtu;
-	uint32_t family;     /* AF_INET, AF_INET6, or AF_PACKET for the link's own entry */
-	uint8_t addr[28];    /* sockaddr */
+	uint32_t family;  /* AF_INET, AF_INET6, or AF_PACKET for the link's own entry */
+	uint8_t addr[28]; /* sockaddr */
 	uint8_t netmask[28];
 	uint32_t pad[2];
 };

@@ -48,10 +48,10 @@ static long chan_send(int fd, struct chan_call *c)
 	size_t head = offsetof(struct mls_req, addr);
 	char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8)));
 	struct iovec iov[4] = {
-		{&c->req, c->addr ? head : sizeof(c->req)},
-		{(void *)c->addr, c->addr ? c->req.addr_len : 0},
-		{(void *)zeros, c->addr ? sizeof(c->req.addr) - c->req.addr_len : 0},
-		{(void *)c->payload, c->req.payload_len},
+	    {&c->req, c->addr ? head : sizeof(c->req)},
+	    {(void *)c->addr, c->addr ? c->req.addr_len : 0},
+	    {(void *)zeros, c->addr ? sizeof(c->req.addr) - c->req.addr_len : 0},
+	    {(void *)c->payload, c->req.payload_len},
 	};
 	struct kmsg k = {.iov = iov, .iovlen = ARRAY_LEN(iov)};
 	long r;

@@ -8,15 +8,15 @@
 
 #include <errno.h>
 
-#define CMSG_HEAD	16 /* the kernel's struct cmsghdr */
-#define OPT_PKTINFO	8  /* IP_PKTINFO */
-#define OPT_PKTINFO6	50 /* IPV6_PKTINFO */
-#define OPT_HOPLIMIT	52 /* IPV6_HOPLIMIT */
-#define OPT_TCLASS	67 /* IPV6_TCLASS */
-#define OPT_STAMP	29 /* SO_TIMESTAMP_OLD: struct timeval */
-#define OPT_STAMPNS	35 /* SO_TIMESTAMPNS_OLD: struct timespec */
-#define OPT_SEGMENT	103 /* UDP_SEGMENT */
-#define OPT_GRO		104 /* UDP_GRO */
+#define CMSG_HEAD    16	 /* the kernel's struct cmsghdr */
+#define OPT_PKTINFO  8	 /* IP_PKTINFO */
+#define OPT_PKTINFO6 50	 /* IPV6_PKTINFO */
+#define OPT_HOPLIMIT 52	 /* IPV6_HOPLIMIT */
+#define OPT_TCLASS   67	 /* IPV6_TCLASS */
+#define OPT_STAMP    29	 /* SO_TIMESTAMP_OLD: struct timeval */
+#define OPT_STAMPNS  35	 /* SO_TIMESTAMPNS_OLD: struct timespec */
+#define OPT_SEGMENT  103 /* UDP_SEGMENT */
+#define OPT_GRO	     104 /* UDP_GRO */
 
 struct head {
 	uint64_t len; /* musl: the upper half is padding */

@@ -10,11 +10,11 @@
 
 #include <errno.h>
 
-#define HEADER		sizeof(struct mls_dgram)
-#define IOV_MOST	1024 /* UIO_MAXIOV */
-#define BATCH		32
-#define BATCH_IOV	256
-#define FLAGS_NOT_OURS	(MSG_MORE | MSG_CONFIRM | MSG_DONTROUTE | MSG_FASTOPEN | MSG_ZEROCOPY | MSG_OOB)
+#define HEADER	       sizeof(struct mls_dgram)
+#define IOV_MOST       1024 /* UIO_MAXIOV */
+#define BATCH	       32
+#define BATCH_IOV      256
+#define FLAGS_NOT_OURS (MSG_MORE | MSG_CONFIRM | MSG_DONTROUTE | MSG_FASTOPEN | MSG_ZEROCOPY | MSG_OOB)
 
 /* ---- sending ---- */
 

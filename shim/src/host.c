@@ -138,8 +138,8 @@ EXPORT int gethostbyaddr_r(const void *addr, socklen_t len, int family, struct h
 		mls_copy(&in6.sin6_addr, addr, 16);
 	else
 		return EINVAL;
-	r = nameinfo(family == AF_INET ? (void *)&in : (void *)&in6, family == AF_INET ? sizeof(in) : sizeof(in6), NI_NAMEREQD,
-		     text, sizeof(text));
+	r = nameinfo(family == AF_INET ? (void *)&in : (void *)&in6, family == AF_INET ? sizeof(in) : sizeof(in6),
+		     NI_NAMEREQD, text, sizeof(text));
 	if (r < 0) {
 		*herr = h_errno_of(r);
 		return *herr == TRY_AGAIN ? EAGAIN : 0;

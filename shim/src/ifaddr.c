@@ -84,11 +84,11 @@ EXPORT int getifaddrs(struct ifaddrs **res)
 
 			g->link = (struct link_addr){.family = AF_PACKET, .index = (int)a->ifindex, .type = 0xfffe};
 			g->entry = (struct ifaddrs){
-				.ifa_next = i + 1 < n ? &all->given[i + 1].entry : NULL,
-				.ifa_name = a->name,
-				.ifa_flags = a->flags,
-				.ifa_addr = is_link ? (void *)&g->link : (void *)a->addr,
-				.ifa_netmask = is_link ? NULL : (void *)a->netmask,
+			    .ifa_next = i + 1 < n ? &all->given[i + 1].entry : NULL,
+			    .ifa_name = a->name,
+			    .ifa_flags = a->flags,
+			    .ifa_addr = is_link ? (void *)&g->link : (void *)a->addr,
+			    .ifa_netmask = is_link ? NULL : (void *)a->netmask,
 			};
 			g->entry.ifa_ifu.ifu_dstaddr = is_link ? NULL : peer_of(g, a);
 		}
@@ -122,7 +122,8 @@ static long find(const char *name, unsigned int index, struct mls_ifaddr *found)
 	for (long i = 0; i < n && r == 0; i++) {
 		size_t len = mls_len(answer[i].name) + 1;
 
-		if (name ? mls_len(name) + 1 == len && mls_same(name, answer[i].name, len) : answer[i].ifindex == index) {
+		if (name ? mls_len(name) + 1 == len && mls_same(name, answer[i].name, len)
+			 : answer[i].ifindex == index) {
 			*found = answer[i];
 			r = 1;
 		}
@@ -163,7 +164,7 @@ EXPORT struct if_nameindex *if_nameindex(void)
 {
 	struct mls_ifaddr *answer = map_block(LIST_ROOM);
 	struct names *all = NULL;
-	char (*text)[16];
+	char(*text)[16];
 	size_t length, count = 0;
 	long n = answer ? ask_list(answer, LIST_ROOM) : -ENOMEM;
 

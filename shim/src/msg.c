@@ -46,7 +46,8 @@ static int control_is_padded(const struct kmsg *k)
 {
 	if (k->control == NULL || k->controllen == 0 || !mem_readable(k->control, k->controllen))
 		return 0;
-	for (struct kcmsg *c = kcmsg_next(k->control, k->controllen, NULL); c; c = kcmsg_next(k->control, k->controllen, c))
+	for (struct kcmsg *c = kcmsg_next(k->control, k->controllen, NULL); c;
+	     c = kcmsg_next(k->control, k->controllen, c))
 		if (c->len >> 32)
 			return 1;
 	return 0;
@@ -131,7 +132,8 @@ static long stream_discard(int fd, size_t n, int flags)
 		return (size_t)queued < n ? queued : (long)n;
 	}
 	do {
-		r = sys(recvfrom, fd, scratch, n - done < sizeof(scratch) ? n - done : sizeof(scratch), flags, NULL, NULL);
+		r = sys(recvfrom, fd, scratch, n - done < sizeof(scratch) ? n - done : sizeof(scratch), flags, NULL,
+			NULL);
 		if (r <= 0)
 			break;
 		done += (size_t)r;
@@ -494,7 +496,8 @@ EXPORT ssize_t __recv_chk(int fd, void *buf, size_t n, size_t room, int flags)
 	return recv(fd, buf, n, flags);
 }
 
-EXPORT ssize_t __recvfrom_chk(int fd, void *buf, size_t n, size_t room, int flags, struct sockaddr *addr, socklen_t *len)
+EXPORT ssize_t __recvfrom_chk(int fd, void *buf, size_t n, size_t room, int flags, struct sockaddr *addr,
+			      socklen_t *len)
 {
 	if (n > room)
 		__builtin_trap();

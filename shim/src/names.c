@@ -11,11 +11,11 @@
 #include <netdb.h>
 #include <sys/mman.h>
 
-#define EAI_BASE     1000 /* result = EAI_* - 1000 */
-#define ANSWER_ROOM  16384
-#define BLOCK_MAGIC  0x6d6c736164647231ULL
-#define BLOCK_HEAD   32 /* before the first struct addrinfo, so that foreign pointers are told apart */
-#define HINTS_NONE   (AI_V4MAPPED | AI_ADDRCONFIG)
+#define EAI_BASE    1000 /* result = EAI_* - 1000 */
+#define ANSWER_ROOM 16384
+#define BLOCK_MAGIC 0x6d6c736164647231ULL
+#define BLOCK_HEAD  32 /* before the first struct addrinfo, so that foreign pointers are told apart */
+#define HINTS_NONE  (AI_V4MAPPED | AI_ADDRCONFIG)
 
 struct block {
 	uint64_t magic, length, pad[2];
@@ -47,13 +47,13 @@ static struct addrinfo *build_list(struct block *block, const struct chan_call *
 
 	for (size_t i = 0; i < n; i++) {
 		list[i] = (struct addrinfo){
-			.ai_flags = hints ? hints->ai_flags : HINTS_NONE,
-			.ai_family = ((const struct sockaddr *)ai[i].addr)->sa_family,
-			.ai_socktype = ai[i].socktype,
-			.ai_protocol = ai[i].protocol,
-			.ai_addrlen = ai[i].addr_len,
-			.ai_addr = (struct sockaddr *)ai[i].addr,
-			.ai_next = i + 1 < n ? &list[i + 1] : NULL,
+		    .ai_flags = hints ? hints->ai_flags : HINTS_NONE,
+		    .ai_family = ((const struct sockaddr *)ai[i].addr)->sa_family,
+		    .ai_socktype = ai[i].socktype,
+		    .ai_protocol = ai[i].protocol,
+		    .ai_addrlen = ai[i].addr_len,
+		    .ai_addr = (struct sockaddr *)ai[i].addr,
+		    .ai_next = i + 1 < n ? &list[i + 1] : NULL,
 		};
 	}
 	if (hints && (hints->ai_flags & AI_CANONNAME) && names < c->got_len && *canon)
@@ -136,8 +136,9 @@ struct sigevent_abi {
 	void (*function)(void *);
 };
 
-EXPORT int mls_getaddrinfo_a(int mode, struct gaicb_abi **list, int n, struct sigevent_abi *event)
-	__asm__("getaddrinfo_a"); /* by label: musl has no such types */
+EXPORT int
+mls_getaddrinfo_a(int mode, struct gaicb_abi **list, int n,
+		  struct sigevent_abi *event) __asm__("getaddrinfo_a"); /* by label: musl has no such types */
 
 EXPORT int mls_getaddrinfo_a(int mode, struct gaicb_abi **list, int n, struct sigevent_abi *event)
 {
@@ -150,7 +151,8 @@ EXPORT int mls_getaddrinfo_a(int mode, struct gaicb_abi **list, int n, struct si
 	(void)mode;
 	for (int i = 0; i < n; i++)
 		if (list[i])
-			list[i]->status = getaddrinfo(list[i]->name, list[i]->service, list[i]->request, &list[i]->result);
+			list[i]->status =
+			    getaddrinfo(list[i]->name, list[i]->service, list[i]->request, &list[i]->result);
 	if (event && event->notify == 2) { /* SIGEV_THREAD */
 		event->function(event->value);
 	} else if (event && event->notify == 0) { /* SIGEV_SIGNAL */

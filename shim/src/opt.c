@@ -13,27 +13,27 @@
 #include <stdarg.h>
 
 /* By number: the two libcs disagree on which of the pair of names they define. */
-#define OPT_TYPE	  3
-#define OPT_ERROR	  4
-#define OPT_OOBINLINE	  10
-#define OPT_PEERCRED	  17
-#define OPT_RCVLOWAT	  18
-#define OPT_RCVTIMEO_OLD  20
-#define OPT_SNDTIMEO_OLD  21
-#define OPT_PEERNAME	  28
-#define OPT_ACCEPTCONN	  30
-#define OPT_PROTOCOL	  38
-#define OPT_DOMAIN	  39
-#define OPT_PEEK_OFF	  42
-#define OPT_COOKIE	  57
-#define OPT_RCVTIMEO_NEW  66
-#define OPT_SNDTIMEO_NEW  67
+#define OPT_TYPE	 3
+#define OPT_ERROR	 4
+#define OPT_OOBINLINE	 10
+#define OPT_PEERCRED	 17
+#define OPT_RCVLOWAT	 18
+#define OPT_RCVTIMEO_OLD 20
+#define OPT_SNDTIMEO_OLD 21
+#define OPT_PEERNAME	 28
+#define OPT_ACCEPTCONN	 30
+#define OPT_PROTOCOL	 38
+#define OPT_DOMAIN	 39
+#define OPT_PEEK_OFF	 42
+#define OPT_COOKIE	 57
+#define OPT_RCVTIMEO_NEW 66
+#define OPT_SNDTIMEO_NEW 67
 
-#define ASK_QUEUE_OUT	  0x5411 /* SIOCOUTQ, TIOCOUTQ */
-#define ASK_QUEUE_IN	  0x541b /* FIONREAD, SIOCINQ */
-#define ASK_CONF	  0x8912 /* SIOCGIFCONF */
-#define ASK_ATMARK	  0x8905
-#define IFREQ_LEN	  40
+#define ASK_QUEUE_OUT 0x5411 /* SIOCOUTQ, TIOCOUTQ */
+#define ASK_QUEUE_IN  0x541b /* FIONREAD, SIOCINQ */
+#define ASK_CONF      0x8912 /* SIOCGIFCONF */
+#define ASK_ATMARK    0x8905
+#define IFREQ_LEN     40
 
 struct wish {
 	uint8_t level, name;
@@ -42,16 +42,17 @@ struct wish {
 
 /* Options that ask for control messages. */
 static const struct wish wishes[] = {
-	{IPPROTO_IP, 8, MARK_PKTINFO},	 {IPPROTO_IP, 12, MARK_TTL},	   {IPPROTO_IP, 13, MARK_TOS},
-	{IPPROTO_IPV6, 49, MARK_PKTINFO6}, {IPPROTO_IPV6, 51, MARK_HOPLIMIT}, {IPPROTO_IPV6, 66, MARK_TCLASS},
-	{SOL_SOCKET, 29, MARK_STAMP},	 {SOL_SOCKET, 63, MARK_STAMP},	   {SOL_SOCKET, 35, MARK_STAMPNS},
-	{SOL_SOCKET, 64, MARK_STAMPNS},	 {IPPROTO_UDP, 104, MARK_GRO},
+    {IPPROTO_IP, 8, MARK_PKTINFO},     {IPPROTO_IP, 12, MARK_TTL},	  {IPPROTO_IP, 13, MARK_TOS},
+    {IPPROTO_IPV6, 49, MARK_PKTINFO6}, {IPPROTO_IPV6, 51, MARK_HOPLIMIT}, {IPPROTO_IPV6, 66, MARK_TCLASS},
+    {SOL_SOCKET, 29, MARK_STAMP},      {SOL_SOCKET, 63, MARK_STAMP},	  {SOL_SOCKET, 35, MARK_STAMPNS},
+    {SOL_SOCKET, 64, MARK_STAMPNS},    {IPPROTO_UDP, 104, MARK_GRO},
 };
 
 static int is_native_too(int level, int name)
 {
-	return level == SOL_SOCKET && (name == OPT_RCVTIMEO_OLD || name == OPT_SNDTIMEO_OLD || name == OPT_RCVTIMEO_NEW ||
-				       name == OPT_SNDTIMEO_NEW || name == OPT_OOBINLINE || name == OPT_RCVLOWAT);
+	return level == SOL_SOCKET &&
+	       (name == OPT_RCVTIMEO_OLD || name == OPT_SNDTIMEO_OLD || name == OPT_RCVTIMEO_NEW ||
+		name == OPT_SNDTIMEO_NEW || name == OPT_OOBINLINE || name == OPT_RCVLOWAT);
 }
 
 static int int_of(const void *value, socklen_t len)
@@ -137,10 +138,10 @@ static int local_answer(int fd, const struct mls_id *id, int name, int *v)
 		*v = id->family;
 		return 1;
 	case OPT_PROTOCOL:
-		*v = id->kind == 'S'		  ? IPPROTO_TCP
-		     : id->kind == 'D'		  ? IPPROTO_UDP
-		     : id->family == AF_INET	  ? IPPROTO_ICMP
-						  : IPPROTO_ICMPV6;
+		*v = id->kind == 'S'	     ? IPPROTO_TCP
+		     : id->kind == 'D'	     ? IPPROTO_UDP
+		     : id->family == AF_INET ? IPPROTO_ICMP
+					     : IPPROTO_ICMPV6;
 		return id->kind != 'R';
 	case OPT_ACCEPTCONN:
 		*v = (mark_of(fd) & MARK_STATE) == STATE_LISTEN;

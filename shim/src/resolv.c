@@ -259,7 +259,7 @@ static int make_question(const char *name, const char *domain, int class, int ty
 	q[at++] = (uint8_t)(type >> 8);
 	q[at++] = (uint8_t)type;
 	q[at++] = (uint8_t)(class >> 8);
-	q[at++] = (uint8_t)class;
+	q[at++] = (uint8_t) class;
 	return at;
 }
 
@@ -382,5 +382,6 @@ ALIAS(res_send) int __res_send(const unsigned char *q, int q_len, unsigned char 
 ALIAS(res_nquery) int __res_nquery(void *state, QUESTION);
 ALIAS(res_nsearch) int __res_nsearch(void *state, QUESTION);
 ALIAS(res_nquerydomain)
-int __res_nquerydomain(void *state, const char *name, const char *domain, int class, int type, unsigned char *out, int room);
+int __res_nquerydomain(void *state, const char *name, const char *domain, int class, int type, unsigned char *out,
+		       int room);
 ALIAS(res_nsend) int __res_nsend(void *state, const unsigned char *q, int q_len, unsigned char *out, int room);

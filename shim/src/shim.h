@@ -41,28 +41,28 @@ int ident_of(int fd, struct mls_id *id);
  * says what the calls of every packet need to know, for one getsockopt(); 0 = not ours. Like everything in the socket it
  * is shared by dup, fork, exec and fd passing. The application's SO_MAX_PACING_RATE lives in the router.
  */
-#define MARK_MAGIC	0x6d6c000000000000ULL
-#define MARK_MAGIC_MASK 0xffff000000000000ULL
-#define MARK_KIND_SHIFT 40
-#define MARK_V6		(1ULL << 39)
-#define MARK_STATE	(7ULL << 36)
-#define STATE_FRESH	(0ULL << 36) /* neither connected nor listening */
+#define MARK_MAGIC	 0x6d6c000000000000ULL
+#define MARK_MAGIC_MASK	 0xffff000000000000ULL
+#define MARK_KIND_SHIFT	 40
+#define MARK_V6		 (1ULL << 39)
+#define MARK_STATE	 (7ULL << 36)
+#define STATE_FRESH	 (0ULL << 36) /* neither connected nor listening */
 #define STATE_CONNECTING (1ULL << 36) /* asked the router; SO_SNDBUF tells whether the gate is open */
-#define STATE_CONNECTED (2ULL << 36)
-#define STATE_LISTEN	(3ULL << 36)
-#define STATE_FAILED	(4ULL << 36) /* the attempt failed and the app was told: the pair is dead */
+#define STATE_CONNECTED	 (2ULL << 36)
+#define STATE_LISTEN	 (3ULL << 36)
+#define STATE_FAILED	 (4ULL << 36) /* the attempt failed and the app was told: the pair is dead */
 /* Datagram sockets: which control messages the app wants to see, and what was settled. */
-#define MARK_PKTINFO	(1 << 0)
-#define MARK_TTL	(1 << 1)
-#define MARK_TOS	(1 << 2)
-#define MARK_PKTINFO6	(1 << 3)
-#define MARK_HOPLIMIT	(1 << 4)
-#define MARK_TCLASS	(1 << 5)
-#define MARK_STAMP	(1 << 6) /* SO_TIMESTAMP */
-#define MARK_STAMPNS	(1 << 7) /* SO_TIMESTAMPNS */
-#define MARK_GRO	(1 << 8)
-#define MARK_LANED	(1 << 9) /* the lane was decided: bound, or asked at the first sendto() */
-#define MARK_ANY_CMSG	0x1ff
+#define MARK_PKTINFO	 (1 << 0)
+#define MARK_TTL	 (1 << 1)
+#define MARK_TOS	 (1 << 2)
+#define MARK_PKTINFO6	 (1 << 3)
+#define MARK_HOPLIMIT	 (1 << 4)
+#define MARK_TCLASS	 (1 << 5)
+#define MARK_STAMP	 (1 << 6) /* SO_TIMESTAMP */
+#define MARK_STAMPNS	 (1 << 7) /* SO_TIMESTAMPNS */
+#define MARK_GRO	 (1 << 8)
+#define MARK_LANED	 (1 << 9) /* the lane was decided: bound, or asked at the first sendto() */
+#define MARK_ANY_CMSG	 0x1ff
 
 uint64_t mark_of(int fd);
 int mark_set(int fd, uint64_t mark);
@@ -110,9 +110,9 @@ struct chan_call {
 	int interruptible;   /* signals end the wait with -EINTR */
 
 	struct mls_rep rep;
-	void *room;	     /* where the payload of the answer goes */
+	void *room; /* where the payload of the answer goes */
 	size_t room_len;
-	size_t got_len;	     /* what came; may be less than rep.payload_len */
+	size_t got_len; /* what came; may be less than rep.payload_len */
 	int got_fd;
 };
 

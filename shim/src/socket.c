@@ -135,7 +135,8 @@ long mls_getname(int fd, int op, struct sockaddr *addr, socklen_t *len)
 	if (!ident_of(fd, &id))
 		return op == MLS_GETSOCKNAME ? sys(getsockname, fd, addr, len) : sys(getpeername, fd, addr, len);
 	mark = mark_of(fd);
-	if (op == MLS_GETPEERNAME && mark_is_stream(mark) && (mark & MARK_STATE) != STATE_CONNECTED && !gate_is_open(fd))
+	if (op == MLS_GETPEERNAME && mark_is_stream(mark) && (mark & MARK_STATE) != STATE_CONNECTED &&
+	    !gate_is_open(fd))
 		return -ENOTCONN;
 	if (!mem_readable(len, sizeof(*len)))
 		return -EFAULT;

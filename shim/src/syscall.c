@@ -81,7 +81,7 @@ __asm__(".text\n"
 
 extern const uint64_t mls_hooked_calls[8] __attribute__((visibility("hidden")));
 const uint64_t mls_hooked_calls[8] = {
-	HOOKED(WORD_0), HOOKED(WORD_1), HOOKED(WORD_2), HOOKED(WORD_3), HOOKED(WORD_4), HOOKED(WORD_5),
+    HOOKED(WORD_0), HOOKED(WORD_1), HOOKED(WORD_2), HOOKED(WORD_3), HOOKED(WORD_4), HOOKED(WORD_5),
 };
 
 #define FROM_ASM __attribute__((visibility("hidden"), used))

@@ -224,6 +224,7 @@ int main(int argc, char **argv)
 		if (strcmp(what, "load") == 0)
 			return load(atof(argv[4]), atoi(argv[5]));
 	}
-	fprintf(stderr, "usage: flows ping HOST PORT ROUNDS CONNECTS | load HOST PORT SECONDS WIDTH | echo PORT | take PORT\n");
+	fprintf(stderr,
+		"usage: flows ping HOST PORT ROUNDS CONNECTS | load HOST PORT SECONDS WIDTH | echo PORT | take PORT\n");
 	return 2;
 }

@@ -50,12 +50,14 @@ static void local(void)
 	for (int type = 0; type < 3; type++) {
 		must(socketpair(AF_UNIX, type == 0 ? SOCK_STREAM : type == 1 ? SOCK_SEQPACKET : SOCK_DGRAM, 0, u));
 		must(pipe(p));
-		*h = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+		*h = (struct cmsghdr){
+		    .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
 		memcpy(CMSG_DATA(h), &p[1], sizeof(int));
 		m.msg_controllen = sizeof(ctl);
 		ok(sendmsg(u[0], &m, 0) == 1 && recvmsg(u[1], &m, 0) == 1, "AF_UNIX messages pass");
 		memcpy(&got, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(got));
-		ok(write(got, &v, sizeof(v)) == sizeof(v) && read(p[0], &v, sizeof(v)) == sizeof(v), "with their descriptors");
+		ok(write(got, &v, sizeof(v)) == sizeof(v) && read(p[0], &v, sizeof(v)) == sizeof(v),
+		   "with their descriptors");
 		ok(send(u[0], "abc", 3, 0) == 3 && recv(u[1], ctl, 8, 0) == 3, "and their data");
 		close(got);
 		close(u[0]);

@@ -28,7 +28,8 @@ static void with_poll(int family)
 
 		FD_ZERO(&w);
 		FD_SET(fd, &w);
-		ok(select(fd + 1, NULL, &w, NULL, &tv) == 1 && FD_ISSET(fd, &w) && so_error(fd) == 0, "select() says writable");
+		ok(select(fd + 1, NULL, &w, NULL, &tv) == 1 && FD_ISSET(fd, &w) && so_error(fd) == 0,
+		   "select() says writable");
 	}
 	close(fd);
 	close(l);
@@ -49,7 +50,8 @@ static void with_epoll(int edge)
 	for (int i = 0; i < 5 && !(seen & EPOLLOUT); i++)
 		if (epoll_wait(ep, &out, 1, 3000) == 1)
 			seen |= out.events;
-	ok((seen & (EPOLLOUT | EPOLLERR | EPOLLHUP)) == EPOLLOUT, edge ? "EPOLLET tells the end of the handshake" : "epoll tells it");
+	ok((seen & (EPOLLOUT | EPOLLERR | EPOLLHUP)) == EPOLLOUT,
+	   edge ? "EPOLLET tells the end of the handshake" : "epoll tells it");
 	if (edge)
 		ok(epoll_wait(ep, &out, 1, 50) == 0, "once");
 	close(fd);
@@ -62,7 +64,8 @@ static void with_epoll(int edge)
 	for (int i = 0; i < 5 && (seen & (EPOLLERR | EPOLLOUT)) != (EPOLLERR | EPOLLOUT); i++)
 		if (epoll_wait(ep, &out, 1, 3000) == 1)
 			seen |= out.events;
-	ok((seen & (EPOLLERR | EPOLLHUP | EPOLLIN | EPOLLOUT)) == (EPOLLERR | EPOLLHUP | EPOLLIN | EPOLLOUT), "a refusal is IN, OUT, ERR and HUP");
+	ok((seen & (EPOLLERR | EPOLLHUP | EPOLLIN | EPOLLOUT)) == (EPOLLERR | EPOLLHUP | EPOLLIN | EPOLLOUT),
+	   "a refusal is IN, OUT, ERR and HUP");
 	ok(so_error(fd) == ECONNREFUSED && so_error(fd) == 0, "and SO_ERROR says ECONNREFUSED once");
 	close(fd);
 	close(ep);
@@ -194,7 +197,8 @@ static void timeouts(void)
 
 	tcp_pair(AF_INET, e);
 	must(setsockopt(e[0], SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)));
-	ok(getsockopt(e[0], SOL_SOCKET, SO_RCVTIMEO, &got, &n) == 0 && got.tv_usec >= 40000 && got.tv_usec <= 60000, "SO_RCVTIMEO is kept");
+	ok(getsockopt(e[0], SOL_SOCKET, SO_RCVTIMEO, &got, &n) == 0 && got.tv_usec >= 40000 && got.tv_usec <= 60000,
+	   "SO_RCVTIMEO is kept");
 	fails(read(e[0], &c, 1), EAGAIN, "and ends read() with EAGAIN");
 	ok(now_s() - t >= 0.03, "not at once");
 	must(setsockopt(l, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)));

@@ -159,8 +159,9 @@ static void execs(const char *self)
 			}
 			_exit(9);
 		}
-		ok(status_of(pid) == 0 && read_full(e[1], buf, 4) == 4,
-		   how == 0 ? "exec keeps the socket" : how == 4 ? "also after clearenv()" : "also with an empty environment");
+		ok(status_of(pid) == 0 && read_full(e[1], buf, 4) == 4, how == 0   ? "exec keeps the socket"
+									: how == 4 ? "also after clearenv()"
+										   : "also with an empty environment");
 		close(e[0]);
 		close(e[1]);
 	}
@@ -257,7 +258,8 @@ static void by_number(void)
 
 	ok(syscall(SYS_connect, s, &x, n) == 0, "syscall(SYS_connect)");
 	a = (int)syscall(SYS_accept4, l, NULL, NULL, SOCK_CLOEXEC);
-	ok(syscall(SYS_sendto, s, "n", 1, 0, NULL, 0) == 1 && syscall(SYS_read, a, buf, 4) == 1, "send and read by number");
+	ok(syscall(SYS_sendto, s, "n", 1, 0, NULL, 0) == 1 && syscall(SYS_read, a, buf, 4) == 1,
+	   "send and read by number");
 	ok(syscall(SYS_getpid) == getpid(), "other calls pass");
 	errno = 0;
 	ok(syscall(SYS_close, -1) == -1 && errno == EBADF, "with their errors");

@@ -209,8 +209,10 @@ static void dual_stack(void)
 	must(listen(l, 4));
 	c = connected_to(AF_INET, port_of(l));
 	s = must(accept(l, &a.sa, &n));
-	ok(a.sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a.in6.sin6_addr), "an IPv6 listener accepts IPv4 as mapped");
-	ok(getsockname(s, &a.sa, &n) == 0 && IN6_IS_ADDR_V4MAPPED(&a.in6.sin6_addr), "and its own address is mapped too");
+	ok(a.sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a.in6.sin6_addr),
+	   "an IPv6 listener accepts IPv4 as mapped");
+	ok(getsockname(s, &a.sa, &n) == 0 && IN6_IS_ADDR_V4MAPPED(&a.in6.sin6_addr),
+	   "and its own address is mapped too");
 	close(c);
 	c = connected_to(AF_INET6, port_of(l));
 	n = sizeof(a);

@@ -57,7 +57,7 @@ __attribute__((unused)) static void t_ok(int cond, const char *name, int line)
 	fflush(stdout);
 	errno = e;
 }
-#define ok(cond, name) t_ok((cond), name, __LINE__)
+#define ok(cond, name)	       t_ok((cond), name, __LINE__)
 /* The call failed with exactly this errno. */
 #define fails(call, err, name) (errno = 0, t_ok((call) == -1 && errno == (err), name, __LINE__))
 /* What must work for the rest to make sense. */

@@ -44,10 +44,12 @@ static void names(int family)
 	m = sizeof(b);
 	ok(getpeername(s, &b.sa, &m) == 0 && memcmp(&a, &b, m) == 0, "getpeername() of the accepted socket agrees");
 	m = sizeof(b);
-	ok(getpeername(c, &b.sa, &m) == 0 && port_of(s) == port && b.sa.sa_family == family, "the client's peer is the server");
+	ok(getpeername(c, &b.sa, &m) == 0 && port_of(s) == port && b.sa.sa_family == family,
+	   "the client's peer is the server");
 	n = 4;
 	memset(&a, 0xaa, sizeof(a));
-	ok(getsockname(c, &a.sa, &n) == 0 && n == m && ((unsigned char *)&a)[4] == 0xaa, "a short name is cut, its length is not");
+	ok(getsockname(c, &a.sa, &n) == 0 && n == m && ((unsigned char *)&a)[4] == 0xaa,
+	   "a short name is cut, its length is not");
 	n = (socklen_t)-1;
 	fails(getsockname(c, &a.sa, &n), EINVAL, "a negative length is EINVAL");
 	ok(so_error(c) == 0, "there is no pending error");
@@ -69,13 +71,19 @@ static void data(int family)
 	ssize_t r;
 
 	tcp_pair(family, e);
-	ok(write(e[0], "hello", 5) == 5 && read_full(e[1], buf, 5) == 5 && !memcmp(buf, "hello", 5), "write() and read()");
-	ok(send(e[1], "abcdef", 6, 0) == 6 && wait_for(e[0], POLLIN, 2000) & POLLIN, "send() makes the other end readable");
-	ok(recv(e[0], buf, 3, MSG_PEEK) == 3 && recv(e[0], buf, 3, MSG_PEEK) == 3 && !memcmp(buf, "abc", 3), "MSG_PEEK leaves the data");
-	ok(recvmsg(e[0], &m, MSG_WAITALL) == 6 && !memcmp(buf, "abc", 3) && !memcmp(buf + 8, "def", 3), "recvmsg() scatters");
+	ok(write(e[0], "hello", 5) == 5 && read_full(e[1], buf, 5) == 5 && !memcmp(buf, "hello", 5),
+	   "write() and read()");
+	ok(send(e[1], "abcdef", 6, 0) == 6 && wait_for(e[0], POLLIN, 2000) & POLLIN,
+	   "send() makes the other end readable");
+	ok(recv(e[0], buf, 3, MSG_PEEK) == 3 && recv(e[0], buf, 3, MSG_PEEK) == 3 && !memcmp(buf, "abc", 3),
+	   "MSG_PEEK leaves the data");
+	ok(recvmsg(e[0], &m, MSG_WAITALL) == 6 && !memcmp(buf, "abc", 3) && !memcmp(buf + 8, "def", 3),
+	   "recvmsg() scatters");
 	ok(writev(e[0], iov, 2) == 6 && readv(e[1], iov, 2) == 6, "writev() and readv()");
-	ok(sendmsg(e[0], &m, 0) == 6 && recv(e[1], NULL, 6, MSG_TRUNC | MSG_WAITALL) == 6, "recv(NULL, MSG_TRUNC) discards");
-	ok(sendto(e[0], "xy", 2, 0, (struct sockaddr *)buf, 16) == 2 && read_full(e[1], buf, 2) == 2, "sendto() ignores the address");
+	ok(sendmsg(e[0], &m, 0) == 6 && recv(e[1], NULL, 6, MSG_TRUNC | MSG_WAITALL) == 6,
+	   "recv(NULL, MSG_TRUNC) discards");
+	ok(sendto(e[0], "xy", 2, 0, (struct sockaddr *)buf, 16) == 2 && read_full(e[1], buf, 2) == 2,
+	   "sendto() ignores the address");
 	{
 		union addr a;
 		socklen_t n = sizeof(a);
@@ -118,7 +126,8 @@ static void half_close(int family)
 
 	tcp_pair(family, e);
 	ok(shutdown(e[0], SHUT_WR) == 0 && read(e[1], buf, 1) == 0, "SHUT_WR is the other's end of stream");
-	ok((wait_for(e[1], POLLIN | POLLRDHUP, 2000) & (POLLIN | POLLRDHUP | POLLHUP)) == (POLLIN | POLLRDHUP), "seen as IN and RDHUP, not HUP");
+	ok((wait_for(e[1], POLLIN | POLLRDHUP, 2000) & (POLLIN | POLLRDHUP | POLLHUP)) == (POLLIN | POLLRDHUP),
+	   "seen as IN and RDHUP, not HUP");
 	ok(write(e[1], "still", 5) == 5 && read_full(e[0], buf, 5) == 5, "the other direction lives on");
 	signal(SIGPIPE, SIG_IGN);
 	fails(write(e[0], "x", 1), EPIPE, "writing after SHUT_WR is EPIPE");
@@ -144,7 +153,8 @@ static void reset(int family)
 	must(setsockopt(e[1], SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)));
 	close(e[1]);
 	ev = wait_for(e[0], POLLIN | POLLRDHUP, 3000);
-	ok((ev & (POLLIN | POLLERR | POLLHUP | POLLRDHUP)) == (POLLIN | POLLERR | POLLHUP | POLLRDHUP), "a reset is IN, ERR, HUP and RDHUP");
+	ok((ev & (POLLIN | POLLERR | POLLHUP | POLLRDHUP)) == (POLLIN | POLLERR | POLLHUP | POLLRDHUP),
+	   "a reset is IN, ERR, HUP and RDHUP");
 	fails(read(e[0], buf, 1), ECONNRESET, "read() says ECONNRESET");
 	ok(read(e[0], buf, 1) == 0, "once");
 	fails(send(e[0], "x", 1, MSG_NOSIGNAL), EPIPE, "then writing is EPIPE");

@@ -96,7 +96,8 @@ static void splices(void)
 	{
 		char buf[8];
 
-		ok(splice(e[1], NULL, p[1], NULL, 7, 0) == 7 && read(p[0], buf, 8) == 7 && !memcmp(buf, "spliced", 7), "and out of one");
+		ok(splice(e[1], NULL, p[1], NULL, 7, 0) == 7 && read(p[0], buf, 8) == 7 && !memcmp(buf, "spliced", 7),
+		   "and out of one");
 	}
 	close(e[0]);
 	close(e[1]);
@@ -119,7 +120,7 @@ static void slow_reader(void)
 	pthread_create(&t, NULL, drain, &s);
 	set_nonblocking(e[0]);
 	while ((r = read(f, buf, sizeof(buf))) > 0)
-		for (ssize_t at = 0, w; at < r; at += w > 0 ? w : 0) {
+		for (ssize_t at = 0, w; at<r; at += w> 0 ? w : 0) {
 			w = write(e[0], buf + at, (size_t)(r - at));
 			if (w < 0 && errno == EAGAIN)
 				wait_for(e[0], POLLOUT, 5000);
@@ -144,7 +145,9 @@ static void standard_io(void)
 	in = fdopen(e[1], "r");
 	fprintf(out, "line %d\nlast", 1);
 	fclose(out);
-	ok(fgets(line, 64, in) && !strcmp(line, "line 1\n") && fgets(line, 64, in) && !strcmp(line, "last") && !fgets(line, 64, in), "stdio works on a connection");
+	ok(fgets(line, 64, in) && !strcmp(line, "line 1\n") && fgets(line, 64, in) && !strcmp(line, "last") &&
+	       !fgets(line, 64, in),
+	   "stdio works on a connection");
 	fclose(in);
 }
 

@@ -13,12 +13,16 @@ static void names_and_calls(int family)
 	got = sizeof(from);
 	ok(recvfrom(b, buf, sizeof(buf), 0, &from.sa, &got) == 3 && !memcmp(buf, "one", 3), "recvfrom() gives it");
 	ok(got == len && ntohs(from.sa.sa_family == AF_INET ? from.in.sin_port : from.in6.sin6_port) == port_of(a) &&
-		   from.sa.sa_family == family, "with the sender's address");
-	ok(sendto(b, "", 0, 0, &from.sa, got) == 0 && wait_for(a, POLLIN, 2000) && recv(a, buf, 10, 0) == 0, "an empty datagram arrives");
-	ok(sendto(b, "0123456789", 10, 0, &from.sa, got) == 10 && wait_for(a, POLLIN, 2000), "a datagram makes readable");
+	       from.sa.sa_family == family,
+	   "with the sender's address");
+	ok(sendto(b, "", 0, 0, &from.sa, got) == 0 && wait_for(a, POLLIN, 2000) && recv(a, buf, 10, 0) == 0,
+	   "an empty datagram arrives");
+	ok(sendto(b, "0123456789", 10, 0, &from.sa, got) == 10 && wait_for(a, POLLIN, 2000),
+	   "a datagram makes readable");
 	ok(ioctl(a, FIONREAD, &n) == 0 && n == 10, "FIONREAD is its length");
 	ok(recv(a, buf, 4, MSG_PEEK) == 4 && recv(a, buf, 4, MSG_PEEK | MSG_TRUNC) == 10, "MSG_PEEK and MSG_TRUNC");
-	ok(recv(a, buf, 4, 0) == 4 && recv(a, buf, 4, MSG_DONTWAIT) == -1 && errno == EAGAIN, "what does not fit is gone");
+	ok(recv(a, buf, 4, 0) == 4 && recv(a, buf, 4, MSG_DONTWAIT) == -1 && errno == EAGAIN,
+	   "what does not fit is gone");
 	fails(send(a, "x", 1, 0), EDESTADDRREQ, "send() without a destination is EDESTADDRREQ");
 	fails(write(a, "x", 1), EDESTADDRREQ, "so is write()");
 	fails(sendto(a, buf, 70000, 0, &to.sa, len), EMSGSIZE, "too long a datagram is EMSGSIZE");
@@ -40,7 +44,8 @@ static void big(int family)
 	for (size_t i = 0; i < sizeof(out); i++)
 		out[i] = (char)(i * 7);
 	ok(sendto(a, out, sizeof(out), 0, &to.sa, len) == sizeof(out), "65,507 octets can be sent");
-	ok(wait_for(b, POLLIN, 3000) && recv(b, in, sizeof(in), 0) == sizeof(out) && !memcmp(in, out, sizeof(out)), "and arrive in one piece");
+	ok(wait_for(b, POLLIN, 3000) && recv(b, in, sizeof(in), 0) == sizeof(out) && !memcmp(in, out, sizeof(out)),
+	   "and arrive in one piece");
 	close(a);
 	close(b);
 }
@@ -106,9 +111,11 @@ static void batches(void)
 	for (int i = 0; i < N; i++) {
 		snprintf(ob[i], 8, "m%03d", i);
 		io[i] = (struct iovec){ob[i], 4 + (size_t)i % 3};
-		out[i].msg_hdr = (struct msghdr){.msg_name = &to, .msg_namelen = len, .msg_iov = &io[i], .msg_iovlen = 1};
+		out[i].msg_hdr =
+		    (struct msghdr){.msg_name = &to, .msg_namelen = len, .msg_iov = &io[i], .msg_iovlen = 1};
 		ii[i] = (struct iovec){ib[i], 64};
-		in[i].msg_hdr = (struct msghdr){.msg_name = &from[i], .msg_namelen = sizeof(from[i]), .msg_iov = &ii[i], .msg_iovlen = 1};
+		in[i].msg_hdr = (struct msghdr){
+		    .msg_name = &from[i], .msg_namelen = sizeof(from[i]), .msg_iov = &ii[i], .msg_iovlen = 1};
 	}
 	for (int i = 0; i < N; i += r)
 		r = must(sendmmsg(a, out + i, (unsigned)(N - i), 0));
@@ -116,7 +123,8 @@ static void batches(void)
 	while (got < N && (r = recvmmsg(b, in + got, (unsigned)(N - got), MSG_WAITFORONE, &ts)) > 0)
 		got += r;
 	for (int i = 0; i < got; i++)
-		good &= in[i].msg_len == 4 + (unsigned)i % 3 && !memcmp(ib[i], ob[i], 4) && from[i].in.sin_port == htons((uint16_t)port_of(a)) &&
+		good &= in[i].msg_len == 4 + (unsigned)i % 3 && !memcmp(ib[i], ob[i], 4) &&
+			from[i].in.sin_port == htons((uint16_t)port_of(a)) &&
 			in[i].msg_hdr.msg_namelen == sizeof(struct sockaddr_in);
 	ok(got == N && good, "recvmmsg() brings them in order with their addresses");
 	ok(recvmmsg(b, in, N, MSG_DONTWAIT, NULL) == -1 && errno == EAGAIN, "then EAGAIN");
@@ -126,11 +134,13 @@ static void batches(void)
 
 static void control_messages(void)
 {
-	int a = bound(AF_INET, SOCK_DGRAM), b = must(socket(AF_INET, SOCK_DGRAM, 0)), on = 1, ttl = -1, tos = -1, info = 0, stamp = 0;
+	int a = bound(AF_INET, SOCK_DGRAM), b = must(socket(AF_INET, SOCK_DGRAM, 0)), on = 1, ttl = -1, tos = -1,
+	    info = 0, stamp = 0;
 	struct sockaddr_in any = {.sin_family = AF_INET};
 	char buf[16], ctl[256], sctl[64] = {0};
 	struct iovec iov = {buf, sizeof(buf)};
-	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = ctl, .msg_controllen = sizeof(ctl)}, s = {0};
+	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = ctl, .msg_controllen = sizeof(ctl)},
+		      s = {0};
 	struct cmsghdr *c;
 	union addr to;
 
@@ -186,7 +196,8 @@ static void dual_stack(void)
 	must(bind(six, (void *)&any, sizeof(any)));
 	len = loopback(&to, AF_INET, port_of(six));
 	must(sendto(four, "4to6", 4, 0, &to.sa, len));
-	ok(recvfrom(six, buf, 8, 0, &from.sa, &n) == 4 && IN6_IS_ADDR_V4MAPPED(&from.in6.sin6_addr), "IPv4 arrives at an IPv6 socket as mapped");
+	ok(recvfrom(six, buf, 8, 0, &from.sa, &n) == 4 && IN6_IS_ADDR_V4MAPPED(&from.in6.sin6_addr),
+	   "IPv4 arrives at an IPv6 socket as mapped");
 	ok(sendto(six, "6to4", 4, 0, &from.sa, n) == 4 && recv(four, buf, 8, 0) == 4, "and can be answered");
 	close(six);
 	close(four);
