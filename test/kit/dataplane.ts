@@ -57,6 +57,12 @@ export async function startDataplane(options: DataplaneOptions = {}): Promise<Da
   native.attachWorld(world.u8);
   const session = ++lastSession;
   const wakeFd = native.eventfd();
+  // Also when a test fails before it could stop the worker.
+  const release = (): void => {
+    process.off('exit', release);
+    rmSync(folder, { recursive: true, force: true });
+  };
+  process.on('exit', release);
   const shimFd = native.unixListen(socket, SOCK_SEQPACKET, 512);
   if (shimFd < 0) throw new Error(`listen on ${socket}: errno ${-shimFd}`);
   const fib = new FibWriter();
@@ -100,7 +106,7 @@ export async function startDataplane(options: DataplaneOptions = {}): Promise<Da
       await exitCode;
       native.close(shimFd);
       native.close(wakeFd);
-      rmSync(folder, { recursive: true, force: true });
+      release();
     },
   };
 }
