@@ -28,6 +28,16 @@ import { dirname, join, resolve } from 'node:path';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 
+/** Ends the test that runs now and removes its folder. */
+let abandon = () => {};
+let router;
+for (const signal of ['SIGINT', 'SIGTERM'])
+  process.once(signal, async () => {
+    abandon();
+    await router?.stop(); // its worker sleeps in the kernel, where process.exit() cannot reach it
+    process.exit(130);
+  });
+
 /** Runs a program; resolves to { status, output }, status undefined when it had to be killed. */
 function run(program, args, { cwd, env, timeoutMs }) {
   return new Promise((done) => {
@@ -45,6 +55,10 @@ function run(program, args, { cwd, env, timeoutMs }) {
       } catch {
         // Already gone.
       }
+    };
+    abandon = () => {
+      killGroup();
+      rmSync(env.TMPDIR, { recursive: true, force: true });
     };
     const timer = setTimeout(() => {
       isLate = true;
@@ -141,7 +155,6 @@ const wanted = new RegExp(options.only ?? '');
 const names = (await suite.list(path)).filter((n) => wanted.test(n));
 
 const build = resolve(options.build ?? join(ROOT, 'build'));
-let router;
 const env = { ...process.env };
 delete env.MLSHIM_SOCKET;
 if (!options.native) {
@@ -162,7 +175,7 @@ for (const test of names) {
     timeoutMs,
     env: { ...env, ...more, TMPDIR: scratch },
   });
-  rmSync(scratch, { recursive: true, force: true });
+  abandon();
   const verdict = suite.verdict(outcome);
   counts[verdict]++;
   if (verdict === 'pass') passed.push(test);
