@@ -10,7 +10,15 @@ import { systemClock } from '../../router/lib/clock.ts';
 import { Bird, hasBird, run, until } from '../bgp/kit/bird.ts';
 import { freePort, LoopbackTransport } from '../bgp/kit/loopback.ts';
 
-const interop = hasBird() ? test.serial : test.serial.skip;
+/** A test that runs unless something is `missing`; then it is skipped with the reason in its name. */
+function interop(
+  name: string,
+  body: (t: ExecutionContext) => Promise<void>,
+  missing = hasBird() ? '' : 'not installed: bird2',
+): void {
+  if (missing === '') test.serial(name, body);
+  else test.serial.skip(`${name} (${missing})`, body);
+}
 
 function birdConfig(o: { birdPort: number; ourPort: number; v6: boolean; extra?: string; passive?: boolean }): string {
   const [bird, us] = o.v6 ? ['::1', '::1'] : ['127.0.0.2', '127.0.0.1'];
@@ -187,8 +195,8 @@ interop('a passive speaker is found by bird, and a text of its operator is shown
 });
 
 for (const form of ['single', 'double', 'native'] as const) {
-  const isRoot = process.getuid?.() === 0;
-  (isRoot ? interop : test.serial.skip)(
+  const missing = !hasBird() ? 'not installed: bird2' : process.getuid?.() === 0 ? '' : 'needs root for a namespace';
+  interop(
     `over link-local addresses alone both families work, next hop sent ${form}`,
     async (t) => {
       const main = join(import.meta.dirname, '../bgp/kit/link-local-main.js');
@@ -199,5 +207,6 @@ for (const form of ['single', 'double', 'native'] as const) {
         extendedNextHop: true,
       });
     },
+    missing,
   );
 }
