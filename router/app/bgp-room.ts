@@ -9,6 +9,7 @@ import {
   type RouteView,
   Speaker,
 } from '../../bgp/speaker.ts';
+import type { BgpConfig } from '../config/bgp-model.ts';
 import type { Answers, BgpPeerStatus, BgpRouteStatus, Verbs } from '../control/messages.ts';
 import type { FibWriter } from '../fib/writer.ts';
 import { Addr, type Family, Prefix } from '../lib/addr.ts';
@@ -16,13 +17,12 @@ import { systemClock } from '../lib/clock.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import { Random, systemEntropy } from '../lib/rand.ts';
+import { BY_ROUTING, peerConfigOf } from './bgp-peers.ts';
 import { StackTransport, type StreamPort } from './bgp-transport.ts';
 import { RibToFib } from './rib-to-fib.ts';
-import type { RoutingBgp, RoutingBgpPeer, RoutingLink } from './routing-protocol.ts';
+import type { RoutingLink } from './routing-protocol.ts';
 
 const DEFAULT_VRF = 0;
-/** The link of a peer that is reached by routing. */
-const BY_ROUTING = '';
 /** How long a Cease may take to leave. */
 const GOODBYE_MS = 1000;
 /** How long changes of the table gather before next hops are looked up in it again. */
@@ -30,7 +30,7 @@ const RELOOKUP_MS = 100;
 
 export class BgpRoom {
   readonly transport: StackTransport;
-  readonly #settings: RoutingBgp;
+  readonly #settings: BgpConfig;
   readonly #links: readonly RoutingLink[];
   readonly #fib: FibWriter;
   readonly #sourceTo: (dst: Addr) => Addr | undefined;
@@ -47,7 +47,7 @@ export class BgpRoom {
    * @param sourceTo the source address our packets to a destination carry
    */
   constructor(
-    settings: RoutingBgp,
+    settings: BgpConfig,
     links: readonly RoutingLink[],
     fib: FibWriter,
     log: Logger,
@@ -64,7 +64,7 @@ export class BgpRoom {
     this.transport = new StackTransport(port, settings.listenPort, (link, remote) => this.#localOn(link, remote));
     this.#speaker = new Speaker({
       asn: settings.asn,
-      routerId: Addr.parse(settings.routerId)!,
+      routerId: settings.routerId,
       clock: systemClock,
       random: () => (jitter.int32() >>> 0) / 2 ** 32,
       transport: this.transport,
@@ -81,7 +81,7 @@ export class BgpRoom {
         },
       ),
       resolver: this.#resolver(),
-      networks: settings.networks.map((n) => ({ prefix: Prefix.parse(n)! })),
+      networks: settings.networks.map((prefix) => ({ prefix })),
       hostName: hostname(),
       onEvent: (e) => {
         if (e.kind === 'fault') log.warn('bad UPDATE', { peer: e.peer, fault: e.text });
@@ -91,7 +91,9 @@ export class BgpRoom {
         else log.debug('peer state', { peer: e.peer, from: e.from, to: e.to, why: e.why });
       },
     });
-    for (const peer of settings.peers) this.#addPeer(peer);
+    for (const peer of settings.peers) {
+      this.#speaker.addPeer(peerConfigOf(peer, settings, (link, family) => this.#addressOn(link, family)));
+    }
   }
 
   start(): void {
@@ -120,7 +122,7 @@ export class BgpRoom {
   show(name: string): Answers['bgp_show'] {
     const views = this.#speaker.snapshot().filter((v) => name === '' || v.name === name);
     if (views.length === 0 && name !== '') throw this.#noPeer(name);
-    return { asn: this.#settings.asn, router_id: this.#settings.routerId, peers: views.map(peerStatus) };
+    return { asn: this.#settings.asn, router_id: String(this.#settings.routerId), peers: views.map(peerStatus) };
   }
 
   /** @throws MlshimError USAGE for what is not a prefix, a peer or a table */
@@ -177,37 +179,6 @@ export class BgpRoom {
 
   #announceLink(name: LinkId, up: boolean): void {
     for (const listener of this.#listeners) listener(name, up);
-  }
-
-  #addPeer(p: RoutingBgpPeer): void {
-    const own = this.#settings.networks.map((n) => ({ prefix: Prefix.parse(n)! }));
-    const exports = {
-      all: 'accept-all',
-      none: 'reject-all',
-      own: [{ match: { prefixes: own }, action: 'accept' }],
-    } as const;
-    const address = Addr.parse(p.address)!;
-    const link = p.via ?? BY_ROUTING;
-    // Without RFC 8950 an IPv4 route needs an IPv4 next hop, whatever the session runs over.
-    const nextHop4 = address.family === 6 && !p.extendedNextHop ? this.#addressOn(link, 4) : undefined;
-    const nextHop6 = address.family === 4 ? this.#addressOn(link, 6) : undefined;
-    this.#speaker.addPeer({
-      name: p.name,
-      address,
-      link,
-      asn: p.asn,
-      port: p.port,
-      passive: p.passive,
-      families: p.families.map((f) => (f === 'ipv4' ? 4 : 6)),
-      extendedNextHop: p.extendedNextHop && address.family === 6,
-      holdTimeS: p.holdTimeS,
-      multihop: p.via === undefined,
-      import: p.importPolicy === 'all' ? 'accept-all' : 'reject-all',
-      export: exports[p.exportPolicy],
-      ...(p.maxPrefixes !== undefined && { maxPrefixes: p.maxPrefixes }),
-      ...(nextHop4 !== undefined && { nextHop4 }),
-      ...(nextHop6 !== undefined && { nextHop6 }),
-    });
   }
 
   #resolver(): NextHopResolver {

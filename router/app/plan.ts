@@ -2,10 +2,11 @@
  * From a configuration to what the workers are told: links with their numbers, routes, BGP sessions, data-plane
  * settings. Pure; the daemon carries it out.
  */
-import type { BgpConfig, Config, InterfaceAddr, ScopedAddr, StaticRoute, UplinkConfig } from '../config/model.ts';
+import type { Config, InterfaceAddr, ScopedAddr, StaticRoute, UplinkConfig } from '../config/model.ts';
 import { RouteSource } from '../fib/shared.ts';
+import { posted } from '../lib/post.ts';
 import type { DataplaneSettings, LinkSpec } from './dataplane-protocol.ts';
-import type { ConfiguredRoute, RoutingBgp, RoutingBoot, RoutingHop } from './routing-protocol.ts';
+import type { ConfiguredRoute, RoutingBoot, RoutingHop } from './routing-protocol.ts';
 
 /** 1 is the stack's loopback interface. */
 const FIRST_LINK_INDEX = 2;
@@ -45,7 +46,7 @@ export function planOf(config: Config, hostNameServers: readonly string[]): Plan
     routing: {
       links: links.map(({ spec: { index, name, mtu, addresses } }) => ({ index, name, mtu, addresses })),
       routes: routesOf(config, links),
-      bgp: config.bgp && bgpOf(config.bgp),
+      bgp: config.bgp && posted(config.bgp),
       source,
     },
     settings: {
@@ -120,14 +121,4 @@ function staticRoute(r: StaticRoute, linkOf: (name: string) => number): Configur
   });
   const first = r.targets[0]!.kind;
   return { prefix: String(r.to), source: RouteSource.Static, kind: first === 'uplink' ? 'unicast' : first, hops };
-}
-
-function bgpOf(b: BgpConfig): RoutingBgp {
-  return {
-    asn: b.asn,
-    routerId: String(b.routerId),
-    listenPort: b.listenPort,
-    networks: b.networks.map(String),
-    peers: b.peers.map((p) => ({ ...p, address: String(p.address) })),
-  };
 }

@@ -1,10 +1,12 @@
 /**
- * Messages between the main thread and the routing worker (structured clone; addresses as text, because values with
- * methods do not survive it). The routing worker is the single writer of the FIB and owns the BGP speaker.
+ * Messages between the main thread and the routing worker (structured clone; addresses as text or
+ * posted, because values with methods do not survive it). The routing worker is the single writer of the FIB and owns the BGP speaker.
  */
 
+import type { BgpConfig } from '../config/bgp-model.ts';
 import type { Answers, Verbs } from '../control/messages.ts';
 import type { RouteSource } from '../fib/shared.ts';
+import type { Posted } from '../lib/post.ts';
 
 /** A link as routing sees it. */
 export interface RoutingLink {
@@ -29,35 +31,11 @@ export interface ConfiguredRoute {
   readonly hops: readonly RoutingHop[];
 }
 
-export interface RoutingBgpPeer {
-  readonly name: string;
-  readonly asn: number;
-  readonly address: string;
-  /** Name of the uplink, where the peer is reached by one. */
-  readonly via: string | undefined;
-  readonly port: number;
-  readonly families: readonly ('ipv4' | 'ipv6')[];
-  readonly extendedNextHop: boolean;
-  readonly passive: boolean;
-  readonly holdTimeS: number;
-  readonly importPolicy: 'all' | 'none';
-  readonly exportPolicy: 'all' | 'own' | 'none';
-  readonly maxPrefixes: number | undefined;
-}
-
-export interface RoutingBgp {
-  readonly asn: number;
-  readonly routerId: string;
-  readonly listenPort: number;
-  readonly networks: readonly string[];
-  readonly peers: readonly RoutingBgpPeer[];
-}
-
 /** Given to the worker at start. */
 export interface RoutingBoot {
   readonly links: readonly RoutingLink[];
   readonly routes: readonly ConfiguredRoute[];
-  readonly bgp: RoutingBgp | undefined;
+  readonly bgp: Posted<BgpConfig> | undefined;
   /** Preferred source addresses. */
   readonly source: { readonly v4: string | undefined; readonly v6: string | undefined };
 }

@@ -8,6 +8,7 @@ import { FibWriter } from '../fib/writer.ts';
 import { Addr, Prefix } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
 import { type Logger, makeLogger } from '../lib/log.ts';
+import { revived } from '../lib/post.ts';
 import { BgpRoom } from './bgp-room.ts';
 import { type RouteFacts, routeGet, routeShow, sourceTo } from './route-answers.ts';
 import type {
@@ -69,7 +70,8 @@ const streams = {
   listen: (id: number, listenPort: number): void => send({ kind: 'stream-listen', id, port: listenPort }),
 };
 const bgp =
-  boot.bgp && new BgpRoom(boot.bgp, boot.links, fib, log.for('bgp'), publish, streams, (dst) => sourceTo(facts, dst));
+  boot.bgp &&
+  new BgpRoom(revived(boot.bgp), boot.links, fib, log.for('bgp'), publish, streams, (dst) => sourceTo(facts, dst));
 
 function parsed(text: string | undefined): Addr | undefined {
   return text === undefined ? undefined : Addr.parse(text);

@@ -5,8 +5,10 @@
  */
 import type { Prefix } from '../lib/addr.ts';
 import { nearest } from '../lib/nearest.ts';
+import { checkBgp } from './bgp-check.ts';
 import type { ParsedConfig } from './schema.ts';
 import type { Path, SourceTree } from './tree.ts';
+import { Unique } from './unique.ts';
 
 type Plain = Readonly<Record<string, unknown>>;
 
@@ -74,47 +76,9 @@ export function checkValues(tree: SourceTree, config: ParsedConfig): void {
     for (const hop of hops) checkGateway(tree, hop.gateway?.family, route.to, at);
   }
 
-  const bgp = config.bgp;
-  if (bgp === undefined) return;
-  if (bgp.router_id.isUnspecified) tree.report('error', ['bgp', 'router_id'], 'the router identifier must not be zero');
-  const names = new Unique<string>(tree, 'peer name');
-  const addresses = new Unique<string>(tree, 'peer');
-  for (const [i, peer] of bgp.peers.entries()) {
-    const at: Path = ['bgp', 'peers', i];
-    if (peer.name !== undefined) names.add(peer.name, [...at, 'name']);
-    addresses.add(`${peer.address}%${peer.via ?? ''}`, [...at, 'address'], `a peer at ${peer.address}`);
-    if (peer.address.isLinkLocal && peer.via === undefined)
-      tree.report('error', at, `link-local ${peer.address} needs "via": the uplink it is on`);
-    checkHoldTime(tree, peer.hold_time, [...at, 'hold_time']);
-    if (peer.address.family === 6 && peer.families.includes('ipv4') && !peer.extended_next_hop)
-      tree.report('warning', at, 'IPv4 routes over an IPv6 session need extended_next_hop (RFC 8950)');
-  }
-  checkHoldTime(tree, bgp.hold_time, ['bgp', 'hold_time']);
-}
-
-/** RFC 4271 §4.2: "the Hold Time MUST be either zero or at least three seconds." */
-function checkHoldTime(tree: SourceTree, seconds: number | undefined, path: Path): void {
-  if (seconds === 1 || seconds === 2) tree.report('error', path, 'a hold time is zero or at least 3 seconds');
+  if (config.bgp !== undefined) checkBgp(tree, config.bgp);
 }
 
 function checkGateway(tree: SourceTree, family: number | undefined, to: Prefix, path: Path): void {
   if (family === 4 && to.family === 6) tree.report('error', path, `an IPv6 route cannot have an IPv4 gateway`);
-}
-
-/** Remembers where a value was first seen and complains about the second time. */
-class Unique<T> {
-  readonly #first = new Map<T, Path>();
-  readonly #tree: SourceTree;
-  readonly #what: string;
-
-  constructor(tree: SourceTree, what: string) {
-    this.#tree = tree;
-    this.#what = what;
-  }
-
-  add(value: T, path: Path, shown = `${this.#what} ${value}`): void {
-    const first = this.#first.get(value);
-    if (first === undefined) this.#first.set(value, path);
-    else this.#tree.report('error', path, `${shown} is already used at line ${this.#tree.lineOf(first)}`);
-  }
 }

@@ -8,10 +8,11 @@ import { basename, join, resolve } from 'node:path';
 import { MlshimError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
 import { subtractPrefixes } from '../lib/ranges.ts';
+import { toBgp } from './bgp-load.ts';
 import { checkReferences, checkValues } from './check.ts';
 import { formatDiagnostics } from './diagnostic.ts';
 import { quickConfig } from './from-quick.ts';
-import type { BgpConfig, Config, Diagnostic, RouteTarget, StaticRoute, UplinkConfig } from './model.ts';
+import type { Config, Diagnostic, RouteTarget, StaticRoute, UplinkConfig } from './model.ts';
 import { configSchema, type ParsedConfig } from './schema.ts';
 import { type Path, SourceTree, systemReason } from './tree.ts';
 
@@ -171,29 +172,6 @@ function toRoute(r: ParsedConfig['routes'][number]): StaticRoute {
   if (r.type !== undefined) return { to: r.to, targets: [{ kind: r.type }] };
   if (typeof r.via === 'string') return { to: r.to, targets: [hop(r.via, r.gateway, 1)] };
   return { to: r.to, targets: (r.via ?? []).map((h) => hop(h.via, h.gateway, h.weight)) };
-}
-
-function toBgp(b: NonNullable<ParsedConfig['bgp']>): BgpConfig {
-  return {
-    asn: b.asn,
-    routerId: b.router_id,
-    listenPort: b.listen_port,
-    networks: b.networks,
-    peers: b.peers.map((p) => ({
-      name: p.name ?? `AS${p.asn}${b.peers.filter((o) => o.asn === p.asn).length > 1 ? `-${p.via ?? p.address}` : ''}`,
-      asn: p.asn,
-      address: p.address,
-      via: p.via,
-      port: p.port,
-      families: p.families,
-      extendedNextHop: p.extended_next_hop,
-      passive: p.passive,
-      holdTimeS: p.hold_time ?? b.hold_time,
-      importPolicy: p.import ?? 'all',
-      exportPolicy: p.export ?? (b.policy === 'transit' ? 'all' : 'own'),
-      maxPrefixes: p.max_prefixes,
-    })),
-  };
 }
 
 function deepFreeze<T>(value: T): T {

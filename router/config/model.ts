@@ -4,6 +4,7 @@
  */
 import type { WgPeerConfig } from '../../wg/model.ts';
 import type { Addr, Prefix } from '../lib/addr.ts';
+import type { BgpConfig } from './bgp-model.ts';
 
 /** An address with the uplink it is meant on, for link-local addresses. */
 export interface ScopedAddr {
@@ -40,33 +41,6 @@ export interface StaticRoute {
   readonly to: Prefix;
   /** More than one target makes an ECMP group; blackhole and unreachable stand alone. */
   readonly targets: readonly RouteTarget[];
-}
-
-export interface BgpPeerConfig {
-  readonly name: string;
-  readonly asn: number;
-  readonly address: Addr;
-  /** The uplink the peer is reached by; undefined = by routing. */
-  readonly via: string | undefined;
-  readonly port: number;
-  readonly families: readonly ('ipv4' | 'ipv6')[];
-  readonly extendedNextHop: boolean;
-  readonly passive: boolean;
-  readonly holdTimeS: number;
-  readonly importPolicy: 'all' | 'none';
-  readonly exportPolicy: 'all' | 'own' | 'none';
-  readonly maxPrefixes: number | undefined;
-}
-
-export interface BgpConfig {
-  readonly asn: number;
-  /** Router identifier as an IPv4 address (RFC 4271 §4.2). */
-  readonly routerId: Addr;
-  /** TCP port we listen on inside the uplinks. */
-  readonly listenPort: number;
-  /** Prefixes we originate. */
-  readonly networks: readonly Prefix[];
-  readonly peers: readonly BgpPeerConfig[];
 }
 
 export interface Config {

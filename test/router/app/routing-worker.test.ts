@@ -2,9 +2,12 @@ import { Worker } from 'node:worker_threads';
 import test from 'ava';
 import { RoutingClient } from '../../../router/app/routing-client.ts';
 import type { RoutingBoot } from '../../../router/app/routing-protocol.ts';
+import { toBgp } from '../../../router/config/bgp-load.ts';
+import { bgp as bgpSchema } from '../../../router/config/bgp-schema.ts';
 import { FibReader } from '../../../router/fib/reader.ts';
 import { type FibShared, RouteKind, RouteSource } from '../../../router/fib/shared.ts';
 import { Addr } from '../../../router/lib/addr.ts';
+import { posted } from '../../../router/lib/post.ts';
 
 const LINKS = [
   { index: 2, name: 'a', mtu: 1420, addresses: ['10.0.0.2/24', 'fe80::1/64'] },
@@ -78,21 +81,9 @@ test('without BGP its questions have empty answers', async (t) => {
 });
 
 test('a peer that is not there is named together with those that are', async (t) => {
-  const peer = {
-    name: 'x',
-    asn: 65002,
-    address: 'fe80::2',
-    via: 'a',
-    port: 179,
-    families: ['ipv4'],
-    extendedNextHop: true,
-    passive: false,
-    holdTimeS: 90,
-    importPolicy: 'all',
-    exportPolicy: 'all',
-    maxPrefixes: undefined,
-  } as const;
-  const bgp = { asn: 65001, routerId: '10.0.0.2', listenPort: 179, networks: ['10.9.0.0/16'], peers: [peer] };
+  const peer = { name: 'x', asn: 65002, address: 'fe80::2', via: 'a', families: ['ipv4'] };
+  const settings = { asn: 65001, router_id: '10.0.0.2', networks: ['10.9.0.0/16'], peers: [peer] };
+  const bgp = posted(toBgp(bgpSchema.parse(settings)));
   const { routing } = await start(t, { ...BOOT, bgp });
   t.is((await routing.ask({ verb: 'bgp_show', args: { peer: 'x' } })).peers[0]!.state, 'Idle');
   await t.throwsAsync(routing.ask({ verb: 'bgp_show', args: { peer: 'y' } }), {

@@ -1,0 +1,26 @@
+/** What must be unique or consistent in the `bgp` part, once all its values are known to be well-formed. */
+import type { ParsedBgp } from './bgp-schema.ts';
+import type { Path, SourceTree } from './tree.ts';
+import { Unique } from './unique.ts';
+
+export function checkBgp(tree: SourceTree, bgp: ParsedBgp): void {
+  if (bgp.router_id.isUnspecified) tree.report('error', ['bgp', 'router_id'], 'the router identifier must not be zero');
+  const names = new Unique<string>(tree, 'peer name');
+  const addresses = new Unique<string>(tree, 'peer');
+  for (const [i, peer] of bgp.peers.entries()) {
+    const at: Path = ['bgp', 'peers', i];
+    if (peer.name !== undefined) names.add(peer.name, [...at, 'name']);
+    addresses.add(`${peer.address}%${peer.via ?? ''}`, [...at, 'address'], `a peer at ${peer.address}`);
+    if (peer.address.isLinkLocal && peer.via === undefined)
+      tree.report('error', at, `link-local ${peer.address} needs "via": the uplink it is on`);
+    checkHoldTime(tree, peer.hold_time, [...at, 'hold_time']);
+    if (peer.address.family === 6 && peer.families.includes('ipv4') && !peer.extended_next_hop)
+      tree.report('warning', at, 'IPv4 routes over an IPv6 session need extended_next_hop (RFC 8950)');
+  }
+  checkHoldTime(tree, bgp.hold_time, ['bgp', 'hold_time']);
+}
+
+/** RFC 4271 §4.2: "the Hold Time MUST be either zero or at least three seconds." */
+function checkHoldTime(tree: SourceTree, seconds: number | undefined, path: Path): void {
+  if (seconds === 1 || seconds === 2) tree.report('error', path, 'a hold time is zero or at least 3 seconds');
+}

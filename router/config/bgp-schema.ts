@@ -1,0 +1,34 @@
+/** The shape of the `bgp` part of the configuration file. What each key means stands in bgp-model.ts. */
+import type { z } from 'zod';
+import { addr, asn, bool, choice, int, list, name, object, prefix, seconds, v4 } from './fields.ts';
+
+const families = list(choice(['ipv4', 'ipv6']), 'address families');
+
+const bgpPeer = object({
+  name: name.optional(),
+  asn,
+  address: addr,
+  via: name.optional(),
+  port: int(1, 65535, 'a port').default(179),
+  families: families.min(1, { error: 'names no address family' }).default(['ipv4', 'ipv6']),
+  extended_next_hop: bool.default(true),
+  passive: bool.default(false),
+  hold_time: seconds(65535).optional(),
+  import: choice(['all', 'none']).optional(),
+  export: choice(['all', 'own', 'none']).optional(),
+  max_prefixes: int(1, 10000000, 'a number of prefixes').optional(),
+});
+
+export const bgp = object({
+  asn,
+  router_id: v4,
+  listen_port: int(1, 65535, 'a port').default(179),
+  networks: list(prefix, 'prefixes').default([]),
+  /** `transit` passes routes on between peers, `stub` announces `networks` only. */
+  policy: choice(['transit', 'stub']).default('transit'),
+  hold_time: seconds(65535).default(90),
+  peers: list(bgpPeer, 'peers').default([]),
+});
+
+export type ParsedBgp = z.output<typeof bgp>;
+export type ParsedBgpPeer = ParsedBgp['peers'][number];
