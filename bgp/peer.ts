@@ -14,6 +14,7 @@ import { AdjRibOut } from './rib/adj-rib-out.ts';
 import type { AttrSet, AttrTable } from './rib/attrs.ts';
 import type { ResolvedHop } from './rib/loc-rib.ts';
 import type { Rib } from './rib/rib.ts';
+import { NumberedWay } from './rib/ways.ts';
 import type { NextHop } from './wire/attribute/model.ts';
 import type { LinkLocalForm } from './wire/attribute/mp-reach.ts';
 import { UpdatePacker } from './wire/update.ts';
@@ -275,10 +276,8 @@ export class Peer {
     if (via === undefined || !resolver.isUp(via.link)) return undefined;
     const { link: wasLink, cost: wasCost, address: wasAddress } = before ?? {};
     if (wasLink === via.link && wasCost === via.cost && wasAddress?.equals(via.address)) return before;
-    const alone: ResolvedHop[] = [];
-    const hop: ResolvedHop = { address: via.address, link: via.link, cost: via.cost, alone };
-    alone.push(hop);
-    return hop;
+    const only = { address: via.address, link: via.link };
+    return { ...only, cost: via.cost, alone: new NumberedWay('unicast', [only], !this.isExternal) };
   }
 
   /** The attributes to tell this peer for a prefix, undefined = nothing. */

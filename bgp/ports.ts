@@ -3,7 +3,7 @@
  * Implemented by router/app over the stack's sockets and the kernel's, and by tests over memory.
  */
 
-import type { Addr, Prefix } from '../router/lib/addr.ts';
+import type { Addr, Family } from '../router/lib/addr.ts';
 
 /** Names an uplink; whatever the daemon uses (a name or an interface index). */
 export type LinkId = string | number;
@@ -60,18 +60,46 @@ export interface Transport {
 export interface FibNextHop {
   readonly address: Addr;
   readonly link: LinkId;
+  /** Relative share of the flows among several next hops, 1..65535; 1 when missing. */
+  readonly weight?: number;
 }
 
-export interface RouteChange {
-  readonly prefix: Prefix;
-  /** Equal-cost next hops, best first; undefined = no route any more. Same array, same next hops. */
-  readonly nextHops: readonly FibNextHop[] | undefined;
+/** What happens to packets of a prefix. */
+export type WayKind = 'unicast' | 'blackhole' | 'unreachable';
+
+/** Where packets go. The same object means the same for as long as a route uses it, so it may be a key. */
+export interface Way {
+  readonly kind: WayKind;
+  /** Equal-cost next hops, best first; empty for kinds that end here. */
+  readonly nextHops: readonly FibNextHop[];
   /** The best route comes from an internal peer: daemons rank such routes behind those of other protocols. */
   readonly isInternal: boolean;
 }
 
+/**
+ * Changes of best routes, in columns: what stands at index `i` (0 <= i < `count`) belongs to one prefix, and no prefix
+ * stands twice in a batch. The batch is used again after `apply`: copy what must stay. `eachRoute` (bgp/routes.ts) makes
+ * plain values of it for those who do not count nanoseconds.
+ */
+export interface RouteBatch {
+  /** Number of the VRF; 0 is the default one. */
+  readonly vrf: number;
+  readonly family: Family;
+  readonly count: number;
+  /** The prefix's address in left-aligned words with host bits cleared: an IPv4 one is `w0`, and the others are unused. */
+  readonly w0: Int32Array;
+  readonly w1: Int32Array;
+  readonly w2: Int32Array;
+  readonly w3: Int32Array;
+  readonly length: Uint8Array;
+  /** Index into `ways`; 0 = no route any more. */
+  readonly way: Int32Array;
+  /** Ways by number; a number means something else when no route used its way in between, so remember objects. */
+  readonly ways: readonly (Way | undefined)[];
+}
+
 export interface RouteSink {
-  apply(batch: readonly RouteChange[]): void;
+  apply(batch: RouteBatch): void;
 }
 
 export interface NextHopResolver {

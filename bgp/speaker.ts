@@ -11,12 +11,14 @@ import type { SessionAction } from './fsm/session.ts';
 import { announce, dropRoute, type ImportContext, reconsider, withdraw } from './import.ts';
 import { type Conduit, Peer, type PeerConfig } from './peer.ts';
 import { type Policy, PrefixGuard } from './policy/filter.ts';
-import type { LinkId, NextHopResolver, RouteChange, RouteSink, Stream, StreamHandler, Transport } from './ports.ts';
+import type { LinkId, NextHopResolver, RouteSink, Stream, StreamHandler, Transport } from './ports.ts';
 import { candidatesOf, longestMatch, type RibView, routesOf } from './query.ts';
 import { type AdjRibsIn, LOCAL_PEER, Verdict } from './rib/adj-rib-in.ts';
 import { AttrTable } from './rib/attrs.ts';
+import { RouteColumns } from './rib/batch.ts';
 import type { LocRibInputs, ResolvedHop } from './rib/loc-rib.ts';
 import { Rib } from './rib/rib.ts';
+import { NumberedWay, WayTable } from './rib/ways.ts';
 import { type CandidateView, type PeerView, peerView, type RouteView } from './show.ts';
 import { EMPTY_PATH } from './wire/attribute/as-path.ts';
 import { NO_NUMBERS, Origin } from './wire/attribute/model.ts';
@@ -29,6 +31,7 @@ export { drive } from './drive.ts';
 export type { PeerConfig } from './peer.ts';
 export type { Changes, Match, Policy, PrefixMatch, Rule } from './policy/filter.ts';
 export type * from './ports.ts';
+export { changesOf, eachRoute, type RouteChange } from './routes.ts';
 export type { CandidateView, PeerView, RouteView } from './show.ts';
 
 /** A prefix we originate. */
@@ -70,7 +73,13 @@ export type SpeakerEvent =
 /** Prefixes decided, and prefixes told to each peer, in one turn: bounds how long the event loop is held. */
 const DECISION_BUDGET = 8192;
 const EXPORT_BUDGET = 2048;
-const LOCAL_HOP: ResolvedHop = { address: Addr.v4(0), link: 0, cost: 0, alone: [] };
+const DEFAULT_VRF = 0;
+const LOCAL_HOP: ResolvedHop = {
+  address: Addr.v4(0),
+  link: 0,
+  cost: 0,
+  alone: new NumberedWay('unicast', [], false),
+};
 
 export class Speaker {
   readonly asn: number;
@@ -80,7 +89,10 @@ export class Speaker {
   readonly #options: SpeakerOptions;
   readonly #clock: Clock;
   readonly #attrs = new AttrTable();
+  /** Shared by both families: an IPv4 prefix may go the way of an IPv6 one. */
+  readonly #ways = new WayTable();
   readonly #ribs: Readonly<Record<Family, Rib>>;
+  readonly #batches: Readonly<Record<Family, RouteColumns>>;
   /** Peers by number; number 0 stands for ourselves. */
   readonly #peers: (Peer | undefined)[] = [undefined];
   readonly #byName = new Map<string, Peer>();
@@ -99,7 +111,11 @@ export class Speaker {
     this.routerId = options.routerId;
     const maxPaths = options.maxPaths ?? 1;
     const inputs = (routes: AdjRibsIn): LocRibInputs => this.#inputs(routes);
-    this.#ribs = { 4: new Rib(4, this.#attrs, maxPaths, inputs), 6: new Rib(6, this.#attrs, maxPaths, inputs) };
+    const rib = (family: Family): Rib => new Rib(family, this.#attrs, this.#ways, maxPaths, inputs);
+    this.#ribs = { 4: rib(4), 6: rib(6) };
+    const batch = ({ prefixes }: Rib): RouteColumns =>
+      new RouteColumns(DEFAULT_VRF, prefixes, this.#ways, DECISION_BUDGET);
+    this.#batches = { 4: batch(this.#ribs[4]), 6: batch(this.#ribs[6]) };
     this.#import = this.#importContext();
     for (const network of options.networks ?? []) this.announce(network);
     options.resolver.subscribe((link, isUp) => this.#onLink(link, isUp));
@@ -349,6 +365,7 @@ export class Speaker {
         const peer = peerOf(route);
         return peer === undefined ? LOCAL_HOP : peer.hop(routes.accepted(route)!);
       },
+      weight: () => 1,
     };
   }
 
@@ -524,20 +541,20 @@ export class Speaker {
   #work(): void {
     if (this.#isWorking) return;
     this.#isWorking = true;
-    const batch: RouteChange[] = [];
     for (const rib of this.#allRibs()) {
-      rib.loc.process(DECISION_BUDGET, (id, routeChanged, hopsChanged) => {
-        if (hopsChanged) {
-          const isInternal = this.#peers[rib.loc.peer(id)]?.isExternal === false;
-          batch.push({ prefix: rib.prefixes.prefix(id), nextHops: rib.loc.hops(id), isInternal });
-        }
+      if (rib.loc.pending === 0) continue;
+      const batch = this.#batches[rib.family];
+      rib.loc.process(DECISION_BUDGET, (id, routeChanged, wayChanged) => {
+        if (wayChanged) batch.add(id, rib.loc.wayNumber(id));
         if (!routeChanged) return;
         for (const peer of this.#byName.values()) {
           for (const out of peer.outbound) if (out.rib === rib) out.adjRibOut.touch(id);
         }
       });
+      if (batch.count === 0) continue;
+      this.#options.sink.apply(batch);
+      batch.clear();
     }
-    if (batch.length > 0) this.#options.sink.apply(batch);
     for (const peer of this.#byName.values()) {
       if (!peer.hasWork) continue;
       peer.pull(EXPORT_BUDGET, this.#peers);

@@ -4,27 +4,30 @@
  * one prefix costs one decision, and so that a full table can be worked off in slices.
  */
 
-import type { FibNextHop } from '../ports.ts';
+import type { FibNextHop, Way } from '../ports.ts';
 import type { AdjRibsIn } from './adj-rib-in.ts';
 import type { AttrSet, AttrTable } from './attrs.ts';
 import { grown } from './columns.ts';
 import { type Candidates, decide } from './decision.ts';
 import type { PrefixTable } from './prefixes.ts';
 import { IdQueue } from './queue.ts';
+import { NO_WAY, type NumberedWay, type WayTable } from './ways.ts';
 
-/** A next hop with its cost, and itself as a list of one: what most routes forward to. */
+/** A next hop with its cost, and the way of a route that uses it alone: what most routes forward to. */
 export interface ResolvedHop extends FibNextHop {
   readonly cost: number;
-  readonly alone: readonly FibNextHop[];
+  readonly alone: NumberedWay;
 }
 
 export interface LocRibInputs extends Candidates {
   /** Undefined when the route's next hop cannot be reached now: the route is not eligible (RFC 4271 §9.1.2). */
   hop(route: number): ResolvedHop | undefined;
+  /** Share of the flows when several routes are used, 1..65535. */
+  weight(route: number): number;
 }
 
-/** Told about each prefix whose best route or next hops changed. */
-export type OnChange = (prefix: number, routeChanged: boolean, hopsChanged: boolean) => void;
+/** Told about each prefix whose best route or way changed. */
+export type OnChange = (prefix: number, routeChanged: boolean, wayChanged: boolean) => void;
 
 const NONE = -1;
 
@@ -38,15 +41,25 @@ export class LocRib {
   /** Peer whose route is best, -1 = no route. */
   #peer = new Int32Array(0);
   #attrs: (AttrSet | undefined)[] = [];
-  #hops: (readonly FibNextHop[] | undefined)[] = [];
+  /** Number of the way, 0 = not forwarded. */
+  #way = new Int32Array(0);
   readonly #set: number[] = [];
   readonly #equal: number[] = [];
+  readonly #ways: WayTable;
   #size = 0;
 
-  constructor(prefixes: PrefixTable, routes: AdjRibsIn, table: AttrTable, inputs: LocRibInputs, maxPaths: number) {
+  constructor(
+    prefixes: PrefixTable,
+    routes: AdjRibsIn,
+    table: AttrTable,
+    ways: WayTable,
+    inputs: LocRibInputs,
+    maxPaths: number,
+  ) {
     this.#prefixes = prefixes;
     this.#routes = routes;
     this.#table = table;
+    this.#ways = ways;
     this.#inputs = inputs;
     this.#maxPaths = maxPaths;
     this.#dirty = new IdQueue(prefixes);
@@ -71,9 +84,13 @@ export class LocRib {
     return this.#attrs[prefix];
   }
 
-  /** Where packets go; undefined for no route, and for prefixes of our own, which end here. */
-  hops(prefix: number): readonly FibNextHop[] | undefined {
-    return this.#hops[prefix];
+  /** Number of the way packets go; 0 for no route, and for prefixes of our own, which end here. */
+  wayNumber(prefix: number): number {
+    return prefix < this.#way.length ? this.#way[prefix]! : NO_WAY;
+  }
+
+  way(prefix: number): Way | undefined {
+    return this.#ways.get(this.wayNumber(prefix));
   }
 
   /** The candidates of a prefix changed. */
@@ -111,18 +128,16 @@ export class LocRib {
     const peer = best < 0 ? NONE : this.#routes.peerOf[best]!;
     const attrs = best < 0 ? undefined : this.#routes.accepted(best);
     const isForwarded = best >= 0 && !this.#inputs.isLocal(best);
-    const hops = !isForwarded ? undefined : n === 1 ? this.#inputs.hop(best)!.alone : this.#hopsOf(best);
+    const way = !isForwarded ? undefined : n === 1 ? this.#inputs.hop(best)!.alone : this.#wayOf(best);
 
     this.#peer = grown(this.#peer, prefix, NONE);
-    while (this.#attrs.length <= prefix) {
-      this.#attrs.push(undefined);
-      this.#hops.push(undefined);
-    }
+    this.#way = grown(this.#way, prefix);
+    while (this.#attrs.length <= prefix) this.#attrs.push(undefined);
     const was = this.#attrs[prefix];
-    const hopsWere = this.#hops[prefix];
+    const wayWas = this.#way[prefix]!;
     const routeChanged = this.#peer[prefix] !== peer || was !== attrs;
-    const hopsChanged = hops !== hopsWere && !sameHops(hops, hopsWere);
-    if (!routeChanged && !hopsChanged) return;
+    const wayChanged = way !== this.#ways.get(wayWas);
+    if (!routeChanged && !wayChanged) return;
     if (attrs !== undefined) this.#table.retain(attrs);
     if (was !== undefined) this.#table.release(was);
     if (attrs !== undefined && was === undefined) {
@@ -131,27 +146,29 @@ export class LocRib {
     }
     this.#peer[prefix] = peer;
     this.#attrs[prefix] = attrs;
-    if (hopsChanged) this.#hops[prefix] = hops;
-    onChange(prefix, routeChanged, hopsChanged);
+    if (wayChanged) {
+      this.#way[prefix] = way === undefined ? NO_WAY : this.#ways.retain(way);
+      this.#ways.release(wayWas);
+    }
+    onChange(prefix, routeChanged, wayChanged);
     if (attrs === undefined && was !== undefined) {
       this.#size--;
       this.#prefixes.release(prefix);
     }
   }
 
-  /** Next hops of the best route and of those equal to it, without repetitions. */
-  #hopsOf(best: number): readonly FibNextHop[] {
+  /** The way by the next hops of the best route and of those equal to it, without repetitions. */
+  #wayOf(best: number): NumberedWay {
     const first = this.#inputs.hop(best)!;
-    if (this.#maxPaths === 1 || this.#equal.length === 1) return first.alone;
-    const list: FibNextHop[] = [first];
+    if (this.#maxPaths === 1 || this.#equal.length === 1 || first.alone.kind !== 'unicast') return first.alone;
+    const hops: ResolvedHop[] = [first];
+    const weights: number[] = [this.#inputs.weight(best)];
     for (const r of this.#equal) {
       const hop = this.#inputs.hop(r)!;
-      if (list.length < this.#maxPaths && !list.includes(hop)) list.push(hop);
+      if (hops.length === this.#maxPaths || hop.alone.kind !== 'unicast' || hops.includes(hop)) continue;
+      hops.push(hop);
+      weights.push(this.#inputs.weight(r));
     }
-    return list.length === 1 ? first.alone : list;
+    return hops.length === 1 ? first.alone : this.#ways.several(hops, weights, first.alone.isInternal);
   }
-}
-
-function sameHops(a: readonly FibNextHop[] | undefined, b: readonly FibNextHop[] | undefined): boolean {
-  return a !== undefined && b !== undefined && a.length === b.length && a.every((hop, i) => hop === b[i]);
 }

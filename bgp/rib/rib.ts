@@ -5,6 +5,7 @@ import { AdjRibsIn } from './adj-rib-in.ts';
 import type { AttrTable } from './attrs.ts';
 import { LocRib, type LocRibInputs } from './loc-rib.ts';
 import { PrefixTable } from './prefixes.ts';
+import type { WayTable } from './ways.ts';
 
 export class Rib {
   readonly family: Family;
@@ -13,10 +14,16 @@ export class Rib {
   readonly loc: LocRib;
 
   /** @param inputs builds what the decision process asks, given the routes it will ask about */
-  constructor(family: Family, table: AttrTable, maxPaths: number, inputs: (routes: AdjRibsIn) => LocRibInputs) {
+  constructor(
+    family: Family,
+    table: AttrTable,
+    ways: WayTable,
+    maxPaths: number,
+    inputs: (routes: AdjRibsIn) => LocRibInputs,
+  ) {
     this.family = family;
     this.prefixes = new PrefixTable(family);
     this.routes = new AdjRibsIn(this.prefixes, table);
-    this.loc = new LocRib(this.prefixes, this.routes, table, inputs(this.routes), maxPaths);
+    this.loc = new LocRib(this.prefixes, this.routes, table, ways, inputs(this.routes), maxPaths);
   }
 }

@@ -71,10 +71,6 @@ export class BgpRoom {
       sink: new RibToFib(
         fib,
         (name) => links.find((l) => l.name === name)?.index,
-        {
-          hasInternal: settings.peers.some((p) => p.asn === settings.asn),
-          hasExternal: settings.peers.some((p) => p.asn !== settings.asn),
-        },
         () => {
           changed();
           this.#routesChanged();

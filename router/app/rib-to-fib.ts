@@ -1,59 +1,50 @@
-/** Best routes of BGP into the FIB, in batches: names of uplinks become link numbers, each list of next hops once. */
-import type { RouteChange as BgpRouteChange, FibNextHop, RouteSink } from '../../bgp/ports.ts';
-import { type NextHop, type RouteChange, RouteSource } from '../fib/shared.ts';
+/** Best routes of BGP into the FIB, in batches of columns: names of uplinks become link numbers, each way once. */
+import type { RouteBatch, RouteSink, Way, WayKind } from '../../bgp/ports.ts';
+import { type NextHop, RouteKind, RouteSource, type RouteTarget } from '../fib/shared.ts';
 import type { FibWriter } from '../fib/writer.ts';
 
-const DEFAULT_VRF = 0;
+const SOURCES: readonly RouteSource[] = [RouteSource.Ebgp, RouteSource.Ibgp];
+const KINDS: Readonly<Record<WayKind, RouteKind>> = {
+  unicast: RouteKind.Unicast,
+  blackhole: RouteKind.Blackhole,
+  unreachable: RouteKind.Unreachable,
+};
 
 export class RibToFib implements RouteSink {
   readonly #fib: FibWriter;
   readonly #linkIndex: (name: string) => number | undefined;
-  /** Those of the two that can have routes. */
-  readonly #sources: readonly RouteSource[];
   readonly #changed: () => void;
-  /** The speaker passes the same array for the same next hops; so does this, which makes grouping cheap in the FIB. */
-  readonly #known = new WeakMap<readonly FibNextHop[], readonly NextHop[]>();
+  readonly #known = new WeakMap<Way, RouteTarget>();
 
   /** @param changed called after each batch */
-  constructor(
-    fib: FibWriter,
-    linkIndex: (name: string) => number | undefined,
-    peers: { readonly hasInternal: boolean; readonly hasExternal: boolean },
-    changed: () => void,
-  ) {
+  constructor(fib: FibWriter, linkIndex: (name: string) => number | undefined, changed: () => void) {
     this.#fib = fib;
     this.#linkIndex = linkIndex;
-    this.#sources = [
-      ...(peers.hasExternal ? [RouteSource.Ebgp] : []),
-      ...(peers.hasInternal ? [RouteSource.Ibgp] : []),
-    ];
     this.#changed = changed;
   }
 
-  apply(batch: readonly BgpRouteChange[]): void {
-    const changes: RouteChange[] = [];
-    for (const { prefix, nextHops, isInternal } of batch) {
-      const source = isInternal ? RouteSource.Ibgp : RouteSource.Ebgp;
-      if (nextHops !== undefined)
-        changes.push({ vrf: DEFAULT_VRF, prefix, source, nextHops: this.#translate(nextHops) });
-      // The new route comes before the old one goes, so that packets always find one.
-      for (const other of this.#sources) {
-        if (other === source && nextHops !== undefined) continue;
-        changes.push({ vrf: DEFAULT_VRF, prefix, source: other, nextHops: undefined });
-      }
-    }
-    this.#fib.apply(changes);
+  apply(batch: RouteBatch): void {
+    const { vrf, family, count, w0, w1, w2, w3, length } = batch;
+    const targets = batch.ways.map((way) => way && this.#translate(way));
+    this.#fib.applyColumns({
+      ...{ vrf, family, count, w0, w1, w2, w3, length },
+      target: batch.way,
+      targets,
+      sources: SOURCES,
+    });
     this.#changed();
   }
 
-  #translate(hops: readonly FibNextHop[]): readonly NextHop[] {
-    let known = this.#known.get(hops);
+  #translate(way: Way): RouteTarget {
+    let known = this.#known.get(way);
     if (known === undefined) {
-      known = hops.flatMap((h): NextHop[] => {
+      const nextHops = way.nextHops.flatMap((h): NextHop[] => {
         const link = this.#linkIndex(String(h.link));
-        return link === undefined ? [] : [{ link, gateway: h.address }];
+        return link === undefined ? [] : [{ link, gateway: h.address, ...(h.weight && { weight: h.weight }) }];
       });
-      this.#known.set(hops, known);
+      const source = way.isInternal ? RouteSource.Ibgp : RouteSource.Ebgp;
+      known = { source, nextHops, kind: KINDS[way.kind] };
+      this.#known.set(way, known);
     }
     return known;
   }

@@ -99,7 +99,9 @@ export class GroupTable {
   readonly #groupIds = new NumberPool(1, NARROW_GROUPS, MAX_GROUPS);
   readonly #hopIds = new NumberPool(0, MAX_NEXT_HOPS, MAX_NEXT_HOPS);
   readonly #bucketIds = new NumberPool(0, 4096, MAX_BALANCED_GROUPS);
-  readonly #groups = new Map<number, Group>();
+  /** By id; a freed one is undefined. */
+  readonly #groups: (Group | undefined)[] = [];
+  #size = 0;
   readonly #byKey = new Map<string, Group>();
   readonly #hopsByKey = new Map<string, InternedNextHop>();
   readonly #linksDown = new Set<number>();
@@ -107,11 +109,11 @@ export class GroupTable {
   #byArray = new WeakMap<readonly NextHop[], Group>();
 
   get size(): number {
-    return this.#groups.size;
+    return this.#size;
   }
 
   get(id: number): Group | undefined {
-    return this.#groups.get(id);
+    return this.#groups[id];
   }
 
   /** The group of these next hops with one more reference, or undefined when a table is full (counted). */
@@ -133,9 +135,10 @@ export class GroupTable {
 
   /** Give one reference back; the last one frees the group. Call it after no table refers to the group any more. */
   release(id: number): void {
-    const group = this.#groups.get(id)!;
+    const group = this.#groups[id]!;
     if (--group.references > 0) return;
-    this.#groups.delete(id);
+    this.#groups[id] = undefined;
+    this.#size--;
     this.#byKey.delete(group.key);
     for (const hop of group.nextHops.slice(0, MAX_MEMBERS)) this.#releaseHop(nextHopKey(hop));
     if (group.buckets >= 0) this.#bucketIds.give(group.buckets);
@@ -159,8 +162,8 @@ export class GroupTable {
 
   #refill(link: number): boolean {
     let changed = false;
-    for (const group of this.#groups.values()) {
-      if (!group.members.some((m) => m.link === link)) continue;
+    for (const group of this.#groups) {
+      if (group === undefined || !group.members.some((m) => m.link === link)) continue;
       this.#write(group);
       changed = true;
     }
@@ -183,7 +186,9 @@ export class GroupTable {
       return undefined;
     }
     const group: Group = { id, kind, nextHops, members, buckets, key, references: 0 };
-    this.#groups.set(id, group);
+    while (this.#groups.length <= id) this.#groups.push(undefined);
+    this.#groups[id] = group;
+    this.#size++;
     this.#byKey.set(key, group);
     this.#write(group);
     return group;

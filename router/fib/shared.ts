@@ -41,6 +41,35 @@ export interface RouteChange {
   readonly kind?: RouteKind | undefined;
 }
 
+/** What a prefix of a RouteColumns batch gets. */
+export interface RouteTarget {
+  readonly source: RouteSource;
+  /** Empty for kinds without a way on. */
+  readonly nextHops: readonly NextHop[];
+  readonly kind: RouteKind;
+}
+
+/**
+ * Many changes of one VRF and family for `FibWriter.applyColumns`: what stands at index `i` (0 <= i < `count`) belongs to one
+ * prefix. Nothing is kept: the caller may use the arrays again.
+ */
+export interface RouteColumns {
+  readonly vrf: number;
+  readonly family: Family;
+  readonly count: number;
+  /** Address in left-aligned words, host bits clear: an IPv4 one is `w0`, and the others are unused. */
+  readonly w0: Int32Array;
+  readonly w1: Int32Array;
+  readonly w2: Int32Array;
+  readonly w3: Int32Array;
+  readonly length: Uint8Array;
+  /** Index into `targets`; 0 = withdraw. */
+  readonly target: Int32Array;
+  readonly targets: readonly (RouteTarget | undefined)[];
+  /** The sources the batch speaks for: of these, a prefix has the route of the batch and no other. */
+  readonly sources: readonly RouteSource[];
+}
+
 /** A route as the writer reports it (`mlshim route get`, `route show`). */
 export interface RouteInfo {
   readonly prefix: Prefix;

@@ -102,6 +102,52 @@ export class VrfTable {
     return this.#changeOneOfMany(slot, a0, a1, a2, a3, length, source, group);
   }
 
+  /**
+   * The same for a caller that speaks for several sources: afterwards the prefix has the route of `source` (with group 0
+   * none), and none of the others in `sources`. The new route comes before the old one goes.
+   * @param release called with each group whose reference is to be given back
+   */
+  replace(
+    a0: number,
+    a1: number,
+    a2: number,
+    a3: number,
+    length: number,
+    source: RouteSource,
+    group: number,
+    sources: readonly RouteSource[],
+    release: (group: number) => void,
+  ): void {
+    const rib = this.rib;
+    const slot = rib.find(a0, a1, a2, a3, length);
+    if (slot < 0) {
+      if (group === 0) return;
+      rib.insert(a0, a1, a2, a3, length, pack(source, group));
+      this.#publish(a0, a1, a2, a3, length, length, group);
+      return;
+    }
+    const value = rib.valueAt(slot);
+    if ((value & MANY) === 0 && sources.includes((value >>> GROUP_BITS) as RouteSource)) {
+      const old = value & GROUP_MASK;
+      if (group === 0) this.#remove(slot, a0, a1, a2, a3, length);
+      else {
+        rib.setValueAt(slot, pack(source, group));
+        if (group !== old) this.#publish(a0, a1, a2, a3, length, length, group);
+      }
+      release(old);
+      return;
+    }
+    if (group !== 0) {
+      const old = this.change(a0, a1, a2, a3, length, source, group);
+      if (old !== 0) release(old);
+    }
+    for (const other of sources) {
+      if (other === source && group !== 0) continue;
+      const old = this.change(a0, a1, a2, a3, length, other, 0);
+      if (old !== 0) release(old);
+    }
+  }
+
   #changeOneOfMany(
     slot: number,
     a0: number,

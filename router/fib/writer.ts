@@ -4,8 +4,16 @@
  * Does not resolve recursive next hops: every next hop names its link.
  */
 import { Addr, type Family, Prefix } from '../lib/addr.ts';
-import { GroupTable } from './nexthop.ts';
-import { Control, type FibShared, ROUTE_DISTANCE, type RouteChange, type RouteInfo, RouteKind } from './shared.ts';
+import { type Group, GroupTable } from './nexthop.ts';
+import {
+  Control,
+  type FibShared,
+  ROUTE_DISTANCE,
+  type RouteChange,
+  type RouteColumns,
+  type RouteInfo,
+  RouteKind,
+} from './shared.ts';
 import { VrfTable } from './table.ts';
 
 /** Size of one table, for metrics and benchmarks. */
@@ -72,6 +80,39 @@ export class FibWriter {
     }
     for (const table of bulk) table.rebuild();
     for (const group of unused) this.#groups.release(group);
+    this.#publish();
+  }
+
+  /** Apply a batch of many prefixes without an object per route. Readers may see it half done, never one change half done. */
+  applyColumns(batch: RouteColumns): void {
+    if (batch.count === 0) return;
+    const { family, w0, w1, w2, w3, length, target, targets, sources } = batch;
+    const table = this.#table(batch.vrf, family);
+    if (table.wantsBulk(batch.count)) table.isBulk = true;
+    const unused: number[] = [];
+    const release = (group: number): void => {
+      if (table.isBulk) unused.push(group);
+      else this.#groups.release(group);
+    };
+    let last = -1;
+    let group: Group | undefined;
+    let source = sources[0]!;
+    for (let i = 0; i < batch.count; i++) {
+      const t = target[i]!;
+      const to = targets[t];
+      if (to === undefined) group = undefined;
+      else if (t === last && group !== undefined) group.references++;
+      else {
+        group = this.#groups.acquire(to.kind, to.nextHops);
+        source = to.source;
+      }
+      last = t;
+      const id = group === undefined ? 0 : group.id;
+      if (family === 4) table.replace(0, 0, 0, w0[i]!, length[i]!, source, id, sources, release);
+      else table.replace(w0[i]!, w1[i]!, w2[i]!, w3[i]!, length[i]!, source, id, sources, release);
+    }
+    if (table.isBulk) table.rebuild();
+    for (const old of unused) this.#groups.release(old);
     this.#publish();
   }
 

@@ -67,7 +67,7 @@ const speaker = new Speaker({
   },
   sink: {
     apply: (batch) => {
-      changes += batch.length;
+      changes += batch.count;
     },
   },
   resolver: { isUp: () => true, subscribe: () => {} },

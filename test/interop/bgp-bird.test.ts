@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { drive, type PeerConfig, type RouteChange, Speaker } from '../../bgp/speaker.ts';
+import { drive, eachRoute, type PeerConfig, Speaker } from '../../bgp/speaker.ts';
 import { Addr, Prefix } from '../../router/lib/addr.ts';
 import { systemClock } from '../../router/lib/clock.ts';
 import { Bird, hasBird, run, until } from '../bgp/kit/bird.ts';
@@ -62,14 +62,10 @@ async function ourRouter(
     clock: systemClock,
     random: Math.random,
     transport,
-    sink: {
-      apply: (batch: readonly RouteChange[]) => {
-        for (const c of batch) {
-          if (c.nextHops === undefined) fib.delete(c.prefix.toString());
-          else fib.set(c.prefix.toString(), c.nextHops.map((h) => `${h.address} via ${h.link}`).join(', '));
-        }
-      },
-    },
+    sink: eachRoute(({ prefix, way }) => {
+      if (way === undefined) fib.delete(prefix.toString());
+      else fib.set(prefix.toString(), way.nextHops.map((h) => `${h.address} via ${h.link}`).join(', '));
+    }),
     resolver: { isUp: () => true, subscribe: () => {} },
     networks: [{ prefix: Prefix.parse('172.20.229.0/27')! }, { prefix: Prefix.parse('fd42:beef::/48')! }],
   });

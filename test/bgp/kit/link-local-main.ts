@@ -3,7 +3,7 @@
  * starts BIRD on one end and our speaker on the other, over link-local addresses only, and prints what each side learned.
  * Argument: the form of our link-local next hop.
  */
-import { drive, Speaker } from '../../../bgp/speaker.ts';
+import { drive, eachRoute, Speaker } from '../../../bgp/speaker.ts';
 import type { LinkLocalForm } from '../../../bgp/wire/attribute/mp-reach.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { systemClock } from '../../../router/lib/clock.ts';
@@ -34,12 +34,9 @@ const speaker = new Speaker({
   clock: systemClock,
   random: Math.random,
   transport,
-  sink: {
-    apply: (batch) => {
-      for (const c of batch)
-        fib[c.prefix.toString()] = (c.nextHops ?? []).map((h) => `${h.address} via ${h.link}`).join();
-    },
-  },
+  sink: eachRoute(({ prefix, way }) => {
+    fib[prefix.toString()] = (way?.nextHops ?? []).map((h) => `${h.address} via ${h.link}`).join();
+  }),
   resolver: { isUp: () => true, subscribe: () => {} },
   networks: [{ prefix: Prefix.parse('172.20.229.0/27')! }, { prefix: Prefix.parse('fd42:beef::/48')! }],
 });

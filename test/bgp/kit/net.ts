@@ -14,7 +14,7 @@ import type {
   Transport,
 } from '../../../bgp/ports.ts';
 import type { PeerConfig, RouteChange } from '../../../bgp/speaker.ts';
-import { Speaker } from '../../../bgp/speaker.ts';
+import { eachRoute, Speaker } from '../../../bgp/speaker.ts';
 import { Addr, type Family, Prefix } from '../../../router/lib/addr.ts';
 import type { Clock, Instant } from '../../../router/lib/clock.ts';
 
@@ -192,7 +192,7 @@ export class SimRouter implements Transport, NextHopResolver {
       random: net.random,
       transport: this,
       resolver: this,
-      sink: { apply: (batch) => this.#apply(batch) },
+      sink: eachRoute((change) => this.#routeChanged(change)),
       networks: (o.networks ?? []).map((n) => ({ prefix: Prefix.parse(n)! })),
       maxPaths: o.maxPaths ?? 1,
       onEvent: (e) => {
@@ -201,12 +201,10 @@ export class SimRouter implements Transport, NextHopResolver {
     });
   }
 
-  #apply(batch: readonly RouteChange[]): void {
-    for (const c of batch) {
-      this.fibChanges++;
-      if (c.nextHops === undefined) this.fib.delete(c.prefix.toString());
-      else this.fib.set(c.prefix.toString(), c.nextHops);
-    }
+  #routeChanged({ prefix, way }: RouteChange): void {
+    this.fibChanges++;
+    if (way === undefined) this.fib.delete(prefix.toString());
+    else this.fib.set(prefix.toString(), way.nextHops);
   }
 
   isUp(link: LinkId): boolean {
