@@ -6,7 +6,7 @@
 import type { Addr, Family } from '../router/lib/addr.ts';
 import type { Instant } from '../router/lib/clock.ts';
 import { afterPolicy, beforePolicy, mayExport, type RouteSource, selfNextHop } from './export.ts';
-import type { Negotiated } from './fsm/negotiate.ts';
+import type { AsMatch, Negotiated, Role } from './fsm/negotiate.ts';
 import { Session } from './fsm/session.ts';
 import { Filter, type Policy, REFUSED } from './policy/filter.ts';
 import type { Attempt, LinkId, NextHopResolver, Stream } from './ports.ts';
@@ -17,6 +17,7 @@ import type { Rib } from './rib/rib.ts';
 import { NumberedWay } from './rib/ways.ts';
 import type { NextHop } from './wire/attribute/model.ts';
 import type { LinkLocalForm } from './wire/attribute/mp-reach.ts';
+import { type FamilyName, unicast } from './wire/family.ts';
 import { UpdatePacker } from './wire/update.ts';
 
 /** A peer as configured. Everything but the first four has a default. */
@@ -26,18 +27,27 @@ export interface PeerConfig {
   readonly address: Addr;
   /** The uplink the session runs over and its next hops are bound to. */
   readonly link: LinkId;
-  readonly asn: number;
+  /** The AS the peer must be in; several where it is not known beforehand. */
+  readonly asn: AsMatch;
   readonly port?: number;
   readonly localAddress?: Addr;
-  /** The peer is not a direct neighbour. */
-  readonly multihop?: boolean;
+  /** The peer is not a direct neighbour: how many hops away it may be, true = any number. */
+  readonly multihop?: boolean | number;
+  /** RFC 5082: only packets of peers this near are taken. */
+  readonly ttlSecurity?: boolean;
+  /** RFC 2385: TCP MD5 signature. */
+  readonly password?: string;
   readonly passive?: boolean;
-  readonly families?: readonly Family[];
+  readonly families?: readonly FamilyName[];
   /** RFC 8950: IPv4 routes over an IPv6 session without an IPv4 address on the uplink. */
   readonly extendedNextHop?: boolean;
   readonly extendedMessages?: boolean;
   readonly holdTimeS?: number;
+  /** RFC 9687: how long a peer may take nothing from us; default eight minutes or twice the hold time. */
+  readonly sendHoldMs?: number;
+  /** First pause between attempts to connect; it doubles up to 30 s, or up to itself when that is longer. */
   readonly connectRetryMs?: number;
+  /** RFC 4271 §8.1.1 */
   readonly delayOpenMs?: number;
   /** False for route servers, which do not put their own AS into paths. */
   readonly enforceFirstAs?: boolean;
@@ -51,6 +61,13 @@ export interface PeerConfig {
   readonly nextHop6?: Addr;
   /** How a link-local next hop is sent when there is no global one. */
   readonly linkLocalForm?: LinkLocalForm;
+  /** draft-ietf-idr-linklocal-capability: tell the peer that we read a link-local next hop alone. Default: not told. */
+  readonly linkLocalCapability?: boolean;
+  /** RFC 7911: several paths to a prefix are received, sent, or both. Default: neither. */
+  readonly addPath?: 'receive' | 'send' | 'both';
+  /** RFC 9234: our role towards the peer; `strictRole` refuses a peer that tells none. */
+  readonly role?: Role;
+  readonly strictRole?: boolean;
   /** Announce ourselves to internal peers as the next hop of routes learned from outside. */
   readonly nextHopSelf?: boolean;
   /** Leave the next hop alone where it lies on the peer's own uplink (RFC 4271 §5.1.3). */
@@ -134,7 +151,7 @@ export class Peer {
     this.config = config;
     this.index = index;
     this.#context = context;
-    this.isExternal = config.asn !== context.localAs;
+    this.isExternal = isExternal(config.asn, context.localAs);
     this.isShutDown = config.shutdown ?? false;
     this.importFilter = new Filter(this.#policy(config.import));
     this.exportFilter = new Filter(this.#policy(config.export));
@@ -146,7 +163,7 @@ export class Peer {
         hostName: context.hostName,
         random: context.random,
         holdTimeS: config.holdTimeS ?? DEFAULT_HOLD_S,
-        families: config.families ?? [4, 6],
+        families: config.families ?? ['ipv4', 'ipv6'],
         extendedNextHop: config.extendedNextHop ?? config.address.family === 6,
         extendedMessages: config.extendedMessages ?? true,
         enforceFirstAs: config.enforceFirstAs ?? true,
@@ -154,12 +171,31 @@ export class Peer {
         connectRetryMs: config.connectRetryMs ?? CONNECT_RETRY_MS,
         maxConnectRetryMs: Math.max(MAX_CONNECT_RETRY_MS, config.connectRetryMs ?? 0),
         delayOpenMs: config.delayOpenMs,
+        sendHoldMs: config.sendHoldMs,
+        addPath: { receive: false, send: false },
+        linkLocalCapability: config.linkLocalCapability ?? false,
+        role: config.role,
+        strictRole: config.strictRole ?? false,
+        restart: undefined,
         idleHoldMs: IDLE_HOLD_MS,
         maxIdleHoldMs: MAX_IDLE_HOLD_MS,
       },
       context.nextTransport,
       now,
     );
+  }
+
+  /** The AS the peer is in; 0 while that is not known. */
+  get asn(): number {
+    const { asn } = this.config;
+    if (typeof asn === 'number') return asn;
+    return this.session.negotiated?.peerAs ?? (asn === 'internal' ? this.#context.localAs : 0);
+  }
+
+  /** Hops to the peer at most. */
+  get hops(): number {
+    const { multihop } = this.config;
+    return typeof multihop === 'number' ? multihop : multihop === true ? 255 : 1;
   }
 
   get identifier(): number {
@@ -187,9 +223,15 @@ export class Peer {
       { fourOctetAs: n.context.fourOctetAs, maxMessage: n.maxMessage, linkLocalForm: linkLocalForm ?? 'single' },
       (octets, messages) => this.session.transmit(octets, messages),
     );
-    const own = { session: localAddress, v4: nextHop4, v6: nextHop6, extendedNextHop: n.context.extendedNextHop };
+    const { families } = n.context;
+    const own = {
+      session: localAddress,
+      v4: nextHop4,
+      v6: nextHop6,
+      extendedNextHop: families.ipv4?.extendedNextHop ?? false,
+    };
     this.outbound = [...ribs]
-      .filter((rib) => n.families.includes(rib.family))
+      .filter((rib) => families[unicast(rib.family)] !== undefined)
       .map((rib) => ({
         rib,
         adjRibOut: new AdjRibOut(rib.prefixes, this.#context.attrs),
@@ -323,10 +365,14 @@ export class Peer {
     const hop = a.nextHop;
     if (sender === undefined || hop === undefined) return false;
     // An IPv6 next hop of an IPv4 route is for those who can read it.
-    if (family === 4 && hop.global?.family !== 4 && !this.session.negotiated!.context.extendedNextHop) return false;
+    if (family === 4 && hop.global?.family !== 4 && !this.#readsExtendedNextHop()) return false;
     const isSameLink = sender.config.link === this.config.link;
     if (this.isExternal) return (this.config.thirdPartyNextHop ?? false) && isSameLink;
     return !(this.config.nextHopSelf ?? false) && (hop.global !== undefined || isSameLink);
+  }
+
+  #readsExtendedNextHop(): boolean {
+    return this.session.negotiated?.context.families.ipv4?.extendedNextHop ?? false;
   }
 
   /** A link-local address means nothing beyond its link. */
@@ -338,4 +384,9 @@ export class Peer {
     this.#memo = [];
     this.#memoSize = 0;
   }
+}
+
+function isExternal(asn: AsMatch, localAs: number): boolean {
+  if (typeof asn === 'string') return asn === 'external';
+  return typeof asn === 'number' ? asn !== localAs : !asn.includes(localAs);
 }

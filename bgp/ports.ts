@@ -37,9 +37,19 @@ export interface ConnectTarget {
   readonly address: Addr;
   readonly port: number;
   readonly localAddress: Addr | undefined;
-  /** RFC 4271 expects direct neighbours: TTL 1, unless the peer is several hops away. */
-  readonly multihop: boolean;
+  /** How many hops away the peer may be: 1 = a direct neighbour (TTL 1), 255 = anywhere. */
+  readonly hops: number;
+  /** RFC 5082: send with TTL 255, and take only packets that have come over at most `hops` hops. */
+  readonly ttlSecurity: boolean;
+  /** RFC 2385: the key of the TCP MD5 signature; undefined = segments are not signed. */
+  readonly password: string | undefined;
 }
+
+/** How packets of one peer, or of all that may become peers, have to be secured: needed before they connect. */
+export type PeerSecurity = Pick<ConnectTarget, 'name' | 'link' | 'hops' | 'ttlSecurity' | 'password'> & {
+  /** The peer's address, or the range its address lies in. */
+  readonly from: Prefix;
+};
 
 /** An attempt to connect that can be given up. */
 export interface Attempt {
@@ -54,6 +64,8 @@ export interface Transport {
    * `accept` returns undefined when nobody expects it; the transport then closes it.
    */
   listen(accept: (stream: Stream, remote: Addr, link: LinkId) => StreamHandler | undefined): void;
+  /** All peers that are expected now; called again with the whole list whenever it changes. */
+  secure?(peers: readonly PeerSecurity[]): void;
 }
 
 /** A way to a next hop, bound to an uplink: the same link-local address on two uplinks is two next hops. */

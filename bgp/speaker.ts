@@ -5,7 +5,7 @@
  * when `deadline` is reached (bgp/drive.ts).
  */
 
-import { Addr, type Family, type Prefix } from '../router/lib/addr.ts';
+import { Addr, type Family, Prefix } from '../router/lib/addr.ts';
 import type { Clock, Instant } from '../router/lib/clock.ts';
 import type { SessionAction } from './fsm/session.ts';
 import { announce, dropRoute, type ImportContext, reconsider, withdraw } from './import.ts';
@@ -22,9 +22,10 @@ import { NumberedWay, WayTable } from './rib/ways.ts';
 import { type CandidateView, type PeerView, peerView, type RouteView } from './show.ts';
 import { EMPTY_PATH } from './wire/attribute/as-path.ts';
 import { NO_NUMBERS, Origin } from './wire/attribute/model.ts';
+import { FAMILIES, unicast } from './wire/family.ts';
 import { Cease, ErrorCode, resetFault } from './wire/fault.ts';
 import type { RouteRefresh } from './wire/message.ts';
-import { afiOf, familyOf, SAFI_UNICAST } from './wire/nlri.ts';
+import { familyOf } from './wire/nlri.ts';
 import type { Update } from './wire/update.ts';
 
 export { drive } from './drive.ts';
@@ -158,6 +159,7 @@ export class Speaker {
     );
     this.#peers.push(peer);
     this.#byName.set(config.name, peer);
+    this.#secure();
     if (this.#isStarted) this.#startSession(peer);
     this.#work();
   }
@@ -169,6 +171,7 @@ export class Speaker {
       this.#pump(peer);
       this.#byName.delete(name);
       this.#peers[peer.index] = undefined;
+      this.#secure();
     });
   }
 
@@ -207,7 +210,7 @@ export class Speaker {
     for (const out of peer.outbound) {
       if (direction !== 'in') out.adjRibOut.resend();
       if (direction === 'out') continue;
-      isDone &&= peer.session.requestRefresh({ afi: afiOf(out.rib.family), safi: SAFI_UNICAST, subtype: 0 });
+      isDone &&= peer.session.refresh({ ...FAMILIES[unicast(out.rib.family)], subtype: 0 });
     }
     this.#pump(peer);
     this.#work();
@@ -369,6 +372,17 @@ export class Speaker {
     };
   }
 
+  /** Tell the transport whom to expect. */
+  #secure(): void {
+    this.#options.transport.secure?.(
+      [...this.#byName.values()].map((peer) => {
+        const { name, link, address, ttlSecurity, password } = peer.config;
+        const from = Prefix.containing(address, address.family === 4 ? 32 : 128)!;
+        return { name, link, from, hops: peer.hops, ttlSecurity: ttlSecurity ?? false, password };
+      }),
+    );
+  }
+
   #startSession(peer: Peer): void {
     if (!this.#isStarted || peer.isShutDown || !this.#options.resolver.isUp(peer.config.link)) return;
     peer.session.handle({ kind: 'start' }, this.#clock.now());
@@ -388,7 +402,7 @@ export class Speaker {
     }
     for (const peer of this.#byName.values()) {
       // What is reached by routing may be reached another way after any change.
-      if (peer.config.link !== link && peer.config.multihop !== true) continue;
+      if (peer.config.link !== link && peer.hops === 1) continue;
       for (const rib of this.#allRibs()) {
         rib.routes.forPeer(peer.index, (route) => {
           rib.loc.touch(rib.routes.prefixOf[route]!);
@@ -493,11 +507,20 @@ export class Speaker {
   }
 
   #connect(peer: Peer, transport: number): void {
-    const { name, link, address, port, localAddress, multihop } = peer.config;
+    const { name, link, address, port, localAddress, ttlSecurity, password } = peer.config;
     const conduit: Conduit = { attempt: undefined, stream: undefined };
     peer.conduits.set(transport, conduit);
     conduit.attempt = this.#options.transport.connect(
-      { name, link, address, port: port ?? 179, localAddress, multihop: multihop ?? false },
+      {
+        name,
+        link,
+        address,
+        port: port ?? 179,
+        localAddress,
+        hops: peer.hops,
+        ttlSecurity: ttlSecurity ?? false,
+        password,
+      },
       (stream) => {
         conduit.attempt = undefined;
         conduit.stream = stream;

@@ -10,11 +10,13 @@ import {
   Cease,
   ErrorCode,
   errorName,
+  hardReset,
   NO_DATA,
+  notificationText,
   OpenError,
+  RefreshError,
   resetFault,
   shutdownData,
-  shutdownText,
 } from '../wire/fault.ts';
 import {
   decodeNotification,
@@ -23,6 +25,7 @@ import {
   encodeKeepalive,
   encodeNotification,
   encodeOpen,
+  HEADER_OCTETS,
   MessageReader,
   MessageType,
   type Open,
@@ -41,6 +44,8 @@ export interface ConnectionSettings extends OpenSettings {
   readonly maxConnectRetryMs: number;
   /** RFC 4271 §8.1.1 DelayOpen; undefined = off. */
   readonly delayOpenMs: number | undefined;
+  /** RFC 9687 §3 SendHoldTimer; undefined = its default. */
+  readonly sendHoldMs: number | undefined;
   /** Uniform numbers in [0, 1) for the jitter of RFC 4271 §10. */
   readonly random: () => number;
 }
@@ -70,7 +75,28 @@ export interface SessionError {
   readonly code: number | undefined;
   readonly subcode: number | undefined;
   readonly text: string;
+  /** RFC 8538 §4: the routes of the session go with it, whatever was agreed about restarts. */
+  readonly isHard: boolean;
 }
+
+/** Why a connection is ended with a Cease. */
+export interface CeaseReason {
+  readonly subcode: number;
+  /** Reaches the peer's operator for the subcodes of RFC 9003. */
+  readonly text: string;
+  /** Data field, where it is not the text. */
+  readonly data?: Uint8Array | undefined;
+}
+
+/** RFC 8538 §5: what ends a session for good is sent as a hard reset to those who know it. */
+const HARD: readonly number[] = [
+  Cease.MaxPrefixes,
+  Cease.AdminShutdown,
+  Cease.PeerDeconfigured,
+  Cease.AdminReset,
+  Cease.HardReset,
+  Cease.BfdDown,
+];
 
 const LARGE_HOLD_MS = 240_000; // RFC 4271 §8.2.2: "a HoldTimer value of 4 minutes is suggested"
 const MIN_SEND_HOLD_MS = 480_000; // RFC 9687 §3: the greater of 8 minutes and twice the hold time
@@ -94,7 +120,7 @@ export class Connection {
   state: State = 'Idle';
   negotiated: Negotiated | undefined;
   /** What the next Cease says. */
-  cease: { readonly subcode: number; readonly text: string } = { subcode: Cease.AdminShutdown, text: '' };
+  cease: CeaseReason = { subcode: Cease.AdminShutdown, text: '' };
   /** State in which the running event arrived. */
   #was: State = 'Idle';
   #reader = new MessageReader();
@@ -180,7 +206,8 @@ export class Connection {
   /** The transport takes no more octets for now: RFC 9687 §3.1 starts its timer. */
   congested(now: Instant): void {
     if (this.#sendHoldAt !== Infinity) return;
-    this.#sendHoldAt = now + Math.max(MIN_SEND_HOLD_MS, 2000 * (this.negotiated?.holdTimeS ?? 0));
+    const { sendHoldMs } = this.#host.settings;
+    this.#sendHoldAt = now + (sendHoldMs ?? Math.max(MIN_SEND_HOLD_MS, 2000 * (this.negotiated?.holdTimeS ?? 0)));
   }
 
   drained(): void {
@@ -216,9 +243,16 @@ export class Connection {
         break;
       case MessageType.RouteRefresh:
         // RFC 2918 adds no event: it is valid where an UPDATE is.
-        this.#hand(decodeRouteRefresh(m.body), now);
+        if (this.#isBadRefresh(m.body)) this.#broken('UpdateMsgErr', badRefresh(m.body), now);
+        else this.#hand(decodeRouteRefresh(m.body), now);
         break;
     }
+  }
+
+  /** RFC 7313 §5: the two marks have no room for a filter. A plain request may carry one, which nobody asked for. */
+  #isBadRefresh(body: Uint8Array): boolean {
+    const isMark = body[2] === 1 || body[2] === 2;
+    return isMark && body.length !== 4 && this.negotiated?.enhancedRefresh === true;
   }
 
   #hand(message: Update | RouteRefresh, now: Instant): void {
@@ -246,14 +280,13 @@ export class Connection {
 
   #onNotification(body: Uint8Array, now: Instant): void {
     const n = decodeNotification(body);
-    const words = shutdownText(n.code, n.subcode, n.data);
-    const name = errorName(n.code, n.subcode);
     this.#host.failed({
       at: now,
       origin: 'received',
       code: n.code,
       subcode: n.subcode,
-      text: words === undefined ? name : `${name}: "${words}"`,
+      text: notificationText(n.code, n.subcode, n.data),
+      isHard: n.code === ErrorCode.Cease && n.subcode === Cease.HardReset,
     });
     const isVersion = n.code === ErrorCode.Open && n.subcode === OpenError.Version;
     this.fire(isVersion ? 'NotifMsgVerErr' : 'NotifMsg', now);
@@ -326,7 +359,7 @@ export class Connection {
       case 'notify-cease': {
         const { subcode, text } = this.cease;
         const hasText = subcode === Cease.AdminShutdown || subcode === Cease.AdminReset;
-        const data = hasText && text !== '' ? shutdownData(text) : NO_DATA;
+        const data = this.cease.data ?? (hasText && text !== '' ? shutdownData(text) : NO_DATA);
         this.#notify(resetFault(ErrorCode.Cease, subcode, text, data), now);
         break;
       }
@@ -359,14 +392,22 @@ export class Connection {
 
   #notify(fault: BgpFault, now: Instant): void {
     const name = errorName(fault.code, fault.subcode);
+    const isHard = fault.code === ErrorCode.Cease && HARD.includes(fault.subcode);
     this.#host.failed({
       at: now,
       origin: 'sent',
       code: fault.code,
       subcode: fault.subcode,
       text: fault.words === '' ? name : `${name} (${fault.words})`,
+      isHard,
     });
-    if (this.transport !== undefined) this.#host.send(this, encodeNotification(fault), MessageType.Notification);
+    if (this.transport === undefined) return;
+    const { code, subcode, data } = fault;
+    const told =
+      isHard && this.negotiated?.notificationRestart === true && subcode !== Cease.HardReset
+        ? { code, subcode: Cease.HardReset, data: hardReset(code, subcode, data) }
+        : fault;
+    this.#host.send(this, encodeNotification(told), MessageType.Notification);
   }
 
   #drop(abort: boolean): void {
@@ -400,4 +441,13 @@ export class Connection {
   #jittered(ms: number): number {
     return ms * (0.75 + 0.25 * this.#host.settings.random());
   }
+}
+
+/** RFC 7313 §5: "The Data field of the NOTIFICATION message MUST contain the complete ROUTE-REFRESH message." */
+function badRefresh(body: Uint8Array): BgpFault {
+  const whole = new Uint8Array(HEADER_OCTETS + body.length).fill(0xff, 0, 16);
+  new DataView(whole.buffer).setUint16(16, whole.length);
+  whole[18] = MessageType.RouteRefresh;
+  whole.set(body, HEADER_OCTETS);
+  return resetFault(ErrorCode.RouteRefresh, RefreshError.BadLength, `${body.length} octets`, whole);
 }

@@ -5,11 +5,18 @@
  */
 
 import type { Instant } from '../../router/lib/clock.ts';
+import { RestartFlag } from '../wire/capability.ts';
 import { type BgpFault, Cease } from '../wire/fault.ts';
 import { encodeRouteRefresh, MessageType, type Open, type RouteRefresh } from '../wire/message.ts';
 import type { Update } from '../wire/update.ts';
-import { Connection, type ConnectionHost, type ConnectionSettings, type SessionError } from './connection.ts';
-import type { Negotiated } from './negotiate.ts';
+import {
+  type CeaseReason,
+  Connection,
+  type ConnectionHost,
+  type ConnectionSettings,
+  type SessionError,
+} from './connection.ts';
+import { asOf, type Negotiated } from './negotiate.ts';
 import { STATES, type State } from './table.ts';
 
 export type SessionSettings = ConnectionSettings & {
@@ -21,11 +28,11 @@ export type SessionSettings = ConnectionSettings & {
 export type SessionEvent =
   | { readonly kind: 'start' }
   /** End the session until `start`; the text reaches the peer (RFC 9003). */
-  | { readonly kind: 'stop'; readonly subcode?: number; readonly text?: string }
-  /** End the session and begin again. */
-  | { readonly kind: 'reset'; readonly subcode?: number; readonly text?: string }
-  /** The uplink is gone: connections are dropped without a word until `start`. */
-  | { readonly kind: 'uplink-down' }
+  | ({ readonly kind: 'stop' } & Partial<CeaseReason>)
+  /** End the session and begin again, after a pause of this length or of the usual one. */
+  | ({ readonly kind: 'reset'; readonly pauseMs?: number | undefined } & Partial<CeaseReason>)
+  /** The uplink is gone, or we are about to restart: connections are dropped without a word until `start`. */
+  | { readonly kind: 'uplink-down' | 'restarting' }
   | { readonly kind: 'connected'; readonly transport: number }
   | { readonly kind: 'accepted'; readonly transport: number }
   | { readonly kind: 'octets'; readonly transport: number; readonly octets: Uint8Array }
@@ -40,7 +47,8 @@ export type SessionAction =
   /** Close after flushing what was sent, or at once. */
   | { readonly kind: 'close'; readonly transport: number; readonly abort: boolean }
   | { readonly kind: 'established'; readonly negotiated: Negotiated; readonly transport: number }
-  | { readonly kind: 'down' }
+  /** `mayRestart`: routes of the peer may be kept as its restart was agreed (RFC 4724 §4.2, RFC 8538 §4). */
+  | { readonly kind: 'down'; readonly mayRestart: boolean; readonly negotiated: Negotiated }
   | { readonly kind: 'update'; readonly update: Update }
   | { readonly kind: 'refresh'; readonly refresh: RouteRefresh }
   | { readonly kind: 'state'; readonly from: State; readonly to: State };
@@ -71,6 +79,9 @@ export class Session implements ConnectionHost {
   /** Sessions that ended in a NOTIFICATION or by surprise, one after the other: what the idle hold time grows with. */
   #flaps = 0;
   #idleHoldAt = Infinity;
+  /** Length of the pause that begins now, where it is not the usual one; the peer cannot end such a pause. */
+  #pauseMs: number | undefined;
+  #isPauseFixed = false;
   #established: Connection | undefined;
   #establishedAt = 0;
   #shownState: State = 'Idle';
@@ -109,22 +120,28 @@ export class Session implements ConnectionHost {
       case 'start':
         if (this.#isEnabled) break;
         this.#isEnabled = true;
+        this.#isPauseFixed = false;
         this.#flaps = 0;
         this.#primary.fire(this.settings.passive ? 'ManualStartPassive' : 'ManualStart', now);
         break;
       case 'stop':
         this.#isEnabled = false;
         this.#idleHoldAt = Infinity;
-        this.#endAll('ManualStop', event.subcode ?? Cease.AdminShutdown, event.text ?? '', now);
+        this.#endAll('ManualStop', { subcode: Cease.AdminShutdown, text: '', ...event }, now);
         break;
       case 'reset':
         if (this.#primary.state === 'Idle' && this.#isEnabled) this.#idleHoldAt = now;
-        else this.#endAll('AutomaticStop', event.subcode ?? Cease.AdminReset, event.text ?? '', now);
+        else {
+          this.#pauseMs = event.pauseMs;
+          this.#endAll('AutomaticStop', { subcode: Cease.AdminReset, text: '', ...event }, now);
+          this.#pauseMs = undefined;
+        }
         break;
       case 'uplink-down':
+      case 'restarting':
         this.#isEnabled = false;
         this.#idleHoldAt = Infinity;
-        this.#abandonAll(now);
+        this.#abandonAll(event.kind === 'restarting' ? 'restarting' : 'uplink is down', now);
         break;
       case 'connected':
         this.#find(event.transport)?.fire('TcpCrAcked', now);
@@ -156,6 +173,8 @@ export class Session implements ConnectionHost {
     this.#secondary?.tick(now);
     if (this.#idleHoldAt <= now) {
       this.#idleHoldAt = Infinity;
+      this.#isPauseFixed = false;
+      this.#isPauseFixed = false;
       this.#primary.fire(this.settings.passive ? 'AutomaticStartDampedPassive' : 'AutomaticStartDamped', now);
     }
     this.#showState(now);
@@ -185,8 +204,8 @@ export class Session implements ConnectionHost {
     this.#actions.push({ kind: 'send', transport, octets });
   }
 
-  /** Ask the peer for all its routes again (RFC 2918 §4); false when it cannot do that. */
-  requestRefresh(refresh: RouteRefresh): boolean {
+  /** Ask the peer for its routes again, or mark where ours begin and end (RFC 2918 §4, RFC 7313 §4); false = it cannot. */
+  refresh(refresh: RouteRefresh): boolean {
     const c = this.#established;
     if (c?.negotiated?.routeRefresh !== true) return false;
     this.send(c, encodeRouteRefresh(refresh), MessageType.RouteRefresh);
@@ -222,7 +241,15 @@ export class Session implements ConnectionHost {
   survivesCollision(c: Connection, open: Open, now: Instant): boolean {
     const other = c === this.#primary ? this.#secondary : this.#primary;
     if (other === undefined || (other.state !== 'OpenConfirm' && other.state !== 'Established')) return true;
-    const { identifier, localAs, peerAs } = this.settings;
+    if (other.state === 'Established' && other.negotiated?.restart !== undefined && isRestarting(open)) {
+      // RFC 4724 §5: the old connection is closed without a NOTIFICATION. Deviation: when the peer's OPEN says that it has
+      // restarted, not when it connects, so that an ordinary collision is none. Pinned by test/bgp/restart.test.ts.
+      this.#lost('the peer restarted', now);
+      other.fire('TcpConnectionFails', now);
+      return true;
+    }
+    const { identifier, localAs } = this.settings;
+    const peerAs = asOf(open);
     // RFC 6286 §2.3: equal identifiers (different ASes) are told apart by the AS number.
     const peerWins = identifier === open.identifier ? localAs < peerAs : identifier < open.identifier;
     const loser = other.state === 'Established' ? c : c.isInbound === peerWins ? other : c;
@@ -259,7 +286,7 @@ export class Session implements ConnectionHost {
       this.#established = undefined;
       this.#endedBy = this.lastError;
       if (now - this.#establishedAt >= STABLE_MS) this.#flaps = 0;
-      this.#actions.push({ kind: 'down' });
+      this.#actions.push({ kind: 'down', mayRestart: mayRestart(c, this.lastError), negotiated: c.negotiated! });
     }
     if (c === this.#secondary) this.#secondary = undefined;
     else if (c === this.#primary && this.#secondary !== undefined) {
@@ -270,8 +297,9 @@ export class Session implements ConnectionHost {
       this.#primary = new Connection(this, false);
       if (damped && this.#isEnabled) {
         const { idleHoldMs, maxIdleHoldMs, random } = this.settings;
-        const pause = Math.min(maxIdleHoldMs, idleHoldMs * 2 ** Math.min(this.#flaps++, 16));
-        this.#idleHoldAt = now + pause * (0.75 + 0.25 * random());
+        const usual = Math.min(maxIdleHoldMs, idleHoldMs * 2 ** Math.min(this.#flaps++, 16));
+        this.#isPauseFixed = this.#pauseMs !== undefined;
+        this.#idleHoldAt = now + (this.#pauseMs ?? usual * (0.75 + 0.25 * random()));
       }
     }
   }
@@ -285,6 +313,11 @@ export class Session implements ConnectionHost {
     this.lastError = lastError;
   }
 
+  /** A connection ended without a NOTIFICATION. */
+  #lost(text: string, now: Instant): void {
+    this.failed({ at: now, origin: 'transport', code: undefined, subcode: undefined, text, isHard: false });
+  }
+
   #find(transport: number): Connection | undefined {
     if (this.#primary.transport === transport) return this.#primary;
     return this.#secondary?.transport === transport ? this.#secondary : undefined;
@@ -292,7 +325,7 @@ export class Session implements ConnectionHost {
 
   #onAccepted(transport: number, now: Instant): void {
     const isIdle = this.#primary.state === 'Idle';
-    if (!this.#isEnabled || (isIdle && this.#flaps > FORGIVEN_FLAPS)) {
+    if (!this.#isEnabled || (isIdle && (this.#flaps > FORGIVEN_FLAPS || this.#isPauseFixed))) {
       this.#actions.push({ kind: 'close', transport, abort: false });
       return;
     }
@@ -324,7 +357,7 @@ export class Session implements ConnectionHost {
   #onClosed(transport: number, reason: string, now: Instant): void {
     const c = this.#find(transport);
     if (c === undefined) return;
-    this.failed({ at: now, origin: 'transport', code: undefined, subcode: undefined, text: reason });
+    this.#lost(reason, now);
     const wasInbound = c.isInbound;
     // Nothing is left to flush or close; the action only lets the transport forget it.
     c.fire('TcpConnectionFails', now);
@@ -335,22 +368,22 @@ export class Session implements ConnectionHost {
     } else if (c.state === 'Active' && c === this.#secondary) this.#secondary = undefined;
   }
 
-  #endAll(event: 'ManualStop' | 'AutomaticStop', subcode: number, text: string, now: Instant): void {
+  #endAll(event: 'ManualStop' | 'AutomaticStop', reason: CeaseReason, now: Instant): void {
     for (const c of [this.#secondary, this.#primary]) {
       if (c === undefined || c.state === 'Idle') continue;
-      c.cease = { subcode, text };
+      c.cease = reason;
       c.fire(event, now);
     }
   }
 
-  #abandonAll(now: Instant): void {
+  #abandonAll(text: string, now: Instant): void {
     for (const c of [this.#secondary, this.#primary]) {
       if (c === undefined || c.state === 'Idle') continue;
       if (c.transport !== undefined) this.#actions.push({ kind: 'close', transport: c.transport, abort: true });
       c.transport = undefined;
       c.fire('ManualStop', now);
     }
-    this.failed({ at: now, origin: 'transport', code: undefined, subcode: undefined, text: 'uplink is down' });
+    this.#lost(text, now);
   }
 
   /** The state shown is that of the connection that has come further. */
@@ -362,4 +395,15 @@ export class Session implements ConnectionHost {
     this.#shownState = to;
     this.since = now;
   }
+}
+
+function isRestarting(open: Open): boolean {
+  return open.capabilities.some((c) => c.kind === 'graceful-restart' && (c.flags & RestartFlag.Restarting) !== 0);
+}
+
+/** RFC 4724 §4.2: a connection that just ended; RFC 8538 §4: also one that a NOTIFICATION ended, unless it is a hard reset. */
+function mayRestart(c: Connection, error: SessionError | undefined): boolean {
+  const n = c.negotiated;
+  if (n?.restart === undefined || error === undefined || error.isHard) return false;
+  return error.origin === 'transport' || n.notificationRestart;
 }

@@ -1,11 +1,13 @@
 /**
  * BGP capabilities: what a speaker says in its OPEN that it can do.
- * Read first: RFC 5492, RFC 4760 §8, RFC 2918, RFC 8950 §4, RFC 8654 §3, RFC 6793 §3, RFC 7911 §4, RFC 4724 §3.
+ * Read first: RFC 5492, RFC 4760 §8, RFC 2918, RFC 8950 §4, RFC 8654 §3, RFC 6793 §3, RFC 7911 §4, RFC 4724 §3,
+ * RFC 9494 §3.1, RFC 9234 §4.1.
  * A known code with a value of wrong shape is kept as unknown, so that nothing a peer says is lost or fatal.
  * Does not negotiate; bgp/fsm/negotiate.ts does.
  */
 
 import { get16, get32 } from '../../router/lib/bytes.ts';
+import { AFI_NAMES, type FamilyCode, familyText } from './family.ts';
 import type { OctetWriter } from './octets.ts';
 
 /** Capability codes (IANA). */
@@ -24,11 +26,6 @@ export const CapabilityCode = {
   LinkLocalNextHop: 77, // draft-ietf-idr-linklocal-capability
 } as const;
 
-export interface FamilyCode {
-  readonly afi: number;
-  readonly safi: number;
-}
-
 export type Capability =
   | ({ readonly kind: 'multiprotocol' } & FamilyCode)
   | { readonly kind: 'route-refresh' | 'extended-message' | 'enhanced-refresh' | 'link-local-next-hop' }
@@ -41,6 +38,10 @@ export type Capability =
       readonly flags: number;
       readonly timeS: number;
       readonly families: readonly (FamilyCode & { readonly flags: number })[];
+    }
+  | {
+      readonly kind: 'long-lived-restart';
+      readonly families: readonly (FamilyCode & { readonly flags: number; readonly staleS: number })[];
     }
   /** Mode: 1 receive, 2 send, 3 both (RFC 7911 §4). */
   | { readonly kind: 'add-path'; readonly entries: readonly (FamilyCode & { readonly mode: number })[] }
@@ -89,6 +90,18 @@ const KNOWN: Record<number, (v: Uint8Array) => Capability | undefined> = {
           flags: v[0]! >>> 4,
           timeS: get16(v, 0) & 0xfff,
           families: chunks(v, 2, 4, (at) => ({ afi: get16(v, at), safi: v[at + 2]!, flags: v[at + 3]! })),
+        }
+      : undefined,
+  [CapabilityCode.LongLivedRestart]: (v) =>
+    v.length % 7 === 0
+      ? {
+          kind: 'long-lived-restart',
+          families: chunks(v, 0, 7, (at) => ({
+            afi: get16(v, at),
+            safi: v[at + 2]!,
+            flags: v[at + 3]!,
+            staleS: get32(v, at + 3) & 0xffffff, // RFC 9494 §3.1: 24 bits
+          })),
         }
       : undefined,
   [CapabilityCode.FourOctetAs]: (v) => (v.length === 4 ? { kind: 'four-octet-as', asn: get32(v, 0) >>> 0 } : undefined),
@@ -152,6 +165,13 @@ export function putCapability(w: OctetWriter, c: Capability): void {
         w.u8(f.flags);
       }
       break;
+    case 'long-lived-restart':
+      for (const f of c.families) {
+        w.u16(f.afi);
+        w.u8(f.safi);
+        w.u32(((f.flags << 24) | f.staleS) >>> 0);
+      }
+      break;
     case 'add-path':
       for (const e of c.entries) {
         w.u16(e.afi);
@@ -192,6 +212,8 @@ function codeOf(c: Capability): number {
       return CapabilityCode.Role;
     case 'graceful-restart':
       return CapabilityCode.GracefulRestart;
+    case 'long-lived-restart':
+      return CapabilityCode.LongLivedRestart;
     case 'four-octet-as':
       return CapabilityCode.FourOctetAs;
     case 'add-path':
@@ -207,28 +229,39 @@ function codeOf(c: Capability): number {
   }
 }
 
-const AFI_NAMES: Record<number, string> = { 1: 'ipv4', 2: 'ipv6' };
-const SAFI_NAMES: Record<number, string> = { 1: 'unicast', 2: 'multicast', 4: 'labeled', 128: 'vpn', 133: 'flowspec' };
+/** BGP roles by number (RFC 9234 §4.1). */
+export const ROLE_NAMES = ['provider', 'route-server', 'route-server-client', 'customer', 'peer'] as const;
 
-function familyName(f: FamilyCode): string {
-  return `${AFI_NAMES[f.afi] ?? `afi-${f.afi}`} ${SAFI_NAMES[f.safi] ?? `safi-${f.safi}`}`;
-}
+/** Flags of the graceful restart capability. */
+export const RestartFlag = {
+  Restarting: 8, // RFC 4724 §3
+  Notification: 4, // RFC 8538 §2
+} as const;
+/** Flag of a family in the graceful restart and long-lived restart capabilities. */
+export const FORWARDING_KEPT = 0x80; // RFC 4724 §3, RFC 9494 §3.1
 
 /** A capability in words, for `mlshim bgp show`. */
 export function capabilityText(c: Capability): string {
   switch (c.kind) {
     case 'multiprotocol':
-      return `multiprotocol ${familyName(c)}`;
+      return `multiprotocol ${familyText(c)}`;
     case 'extended-next-hop':
-      return `extended next hop ${c.entries.map((e) => `${familyName(e)} via ${AFI_NAMES[e.nextHopAfi] ?? e.nextHopAfi}`).join(', ')}`;
+      return `extended next hop ${c.entries.map((e) => `${familyText(e)} via ${AFI_NAMES[e.nextHopAfi] ?? e.nextHopAfi}`).join(', ')}`;
     case 'role':
-      return `role ${['provider', 'route server', 'route server client', 'customer', 'peer'][c.role] ?? c.role}`;
+      return `role ${ROLE_NAMES[c.role] ?? c.role}`;
     case 'four-octet-as':
       return `4-octet AS ${c.asn}`;
     case 'graceful-restart':
-      return `graceful restart ${c.timeS} s${c.families.map((f) => `, ${familyName(f)}`).join('')}`;
+      return [
+        `graceful restart ${c.timeS} s`,
+        ...(c.flags & RestartFlag.Restarting ? ['restarting'] : []),
+        ...(c.flags & RestartFlag.Notification ? ['notification'] : []),
+        ...c.families.map((f) => `${familyText(f)}${f.flags & FORWARDING_KEPT ? ' (forwarding kept)' : ''}`),
+      ].join(', ');
+    case 'long-lived-restart':
+      return ['long-lived restart', ...c.families.map((f) => `${familyText(f)} ${f.staleS} s`)].join(', ');
     case 'add-path':
-      return `add-path ${c.entries.map((e) => `${familyName(e)} ${['?', 'receive', 'send', 'both'][e.mode] ?? e.mode}`).join(', ')}`;
+      return `add-path ${c.entries.map((e) => `${familyText(e)} ${['?', 'receive', 'send', 'both'][e.mode] ?? e.mode}`).join(', ')}`;
     case 'fqdn':
       return `host name ${c.domain === '' ? c.host : `${c.host}.${c.domain}`}`;
     case 'unknown':

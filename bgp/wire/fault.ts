@@ -1,8 +1,11 @@
 /**
  * A peer's mistakes as values: the code of the NOTIFICATION that would report it, and how much of the session it costs.
  * Read first: RFC 4271 §6, RFC 7606 §2, RFC 4486, RFC 9003, RFC 6608, RFC 9687.
+ * Read also: RFC 8538 §3 (hard reset), RFC 9384 (BFD down).
  * Does not decide what happens to the session; bgp/fsm does.
  */
+
+import { type FamilyCode, familyText } from './family.ts';
 
 /** NOTIFICATION error codes (RFC 4271 §4.5, RFC 7313 §5, RFC 9687 §5). */
 export const ErrorCode = {
@@ -28,6 +31,7 @@ export const OpenError = {
   UnsupportedParameter: 4,
   HoldTime: 6,
   UnsupportedCapability: 7,
+  RoleMismatch: 11, // RFC 9234 §4.2
 } as const;
 
 /** Subcodes of an UPDATE error (RFC 4271 §6.3). */
@@ -44,6 +48,9 @@ export const UpdateError = {
   AsPath: 11,
 } as const;
 
+/** Subcodes of a ROUTE-REFRESH error (RFC 7313 §5). */
+export const RefreshError = { BadLength: 1 } as const;
+
 /** Subcodes of Cease (RFC 4486 §3). */
 export const Cease = {
   MaxPrefixes: 1,
@@ -54,6 +61,8 @@ export const Cease = {
   ConfigChange: 6,
   Collision: 7,
   OutOfResources: 8,
+  HardReset: 9, // RFC 8538 §3.1
+  BfdDown: 10, // RFC 9384 §3
 } as const;
 
 /** RFC 7606 §2: approaches in order of severity. "AFI/SAFI disable" is not used: it leaves the session half dead. */
@@ -149,6 +158,43 @@ export function errorName(code: number, subcode: number): string {
 }
 
 const MAX_SHUTDOWN_TEXT = 255;
+
+/** RFC 8538 §3.1: a Cease that also ends what graceful restart would keep; data is the NOTIFICATION it stands for. */
+export function hardReset(code: number, subcode: number, data: Uint8Array): Uint8Array {
+  const out = new Uint8Array(2 + data.length);
+  out[0] = code;
+  out[1] = subcode;
+  out.set(data, 2);
+  return out;
+}
+
+/** RFC 4486 §4: data of a Cease for too many prefixes: AFI, SAFI and the limit. */
+export function prefixLimitData(family: FamilyCode, limit: number): Uint8Array {
+  const data = new Uint8Array(7);
+  const view = new DataView(data.buffer);
+  view.setUint16(0, family.afi);
+  view.setUint8(2, family.safi);
+  view.setUint32(3, limit);
+  return data;
+}
+
+/** What a NOTIFICATION says, in words: its error, the operator's text, the limit, and what a hard reset stands for. */
+export function notificationText(code: number, subcode: number, data: Uint8Array): string {
+  const name = errorName(code, subcode);
+  if (code !== ErrorCode.Cease) return name;
+  if (subcode === Cease.HardReset && data.length >= 2) {
+    const [inner, innerSub] = [data[0]!, data[1]!];
+    // A hard reset inside a hard reset says nothing more.
+    if (inner === ErrorCode.Cease && innerSub === Cease.HardReset) return name;
+    return `${notificationText(inner, innerSub, data.subarray(2))} (hard reset)`;
+  }
+  if (subcode === Cease.MaxPrefixes && data.length === 7) {
+    const view = new DataView(data.buffer, data.byteOffset, data.length);
+    return `${name}: ${view.getUint32(3)} of ${familyText({ afi: view.getUint16(0), safi: view.getUint8(2) })}`;
+  }
+  const words = shutdownText(code, subcode, data);
+  return words === undefined ? name : `${name}: "${words}"`;
+}
 
 /** RFC 9003 §2: data of a Cease with subcode 2 or 4: one length octet and UTF-8 text of at most 255 octets. */
 export function shutdownData(text: string): Uint8Array {

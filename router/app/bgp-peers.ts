@@ -24,7 +24,7 @@ export function peerConfigOf(
     asn: p.asn,
     port: p.port,
     passive: p.passive,
-    families: p.families.map((f) => (f === 'ipv4' ? 4 : 6)),
+    families: p.families,
     extendedNextHop: p.extendedNextHop && isV6,
     holdTimeS: p.holdTimeS,
     multihop: p.via === undefined,

@@ -56,7 +56,7 @@ export class StackTransport implements Transport {
       port: target.port,
       local: localAddress && String(localAddress),
       link: target.link === '' ? undefined : String(target.link),
-      ttl: target.multihop ? undefined : DIRECT_TTL,
+      ttl: target.hops > 1 ? undefined : DIRECT_TTL,
     });
     return {
       abort: () => {

@@ -9,6 +9,7 @@ import { encodeKeepalive, encodeOpen } from '../../bgp/wire/message.ts';
 import { UpdatePacker } from '../../bgp/wire/update.ts';
 import { Addr } from '../../router/lib/addr.ts';
 import { systemClock } from '../../router/lib/clock.ts';
+import { PLAIN_OFFER } from './kit/describe.ts';
 import { randomFrom } from './kit/net.ts';
 
 const PREFIXES = Number(process.argv[2] ?? 1_000_000);
@@ -96,9 +97,8 @@ function peer(n: number): StreamHandler {
     close: () => {},
   };
   const handler = accept!(stream, address, n)!;
-  const open = { localAs: asn, peerAs: 65_002, identifier: 0x0a080002 + n, holdTimeS: 90, families: [4] } as const;
-  const none = { extendedNextHop: false, extendedMessages: false, enforceFirstAs: true, hostName: undefined };
-  handler.data(encodeOpen(localOpen({ ...open, ...none })));
+  const open = { localAs: asn, peerAs: 65_002, identifier: 0x0a080002 + n, holdTimeS: 90, families: ['ipv4'] } as const;
+  handler.data(encodeOpen(localOpen({ ...open, ...PLAIN_OFFER })));
   handler.data(encodeKeepalive());
   return handler;
 }

@@ -5,6 +5,7 @@
  */
 
 import type { Addr } from '../../../router/lib/addr.ts';
+import type { Agreement } from '../family.ts';
 import type { BgpFault, Handling } from '../fault.ts';
 import type { Nlri } from '../nlri.ts';
 import type { OctetWriter } from '../octets.ts';
@@ -135,14 +136,8 @@ export interface WireContext {
   readonly fourOctetAs: boolean;
   /** The peer is in another AS. */
   readonly external: boolean;
-  /** IPv4 prefixes may come with an IPv6 next hop (RFC 8950 §4). */
-  readonly extendedNextHop: boolean;
-  /** The families that were negotiated. */
-  readonly ipv4: boolean;
-  readonly ipv6: boolean;
-  /** Prefixes carry path identifiers in this direction (RFC 7911 §3). */
-  readonly pathIds4: boolean;
-  readonly pathIds6: boolean;
+  /** What was agreed for each family; one that is missing was not negotiated. */
+  readonly families: Agreement;
   /** First AS the path of an external peer must begin with (RFC 4271 §6.3); undefined = not checked. */
   readonly firstAs: number | undefined;
 }

@@ -6,6 +6,7 @@
 
 import { Addr, type Family } from '../../../router/lib/addr.ts';
 import { get16 } from '../../../router/lib/bytes.ts';
+import { unicast } from '../family.ts';
 import { UpdateError } from '../fault.ts';
 import { afiOf, familyOf, isNlri, SAFI_UNICAST } from '../nlri.ts';
 import type { OctetWriter } from '../octets.ts';
@@ -33,7 +34,7 @@ export const MP_REACH: AttributeCodec = {
     if (!isNlri(nlri.bytes, family, nlri.hasPathIds)) {
       return flaw(UpdateError.OptionalAttribute, 'reset', 'MP_REACH_NLRI holds a malformed prefix');
     }
-    const nextHop = readNextHop(v.subarray(4, nlriAt - 1), family, context.extendedNextHop);
+    const nextHop = readNextHop(v.subarray(4, nlriAt - 1), family, context.families[unicast(family)]!.extendedNextHop);
     if (nextHop === undefined) {
       // RFC 7606 §7.11: a length that does not fit the family costs the session.
       return flaw(UpdateError.OptionalAttribute, 'reset', `MP_REACH_NLRI next hop of ${v[3]} octets`);
@@ -44,11 +45,11 @@ export const MP_REACH: AttributeCodec = {
 };
 
 export function isNegotiated(family: Family, context: WireContext): boolean {
-  return family === 4 ? context.ipv4 : context.ipv6;
+  return context.families[unicast(family)] !== undefined;
 }
 
 export function hasPathIds(family: Family, context: WireContext): boolean {
-  return family === 4 ? context.pathIds4 : context.pathIds6;
+  return context.families[unicast(family)]?.receivesPathIds ?? false;
 }
 
 /** Undefined when the length does not fit. */

@@ -12,22 +12,22 @@ import {
   type Open,
 } from '../../../bgp/wire/message.ts';
 import type { Instant } from '../../../router/lib/clock.ts';
-import { hex, messageOf } from '../kit/describe.ts';
+import { hex, messageOf, PLAIN_OFFER } from '../kit/describe.ts';
 
 const SETTINGS: SessionSettings = {
   localAs: 64600,
   peerAs: 64601,
   identifier: 0x0a000001,
   holdTimeS: 90,
-  families: [4, 6],
+  families: ['ipv4', 'ipv6'],
+  ...PLAIN_OFFER,
   extendedNextHop: true,
   extendedMessages: true,
-  enforceFirstAs: true,
-  hostName: undefined,
   passive: false,
   connectRetryMs: 5000,
   maxConnectRetryMs: 30_000,
   delayOpenMs: undefined,
+  sendHoldMs: undefined,
   random: () => 1, // no jitter
   idleHoldMs: 1000,
   maxIdleHoldMs: 60_000,
@@ -114,7 +114,7 @@ test('the way up', (t) => {
   t.deepEqual(b.words(), ['send KEEPALIVE on 1', 'OpenSent->OpenConfirm']);
   b.octets(1, encodeKeepalive());
   t.deepEqual(b.words(), ['established 1', 'OpenConfirm->Established']);
-  t.deepEqual(b.session.negotiated?.families, [4, 6]);
+  t.deepEqual(b.session.negotiated?.families, ['ipv4', 'ipv6']);
 });
 
 test('the hold timer has the smaller of both values and fires exactly then', (t) => {
@@ -180,8 +180,8 @@ test('OPENs that do not fit the configuration are refused with the right code', 
   t.is(answer({ ...PEER_OPEN, identifier: 0 }), 'send 2/3 on 1', 'RFC 6286');
   t.is(answer({ ...PEER_OPEN, holdTimeS: 2 }), 'send 2/6 on 1');
   t.is(answer({ ...PEER_OPEN, version: 3 }), 'send 2/1 on 1');
-  t.is(answer(PEER_OPEN, { families: [6] }), 'send KEEPALIVE on 1');
-  t.is(answer({ ...PEER_OPEN, capabilities: [] }, { families: [6] }), 'send 2/7 on 1', 'IPv4 alone is implied');
+  t.is(answer(PEER_OPEN, { families: ['ipv6'] }), 'send KEEPALIVE on 1');
+  t.is(answer({ ...PEER_OPEN, capabilities: [] }, { families: ['ipv6'] }), 'send 2/7 on 1', 'IPv4 alone is implied');
   // Our own identifier from another AS is fine (RFC 6286), inside our AS it is not.
   t.is(answer({ ...PEER_OPEN, identifier: 0x0a000001 }), 'send KEEPALIVE on 1');
   const inside = localOpen({ ...SETTINGS, identifier: 0x0a000001 });

@@ -1,11 +1,13 @@
 /** A BGP message in words, for golden files. */
 
+import type { OpenSettings } from '../../../bgp/fsm/negotiate.ts';
 import { asPathText } from '../../../bgp/wire/attribute/as-path.ts';
 import { communityText } from '../../../bgp/wire/attribute/communities.ts';
 import { extendedCommunityText } from '../../../bgp/wire/attribute/extended-communities.ts';
 import type { NextHop, WireContext } from '../../../bgp/wire/attribute/model.ts';
 import { originText } from '../../../bgp/wire/attribute/origin.ts';
 import { capabilityText } from '../../../bgp/wire/capability.ts';
+import { PLAIN_FACTS } from '../../../bgp/wire/family.ts';
 import { errorName } from '../../../bgp/wire/fault.ts';
 import type { Open, RawMessage } from '../../../bgp/wire/message.ts';
 import {
@@ -22,13 +24,25 @@ import { Addr } from '../../../router/lib/addr.ts';
 export const PLAIN_CONTEXT: WireContext = {
   fourOctetAs: true,
   external: true,
-  extendedNextHop: true,
-  ipv4: true,
-  ipv6: true,
-  pathIds4: false,
-  pathIds6: false,
+  families: {
+    ipv4: { ...PLAIN_FACTS, extendedNextHop: true },
+    ipv6: { ...PLAIN_FACTS, extendedNextHop: true },
+  },
   firstAs: undefined,
 };
+
+/** What a speaker without extensions says in its OPEN beside its numbers and families. */
+export const PLAIN_OFFER = {
+  extendedNextHop: false,
+  extendedMessages: false,
+  enforceFirstAs: true,
+  hostName: undefined,
+  addPath: { receive: false, send: false },
+  linkLocalCapability: false,
+  role: undefined,
+  strictRole: false,
+  restart: undefined,
+} as const satisfies Partial<OpenSettings>;
 
 export function hex(text: string): Uint8Array {
   return new Uint8Array(Buffer.from(text.replaceAll(/[\s:]/g, ''), 'hex'));

@@ -5,6 +5,7 @@ import test from 'ava';
 import { communityText } from '../../../bgp/wire/attribute/communities.ts';
 import type { WireContext } from '../../../bgp/wire/attribute/model.ts';
 import type { Capability } from '../../../bgp/wire/capability.ts';
+import { PLAIN_FACTS } from '../../../bgp/wire/family.ts';
 import { encodeOpen, type Open } from '../../../bgp/wire/message.ts';
 import { NlriCursor, prefixesOf } from '../../../bgp/wire/nlri.ts';
 import { decodeUpdate, type Update, UpdatePacker } from '../../../bgp/wire/update.ts';
@@ -36,7 +37,8 @@ function addPathMode(open: Open, afi: number): number {
 function contextFor(sender: Open, receiver: Open): WireContext {
   const sends = (afi: number): boolean =>
     (addPathMode(sender, afi) & 2) !== 0 && (addPathMode(receiver, afi) & 1) !== 0;
-  return { ...PLAIN_CONTEXT, pathIds4: sends(1), pathIds6: sends(2) };
+  const facts = (afi: number) => ({ ...PLAIN_FACTS, extendedNextHop: true, receivesPathIds: sends(afi) });
+  return { ...PLAIN_CONTEXT, families: { ipv4: facts(1), ipv6: facts(2) } };
 }
 
 function contexts(lines: readonly Line[]): (l: Line) => WireContext {

@@ -2,6 +2,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { AS_TRANS, mergeAs4Path, pathLength, prepend } from '../../../bgp/wire/attribute/as-path.ts';
 import type { Attributes, NextHop, WireContext } from '../../../bgp/wire/attribute/model.ts';
+import { PLAIN_FACTS } from '../../../bgp/wire/family.ts';
 import { isNlri, NlriCursor, prefixesOf, putPrefixValue } from '../../../bgp/wire/nlri.ts';
 import { OctetWriter } from '../../../bgp/wire/octets.ts';
 import { decodeUpdate, UpdatePacker } from '../../../bgp/wire/update.ts';
@@ -10,6 +11,8 @@ import { get16 } from '../../../router/lib/bytes.ts';
 import { hex, hopText, messageOf, PLAIN_CONTEXT } from '../kit/describe.ts';
 
 const EXTERNAL: WireContext = { ...PLAIN_CONTEXT, firstAs: 64601 };
+/** Both families without extensions. */
+const PLAIN_FAMILIES = { ipv4: PLAIN_FACTS, ipv6: PLAIN_FACTS };
 const INTERNAL: WireContext = { ...PLAIN_CONTEXT, external: false };
 
 const ORIGIN = '400101 00';
@@ -167,7 +170,7 @@ test('an IPv4 prefix with an IPv6 next hop needs the capability of RFC 8950', (t
   t.is(outcome(body([reach4, ORIGIN, PATH], ''), EXTERNAL), 'reset 3/9', 'a length that lies');
   const good = reach4.replace('800e2c', '800e2b');
   t.is(outcome(body([good, ORIGIN, PATH], ''), EXTERNAL), 'accepted');
-  t.is(outcome(body([good, ORIGIN, PATH], ''), { ...EXTERNAL, extendedNextHop: false }), 'reset 3/9');
+  t.is(outcome(body([good, ORIGIN, PATH], ''), { ...EXTERNAL, families: PLAIN_FAMILIES }), 'reset 3/9');
 });
 
 test('an IPv6 route that points nowhere is withdrawn, not fatal', (t) => {
@@ -177,8 +180,8 @@ test('an IPv6 route that points nowhere is withdrawn, not fatal', (t) => {
 });
 
 test('families that were not negotiated are not heard', (t) => {
-  t.is(outcome(body(BASE6, ''), { ...EXTERNAL, ipv6: false }), 'nothing');
-  t.is(outcome(body(BASE), { ...EXTERNAL, ipv4: false }), 'nothing');
+  t.is(outcome(body(BASE6, ''), { ...EXTERNAL, families: { ipv4: PLAIN_FACTS } }), 'nothing');
+  t.is(outcome(body(BASE), { ...EXTERNAL, families: { ipv6: PLAIN_FACTS } }), 'nothing');
 });
 
 test('the end of the initial table is recognized for both families', (t) => {
@@ -332,14 +335,13 @@ test('no octets make the decoder throw, and prefixes it accepts can be read to t
   });
   const cut = fc.tuple(mutated, fc.nat(valid.length)).map(([b, n]) => (n < 4 ? b : b.slice(0, n)));
   const noise = fc.uint8Array({ minLength: 4, maxLength: 200 });
+  const facts = fc
+    .record({ extendedNextHop: fc.boolean(), receivesPathIds: fc.boolean() })
+    .map((f) => ({ ...PLAIN_FACTS, ...f }));
   const contexts = fc.record({
     fourOctetAs: fc.boolean(),
     external: fc.boolean(),
-    extendedNextHop: fc.boolean(),
-    ipv4: fc.boolean(),
-    ipv6: fc.boolean(),
-    pathIds4: fc.boolean(),
-    pathIds6: fc.boolean(),
+    families: fc.record({ ipv4: facts, ipv6: facts }, { requiredKeys: [] }),
     firstAs: fc.constantFrom(undefined, 64601),
   });
   t.notThrows(() =>
