@@ -3,7 +3,7 @@
  * Implemented by router/app over the stack's sockets and the kernel's, and by tests over memory.
  */
 
-import type { Addr, Family } from '../router/lib/addr.ts';
+import type { Addr, Family, Prefix } from '../router/lib/addr.ts';
 
 /** Names an uplink; whatever the daemon uses (a name or an interface index). */
 export type LinkId = string | number;
