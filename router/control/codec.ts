@@ -1,6 +1,6 @@
 /**
- * Control messages to octets and back: protobuf bodies in frames of a 32-bit little-endian length. The only importer of
- * protobufjs. Does no I/O: `FrameReader` is fed octets and gives whole bodies.
+ * Control messages to octets and back: protobuf bodies in frames of a 32-bit little-endian length. With fpm/protobuf.ts the
+ * only importer of protobufjs. Does no I/O: `FrameReader` is fed octets and gives whole bodies.
  */
 import protobuf from 'protobufjs/light.js';
 import { DESCRIPTOR } from './descriptor.ts';

@@ -16,6 +16,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'router/shimlink': ['router/stack', 'router/tcp', 'router/wire', 'router/fib', 'router/native', 'router/lib'],
   'router/config': ['router/lib', 'wg/quick', 'wg/keys', 'wg/model'],
   'router/control': ['router/lib'],
+  'router/fpm': ['router/fib', 'router/lib'],
   bgp: ['router/lib'],
   wg: ['router/lib'],
   'router/app': ['router', 'bgp', 'wg'],
@@ -38,7 +39,7 @@ const ROOFS = ['router/app', 'router/cli'];
 /** Where each library and each kind of I/O may enter. Folders end in "/". */
 const DOORS: Readonly<Record<string, readonly string[]>> = {
   'ip-num': ['router/lib/ranges.ts'],
-  protobufjs: ['router/control/codec.ts', 'router/control/make-descriptor.mjs'],
+  protobufjs: ['router/control/codec.ts', 'router/control/make-descriptor.mjs', 'router/fpm/protobuf.ts'],
   zod: ['router/config/'],
   yaml: ['router/config/'],
   'node:net': [
