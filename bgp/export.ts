@@ -6,15 +6,13 @@
  */
 
 import type { Addr, Family } from '../router/lib/addr.ts';
-import { copyOf } from './policy/filter.ts';
+import { copyOf } from './policy/change.ts';
+import type { RouteSource } from './policy/rule.ts';
 import type { AttrSet } from './rib/attrs.ts';
 import { prepend } from './wire/attribute/as-path.ts';
 import { Community } from './wire/attribute/communities.ts';
 import { transitiveOnly } from './wire/attribute/extended-communities.ts';
 import { type Attributes, type NextHop, NO_NUMBERS } from './wire/attribute/model.ts';
-
-/** Where a route comes from, as far as export rules care. */
-export type RouteSource = 'local' | 'external' | 'internal';
 
 /** RFC 4271 §9.2, RFC 1997: whether a route may be told to a peer of the given kind at all. */
 export function mayExport(a: AttrSet, source: RouteSource, toExternal: boolean): boolean {
@@ -45,6 +43,12 @@ export function afterPolicy(a: Attributes, localAs: number, preference: number, 
     clusterList: NO_NUMBERS,
     extendedCommunities: transitiveOnly(a.extendedCommunities),
   };
+}
+
+/** A next hop of one address. */
+export function nextHopOf(addr: Addr): NextHop {
+  const isLinkLocal = addr.family === 6 && addr.isLinkLocal;
+  return { global: isLinkLocal ? undefined : addr, linkLocal: isLinkLocal ? addr : undefined };
 }
 
 /** Addresses a session offers for "next hop self". */

@@ -4,14 +4,19 @@
  */
 
 import type { Family } from '../router/lib/addr.ts';
+import { nextHopOf } from './export.ts';
 import type { Peer } from './peer.ts';
-import { copyOf, type PrefixGuard, REFUSED } from './policy/filter.ts';
+import { copyOf } from './policy/change.ts';
+import { MutableSubject } from './policy/filter.ts';
+import type { Outcome, Plan } from './policy/plan.ts';
+import type { PrefixGuard } from './policy/prefix-set.ts';
+import type { HopChange } from './policy/rule.ts';
 import { Verdict } from './rib/adj-rib-in.ts';
 import type { AttrSet, AttrTable } from './rib/attrs.ts';
 import type { Rib } from './rib/rib.ts';
 import { occurrences } from './wire/attribute/as-path.ts';
 import { Community } from './wire/attribute/communities.ts';
-import type { Attributes } from './wire/attribute/model.ts';
+import type { Attributes, NextHop } from './wire/attribute/model.ts';
 import { type Nlri, NlriCursor } from './wire/nlri.ts';
 import type { Reach } from './wire/update.ts';
 
@@ -24,6 +29,7 @@ export interface ImportContext {
 }
 
 const cursor = new NlriCursor();
+const subject = new MutableSubject();
 
 /** Take withdrawn prefixes out of the Adj-RIB-In. */
 export function withdraw(peer: Peer, rib: Rib, nlri: Nlri): void {
@@ -101,8 +107,10 @@ class Judge {
   readonly #context: ImportContext;
   /** What is wrong with the attributes, whatever the prefix. */
   readonly #common: number;
-  /** Attributes after each rule, worked out when first needed. */
-  readonly #byRule: (AttrSet | undefined)[] = [];
+  /** What policy makes of the attributes; undefined = nothing is changed or refused. */
+  readonly #plan: Plan | undefined;
+  /** The accepted set where policy plays no part, worked out when first needed. */
+  #open: AttrSet | undefined;
 
   constructor(peer: Peer, received: AttrSet, family: Family, context: ImportContext) {
     this.#peer = peer;
@@ -110,6 +118,11 @@ class Judge {
     this.#received = received;
     this.#context = context;
     this.#common = commonVerdict(peer, received, context);
+    const { importFilter } = peer;
+    this.#plan = importFilter.isOpen ? undefined : importFilter.plan(received, received.nextHop);
+    subject.family = family;
+    subject.source = peer.isExternal ? 'external' : 'internal';
+    subject.from = peer.config.name;
   }
 
   look(w0: number, w1: number, w2: number, w3: number, length: number): void {
@@ -120,20 +133,37 @@ class Judge {
       this.verdict = Verdict.OwnPrefix;
       return;
     }
-    const rule = this.#peer.importFilter.find(this.#family, w0, w1, w2, w3, length, this.#received);
-    if (rule === REFUSED) this.verdict = Verdict.Policy;
-    else this.accepted = this.#byRule[rule] ??= this.#after(rule);
+    if (this.#plan === undefined) {
+      this.accepted = this.#open ??= this.#accept(this.#received);
+      return;
+    }
+    subject.w0 = w0;
+    subject.w1 = w1;
+    subject.w2 = w2;
+    subject.w3 = w3;
+    subject.length = length;
+    const outcome = this.#plan.decide(subject);
+    if (outcome === undefined) this.verdict = Verdict.Policy;
+    else this.accepted = (outcome.made[0] ??= this.#accept(outcome.attributes, outcome)) as AttrSet;
   }
 
-  #after(rule: number): AttrSet {
+  /** The set to store for attributes that policy let pass. */
+  #accept(attributes: Attributes, outcome?: Outcome): AttrSet {
     const received = this.#received;
-    let a = this.#peer.importFilter.apply(rule, received);
+    let a = attributes;
     // RFC 8326 §4: "set LOCAL_PREF ... to a low value, RECOMMENDED value is 0", whatever policy says.
     if (this.#peer.isExternal && received.communities.includes(Community.GracefulShutdown)) {
       a = { ...copyOf(a), localPref: 0 };
     }
-    return a === received ? received : this.#context.attrs.intern(a, received.nextHop);
+    const nextHop = importedHop(outcome?.nextHop, this.#peer) ?? received.nextHop;
+    return a === received && nextHop === received.nextHop ? received : this.#context.attrs.intern(a, nextHop);
   }
+}
+
+/** "self" means the peer's own address here: an import rule does not make us our own next hop. */
+function importedHop(change: HopChange | undefined, peer: Peer): NextHop | undefined {
+  if (change === undefined || change === 'unchanged') return undefined;
+  return nextHopOf(change === 'self' ? peer.config.address : change);
 }
 
 function commonVerdict(peer: Peer, a: AttrSet, context: ImportContext): number {

@@ -5,10 +5,13 @@
 
 import type { Addr, Family } from '../router/lib/addr.ts';
 import type { Instant } from '../router/lib/clock.ts';
-import { afterPolicy, beforePolicy, mayExport, type RouteSource, selfNextHop } from './export.ts';
+import { afterPolicy, beforePolicy, mayExport, nextHopOf, selfNextHop } from './export.ts';
 import type { AsMatch, Negotiated, Role } from './fsm/negotiate.ts';
 import { Session } from './fsm/session.ts';
-import { Filter, type Policy, REFUSED } from './policy/filter.ts';
+import { Filter, MutableSubject } from './policy/filter.ts';
+import type { FilterPeer } from './policy/module.ts';
+import type { Outcome, Plan } from './policy/plan.ts';
+import type { HopChange, Policy, RouteSource } from './policy/rule.ts';
 import type { Attempt, LinkId, NextHopResolver, Stream } from './ports.ts';
 import { AdjRibOut } from './rib/adj-rib-out.ts';
 import type { AttrSet, AttrTable } from './rib/attrs.ts';
@@ -86,6 +89,8 @@ export interface PeerContext {
   readonly random: () => number;
   readonly attrs: AttrTable;
   readonly resolver: NextHopResolver;
+  /** A filter function failed in a way it had not failed the time before. */
+  readonly onFilterError: ((peer: string, words: string) => void) | undefined;
   nextTransport(): number;
 }
 
@@ -112,7 +117,9 @@ const MAX_IDLE_HOLD_MS = 60_000;
 /** Results of export kept per peer before they are forgotten and worked out again. */
 const MAX_MEMO = 65_536;
 
-const SOURCE_NUMBER: Record<RouteSource, number> = { local: 0, external: 1, internal: 2 };
+const SOURCES: readonly RouteSource[] = ['local', 'external', 'internal'];
+
+const subject = new MutableSubject();
 
 export class Peer {
   readonly config: PeerConfig;
@@ -135,11 +142,14 @@ export class Peer {
   /** UPDATEs with mistakes that did not cost the session (RFC 7606). */
   faults = 0;
   lastFault: string | undefined;
+  /** Routes refused because a filter function failed, and how it failed last. */
+  filterErrors = 0;
+  lastFilterError: string | undefined;
   /** The administrator wants it down. */
   isShutDown: boolean;
   readonly #context: PeerContext;
-  /** Export results by rule and source; see `#select`. */
-  #memo: Map<AttrSet, AttrSet>[] = [];
+  /** What export policy makes of attribute sets, by source; see `#select`. */
+  #memo: Map<AttrSet, Plan>[] = [];
   #memoSize = 0;
   #hops = new Map<string, ResolvedHop | undefined>();
   /** Next hops as they were: where nothing changed the same object is used again, which is how tables compare them. */
@@ -153,8 +163,8 @@ export class Peer {
     this.#context = context;
     this.isExternal = isExternal(config.asn, context.localAs);
     this.isShutDown = config.shutdown ?? false;
-    this.importFilter = new Filter(this.#policy(config.import));
-    this.exportFilter = new Filter(this.#policy(config.export));
+    this.importFilter = this.#filter('import', config.import);
+    this.exportFilter = this.#filter('export', config.export);
     this.session = new Session(
       {
         localAs: context.localAs,
@@ -202,14 +212,34 @@ export class Peer {
     return this.session.negotiated?.peer.identifier ?? 0;
   }
 
-  /** RFC 8212 §2. */
-  #policy(policy: Policy | undefined): Policy {
-    return policy ?? (this.isExternal ? 'reject-all' : 'accept-all');
+  #filter(direction: 'import' | 'export', policy: Policy | undefined): Filter {
+    const { name, address } = this.config;
+    const self = this;
+    const peer: FilterPeer = Object.freeze({
+      name,
+      // A peer of any AS has one only when its session is up.
+      get asn() {
+        return self.asn;
+      },
+      address: address.toString(),
+      isExternal: this.isExternal,
+      direction,
+    });
+    // RFC 8212 §2: without a policy an external peer gets and gives nothing.
+    return new Filter(policy ?? (this.isExternal ? 'reject-all' : 'accept-all'), {
+      peer,
+      ownAs: this.#context.localAs,
+      onError: (words) => {
+        this.filterErrors++;
+        if (this.lastFilterError !== words) this.#context.onFilterError?.(name, words);
+        this.lastFilterError = words;
+      },
+    });
   }
 
   setPolicies(imports: Policy | undefined, exports: Policy | undefined): void {
-    this.importFilter = new Filter(this.#policy(imports));
-    this.exportFilter = new Filter(this.#policy(exports));
+    this.importFilter = this.#filter('import', imports);
+    this.exportFilter = this.#filter('export', exports);
     this.#forgetExports();
   }
 
@@ -324,7 +354,7 @@ export class Peer {
 
   /** The attributes to tell this peer for a prefix, undefined = nothing. */
   #select(prefix: number, out: Outbound, peers: readonly (Peer | undefined)[]): AttrSet | undefined {
-    const { loc, prefixes, family } = out.rib;
+    const { loc, family } = out.rib;
     const a = loc.attrs(prefix);
     const from = loc.peer(prefix);
     // A route is never told to the peer it was learned from.
@@ -333,40 +363,63 @@ export class Peer {
     if (sender === undefined && from !== 0) return undefined; // the peer was removed, a decision is due
     const source: RouteSource = sender === undefined ? 'local' : sender.isExternal ? 'external' : 'internal';
     if (!mayExport(a, source, this.isExternal)) return undefined;
-    const p = prefixes;
-    const rule = this.exportFilter.find(
-      family,
-      p.w0[prefix]!,
-      family === 4 ? 0 : p.w1[prefix]!,
-      family === 4 ? 0 : p.w2[prefix]!,
-      family === 4 ? 0 : p.w3[prefix]!,
-      p.length[prefix]!,
-      a,
-    );
-    if (rule === REFUSED) return undefined;
-    // The same attributes become the same again unless rule, family, source or next hop differ.
-    const keepsHop = this.#keepsNextHop(a, sender, family);
-    const slot = ((rule * 3 + SOURCE_NUMBER[source]) * 2 + (keepsHop ? 1 : 0)) * 2 + (family === 4 ? 0 : 1);
-    const memo = (this.#memo[slot] ??= new Map());
-    const known = memo.get(a);
-    if (known !== undefined) return known;
-    const changed = this.exportFilter.apply(rule, beforePolicy(a, source, this.isExternal));
-    const result = this.#context.attrs.intern(
-      afterPolicy(changed, this.#context.localAs, a.preference, this.isExternal),
-      keepsHop ? this.#hopOnward(a.nextHop!, sender!) : out.self,
-    );
-    if (++this.#memoSize > MAX_MEMO) this.#forgetExports();
-    memo.set(a, result);
-    return result;
+    const outcome = this.#plan(a, source).decide(this.#subject(prefix, out.rib, source, sender));
+    if (outcome === undefined) return undefined;
+    // The same outcome becomes the same on the wire unless family or next hop differ.
+    const keepsHop = this.#keepsNextHop(a, sender, family, outcome.nextHop);
+    const slot = (keepsHop ? 2 : 0) + (family === 4 ? 0 : 1);
+    return (outcome.made[slot] ??= this.#announced(a, outcome, keepsHop ? this.#hopOnward(a, sender!) : out.self)) as
+      | AttrSet
+      | undefined;
+  }
+
+  /** What export policy makes of an attribute set. */
+  #plan(a: AttrSet, source: RouteSource): Plan {
+    const memo = (this.#memo[SOURCES.indexOf(source)] ??= new Map());
+    let plan = memo.get(a);
+    if (plan !== undefined) return plan;
+    if (++this.#memoSize > MAX_MEMO) {
+      this.#forgetExports();
+      return this.#plan(a, source);
+    }
+    plan = this.exportFilter.plan(beforePolicy(a, source, this.isExternal), a.nextHop);
+    memo.set(a, plan);
+    return plan;
+  }
+
+  #subject(
+    prefix: number,
+    { prefixes: p, family }: Rib,
+    source: RouteSource,
+    sender: Peer | undefined,
+  ): MutableSubject {
+    const isLong = family === 6;
+    subject.family = family;
+    subject.w0 = p.w0[prefix]!;
+    subject.w1 = isLong ? p.w1[prefix]! : 0;
+    subject.w2 = isLong ? p.w2[prefix]! : 0;
+    subject.w3 = isLong ? p.w3[prefix]! : 0;
+    subject.length = p.length[prefix]!;
+    subject.source = source;
+    subject.from = sender?.config.name;
+    return subject;
+  }
+
+  /** The attributes of an outcome as they go on the wire. */
+  #announced(a: AttrSet, outcome: Outcome, hop: NextHop): AttrSet {
+    const { nextHop: change } = outcome;
+    const onWire = afterPolicy(outcome.attributes, this.#context.localAs, a.preference, this.isExternal);
+    return this.#context.attrs.intern(onWire, typeof change === 'object' ? nextHopOf(change) : hop);
   }
 
   /** RFC 4271 §5.1.3: whether the received next hop goes on unchanged. */
-  #keepsNextHop(a: AttrSet, sender: Peer | undefined, family: Family): boolean {
+  #keepsNextHop(a: AttrSet, sender: Peer | undefined, family: Family, change: HopChange | undefined): boolean {
     const hop = a.nextHop;
-    if (sender === undefined || hop === undefined) return false;
+    if (sender === undefined || hop === undefined || change === 'self') return false;
     // An IPv6 next hop of an IPv4 route is for those who can read it.
     if (family === 4 && hop.global?.family !== 4 && !this.#readsExtendedNextHop()) return false;
     const isSameLink = sender.config.link === this.config.link;
+    if (change === 'unchanged') return hop.global !== undefined || isSameLink;
     if (this.isExternal) return (this.config.thirdPartyNextHop ?? false) && isSameLink;
     return !(this.config.nextHopSelf ?? false) && (hop.global !== undefined || isSameLink);
   }
@@ -376,7 +429,8 @@ export class Peer {
   }
 
   /** A link-local address means nothing beyond its link. */
-  #hopOnward(hop: NextHop, sender: Peer): NextHop {
+  #hopOnward(a: AttrSet, sender: Peer): NextHop {
+    const hop = a.nextHop!;
     return sender.config.link === this.config.link ? hop : { global: hop.global, linkLocal: undefined };
   }
 

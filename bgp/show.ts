@@ -42,6 +42,9 @@ export interface PeerView {
   /** UPDATEs with mistakes that did not cost the session, and the last one in words. */
   readonly faults: number;
   readonly lastFault: string | undefined;
+  /** Routes refused because a filter function failed, and the last failure with its place. */
+  readonly filterErrors: number;
+  readonly lastFilterError: string | undefined;
   readonly lastError:
     | { readonly text: string; readonly origin: 'sent' | 'received' | 'transport'; readonly agoMs: number }
     | undefined;
@@ -120,6 +123,8 @@ export function peerView(peer: Peer, now: Instant): PeerView {
     routes: { ipv4: routeCounts(peer, 4), ipv6: routeCounts(peer, 6) },
     faults: peer.faults,
     lastFault: peer.lastFault,
+    filterErrors: peer.filterErrors,
+    lastFilterError: peer.lastFilterError,
     lastError:
       error === undefined
         ? undefined

@@ -10,7 +10,8 @@ import type { Clock, Instant } from '../router/lib/clock.ts';
 import type { SessionAction } from './fsm/session.ts';
 import { announce, dropRoute, type ImportContext, reconsider, withdraw } from './import.ts';
 import { type Conduit, Peer, type PeerConfig } from './peer.ts';
-import { type Policy, PrefixGuard } from './policy/filter.ts';
+import { PrefixGuard } from './policy/prefix-set.ts';
+import type { Policy } from './policy/rule.ts';
 import type { LinkId, NextHopResolver, RouteSink, Stream, StreamHandler, Transport } from './ports.ts';
 import { candidatesOf, longestMatch, type RibView, routesOf } from './query.ts';
 import { type AdjRibsIn, LOCAL_PEER, Verdict } from './rib/adj-rib-in.ts';
@@ -30,7 +31,8 @@ import type { Update } from './wire/update.ts';
 
 export { drive } from './drive.ts';
 export type { PeerConfig } from './peer.ts';
-export type { Changes, Match, Policy, PrefixMatch, Rule } from './policy/filter.ts';
+export type { FilterPeer, FilterRoute, RouteFunction } from './policy/module.ts';
+export type * from './policy/rule.ts';
 export type * from './ports.ts';
 export { changesOf, eachRoute, type RouteChange } from './routes.ts';
 export type { CandidateView, PeerView, RouteView } from './show.ts';
@@ -69,7 +71,9 @@ export type SpeakerEvent =
       readonly to: string;
       readonly why: string | undefined;
     }
-  | { readonly kind: 'fault'; readonly peer: string; readonly text: string };
+  | { readonly kind: 'fault'; readonly peer: string; readonly text: string }
+  /** A filter function failed; the text names the place in its file. */
+  | { readonly kind: 'filter-error'; readonly peer: string; readonly text: string };
 
 /** Prefixes decided, and prefixes told to each peer, in one turn: bounds how long the event loop is held. */
 const DECISION_BUDGET = 8192;
@@ -153,6 +157,7 @@ export class Speaker {
         random: this.#options.random,
         attrs: this.#attrs,
         resolver: this.#options.resolver,
+        onFilterError: (peer, text) => this.#options.onEvent?.({ kind: 'filter-error', peer, text }),
         nextTransport: () => ++this.#transports,
       },
       this.#clock.now(),

@@ -1,202 +1,240 @@
 /**
- * Import and export policy: ordered rules of a match and an action; the first rule that matches decides, and a route that
- * no rule matches is rejected.
- * Read first: RFC 8212 (what happens without policy; speaker.ts), RFC 1997, RFC 8092. No language, no state.
+ * Import and export policy made ready for many routes. What a rule asks about the attributes is decided once for each set
+ * of attributes (`plan`); only what depends on the prefix is asked for each route (`Plan.decide`), and a policy without
+ * such questions costs a route nothing.
  */
 
-import { maskWord, type Prefix } from '../../router/lib/addr.ts';
-import { firstAs, occurrences, originAs, pathLength, prepend } from '../wire/attribute/as-path.ts';
-import { type Attributes, NO_NUMBERS } from '../wire/attribute/model.ts';
+import type { Family } from '../../router/lib/addr.ts';
+import { firstAs, originAs, pathLength } from '../wire/attribute/as-path.ts';
+import { DEFAULT_LOCAL_PREF } from '../wire/attribute/local-pref.ts';
+import type { Attributes, NextHop } from '../wire/attribute/model.ts';
+import { changed } from './change.ts';
+import { anyOf, hasCommunity, hasExtended, hasLarge } from './communities.ts';
+import { type FilterPeer, FunctionPlan, type OnFilterError } from './module.ts';
+import { PathPattern } from './path-pattern.ts';
+import { Branch, Outcome, type Plan, REFUSED, type Subject } from './plan.ts';
+import { PrefixSet } from './prefix-set.ts';
+import {
+  type Changes,
+  type HopChange,
+  type Match,
+  type NumberRange,
+  type Policy,
+  RoaState,
+  type Rule,
+} from './rule.ts';
 
-/** Prefixes inside `prefix` whose length lies in [minLength, maxLength]; both default to the prefix's own length. */
-export interface PrefixMatch {
-  readonly prefix: Prefix;
-  readonly minLength?: number;
-  readonly maxLength?: number;
+/** What filters of one peer need to know. */
+export interface FilterContext {
+  readonly peer: FilterPeer;
+  /** The AS that `prepend` puts in front when a rule names none. */
+  readonly ownAs: number;
+  /** A filter function threw, or gave back what is no route; the route was refused. */
+  readonly onError: OnFilterError;
 }
 
-/** All conditions that are given must hold; a list holds when one of its entries does. */
-export interface Match {
-  readonly prefixes?: readonly PrefixMatch[];
-  readonly communities?: readonly number[];
-  readonly largeCommunities?: readonly (readonly [number, number, number])[];
-  /** The path contains one of these. */
-  readonly asPathContains?: readonly number[];
-  readonly firstAs?: readonly number[];
-  readonly originAs?: readonly number[];
-  readonly maxPathLength?: number;
-}
+/** A test of the prefix and its source that is left after the attributes are known. */
+type PrefixTest = (subject: Subject) => boolean;
 
-/** Changes to an accepted route. */
-export interface Changes {
-  readonly localPref?: number;
-  readonly med?: number;
-  /** Put our AS (export) or the peer's (import) in front this many more times. */
-  readonly prepend?: { readonly asn: number; readonly times: number };
-  readonly addCommunities?: readonly number[];
-  readonly removeCommunities?: readonly number[];
-  readonly addLargeCommunities?: readonly (readonly [number, number, number])[];
-}
+/** True or false for all routes with these attributes, or what has to be asked about each prefix. */
+type Answer = boolean | PrefixTest;
 
-export interface Rule {
-  readonly match?: Match;
-  readonly action: 'accept' | 'reject';
-  readonly set?: Changes;
-}
-
-/** A whole policy. The two words are for peers that need no rules. */
-export type Policy = 'accept-all' | 'reject-all' | readonly Rule[];
-
-interface PrefixRange {
-  readonly family: number;
-  readonly words: readonly [number, number, number, number];
-  readonly masks: readonly [number, number, number, number];
-  readonly min: number;
-  readonly max: number;
-}
+/** One condition of a match. */
+type Condition = (a: Attributes, nextHop: NextHop | undefined) => Answer;
 
 interface Compiled {
-  readonly match: Match;
-  readonly ranges: readonly PrefixRange[] | undefined;
-  readonly accepts: boolean;
-  readonly changes: Changes | undefined;
+  readonly conditions: readonly Condition[];
+  readonly action: Rule['action'];
+  readonly set: Changes | undefined;
 }
 
-/** Outcome of `Filter.find` for a route that is refused. */
-export const REFUSED = -1;
+const ACCEPT_ALL: readonly Rule[] = [{ action: 'accept' }];
 
-/** A policy made ready for many routes. */
 export class Filter {
   readonly #rules: readonly Compiled[];
+  readonly #policy: Policy;
+  readonly #context: FilterContext;
+  /** Whether an answer may depend on the origin validation state: such routes are judged again when ROAs change. */
+  readonly asksRoa: boolean;
 
-  constructor(policy: Policy) {
-    const rules: readonly Rule[] =
-      policy === 'accept-all' ? [{ action: 'accept' }] : policy === 'reject-all' ? [] : policy;
+  /** @throws RangeError when a rule has an AS path pattern that is none */
+  constructor(policy: Policy, context: FilterContext) {
+    this.#policy = policy;
+    this.#context = context;
+    const rules = typeof policy === 'object' ? policy : policy === 'accept-all' ? ACCEPT_ALL : [];
     this.#rules = rules.map((r) => ({
-      match: r.match ?? {},
-      ranges: r.match?.prefixes?.map(toRange),
-      accepts: r.action === 'accept',
-      changes: r.set,
+      conditions: conditionsOf(r.match ?? {}, context),
+      action: r.action,
+      set: r.set,
     }));
+    this.asksRoa = typeof policy === 'function' || rules.some((r) => asksRoa(r.match));
   }
 
-  /** How many rules there are; `find` answers below this. */
-  get size(): number {
-    return this.#rules.length;
+  /** Routes pass unchanged, all of them. */
+  get isOpen(): boolean {
+    return this.#policy === 'accept-all';
   }
 
-  /** Number of the rule that accepts a route to the prefix given by left-aligned words, or REFUSED. */
-  find(family: number, w0: number, w1: number, w2: number, w3: number, length: number, a: Attributes): number {
-    for (let i = 0; i < this.#rules.length; i++) {
+  /** What becomes of routes with these attributes. */
+  plan(a: Attributes, nextHop: NextHop | undefined): Plan {
+    if (typeof this.#policy === 'function') {
+      const { peer, onError } = this.#context;
+      return new FunctionPlan(a, nextHop, this.#policy, peer, onError);
+    }
+    return this.#from(0, a, nextHop, undefined, 0);
+  }
+
+  /** The rules from number `at` on, for a route that `continue` rules have changed so far. */
+  #from(at: number, a: Attributes, nextHop: NextHop | undefined, hop: HopChange | undefined, weight: number): Plan {
+    for (let i = at; i < this.#rules.length; i++) {
       const rule = this.#rules[i]!;
-      if (rule.ranges !== undefined && !rule.ranges.some((r) => isInside(r, family, w0, w1, w2, w3, length))) continue;
-      if (matchesAttributes(rule.match, a)) return rule.accepts ? i : REFUSED;
+      const answer = all(rule.conditions, a, nextHop);
+      if (answer === false) continue;
+      const then = (): Plan => {
+        if (rule.action === 'reject') return REFUSED;
+        const { set } = rule;
+        const next = changed(a, set, this.#context.ownAs);
+        const nextWeight = set?.weight ?? weight;
+        const nextChange = set?.nextHop ?? hop;
+        if (rule.action === 'accept') return new Outcome(next, nextChange, nextWeight);
+        return this.#from(i + 1, next, nextHop, nextChange, nextWeight);
+      };
+      if (answer === true) return then();
+      return new Branch(answer, then, () => this.#from(i + 1, a, nextHop, hop, weight));
     }
     return REFUSED;
   }
+}
 
-  /** The attributes after the changes of a rule; the same object when it changes nothing. */
-  apply(rule: number, a: Attributes): Attributes {
-    const set = this.#rules[rule]!.changes;
-    if (set === undefined) return a;
-    const removed = a.communities.filter((c) => !set.removeCommunities?.includes(c));
-    const added = (set.addCommunities ?? []).filter((c) => !removed.includes(c));
-    const communities = [...removed, ...added];
-    return {
-      ...copyOf(a),
-      localPref: set.localPref ?? a.localPref,
-      med: set.med ?? a.med,
-      asPath: set.prepend === undefined ? a.asPath : prepend(a.asPath, set.prepend.asn, set.prepend.times),
-      communities: communities.length === 0 ? NO_NUMBERS : communities,
-      largeCommunities:
-        set.addLargeCommunities === undefined
-          ? a.largeCommunities
-          : [...a.largeCommunities, ...set.addLargeCommunities.filter((t) => !hasLarge(a, t)).flat()],
-    };
+function all(conditions: readonly Condition[], a: Attributes, nextHop: NextHop | undefined): Answer {
+  let left: PrefixTest | undefined;
+  for (const condition of conditions) {
+    const answer = condition(a, nextHop);
+    if (answer === false) return false;
+    if (answer === true) continue;
+    const before = left;
+    left = before === undefined ? answer : (s) => before(s) && answer(s);
+  }
+  return left ?? true;
+}
+
+function any(matches: readonly (readonly Condition[])[], a: Attributes, nextHop: NextHop | undefined): Answer {
+  let left: PrefixTest | undefined;
+  for (const conditions of matches) {
+    const answer = all(conditions, a, nextHop);
+    if (answer === true) return true;
+    if (answer === false) continue;
+    const before = left;
+    left = before === undefined ? answer : (s) => before(s) || answer(s);
+  }
+  return left ?? false;
+}
+
+function not(answer: Answer): Answer {
+  return typeof answer === 'boolean' ? !answer : (s) => !answer(s);
+}
+
+function within(value: number, r: NumberRange): boolean {
+  return value >= r.min && value <= r.max;
+}
+
+/** Conditions in the order in which they are cheap to ask. */
+function conditionsOf(m: Match, context: FilterContext): Condition[] {
+  const out: Condition[] = [];
+  const { family, minPathLength: min, maxPathLength: max, med, localPref, origin, nextHops } = m;
+  if (family !== undefined) out.push(() => (s) => s.family === family);
+  if (origin !== undefined) out.push((a) => origin.includes(a.origin));
+  if (med !== undefined) out.push((a) => within(a.med ?? 0, med));
+  if (localPref !== undefined) out.push((a) => within(a.localPref ?? DEFAULT_LOCAL_PREF, localPref));
+  if (min !== undefined) out.push((a) => pathLength(a.asPath) >= min);
+  if (max !== undefined) out.push((a) => pathLength(a.asPath) <= max);
+  pathConditions(m, out);
+  if (m.communities !== undefined) {
+    const list = m.communities;
+    out.push((a) => a.communities.length > 0 && list.some((c) => hasCommunity(a.communities, c)));
+  }
+  if (m.extendedCommunities !== undefined) {
+    const list = m.extendedCommunities;
+    out.push((a) => a.extendedCommunities.length > 0 && list.some((c) => hasExtended(a.extendedCommunities, c)));
+  }
+  if (m.largeCommunities !== undefined) {
+    const list = m.largeCommunities;
+    out.push((a) => a.largeCommunities.length > 0 && list.some((c) => hasLarge(a.largeCommunities, c)));
+  }
+  if (nextHops !== undefined) {
+    out.push((_, hop) =>
+      [hop?.global, hop?.linkLocal].some((x) => x !== undefined && nextHops.some((p) => p.contains(x))),
+    );
+  }
+  prefixConditions(m, context, out);
+  if (m.all !== undefined) {
+    for (const one of m.all) out.push(...conditionsOf(one, context));
+  }
+  if (m.any !== undefined) {
+    const choices = m.any.map((one) => conditionsOf(one, context));
+    out.push((a, hop) => any(choices, a, hop));
+  }
+  if (m.not !== undefined) {
+    const inner = conditionsOf(m.not, context);
+    out.push((a, hop) => not(all(inner, a, hop)));
+  }
+  return out;
+}
+
+function pathConditions(m: Match, out: Condition[]): void {
+  if (m.firstAs !== undefined) {
+    const isOne = anyOf(m.firstAs);
+    out.push((a) => isOne(firstAs(a.asPath) ?? 0));
+  }
+  if (m.originAs !== undefined) {
+    const isOne = anyOf(m.originAs);
+    out.push((a) => isOne(originAs(a.asPath) ?? 0));
+  }
+  if (m.asPathContains !== undefined) {
+    const isOne = anyOf(m.asPathContains);
+    out.push((a) => a.asPath.some((s) => s.asns.some(isOne)));
+  }
+  if (m.asPath !== undefined) {
+    const patterns = m.asPath.map((text) => {
+      const pattern = PathPattern.parse(text);
+      if (typeof pattern === 'string') throw new RangeError(pattern);
+      return pattern;
+    });
+    out.push((a) => patterns.some((p) => p.matches(a.asPath)));
   }
 }
 
-/** The attributes alone, without what an AttrSet adds. */
-export function copyOf(a: Attributes): Attributes {
-  return {
-    origin: a.origin,
-    asPath: a.asPath,
-    med: a.med,
-    localPref: a.localPref,
-    atomicAggregate: a.atomicAggregate,
-    aggregator: a.aggregator,
-    communities: a.communities,
-    extendedCommunities: a.extendedCommunities,
-    largeCommunities: a.largeCommunities,
-    originatorId: a.originatorId,
-    clusterList: a.clusterList,
-    otc: a.otc,
-    unknown: a.unknown,
-  };
-}
-
-function matchesAttributes(m: Match, a: Attributes): boolean {
-  return (
-    (m.communities === undefined || m.communities.some((c) => a.communities.includes(c))) &&
-    (m.largeCommunities === undefined || m.largeCommunities.some((t) => hasLarge(a, t))) &&
-    (m.asPathContains === undefined || m.asPathContains.some((asn) => occurrences(a.asPath, asn) > 0)) &&
-    (m.firstAs === undefined || m.firstAs.includes(firstAs(a.asPath) ?? 0)) &&
-    (m.originAs === undefined || m.originAs.includes(originAs(a.asPath) ?? 0)) &&
-    (m.maxPathLength === undefined || pathLength(a.asPath) <= m.maxPathLength)
-  );
-}
-
-function hasLarge(a: Attributes, [x, y, z]: readonly [number, number, number]): boolean {
-  const l = a.largeCommunities;
-  for (let i = 0; i < l.length; i += 3) if (l[i] === x && l[i + 1] === y && l[i + 2] === z) return true;
-  return false;
-}
-
-function toRange(m: PrefixMatch): PrefixRange {
-  const { addr, length } = m.prefix;
-  const bits = (i: number): number => maskWord(Math.min(32, Math.max(0, length - 32 * i)));
-  const min = m.minLength ?? Math.min(length, m.maxLength ?? length);
-  const words = addr.family === 4 ? ([addr.a3, 0, 0, 0] as const) : ([addr.a0, addr.a1, addr.a2, addr.a3] as const);
-  return {
-    family: addr.family,
-    words,
-    masks: [bits(0), bits(1), bits(2), bits(3)],
-    min: Math.max(min, length),
-    max: m.maxLength ?? (m.minLength === undefined ? length : addr.family === 4 ? 32 : 128),
-  };
-}
-
-function isInside(
-  r: PrefixRange,
-  family: number,
-  w0: number,
-  w1: number,
-  w2: number,
-  w3: number,
-  length: number,
-): boolean {
-  const { words, masks } = r;
-  return (
-    r.family === family &&
-    length >= r.min &&
-    length <= r.max &&
-    (w0 & masks[0]) === words[0] &&
-    (w1 & masks[1]) === words[1] &&
-    (w2 & masks[2]) === words[2] &&
-    (w3 & masks[3]) === words[3]
-  );
-}
-
-/** Whether a prefix is one of `own` or inside one (own prefix protection). */
-export class PrefixGuard {
-  readonly #ranges: readonly PrefixRange[];
-
-  constructor(own: readonly Prefix[]) {
-    this.#ranges = own.map((prefix) => toRange({ prefix, minLength: prefix.length }));
+/** What depends on the prefix, or on where a route to it comes from. */
+function prefixConditions(m: Match, context: FilterContext, out: Condition[]): void {
+  const { source, peers, roa: states } = m;
+  if (source !== undefined) out.push(() => (s) => source.includes(s.source));
+  if (peers !== undefined) {
+    // On import the answer is the same for all routes.
+    if (context.peer.direction === 'import') out.push(() => peers.includes(context.peer.name));
+    else out.push(() => (s) => s.from !== undefined && peers.includes(s.from));
   }
-
-  covers(family: number, w0: number, w1: number, w2: number, w3: number, length: number): boolean {
-    for (const r of this.#ranges) if (isInside(r, family, w0, w1, w2, w3, length)) return true;
-    return false;
+  if (m.prefixes !== undefined) {
+    const set = new PrefixSet(m.prefixes);
+    const test: PrefixTest = (s) => set.has(s.family, s.w0, s.w1, s.w2, s.w3, s.length);
+    out.push(() => test);
   }
+  if (states !== undefined) out.push(() => (s) => states.includes(s.roa));
+}
+
+function asksRoa(m: Match | undefined): boolean {
+  if (m === undefined) return false;
+  return m.roa !== undefined || asksRoa(m.not) || (m.all ?? []).some(asksRoa) || (m.any ?? []).some(asksRoa);
+}
+
+/** A subject that callers fill in again for each prefix. */
+export class MutableSubject implements Subject {
+  family: Family = 4;
+  w0 = 0;
+  w1 = 0;
+  w2 = 0;
+  w3 = 0;
+  length = 0;
+  source: Subject['source'] = 'external';
+  from: string | undefined = undefined;
+  roa: number = RoaState.NotFound;
 }

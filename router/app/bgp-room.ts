@@ -81,6 +81,7 @@ export class BgpRoom {
       hostName: hostname(),
       onEvent: (e) => {
         if (e.kind === 'fault') log.warn('bad UPDATE', { peer: e.peer, fault: e.text });
+        else if (e.kind === 'filter-error') log.error('filter failed', { peer: e.peer, error: e.text });
         else if (e.to === 'Established') log.info('peer established', { peer: e.peer });
         else if (e.from === 'Established' && this.#isStopping) log.info('peer told goodbye', { peer: e.peer });
         else if (e.from === 'Established') log.warn('peer down', { peer: e.peer, why: e.why, code: 'B101' });

@@ -1,0 +1,75 @@
+/** Routes and filters for tests of policy. */
+
+import { Filter, MutableSubject } from '../../../bgp/policy/filter.ts';
+import type { FilterPeer, RouteFunction } from '../../../bgp/policy/module.ts';
+import type { Outcome } from '../../../bgp/policy/plan.ts';
+import type { Policy, RouteSource } from '../../../bgp/policy/rule.ts';
+import type { Attributes, NextHop } from '../../../bgp/wire/attribute/model.ts';
+import { Prefix } from '../../../router/lib/addr.ts';
+
+export const PLAIN: Attributes = {
+  origin: 0,
+  asPath: [{ type: 2, asns: [64601, 64602] }],
+  med: undefined,
+  localPref: undefined,
+  atomicAggregate: false,
+  aggregator: undefined,
+  communities: [],
+  extendedCommunities: [],
+  largeCommunities: [],
+  originatorId: undefined,
+  clusterList: [],
+  otc: undefined,
+  unknown: [],
+};
+
+export interface Case {
+  readonly prefix?: string;
+  readonly attributes?: Partial<Attributes>;
+  readonly nextHop?: NextHop;
+  readonly source?: RouteSource;
+  readonly from?: string;
+  readonly roa?: number;
+}
+
+export interface Setting {
+  readonly direction?: 'import' | 'export';
+  readonly errors?: string[];
+}
+
+const PEER: FilterPeer = {
+  name: 'peer1',
+  asn: 64601,
+  address: 'fe80::1',
+  isExternal: true,
+  direction: 'import',
+};
+
+export function filterOf(policy: Policy | RouteFunction, { direction = 'import', errors = [] }: Setting = {}): Filter {
+  const onError = (words: string): void => void errors.push(words);
+  return new Filter(policy, { peer: { ...PEER, direction }, ownAs: 64600, onError });
+}
+
+/** What a policy makes of a route; undefined = refused. */
+export function judge(policy: Policy | RouteFunction, route: Case = {}, setting: Setting = {}): Outcome | undefined {
+  const p = Prefix.parse(route.prefix ?? '172.20.1.0/24')!;
+  const isLong = p.family === 6;
+  const subject = Object.assign(new MutableSubject(), {
+    family: p.family,
+    w0: isLong ? p.addr.a0 : p.addr.a3,
+    w1: isLong ? p.addr.a1 : 0,
+    w2: isLong ? p.addr.a2 : 0,
+    w3: isLong ? p.addr.a3 : 0,
+    length: p.length,
+    source: route.source ?? 'external',
+    from: route.from ?? 'peer1',
+    roa: route.roa ?? 0,
+  });
+  return filterOf(policy, setting)
+    .plan({ ...PLAIN, ...route.attributes }, route.nextHop)
+    .decide(subject);
+}
+
+export function accepts(policy: Policy | RouteFunction, route: Case = {}, setting: Setting = {}): boolean {
+  return judge(policy, route, setting) !== undefined;
+}

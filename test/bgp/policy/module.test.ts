@@ -1,0 +1,110 @@
+import test from 'ava';
+import type { FilterRoute, RouteFunction } from '../../../bgp/policy/module.ts';
+import { parseCommunity } from '../../../bgp/wire/attribute/communities.ts';
+import { Addr } from '../../../router/lib/addr.ts';
+import { judge, PLAIN } from '../kit/filter.ts';
+
+const ATTRIBUTES = {
+  communities: [parseCommunity('64511:5')!, parseCommunity('no-export')!],
+  largeCommunities: [1, 2, 3],
+  extendedCommunities: [0x0002fc00, 7],
+  med: 9,
+};
+
+test('a function sees a route as values and text', (t) => {
+  let seen: FilterRoute | undefined;
+  const outcome = judge(
+    (route, peer) => {
+      seen = route;
+      t.like(peer, { name: 'peer1', asn: 64601, direction: 'import' });
+      return route;
+    },
+    {
+      prefix: 'fd42::/48',
+      attributes: ATTRIBUTES,
+      nextHop: { global: undefined, linkLocal: Addr.parse('fe80::1')! },
+      roa: 2,
+    },
+  );
+  t.deepEqual(seen, {
+    prefix: 'fd42::/48',
+    family: 6,
+    length: 48,
+    asPath: [64601, 64602],
+    origin: 'igp',
+    localPref: undefined,
+    med: 9,
+    communities: ['64511:5', 'no-export'],
+    extendedCommunities: ['rt:64512:7'],
+    largeCommunities: ['1:2:3'],
+    nextHop: 'fe80::1',
+    weight: 0,
+    roa: 'invalid',
+    source: 'external',
+    from: 'peer1',
+  });
+  t.true(Object.isFrozen(seen));
+  t.deepEqual(outcome?.attributes, { ...PLAIN, ...ATTRIBUTES });
+  t.is(outcome?.nextHop, undefined);
+});
+
+test('a function refuses a route with undefined and changes it with a copy', (t) => {
+  t.is(
+    judge(() => undefined),
+    undefined,
+  );
+  const outcome = judge((r) => ({
+    ...r,
+    asPath: [5, ...r.asPath],
+    origin: 'incomplete',
+    localPref: 300,
+    med: undefined,
+    communities: [...r.communities, 'graceful-shutdown'],
+    extendedCommunities: ['ro:1.2.3.4:5'],
+    largeCommunities: [],
+    nextHop: '10.0.0.1',
+    weight: 5,
+  }));
+  t.deepEqual(outcome?.attributes, {
+    ...PLAIN,
+    origin: 2,
+    asPath: [{ type: 2, asns: [5, 64601, 64602] }],
+    localPref: 300,
+    communities: [0xffff0000],
+    extendedCommunities: [0x01030102, 0x03040005],
+  });
+  t.is(String(outcome?.nextHop), '10.0.0.1');
+  t.is(outcome?.weight, 5);
+});
+
+const WRONG: readonly (readonly [string, (r: FilterRoute) => unknown, RegExp])[] = [
+  ['no route', () => 7, /gave back number, not a route/],
+  ['another prefix', (r) => ({ ...r, prefix: '10.0.0.0/8' }), /changed "prefix"/],
+  ['a LOCAL_PREF that is none', (r) => ({ ...r, localPref: -1 }), /localPref: -1/],
+  ['an AS that is none', (r) => ({ ...r, asPath: [0] }), /asPath: \[0\]/],
+  ['a community that is none', (r) => ({ ...r, communities: ['1:2', 'x'] }), /communities: "x"/],
+  ['communities that are no list', (r) => ({ ...r, communities: '1:2' }), /communities: "1:2"/],
+  ['an origin that is none', (r) => ({ ...r, origin: 'IGP' }), /origin: "IGP"/],
+  ['a next hop that is none', (r) => ({ ...r, nextHop: 'here' }), /nextHop: "here"/],
+];
+
+for (const [name, answer, words] of WRONG) {
+  test(`a function that gives back ${name} refuses the route and says so`, (t) => {
+    const errors: string[] = [];
+    t.is(judge(answer as RouteFunction, {}, { errors }), undefined);
+    t.is(errors.length, 1);
+    t.regex(errors[0]!, words);
+  });
+}
+
+test('a function that throws refuses the route; the report names the place in its file', (t) => {
+  const errors: string[] = [];
+  const fails: RouteFunction = (route) => {
+    if (route.length > 8) throw new RangeError('too long');
+    return route;
+  };
+  t.is(judge(fails, {}, { errors }), undefined);
+  t.not(judge(fails, { prefix: '10.0.0.0/8' }, { errors }), undefined);
+  t.is(errors.length, 1);
+  t.regex(errors[0]!, /module\.test\.[jt]s:\d+:\d+: RangeError: too long$/);
+});
