@@ -18,12 +18,19 @@ const DIRECT_TTL = 1;
 
 /** Why a connection could not be made, as people know it from other daemons. */
 const ERRNO_TEXT: Readonly<Record<number, string>> = {
+  13: 'permission denied',
+  98: 'address in use',
+  99: 'address not available',
   101: 'network unreachable',
   104: 'connection reset',
   110: 'connection timed out',
   111: 'connection refused',
   113: 'no route to host',
 };
+
+export function errnoText(errno: number): string {
+  return ERRNO_TEXT[errno] ?? `error ${errno}`;
+}
 
 interface Waiting {
   readonly opened: (stream: Stream) => StreamHandler;
@@ -79,7 +86,7 @@ export class StackTransport implements Transport {
       return;
     }
     if (errno !== 0) {
-      waiting.failed(ERRNO_TEXT[errno] ?? `error ${errno}`);
+      waiting.failed(errnoText(errno));
       return;
     }
     const socket = this.#wrap(fd);
@@ -98,12 +105,8 @@ export class StackTransport implements Transport {
   }
 
   /** Resolves when every stream has sent what was queued and is closed, or after `graceMs`. */
-  async finished(graceMs: number): Promise<void> {
-    const open = [...this.#sockets].filter((s) => !s.destroyed);
-    const all = Promise.all(open.map((s) => new Promise((resolve) => s.once('close', resolve))));
-    let timer: NodeJS.Timeout | undefined;
-    await Promise.race([all, new Promise((resolve) => (timer = setTimeout(resolve, graceMs)))]);
-    clearTimeout(timer);
+  finished(graceMs: number): Promise<void> {
+    return allClosed(this.#sockets, graceMs);
   }
 
   #wrap(fd: number): Socket {
@@ -116,23 +119,47 @@ export class StackTransport implements Transport {
   }
 }
 
-function streamOf(socket: Socket, localAddress: Addr | undefined): Stream {
+/** Resolves when all sockets are closed, or after `graceMs`. */
+export async function allClosed(sockets: Iterable<Socket>, graceMs: number): Promise<void> {
+  const open = [...sockets].filter((s) => !s.destroyed);
+  const all = Promise.all(open.map((s) => new Promise((resolve) => s.once('close', resolve))));
+  let timer: NodeJS.Timeout | undefined;
+  await Promise.race([all, new Promise((resolve) => (timer = setTimeout(resolve, graceMs)))]);
+  clearTimeout(timer);
+}
+
+/** A BGP stream over a Node socket; `abort` ends it without sending what is queued. */
+export function streamOf(socket: Socket, localAddress: Addr | undefined, abort = () => socket.destroy()): Stream {
   return {
     localAddress,
     write: (octets) => !socket.writable || socket.write(octets),
-    close: (abort) => {
-      if (abort) socket.destroy();
+    close: (isAbort) => {
+      if (isAbort) abort();
       else socket.destroySoon();
     },
   };
 }
 
-function attach(socket: Socket, handler: StreamHandler): void {
+/**
+ * Connect a socket with its handler. After each chunk it is the turn of everything else in the event loop: libuv alone
+ * would read up to 32 of them before timers and questions are looked at.
+ */
+export function attach(socket: Socket, handler: StreamHandler): void {
   let reason = 'closed by the peer';
+  let isResting = false;
   socket.on('error', (e: NodeJS.ErrnoException) => {
     reason = e.code === 'ECONNRESET' || e.code === 'EPIPE' ? 'connection reset' : (e.code ?? e.message);
   });
-  socket.on('data', (octets) => handler.data(octets));
+  socket.on('data', (octets) => {
+    handler.data(octets);
+    if (isResting) return;
+    isResting = true;
+    socket.pause();
+    setImmediate(() => {
+      isResting = false;
+      socket.resume();
+    });
+  });
   socket.on('drain', () => handler.drained());
   socket.on('close', () => handler.closed(reason));
 }

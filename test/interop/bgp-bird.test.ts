@@ -8,7 +8,7 @@ import { drive, eachRoute, type PeerConfig, Speaker } from '../../bgp/speaker.ts
 import { Addr, Prefix } from '../../router/lib/addr.ts';
 import { systemClock } from '../../router/lib/clock.ts';
 import { Bird, hasBird, run, until } from '../bgp/kit/bird.ts';
-import { freePort, LoopbackTransport } from '../bgp/kit/loopback.ts';
+import { freePort, hostTransport } from '../bgp/kit/loopback.ts';
 
 /** A test that runs unless something is `missing`; then it is skipped with the reason in its name. */
 function interop(
@@ -55,7 +55,7 @@ async function ourRouter(
   peer: Omit<PeerConfig, 'name' | 'link' | 'asn'>,
 ): Promise<Router> {
   const fib = new Map<string, string>();
-  const transport = new LoopbackTransport(Addr.parse(local)!, port);
+  const transport = hostTransport(local, port);
   const speaker = new Speaker({
     asn: 4242420001,
     routerId: Addr.parse('10.0.0.1')!,
@@ -85,8 +85,8 @@ async function ourRouter(
     const timer = setTimeout(fire, ms);
     return () => clearTimeout(timer);
   });
-  await transport.ready;
   speaker.start();
+  await transport.listening();
   return {
     speaker,
     fib,

@@ -8,7 +8,7 @@ import type { LinkLocalForm } from '../../../bgp/wire/attribute/mp-reach.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { systemClock } from '../../../router/lib/clock.ts';
 import { Bird, run, until } from './bird.ts';
-import { LoopbackTransport } from './loopback.ts';
+import { hostTransport } from './loopback.ts';
 
 const form = process.argv[2] as LinkLocalForm;
 for (const command of [
@@ -27,7 +27,7 @@ for (const command of [
 
 const bird = new Bird();
 const fib: Record<string, string> = {};
-const transport = new LoopbackTransport(Addr.parse('fe80::2')!, 1790, 'us0');
+const transport = hostTransport('fe80::2', 1790, 'us0');
 const speaker = new Speaker({
   asn: 4242420001,
   routerId: Addr.parse('10.0.0.1')!,
@@ -57,8 +57,8 @@ const stop = drive(speaker, systemClock, (ms, fire) => {
   return () => clearTimeout(timer);
 });
 try {
-  await transport.ready;
   speaker.start();
+  await transport.listening();
   await bird.start(`
 router id 10.0.0.2;
 protocol device {}
