@@ -3,7 +3,7 @@
  * Does not read or write routes of others; speaker.ts moves routes between peers.
  */
 
-import type { Addr, Family } from '../router/lib/addr.ts';
+import { Addr, type Family } from '../router/lib/addr.ts';
 import type { Instant } from '../router/lib/clock.ts';
 import { afterPolicy, beforePolicy, mayExport, nextHopOf, selfNextHop } from './export.ts';
 import type { AsMatch, Negotiated, Role } from './fsm/negotiate.ts';
@@ -287,8 +287,9 @@ export class Peer {
     this.packer = undefined;
     this.isCongested = false;
     this.#forgetExports();
-    this.forgetHops();
+    this.#hops.clear();
     this.#hopsBefore.clear();
+    this.#forgetLastHop();
   }
 
   /** Something waits to be told and could be told now. */
@@ -330,10 +331,25 @@ export class Peer {
     return found;
   }
 
-  /** Uplinks changed: next hops have to be looked up again. */
-  forgetHops(): void {
-    for (const [key, hop] of this.#hops) this.#hopsBefore.set(key, hop);
-    this.#hops.clear();
+  /**
+   * Uplinks or the forwarding table changed: look every next hop up again.
+   * @returns whether any leads elsewhere now, so that the peer's routes have to be decided again
+   */
+  recheckHops(): boolean {
+    let isChanged = false;
+    for (const [key, hop] of this.#hops) {
+      const before = hop ?? this.#hopsBefore.get(key);
+      const now = this.#resolve(Addr.parse(key)!, before);
+      if (now === hop) continue;
+      isChanged = true;
+      this.#hopsBefore.set(key, before);
+      this.#hops.set(key, now);
+    }
+    this.#forgetLastHop();
+    return isChanged;
+  }
+
+  #forgetLastHop(): void {
     this.#lastHopAddress = undefined;
     this.#lastHop = undefined;
   }
@@ -341,10 +357,7 @@ export class Peer {
   #resolve(address: Addr, before: ResolvedHop | undefined): ResolvedHop | undefined {
     const { resolver } = this.#context;
     const { link } = this.config;
-    const via =
-      resolver.resolve === undefined || address.isLinkLocal
-        ? { address, link, cost: 0 }
-        : resolver.resolve(address, link);
+    const via = resolver.resolve === undefined ? { address, link, cost: 0 } : resolver.resolve(address, link);
     if (via === undefined || !resolver.isUp(via.link)) return undefined;
     const { link: wasLink, cost: wasCost, address: wasAddress } = before ?? {};
     if (wasLink === via.link && wasCost === via.cost && wasAddress?.equals(via.address)) return before;

@@ -397,7 +397,6 @@ export class Speaker {
   /** RFC 4271 §9.1.2: what is not reachable any more is not used; sessions over the uplink end at once. */
   #onLink(link: LinkId, isUp: boolean): void {
     for (const peer of this.#byName.values()) {
-      peer.forgetHops();
       if (peer.config.link !== link) continue;
       if (isUp) this.#startSession(peer);
       else {
@@ -407,7 +406,7 @@ export class Speaker {
     }
     for (const peer of this.#byName.values()) {
       // What is reached by routing may be reached another way after any change.
-      if (peer.config.link !== link && peer.hops === 1) continue;
+      if (!peer.recheckHops()) continue;
       for (const rib of this.#allRibs()) {
         rib.routes.forPeer(peer.index, (route) => {
           rib.loc.touch(rib.routes.prefixOf[route]!);

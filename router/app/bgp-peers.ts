@@ -1,22 +1,32 @@
 /** A peer as the configuration has it, as the speaker wants it. */
-import type { Match, PeerConfig, Policy } from '../../bgp/speaker.ts';
+import type { LinkId, Match, PeerConfig, Policy } from '../../bgp/speaker.ts';
 import type { BgpConfig, BgpPeerConfig } from '../config/bgp-model.ts';
 import type { Addr, Family } from '../lib/addr.ts';
 
 /** The link of a peer that is reached by routing. */
 export const BY_ROUTING = '';
 
-/** @param addressOn our address of a family on a link; '' stands for any link */
+/** The link of a peer that is reached over the host's sockets: no name an uplink can have. */
+export const HOST_LINK = '(host)';
+
+/** Whether what a peer announces is reached by routing: its session runs over no uplink in particular. */
+export function isRouted(link: LinkId): boolean {
+  return link === BY_ROUTING || link === HOST_LINK;
+}
+
+/** @param addressOn our address of a family on a link; any uplink's where the link is none */
 export function peerConfigOf(
   p: BgpPeerConfig,
   settings: BgpConfig,
   addressOn: (link: string, family: Family) => Addr | undefined,
 ): PeerConfig {
-  const link = p.via ?? BY_ROUTING;
+  const link = p.host ? HOST_LINK : (p.via ?? BY_ROUTING);
   const isV6 = p.address.family === 6;
+  // Nobody can forward to a loopback address.
+  const isLocal = p.host && p.address.isLoopback;
   // Without RFC 8950 an IPv4 route needs an IPv4 next hop, whatever the session runs over.
-  const nextHop4 = isV6 && !p.extendedNextHop ? addressOn(link, 4) : undefined;
-  const nextHop6 = isV6 ? undefined : addressOn(link, 6);
+  const nextHop4 = isLocal || (isV6 && !p.extendedNextHop) ? addressOn(link, 4) : undefined;
+  const nextHop6 = isLocal || !isV6 ? addressOn(link, 6) : undefined;
   return {
     name: p.name,
     address: p.address,
@@ -30,6 +40,7 @@ export function peerConfigOf(
     multihop: p.via === undefined,
     import: p.importPolicy === 'all' ? 'accept-all' : 'reject-all',
     export: exportPolicy(p.exportPolicy, settings),
+    ...(p.localAddress !== undefined && { localAddress: p.localAddress }),
     ...(p.maxPrefixes !== undefined && { maxPrefixes: p.maxPrefixes }),
     ...(nextHop4 !== undefined && { nextHop4 }),
     ...(nextHop6 !== undefined && { nextHop6 }),

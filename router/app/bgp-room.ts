@@ -17,8 +17,9 @@ import { systemClock } from '../lib/clock.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import { Random, systemEntropy } from '../lib/rand.ts';
-import { BY_ROUTING, peerConfigOf } from './bgp-peers.ts';
+import { BY_ROUTING, HOST_LINK, isRouted, peerConfigOf } from './bgp-peers.ts';
 import { StackTransport, type StreamPort } from './bgp-transport.ts';
+import { KernelTransport, SplitTransport } from './kernel-transport.ts';
 import { RibToFib } from './rib-to-fib.ts';
 import type { RoutingLink } from './routing-protocol.ts';
 
@@ -30,6 +31,7 @@ const RELOOKUP_MS = 100;
 
 export class BgpRoom {
   readonly transport: StackTransport;
+  readonly #hostTransport: KernelTransport;
   readonly #settings: BgpConfig;
   readonly #links: readonly RoutingLink[];
   readonly #fib: FibWriter;
@@ -62,12 +64,17 @@ export class BgpRoom {
     this.#hasRoutedPeers = settings.peers.some((p) => p.via === undefined);
     const jitter = new Random(randomSeed());
     this.transport = new StackTransport(port, settings.listenPort, (link, remote) => this.#localOn(link, remote));
+    this.#hostTransport = new KernelTransport({
+      listen: settings.hostListen,
+      link: HOST_LINK,
+      onError: ({ address, port }, why) => log.error('cannot listen', { address: String(address), port, why }),
+    });
     this.#speaker = new Speaker({
       asn: settings.asn,
       routerId: settings.routerId,
       clock: systemClock,
       random: () => (jitter.int32() >>> 0) / 2 ** 32,
-      transport: this.transport,
+      transport: new SplitTransport(this.transport, this.#hostTransport, HOST_LINK),
       sink: new RibToFib(
         fib,
         (name) => links.find((l) => l.name === name)?.index,
@@ -106,7 +113,8 @@ export class BgpRoom {
     this.#isStopping = true;
     this.#speaker.shutdown(reason);
     this.#stopDriving();
-    await this.transport.finished(GOODBYE_MS);
+    await Promise.all([this.transport, this.#hostTransport].map((t) => t.finished(GOODBYE_MS)));
+    await this.#hostTransport.close();
   }
 
   linkState(name: string, up: boolean): void {
@@ -180,12 +188,13 @@ export class BgpRoom {
 
   #resolver(): NextHopResolver {
     return {
-      isUp: (link) => (link === BY_ROUTING ? true : this.#up.has(String(link))),
+      isUp: (link) => isRouted(link) || this.#up.has(String(link)),
       subscribe: (listener) => {
         this.#listeners.push(listener);
       },
       resolve: (address, link) => {
-        if (link !== BY_ROUTING) return { address, link, cost: 0 };
+        if (!isRouted(link)) return { address, link, cost: 0 };
+        if (address.isLinkLocal && address.family === 6) return undefined; // of a link we do not know
         for (const hop of this.#fib.lookupRoute(DEFAULT_VRF, address)[0]?.nextHops ?? []) {
           const via = this.#links.find((l) => l.index === hop.link);
           if (via !== undefined && this.#up.has(via.name))
@@ -209,7 +218,7 @@ export class BgpRoom {
   }
 
   #addresses(link: LinkId): Addr[] {
-    const links = this.#links.filter((l) => link === BY_ROUTING || l.name === link);
+    const links = this.#links.filter((l) => isRouted(link) || l.name === link);
     return links.flatMap((l) => l.addresses).map((t) => Prefix.parseLoose(t)!.addr);
   }
 

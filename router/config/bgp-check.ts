@@ -10,14 +10,29 @@ export function checkBgp(tree: SourceTree, bgp: ParsedBgp): void {
   for (const [i, peer] of bgp.peers.entries()) {
     const at: Path = ['bgp', 'peers', i];
     if (peer.name !== undefined) names.add(peer.name, [...at, 'name']);
-    addresses.add(`${peer.address}%${peer.via ?? ''}`, [...at, 'address'], `a peer at ${peer.address}`);
+    const place = peer.host ? '(host)' : (peer.via ?? '');
+    addresses.add(`${peer.address}%${place}`, [...at, 'address'], `a peer at ${peer.address}`);
     if (peer.address.isLinkLocal && peer.via === undefined)
       tree.report('error', at, `link-local ${peer.address} needs "via": the uplink it is on`);
+    if (peer.host) checkHostPeer(tree, bgp, peer, at);
+    if (peer.local_address !== undefined && peer.local_address.family !== peer.address.family)
+      tree.report('error', [...at, 'local_address'], `not of the family of ${peer.address}`);
     checkHoldTime(tree, peer.hold_time, [...at, 'hold_time']);
     if (peer.address.family === 6 && peer.families.includes('ipv4') && !peer.extended_next_hop)
       tree.report('warning', at, 'IPv4 routes over an IPv6 session need extended_next_hop (RFC 8950)');
   }
   checkHoldTime(tree, bgp.hold_time, ['bgp', 'hold_time']);
+}
+
+function checkHostPeer(tree: SourceTree, bgp: ParsedBgp, peer: ParsedBgp['peers'][number], at: Path): void {
+  if (peer.via !== undefined)
+    tree.report(
+      'error',
+      [...at, 'host'],
+      'a peer is reached by an uplink ("via") or over the host\'s sockets, not both',
+    );
+  if (peer.passive && Array.isArray(bgp.host_listen) && bgp.host_listen.length === 0)
+    tree.report('error', [...at, 'passive'], 'this peer cannot connect: bgp.host_listen names no ADDRESS:PORT');
 }
 
 /** RFC 4271 §4.2: "the Hold Time MUST be either zero or at least three seconds." */

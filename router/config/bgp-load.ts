@@ -7,6 +7,7 @@ export function toBgp(b: ParsedBgp): BgpConfig {
     asn: b.asn,
     routerId: b.router_id,
     listenPort: b.listen_port,
+    hostListen: Array.isArray(b.host_listen) ? b.host_listen : [b.host_listen],
     networks: b.networks,
     peers: b.peers.map((p) => toPeer(p, b)),
   };
@@ -19,6 +20,8 @@ function toPeer(p: ParsedBgpPeer, b: ParsedBgp): BgpPeerConfig {
     asn: p.asn,
     address: p.address,
     via: p.via,
+    host: p.host,
+    localAddress: p.local_address,
     port: p.port,
     families: p.families,
     extendedNextHop: p.extended_next_hop,

@@ -4,12 +4,22 @@
  */
 import type { Addr, Prefix } from '../lib/addr.ts';
 
+/** An address of the host with a TCP port. */
+export interface AddrPort {
+  readonly address: Addr;
+  readonly port: number;
+}
+
 export interface BgpPeerConfig {
   readonly name: string;
   readonly asn: number;
   readonly address: Addr;
   /** The uplink the peer is reached by; undefined = by routing. */
   readonly via: string | undefined;
+  /** The peer is reached over the host's own sockets, such as a daemon on loopback. Never together with `via`. */
+  readonly host: boolean;
+  /** The address we connect from; undefined = what the uplink or the host has. */
+  readonly localAddress: Addr | undefined;
   readonly port: number;
   readonly families: readonly ('ipv4' | 'ipv6')[];
   readonly extendedNextHop: boolean;
@@ -26,6 +36,8 @@ export interface BgpConfig {
   readonly routerId: Addr;
   /** TCP port we listen on inside the uplinks. */
   readonly listenPort: number;
+  /** Where the host's own sockets listen for peers with `host`. */
+  readonly hostListen: readonly AddrPort[];
   /** Prefixes we originate. */
   readonly networks: readonly Prefix[];
   readonly peers: readonly BgpPeerConfig[];

@@ -1,6 +1,6 @@
 /** The shape of the `bgp` part of the configuration file. What each key means stands in bgp-model.ts. */
-import type { z } from 'zod';
-import { addr, asn, bool, choice, int, list, name, object, prefix, seconds, v4 } from './fields.ts';
+import { z } from 'zod';
+import { addr, addrPort, asn, bool, choice, int, list, name, object, prefix, seconds, v4 } from './fields.ts';
 
 const families = list(choice(['ipv4', 'ipv6']), 'address families');
 
@@ -9,6 +9,8 @@ const bgpPeer = object({
   asn,
   address: addr,
   via: name.optional(),
+  host: bool.default(false),
+  local_address: addr.optional(),
   port: int(1, 65535, 'a port').default(179),
   families: families.min(1, { error: 'names no address family' }).default(['ipv4', 'ipv6']),
   extended_next_hop: bool.default(true),
@@ -23,6 +25,7 @@ export const bgp = object({
   asn,
   router_id: v4,
   listen_port: int(1, 65535, 'a port').default(179),
+  host_listen: z.union([addrPort, list(addrPort, 'ADDRESS:PORT')]).default([]),
   networks: list(prefix, 'prefixes').default([]),
   /** `transit` passes routes on between peers, `stub` announces `networks` only. */
   policy: choice(['transit', 'stub']).default('transit'),

@@ -8,6 +8,7 @@ import type { WgEndpoint } from '../../wg/model.ts';
 import { parseEndpoint } from '../../wg/quick.ts';
 import { Addr, Prefix } from '../lib/addr.ts';
 import { parseAsn } from '../lib/ranges.ts';
+import type { AddrPort } from './bgp-model.ts';
 import type { InterfaceAddr, ScopedAddr } from './model.ts';
 
 /** An object that refuses unknown keys; the message of that refusal lists the known ones (load.ts finds the nearest). */
@@ -85,6 +86,13 @@ export const scopedAddr = text('an address', (s): ScopedAddr | Refusal => {
   if (a.family === 6 && a.isLinkLocal && uplink === undefined)
     return new Refusal(`link-local ${s} needs the uplink it is on: ${s}%UPLINK`);
   return { addr: a, uplink };
+});
+
+/** An address of this host with a port. */
+export const addrPort = text('ADDRESS:PORT', (s): AddrPort | Refusal => {
+  const e = parseEndpoint(s);
+  const address = e && Addr.parse(e.host);
+  return address === undefined ? new Refusal(`"${s}" is not ADDRESS:PORT, or [IPV6]:PORT`) : { address, port: e!.port };
 });
 
 /** ADDR/LENGTH with host bits clear; a bare address is a host prefix, as wg(8) has it. */

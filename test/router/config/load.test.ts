@@ -99,6 +99,31 @@ test('a whole file becomes values', (t) => {
   t.is(c.bufferBytes, 64 << 20);
 });
 
+test('a peer of the host is reached over its sockets, which listen where host_listen says', (t) => {
+  const yaml = (listen: string): string => `
+uplinks: { a: { wireguard: { private_key: ${KEY}, peers: [{ public_key: ${PEER} }] } } }
+bgp:
+  asn: 65001
+  router_id: 10.0.0.1
+  host_listen: ${listen}
+  peers:
+    - { asn: 65002, address: 127.0.0.2, local_address: 127.0.0.1, host: true, passive: true }
+    - { asn: 65002, address: 127.0.0.2 }
+`;
+  const listensAt = (listen: string): string[] => {
+    const { config, diagnostics } = parse(yaml(listen));
+    t.deepEqual(diagnostics, []);
+    t.is(String(config!.bgp!.peers[0]!.localAddress), '127.0.0.1');
+    t.deepEqual(
+      config!.bgp!.peers.map((p) => p.host),
+      [true, false],
+    );
+    return config!.bgp!.hostListen.map((e) => `${e.address} ${e.port}`);
+  };
+  t.deepEqual(listensAt('127.0.0.1:1790'), ['127.0.0.1 1790']);
+  t.deepEqual(listensAt('["[::1]:179", 192.0.2.1:1790]'), ['::1 179', '192.0.2.1 1790']);
+});
+
 test('the configuration is frozen to its leaves', (t) => {
   const { config } = parse(FULL);
   t.throws(() => {
