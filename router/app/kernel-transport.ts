@@ -4,7 +4,15 @@
  * one is asked for. `SplitTransport` sends each peer to its kind of socket.
  */
 import { createServer, type Server, Socket } from 'node:net';
-import type { Attempt, ConnectTarget, LinkId, Stream, StreamHandler, Transport } from '../../bgp/ports.ts';
+import type {
+  Attempt,
+  ConnectTarget,
+  LinkId,
+  PeerSecurity,
+  Stream,
+  StreamHandler,
+  Transport,
+} from '../../bgp/ports.ts';
 import { Addr } from '../lib/addr.ts';
 import { allClosed, attach, errnoText, streamOf } from './bgp-transport.ts';
 
@@ -131,6 +139,11 @@ export class SplitTransport implements Transport {
   listen(accept: Accept): void {
     this.#stack.listen(accept);
     this.#host.listen(accept);
+  }
+
+  secure(peers: readonly PeerSecurity[]): void {
+    this.#stack.secure?.(peers.filter((p) => p.link !== this.#hostLink));
+    this.#host.secure?.(peers.filter((p) => p.link === this.#hostLink));
   }
 }
 

@@ -15,7 +15,9 @@ function target(address: string, port: number, localAddress?: string): ConnectTa
     address: at(address),
     port,
     localAddress: localAddress === undefined ? undefined : at(localAddress),
-    multihop: true,
+    hops: 255,
+    ttlSecurity: false,
+    password: undefined,
   };
 }
 
