@@ -10,7 +10,7 @@ import { describe, hex, PLAIN_CONTEXT } from '../kit/describe.ts';
 /** BIRD dumps what it made of a route, LOCAL_PREF included. */
 const INSIDE = { ...PLAIN_CONTEXT, external: false };
 
-const GOLDEN = join(process.cwd(), 'test/golden/bgp/bird-2.0.12-table.mrt.hex');
+const GOLDEN = join(process.cwd(), 'test/golden/bgp/mrt/bird-2.0.12-table.hex');
 
 function recordsOf(octets: Uint8Array): MrtRecord[] {
   const records: MrtRecord[] = [];

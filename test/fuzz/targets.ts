@@ -1,0 +1,160 @@
+/**
+ * Everything that reads a stranger's octets: seeds to damage, and what must hold whatever comes. `run` throws when it does
+ * not. A new parser is a new entry; `npm test` gives each a few thousand inputs, `npm run fuzz` as many as there is time.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { WireContext } from '../../bgp/wire/attribute/model.ts';
+import { PLAIN_FACTS } from '../../bgp/wire/family.ts';
+import { decodeOpen, encodeOpen, MessageReader, MessageType } from '../../bgp/wire/message.ts';
+import { decodeMrt, updateOfEntry } from '../../bgp/wire/mrt.ts';
+import { isNlri } from '../../bgp/wire/nlri.ts';
+import { decodeUpdate, type Update, UpdatePacker } from '../../bgp/wire/update.ts';
+import { Random } from '../../router/lib/rand.ts';
+import { describe, describeUpdate, hex, messageOf, PLAIN_CONTEXT } from '../bgp/kit/describe.ts';
+import { mutated } from './mutate.ts';
+import { damagedUpdate } from './update.ts';
+
+export interface Target {
+  readonly name: string;
+  readonly seeds: readonly Uint8Array[];
+  /** Makes inputs that keep the outer structure whole, so that damage reaches the inner one. */
+  readonly make?: (random: Random) => Uint8Array;
+  /** @throws when something that must hold does not */
+  run(input: Uint8Array): void;
+}
+
+const GOLDEN = join(process.cwd(), 'test/golden/bgp');
+
+function check(holds: boolean, what: string): void {
+  if (!holds) throw new Error(what);
+}
+
+function hexLines(file: string): Uint8Array[] {
+  return readFileSync(join(GOLDEN, file), 'utf8')
+    .split('\n')
+    .filter((l) => l !== '' && !l.startsWith('#'))
+    .map((l) => hex(l.split(' ').at(-1)!));
+}
+
+const MESSAGES = readdirSync(GOLDEN)
+  .filter((f) => f.endsWith('.hex'))
+  .flatMap(hexLines);
+
+const bodiesOf = (type: number): Uint8Array[] =>
+  MESSAGES.map(messageOf).flatMap((m) => (m.type === type ? [m.body] : []));
+
+const CONTEXTS: readonly WireContext[] = [
+  PLAIN_CONTEXT,
+  { ...PLAIN_CONTEXT, fourOctetAs: false, external: false },
+  {
+    ...PLAIN_CONTEXT,
+    families: {
+      ipv4: { ...PLAIN_FACTS, receivesPathIds: true },
+      ipv6: { ...PLAIN_FACTS, receivesPathIds: true },
+    },
+  },
+];
+
+function updates(body: Uint8Array): void {
+  if (body.length < 4) return;
+  const before = Buffer.from(body).toString('hex');
+  for (const context of CONTEXTS) {
+    const u = decodeUpdate(body, context);
+    if ('handling' in u) {
+      check(u.handling === 'reset', `a fault of an UPDATE that is only ${u.handling}`);
+      continue;
+    }
+    for (const n of [...u.withdrawn, ...u.reach.map((r) => r.nlri)]) {
+      check(isNlri(n.bytes, n.family, n.hasPathIds), 'NLRI that is not well-formed came out');
+    }
+    check(u.reach.length === 0 || u.attributes !== undefined, 'routes without attributes came out');
+    survives(u, context);
+  }
+  check(Buffer.from(body).toString('hex') === before, 'the input was changed');
+}
+
+/** Attributes that were accepted mean the same after encoding and decoding. */
+function survives(u: Update, context: WireContext): void {
+  const [reach] = u.reach;
+  if (reach === undefined) return;
+  const chunks: Uint8Array[] = [];
+  const { fourOctetAs } = context;
+  const settings = { fourOctetAs, maxMessage: 65535, linkLocalForm: 'native' } as const;
+  const packer = new UpdatePacker(settings, (octets) => chunks.push(octets));
+  if (!packer.reach(reach.nlri.family, u.attributes!, reach.nextHop)) return;
+  packer.add(0x0a000000, 0, 0, 0, 8);
+  packer.flush();
+  const again = decodeUpdate(messageOf(chunks[0]!).body, { ...context, families: PLAIN_CONTEXT.families });
+  if ('handling' in again) throw new Error(`what we encoded is refused: ${again.words}`);
+  const words = (x: Update): string =>
+    describeUpdate({ ...x, faults: [], withdrawn: [], reach: [] })
+      .filter((l) => fourOctetAs || !/origin|aggregator/.test(l))
+      .join('\n');
+  check(words(again) === words(u), `changed on the way:\n${words(u)}\n${words(again)}`);
+}
+
+/** A stream cut into pieces gives the same messages as in one piece. */
+function stream(input: Uint8Array): void {
+  const read = (chunks: readonly Uint8Array[]): string[] => {
+    const reader = new MessageReader();
+    const out: string[] = [];
+    for (const chunk of chunks) {
+      reader.push(chunk);
+      for (let m = reader.next(); m !== undefined; m = reader.next()) {
+        if ('handling' in m) return [...out, `fault ${m.subcode}`];
+        out.push(`${m.type} ${Buffer.from(m.body).toString('hex')}`);
+      }
+    }
+    return out;
+  };
+  const random = new Random(input.length);
+  const chunks: Uint8Array[] = [];
+  for (let at = 0; at < input.length; ) {
+    const n = 1 + random.below(40);
+    chunks.push(input.slice(at, at + n));
+    at += n;
+  }
+  const whole = read([input.slice()]);
+  check(JSON.stringify(read(chunks)) === JSON.stringify(whole), 'the borders of chunks make a difference');
+}
+
+/** The next input for a target: half of them keep their structure where the target knows it. */
+export function inputFor(target: Target, random: Random): Uint8Array {
+  return target.make !== undefined && random.chance(0.5) ? target.make(random) : mutated(target.seeds, random);
+}
+
+export const TARGETS: readonly Target[] = [
+  { name: 'bgp stream', seeds: [new Uint8Array(Buffer.concat(MESSAGES.slice(0, 8))), ...MESSAGES], run: stream },
+  {
+    name: 'bgp open',
+    seeds: bodiesOf(MessageType.Open),
+    run: (body) => {
+      if (body.length < 10) return;
+      const open = decodeOpen(body);
+      if ('handling' in open) return;
+      const again = encodeOpen(open);
+      check(describe(again, PLAIN_CONTEXT).length === open.capabilities.length + 1, 'a capability was lost');
+    },
+  },
+  {
+    name: 'bgp update',
+    seeds: bodiesOf(MessageType.Update),
+    make: (random) => damagedUpdate(bodiesOf(MessageType.Update), random),
+    run: updates,
+  },
+  {
+    name: 'bgp mrt',
+    seeds: hexLines('mrt/bird-2.0.12-table.hex'),
+    run: (file) => {
+      for (let at = 0; ; ) {
+        const next = decodeMrt(file, at);
+        if (next === undefined || 'fault' in next) return;
+        check(next.octets >= 12 && at + next.octets <= file.length, 'a record runs past the end');
+        const { record } = next;
+        if (record.kind === 'rib') for (const e of record.entries) updateOfEntry(record.prefix, e.attributes);
+        at += next.octets;
+      }
+    },
+  },
+];
