@@ -10,10 +10,12 @@ import { copyOf } from './policy/change.ts';
 import { MutableSubject } from './policy/filter.ts';
 import type { Outcome, Plan } from './policy/plan.ts';
 import type { PrefixGuard } from './policy/prefix-set.ts';
-import type { HopChange } from './policy/rule.ts';
+import { type HopChange, RoaState } from './policy/rule.ts';
 import { Verdict } from './rib/adj-rib-in.ts';
 import type { AttrSet, AttrTable } from './rib/attrs.ts';
 import type { Rib } from './rib/rib.ts';
+import { type RoaTable, roaOrigin } from './rpki/roa-table.ts';
+import type { RouteIndex } from './rpki/route-index.ts';
 import { occurrences } from './wire/attribute/as-path.ts';
 import { Community } from './wire/attribute/communities.ts';
 import type { Attributes, NextHop } from './wire/attribute/model.ts';
@@ -26,6 +28,10 @@ export interface ImportContext {
   readonly attrs: AttrTable;
   /** Prefixes we originate. */
   readonly own: PrefixGuard;
+  /** RFC 6811: what is known about origins; every route is unknown without. */
+  readonly roas: RoaTable | undefined;
+  /** Where prefixes are noted whose verdict may depend on `roas`. */
+  readonly indexes: Readonly<Record<Family, RouteIndex>> | undefined;
 }
 
 const cursor = new NlriCursor();
@@ -61,20 +67,27 @@ export function announce(peer: Peer, rib: Rib, reach: Reach, attributes: Attribu
     const prefix = rib.prefixes.intern(cursor.w0, cursor.w1, cursor.w2, cursor.w3, cursor.length);
     judge.look(cursor.w0, cursor.w1, cursor.w2, cursor.w3, cursor.length);
     store(peer, rib, prefix, cursor.pathId, received, judge);
+    if (judge.asksRoa) context.indexes?.[rib.family].add(prefix);
   }
 }
 
 /** Judge again what a peer has sent, after a change of policy or of own prefixes. */
 export function reconsider(peer: Peer, rib: Rib, context: ImportContext): void {
+  rib.routes.forPeer(peer.index, (route) => {
+    reconsiderRoute(peer, rib, route, context);
+  });
+}
+
+/** Judge one route again. */
+export function reconsiderRoute(peer: Peer, rib: Rib, route: number, context: ImportContext): void {
   const p = rib.prefixes;
   const long = rib.family === 6;
-  rib.routes.forPeer(peer.index, (route) => {
-    const id = rib.routes.prefixOf[route]!;
-    const received = rib.routes.received(route);
-    const judge = new Judge(peer, received, rib.family, context);
-    judge.look(p.w0[id]!, long ? p.w1[id]! : 0, long ? p.w2[id]! : 0, long ? p.w3[id]! : 0, p.length[id]!);
-    store(peer, rib, id, rib.routes.pathIdOf[route]!, received, judge);
-  });
+  const id = rib.routes.prefixOf[route]!;
+  const received = rib.routes.received(route);
+  const judge = new Judge(peer, received, rib.family, context);
+  judge.look(p.w0[id]!, long ? p.w1[id]! : 0, long ? p.w2[id]! : 0, long ? p.w3[id]! : 0, p.length[id]!);
+  store(peer, rib, id, rib.routes.pathIdOf[route]!, received, judge);
+  if (judge.asksRoa) context.indexes?.[rib.family].add(id);
 }
 
 function store(peer: Peer, rib: Rib, prefix: number, pathId: number, received: AttrSet, judge: Judge): void {
@@ -101,6 +114,10 @@ function store(peer: Peer, rib: Rib, prefix: number, pathId: number, received: A
 class Judge {
   accepted: AttrSet | undefined;
   verdict: number = Verdict.Accepted;
+  /** Policy asks for the validation state of origins, and there is something to ask. */
+  readonly asksRoa: boolean;
+  /** Origin AS of the path, where policy asks for it. */
+  readonly #origin: number;
   readonly #peer: Peer;
   readonly #family: Family;
   readonly #received: AttrSet;
@@ -120,6 +137,8 @@ class Judge {
     this.#common = commonVerdict(peer, received, context);
     const { importFilter } = peer;
     this.#plan = importFilter.isOpen ? undefined : importFilter.plan(received, received.nextHop);
+    this.asksRoa = importFilter.asksRoa && context.roas !== undefined;
+    this.#origin = this.asksRoa ? roaOrigin(received.asPath, context.localAs) : 0;
     subject.family = family;
     subject.source = peer.isExternal ? 'external' : 'internal';
     subject.from = peer.config.name;
@@ -142,6 +161,9 @@ class Judge {
     subject.w2 = w2;
     subject.w3 = w3;
     subject.length = length;
+    subject.roa = this.asksRoa
+      ? this.#context.roas!.state(this.#family, w0, w1, w2, w3, length, this.#origin)
+      : RoaState.NotFound;
     const outcome = this.#plan.decide(subject);
     if (outcome === undefined) this.verdict = Verdict.Policy;
     else this.accepted = (outcome.made[0] ??= this.#accept(outcome.attributes, outcome)) as AttrSet;

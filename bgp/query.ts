@@ -3,9 +3,11 @@
 import { type Addr, Prefix } from '../router/lib/addr.ts';
 import type { Peer } from './peer.ts';
 import { LOCAL_PEER, VERDICT_TEXT } from './rib/adj-rib-in.ts';
+import type { AttrSet } from './rib/attrs.ts';
 import { decide, explain } from './rib/decision.ts';
 import type { LocRibInputs } from './rib/loc-rib.ts';
 import type { Rib } from './rib/rib.ts';
+import { ROA_STATE_TEXT, type RoaTable, roaOrigin } from './rpki/roa-table.ts';
 import { type CandidateView, type RouteView, routeView } from './show.ts';
 
 /** The tables of one family with what is needed to read them. */
@@ -13,6 +15,8 @@ export interface RibView {
   readonly rib: Rib;
   readonly peers: readonly (Peer | undefined)[];
   readonly inputs: LocRibInputs;
+  /** What origins are judged by, where routes are validated. */
+  readonly origins: { readonly roas: RoaTable; readonly localAs: number } | undefined;
 }
 
 /** Routes of one kind, of one peer and one prefix where given. */
@@ -37,7 +41,7 @@ function atPrefix(view: RibView, id: number, kind: 'in' | 'out' | 'best', peer: 
     const sent = peer?.outbound.find((o) => o.rib === rib)?.adjRibOut.sent(id);
     if (sent === undefined) return [];
     const to = { peer: peer!.config.name, link: peer!.config.link };
-    return [routeView(rib.prefixes.prefix(id), sent, to, false, undefined)];
+    return [routeView(rib.prefixes.prefix(id), sent, to, false, undefined, undefined)];
   }
   const views: RouteView[] = [];
   for (let r = rib.routes.first(id); r >= 0; r = rib.routes.next(r)) {
@@ -63,7 +67,16 @@ function received(view: RibView, route: number): RouteView {
         ? 'next hop is unreachable'
         : undefined;
   const from = { peer: peer?.config.name, link: peer?.config.link };
-  return routeView(prefixes.prefix(id), accepted ?? routes.received(route), from, isBest, refused);
+  const roa = roaText(view, id, routes.received(route));
+  return routeView(prefixes.prefix(id), accepted ?? routes.received(route), from, isBest, refused, roa);
+}
+
+function roaText({ rib, origins }: RibView, id: number, a: AttrSet): string | undefined {
+  if (origins === undefined) return undefined;
+  const p = rib.prefixes;
+  const words = rib.family === 4 ? ([0, 0, 0] as const) : ([p.w1[id]!, p.w2[id]!, p.w3[id]!] as const);
+  const origin = roaOrigin(a.asPath, origins.localAs);
+  return ROA_STATE_TEXT[origins.roas.state(rib.family, p.w0[id]!, ...words, p.length[id]!, origin)];
 }
 
 /** The longest prefix with a best route that holds an address. */

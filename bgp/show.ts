@@ -81,6 +81,8 @@ export interface RouteView {
   readonly isBest: boolean;
   /** Why a route is not used; undefined for a candidate. */
   readonly refused: string | undefined;
+  /** Origin validation state (RFC 6811): valid, invalid or unknown; undefined where routes are not validated. */
+  readonly roa: string | undefined;
 }
 
 /** A candidate of `explain`: the best route, one that shares its traffic, or the step at which it lost. */
@@ -160,6 +162,7 @@ export function routeView(
   from: { readonly peer: string | undefined; readonly link: LinkId | undefined },
   isBest: boolean,
   refused: string | undefined,
+  roa: string | undefined,
 ): RouteView {
   return {
     prefix: prefix.toString(),
@@ -176,6 +179,7 @@ export function routeView(
     largeCommunities: groups(a.largeCommunities, 3).map(([x, y, z]) => largeCommunityText(x!, y!, z!)),
     isBest,
     refused,
+    roa,
   };
 }
 

@@ -8,7 +8,7 @@
 import { Addr, type Family, Prefix } from '../router/lib/addr.ts';
 import type { Clock, Instant } from '../router/lib/clock.ts';
 import type { SessionAction } from './fsm/session.ts';
-import { announce, dropRoute, type ImportContext, reconsider, withdraw } from './import.ts';
+import { announce, dropRoute, type ImportContext, reconsider, reconsiderRoute, withdraw } from './import.ts';
 import { type Conduit, Peer, type PeerConfig } from './peer.ts';
 import { PrefixGuard } from './policy/prefix-set.ts';
 import type { Policy } from './policy/rule.ts';
@@ -20,6 +20,9 @@ import { RouteColumns } from './rib/batch.ts';
 import type { LocRibInputs, ResolvedHop } from './rib/loc-rib.ts';
 import { Rib } from './rib/rib.ts';
 import { NumberedWay, WayTable } from './rib/ways.ts';
+import { Revalidation } from './rpki/revalidation.ts';
+import type { RoaTable } from './rpki/roa-table.ts';
+import type { VrpList } from './rpki/vrp.ts';
 import { type CandidateView, type PeerView, peerView, type RouteView } from './show.ts';
 import { EMPTY_PATH } from './wire/attribute/as-path.ts';
 import { NO_NUMBERS, Origin } from './wire/attribute/model.ts';
@@ -33,8 +36,11 @@ export { drive } from './drive.ts';
 export type { PeerConfig } from './peer.ts';
 export type { FilterPeer, FilterRoute, RouteFunction } from './policy/module.ts';
 export type * from './policy/rule.ts';
+export { RoaState } from './policy/rule.ts';
 export type * from './ports.ts';
 export { changesOf, eachRoute, type RouteChange } from './routes.ts';
+export { ROA_STATE_TEXT, RoaTable } from './rpki/roa-table.ts';
+export { type Vrp, VrpList } from './rpki/vrp.ts';
 export type { CandidateView, PeerView, RouteView } from './show.ts';
 
 /** A prefix we originate. */
@@ -57,6 +63,8 @@ export interface SpeakerOptions {
   readonly networks?: readonly Network[];
   /** Equal routes used at the same time; 1 = no multipath. */
   readonly maxPaths?: number;
+  /** What policies know about the origins of routes (RFC 6811); say what changed in it by `revalidate`. */
+  readonly roas?: RoaTable;
   /** Told to peers in the FQDN capability. */
   readonly hostName?: string;
   /** Session events worth a log line. */
@@ -85,6 +93,7 @@ const LOCAL_HOP: ResolvedHop = {
   cost: 0,
   alone: new NumberedWay('unicast', [], false),
 };
+const REVALIDATION_BUDGET = 4096;
 
 export class Speaker {
   readonly asn: number;
@@ -102,6 +111,7 @@ export class Speaker {
   readonly #peers: (Peer | undefined)[] = [undefined];
   readonly #byName = new Map<string, Peer>();
   readonly #networks = new Map<string, Network>();
+  readonly #revalidation: Revalidation | undefined;
   #import: ImportContext;
   #transports = 0;
   #isStarted = false;
@@ -121,6 +131,7 @@ export class Speaker {
     const batch = ({ prefixes }: Rib): RouteColumns =>
       new RouteColumns(DEFAULT_VRF, prefixes, this.#ways, DECISION_BUDGET);
     this.#batches = { 4: batch(this.#ribs[4]), 6: batch(this.#ribs[6]) };
+    this.#revalidation = options.roas && new Revalidation(this.#ribs);
     this.#import = this.#importContext();
     for (const network of options.networks ?? []) this.announce(network);
     options.resolver.subscribe((link, isUp) => this.#onLink(link, isUp));
@@ -231,6 +242,20 @@ export class Speaker {
     });
   }
 
+  /**
+   * The VRPs of these prefixes changed: routes inside them are judged again where a policy asks for their validation state,
+   * in slices of the following turns. Peers are not asked for anything, sessions go on.
+   */
+  revalidate(changed: VrpList): void {
+    this.#revalidation?.add(changed);
+    this.#work();
+  }
+
+  /** Routes judged again because ROAs changed, since the start. */
+  get revalidated(): number {
+    return this.#revalidation?.revalidated ?? 0;
+  }
+
   /** Originate a prefix. */
   announce(network: Network): void {
     const { prefix } = network;
@@ -295,6 +320,7 @@ export class Speaker {
       const at = peer.session.deadline();
       if (at !== undefined && (earliest === undefined || at < earliest)) earliest = at;
     }
+    if (this.#revalidation?.isPending === true) return now;
     return this.#allRibs().some((rib) => rib.loc.pending > 0) ? now : earliest;
   }
 
@@ -330,7 +356,8 @@ export class Speaker {
   }
 
   #view(rib: Rib): RibView {
-    return { rib, peers: this.#peers, inputs: this.#inputs(rib.routes) };
+    const { roas } = this.#options;
+    return { rib, peers: this.#peers, inputs: this.#inputs(rib.routes), origins: roas && { roas, localAs: this.asn } };
   }
 
   #allRibs(): readonly Rib[] {
@@ -352,6 +379,8 @@ export class Speaker {
       identifier: this.routerId.a3 >>> 0,
       attrs: this.#attrs,
       own: new PrefixGuard([...this.#networks.values()].map((n) => n.prefix)),
+      roas: this.#options.roas,
+      indexes: this.#revalidation?.indexes,
     };
   }
 
@@ -568,6 +597,10 @@ export class Speaker {
   #work(): void {
     if (this.#isWorking) return;
     this.#isWorking = true;
+    this.#revalidation?.step(REVALIDATION_BUDGET, (rib, route) => {
+      const peer = this.#peers[rib.routes.peerOf[route]!];
+      if (peer?.importFilter.asksRoa === true) reconsiderRoute(peer, rib, route, this.#import);
+    });
     for (const rib of this.#allRibs()) {
       if (rib.loc.pending === 0) continue;
       const batch = this.#batches[rib.family];

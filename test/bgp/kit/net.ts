@@ -13,7 +13,7 @@ import type {
   StreamHandler,
   Transport,
 } from '../../../bgp/ports.ts';
-import type { PeerConfig, RouteChange } from '../../../bgp/speaker.ts';
+import type { PeerConfig, RoaTable, RouteChange } from '../../../bgp/speaker.ts';
 import { eachRoute, Speaker } from '../../../bgp/speaker.ts';
 import { Addr, type Family, Prefix } from '../../../router/lib/addr.ts';
 import type { Clock, Instant } from '../../../router/lib/clock.ts';
@@ -165,6 +165,7 @@ export interface RouterOptions {
   readonly asn: number;
   readonly networks?: readonly string[];
   readonly maxPaths?: number;
+  readonly roas?: RoaTable;
 }
 
 export class SimRouter implements Transport, NextHopResolver {
@@ -195,6 +196,7 @@ export class SimRouter implements Transport, NextHopResolver {
       sink: eachRoute((change) => this.#routeChanged(change)),
       networks: (o.networks ?? []).map((n) => ({ prefix: Prefix.parse(n)! })),
       maxPaths: o.maxPaths ?? 1,
+      ...(o.roas !== undefined && { roas: o.roas }),
       onEvent: (e) => {
         this.events.push(e.kind === 'state' ? `${e.peer} ${e.from}->${e.to}` : `${e.peer} fault ${e.text}`);
       },
