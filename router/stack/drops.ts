@@ -20,6 +20,7 @@ const DROP_NAMES = [
   'multicast',
   'link-local-transit',
   'hop-limit',
+  'ttl-security',
   'too-big',
   'no-route',
   'blackhole',

@@ -11,8 +11,8 @@ import type { TcpConnection } from '../tcp/connection.ts';
 import type { TcpListener } from '../tcp/listener.ts';
 import type { FlowKey } from '../tcp/port.ts';
 import type { QuotedPacket } from '../wire/icmp.ts';
-import { IpProto, ipv4Dst, ipv4Src, ipv4Tos } from '../wire/ipv4.ts';
-import { ipv6TrafficClass } from '../wire/ipv6.ts';
+import { IpProto, ipv4Dst, ipv4Src, ipv4Tos, ipv4Ttl } from '../wire/ipv4.ts';
+import { ipv6HopLimit, ipv6TrafficClass } from '../wire/ipv6.ts';
 import type { Core } from './core.ts';
 import { MutableFlow, TcpDemux } from './demux.ts';
 import { DropReason, StackEvent } from './drops.ts';
@@ -103,6 +103,10 @@ export class TcpLayer {
     const tos = isV4 ? ipv4Tos(b, at) : ipv6TrafficClass(b, at);
     const tick = core.tick;
     const c = this.#find(link, f);
+    if (c !== undefined && c.minTtl !== 0 && ttlOf(b, at, isV4) < c.minTtl) {
+      core.counters.drop(DropReason['ttl-security']);
+      return;
+    }
     if (c !== undefined && engine.onSegment(c, tcpAt, length, gsoSize, tos, tick)) return;
     const claim = this.ports.find(
       link.vrf,
@@ -126,6 +130,10 @@ export class TcpLayer {
     }
     // What this segment opens keeps to the listener's link; and a link-local address of ours belongs to one link.
     f.device = claim.device !== 0 ? claim.device : isLinkLocal6(f.l0) ? link.index : 0;
+    if (listener.termsFor !== undefined && ttlOf(b, at, isV4) < (listener.termsFor(f)?.minTtl ?? 0)) {
+      core.counters.drop(DropReason['ttl-security']);
+      return;
+    }
     // It also keeps the listener's port taken.
     this.demux.claim = claim;
     engine.onListenerSegment(listener, f, tcpAt, length, gsoSize, tos, tick);
@@ -172,4 +180,8 @@ export class TcpLayer {
     const c = this.demux.find(f);
     return c === undefined || c.device === 0 || c.device === link.index ? c : undefined;
   }
+}
+
+function ttlOf(b: Uint8Array, at: number, isV4: boolean): number {
+  return isV4 ? ipv4Ttl(b, at) : ipv6HopLimit(b, at);
 }

@@ -7,6 +7,7 @@
 import type { PacketLink } from '../lib/link.ts';
 import { PagedBuffer } from '../lib/paged-buffer.ts';
 import { seqGt, seqLe } from '../lib/seq.ts';
+import { SIGNATURE_LEN } from '../wire/tcp.ts';
 import { Cubic } from './congestion.ts';
 import { TcpInfo } from './info.ts';
 import type { TcpListener } from './listener.ts';
@@ -17,6 +18,7 @@ import { RttEstimator } from './rtt.ts';
 import { sendReset } from './send.ts';
 import { TcpDefaults, type TcpSettings, TcpState } from './settings.ts';
 import type { TcpShared } from './shared.ts';
+import type { SegmentKey } from './signature.ts';
 import { armAt, disarm, disarmAll, Timer } from './timers.ts';
 
 /** Send room below which the owner is not woken: a third of the limit, as Linux. */
@@ -66,6 +68,10 @@ export class TcpConnection implements FlowKey {
   tos: number;
   ttl: number;
   synRetries: number;
+  /** RFC 2385: signs and checks every segment. */
+  readonly key: SegmentKey | undefined;
+  /** RFC 5082: IP drops what comes with a smaller TTL. */
+  readonly minTtl: number;
 
   // Route
   link: PacketLink | undefined;
@@ -186,7 +192,10 @@ export class TcpConnection implements FlowKey {
     this.tos = settings.tos ?? 0;
     this.ttl = settings.ttl ?? TcpDefaults.ttl;
     this.usesScale = settings.windowScaling ?? true;
-    this.usesTimestamps = settings.timestamps ?? true;
+    this.key = settings.key;
+    this.minTtl = settings.minTtl ?? 0;
+    // As Linux: beside a signature and timestamps no SACK block has room, and SACK is worth more.
+    this.usesTimestamps = (settings.timestamps ?? true) && settings.key === undefined;
     this.usesSack = settings.sack ?? true;
     this.synRetries = settings.synRetries ?? TcpDefaults.synRetries;
     this.peerMss = flow.isV4 ? 536 : 1220;
@@ -486,7 +495,7 @@ export class TcpConnection implements FlowKey {
   updateMss(): void {
     let mss = Math.min(this.peerMss, this.pathSegment);
     if (this.maxSegment > 0 && this.maxSegment < mss) mss = this.maxSegment;
-    mss -= this.usesTimestamps ? 12 : 0;
+    mss -= (this.usesTimestamps ? 12 : 0) + (this.key !== undefined ? SIGNATURE_LEN : 0);
     this.sndMss = Math.max(mss, 48); // Linux: TCP_MIN_SND_MSS, against a peer that asks for one octet per packet
     if (this.cc.cwnd > 0 && this.cc.cwnd < this.sndMss) this.cc.cwnd = this.sndMss;
   }

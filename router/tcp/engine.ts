@@ -5,14 +5,24 @@
 import type { Tick } from '../lib/clock.ts';
 import type { PacketLink } from '../lib/link.ts';
 import type { TimerSink } from '../lib/wheel.ts';
-import { putTcpHeader, TCP_HEADER_LEN, TcpFlag, tcpAck, tcpFlags, tcpHeaderLength, tcpSeq } from '../wire/tcp.ts';
+import {
+  putSignatureRoom,
+  putTcpHeader,
+  SIGNATURE_LEN,
+  TCP_HEADER_LEN,
+  TcpFlag,
+  tcpAck,
+  tcpFlags,
+  tcpHeaderLength,
+  tcpSeq,
+} from '../wire/tcp.ts';
 import { TcpConnection } from './connection.ts';
 import { expire } from './expire.ts';
 import { segmentArrives, Verdict } from './input.ts';
 import { openSend, TcpListener, type TcpLocal } from './listener.ts';
 import type { FlowKey, TcpAcceptor, TcpOwner } from './port.ts';
 import { refreshPathMtu, route, sendSyn, transmit } from './send.ts';
-import { type TcpSettings, TcpState } from './settings.ts';
+import { type PeerTerms, TcpDefaults, type TcpSettings, TcpState } from './settings.ts';
 import { type TcpCounters, type TcpParts, TcpShared } from './shared.ts';
 import { armRetransmit, Retransmit } from './timers.ts';
 
@@ -93,7 +103,7 @@ export class TcpEngine implements TimerSink {
     sh.setTime(tick);
     sh.counters.inSegs++;
     const verdict = segmentArrives(c, at, length, gsoSize);
-    if (verdict === Verdict.Reset) this.#reset(c, at, length);
+    if (verdict === Verdict.Reset) this.#reset(c, at, length, c);
     return verdict !== Verdict.Retry;
   }
 
@@ -110,7 +120,8 @@ export class TcpEngine implements TimerSink {
     const sh = this.#shared;
     sh.setTime(tick);
     sh.counters.inSegs++;
-    if (listener.onSegment(flow, at, length, tos) === Verdict.Reset) this.#reset(flow, at, length);
+    if (listener.onSegment(flow, at, length, tos) === Verdict.Reset)
+      this.#reset(flow, at, length, listener.termsFor?.(flow));
   }
 
   /** A segment nobody waits for (RFC 9293 §3.10.7.1). */
@@ -118,7 +129,7 @@ export class TcpEngine implements TimerSink {
     const sh = this.#shared;
     sh.setTime(tick);
     sh.counters.inSegs++;
-    this.#reset(flow, at, length);
+    this.#reset(flow, at, length, undefined);
   }
 
   /**
@@ -184,8 +195,11 @@ export class TcpEngine implements TimerSink {
     if (c !== undefined) expire(c);
   }
 
-  /** RFC 9293 §3.10.7.1: a reset in answer to the segment at `at`. */
-  #reset(flow: FlowKey, at: number, length: number): void {
+  /**
+   * RFC 9293 §3.10.7.1: a reset in answer to the segment at `at`. A peer that signs gets a signed one, or it would not
+   * believe that we have forgotten the connection (RFC 2385 §4.1).
+   */
+  #reset(flow: FlowKey, at: number, length: number, terms: PeerTerms | undefined): void {
     const sh = this.#shared;
     const b = sh.u8;
     const headerLength = tcpHeaderLength(b, at, length);
@@ -197,11 +211,17 @@ export class TcpEngine implements TimerSink {
     const ack = hasAck ? 0 : (tcpSeq(b, at) + occupied) | 0;
     const link = sh.ip.resolve(flow);
     if (link === undefined) return;
-    const out = sh.ip.begin(flow, link, TCP_HEADER_LEN);
+    const key = terms?.key;
+    const outLength = TCP_HEADER_LEN + (key === undefined ? 0 : SIGNATURE_LEN);
+    const out = sh.ip.begin(flow, link, outLength);
     if (out < 0) return;
     sh.counters.outRsts++;
     const outFlags = hasAck ? TcpFlag.Rst : TcpFlag.Rst | TcpFlag.Ack;
-    putTcpHeader(b, out, flow.localPort, flow.remotePort, seq, ack, TCP_HEADER_LEN, outFlags, 0);
-    sh.ip.send(flow, link, out, TCP_HEADER_LEN, 0, 0, 0, 64);
+    putTcpHeader(b, out, flow.localPort, flow.remotePort, seq, ack, outLength, outFlags, 0);
+    if (key !== undefined) {
+      putSignatureRoom(b, out + TCP_HEADER_LEN);
+      key.sign(flow, b, out, outLength, outLength);
+    }
+    sh.ip.send(flow, link, out, outLength, 0, 0, 0, terms?.ttl ?? TcpDefaults.ttl);
   }
 }

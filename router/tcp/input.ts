@@ -35,6 +35,7 @@ export function segmentArrives(c: TcpConnection, at: number, length: number, gso
     sh.counters.inErrs++;
     return Verdict.Consumed;
   }
+  if (c.key !== undefined && !sh.isSigned(c.key, c, at, headerLength, length, gsoSize)) return Verdict.Consumed;
   const dataLength = length - headerLength;
   const pieces = gsoSize > 0 ? Math.ceil(dataLength / gsoSize) : 1;
   c.segsIn += pieces;

@@ -8,7 +8,7 @@ import { TcpConnection } from './connection.ts';
 import { synArrives, Verdict } from './input.ts';
 import { type FlowKey, type TcpAcceptor, TcpEnd, type TcpOwner } from './port.ts';
 import { route, sendSyn } from './send.ts';
-import { TcpDefaults, type TcpSettings, TcpState } from './settings.ts';
+import { type PeerTerms, TcpDefaults, type TcpSettings, TcpState } from './settings.ts';
 import type { TcpShared } from './shared.ts';
 import { armRetransmit, Retransmit } from './timers.ts';
 
@@ -35,6 +35,8 @@ export class TcpListener implements TcpLocal {
   readonly localPort: number;
   /** Given to every connection. */
   settings: TcpSettings;
+  /** What is asked of the remote of a flow; undefined = the same of everybody. */
+  termsFor: ((flow: FlowKey) => PeerTerms | undefined) | undefined = undefined;
   backlog: number;
   isClosed = false;
   readonly #shared: TcpShared;
@@ -106,6 +108,8 @@ export class TcpListener implements TcpLocal {
       sh.counters.inErrs++;
       return Verdict.Consumed;
     }
+    const terms = this.termsFor?.(flow);
+    if (terms?.key !== undefined && !sh.isSigned(terms.key, flow, at, headerLength, length, 0)) return Verdict.Consumed;
     const flags = tcpFlags(b, at);
     if ((flags & TcpFlag.Rst) !== 0) return Verdict.Consumed;
     if ((flags & TcpFlag.Ack) !== 0) return Verdict.Reset;
@@ -120,7 +124,7 @@ export class TcpListener implements TcpLocal {
       this.#halfOpen.first!.finish(TcpEnd.Aborted);
     }
     sh.options.parse(b, at, headerLength);
-    this.#open(flow, tcpSeq(b, at), tcpWindow(b, at), tos);
+    this.#open(flow, tcpSeq(b, at), tcpWindow(b, at), tos, terms);
     return Verdict.Consumed;
   }
 
@@ -139,9 +143,9 @@ export class TcpListener implements TcpLocal {
     else this.#ready.remove(c);
   }
 
-  #open(flow: FlowKey, seq: number, window: number, tos: number): void {
+  #open(flow: FlowKey, seq: number, window: number, tos: number, terms: PeerTerms | undefined): void {
     const sh = this.#shared;
-    const c = new TcpConnection(sh, flow, this.settings);
+    const c = new TcpConnection(sh, flow, terms === undefined ? this.settings : { ...this.settings, ...terms });
     if (!sh.table.insert(c)) {
       c.finish(TcpEnd.Aborted);
       return;

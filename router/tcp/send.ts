@@ -8,9 +8,11 @@ import type { PacketLink } from '../lib/link.ts';
 import { seqGe, seqGt, seqLe } from '../lib/seq.ts';
 import {
   putSack,
+  putSignatureRoom,
   putSynOptions,
   putTcpHeader,
   putTimestamps,
+  SIGNATURE_LEN,
   sackLength,
   TCP_HEADER_LEN,
   TCP_HEADER_MAX,
@@ -83,7 +85,7 @@ export function sendSyn(c: TcpConnection): boolean {
   const window = c.rx.windowField(true, sh.fairShare);
   const flags = isReply ? TcpFlag.Syn | TcpFlag.Ack : TcpFlag.Syn;
   putTcpHeader(sh.u8, at, c.localPort, c.remotePort, c.iss, isReply ? c.rx.nxt : 0, headerLength, flags, window);
-  putSynOptions(
+  const n = putSynOptions(
     sh.u8,
     at + TCP_HEADER_LEN,
     mss,
@@ -93,6 +95,10 @@ export function sendSyn(c: TcpConnection): boolean {
     c.tsNow,
     isReply ? c.tsRecent : 0,
   );
+  if (c.key !== undefined) {
+    putSignatureRoom(sh.u8, at + TCP_HEADER_LEN + n);
+    c.key.sign(c, sh.u8, at, headerLength, headerLength);
+  }
   sh.ip.send(c, link, at, headerLength, 0, 0, c.tos, c.ttl);
   countSent(c, 0);
   if (isReply) onAckSent(c);
@@ -182,7 +188,7 @@ function retransmitLost(c: TcpConnection): void {
     const quota = Math.max(room, mss);
     if (n > quota) n = quota;
     if (n > mss) n -= n % mss;
-    const most = superSegment(mss);
+    const most = superSegment(c, mss);
     if (n > most) n = most;
     if (!sendAgain(c, seq, n)) break;
     sent = true;
@@ -227,7 +233,7 @@ function sendNew(c: TcpConnection): void {
         break;
       }
     } else if (n < 0) break;
-    const most = superSegment(mss);
+    const most = superSegment(c, mss);
     if (n > most) n = most;
     const isLast = n === unsent;
     if (n > mss && (!isLast || !mayBeShort(c, n % mss, mss))) n -= n % mss;
@@ -316,6 +322,7 @@ function emit(c: TcpConnection, seq: number, length: number, mss: number, isEnd:
   if (fin) flags |= TcpFlag.Fin;
   putHeader(c, at, seq, headerLength, flags);
   if (length > 0) c.sendBuffer.read(seq, at + headerLength, length);
+  if (c.key !== undefined) c.key.sign(c, sh.u8, at, headerLength, headerLength + length);
   sh.ip.send(c, link, at, headerLength, length, length > mss ? mss : 0, c.tos, c.ttl);
   countSent(c, length > mss ? Math.ceil(length / mss) : length > 0 ? 1 : 0);
   c.stats[Stat.BytesSent]! += length;
@@ -338,6 +345,7 @@ function sendControl(c: TcpConnection, flags: number, seq: number): void {
     return;
   }
   putHeader(c, at, seq, headerLength, flags);
+  if (c.key !== undefined) c.key.sign(c, sh.u8, at, headerLength, headerLength);
   sh.ip.send(c, link, at, headerLength, 0, 0, c.tos, c.ttl);
   countSent(c, 0);
   if ((flags & TcpFlag.Rst) === 0) onAckSent(c);
@@ -352,17 +360,20 @@ function putHeader(c: TcpConnection, at: number, seq: number, headerLength: numb
   const most = maxBlocks(c);
   if (c.usesSack && c.rx.sackCount(most) > 0) {
     const count = c.rx.sackBlocks(sh.sackOut, most);
-    putSack(sh.u8, p, sh.sackOut, count);
+    p += putSack(sh.u8, p, sh.sackOut, count);
   }
+  if (c.key !== undefined) putSignatureRoom(sh.u8, p);
 }
 
 /** Options of a segment built now, without SYN. */
 function optionsLength(c: TcpConnection): number {
-  return (c.usesTimestamps ? TIMESTAMPS_LEN : 0) + (c.usesSack ? sackLength(c.rx.sackCount(maxBlocks(c))) : 0);
+  const fixed = (c.usesTimestamps ? TIMESTAMPS_LEN : 0) + (c.key !== undefined ? SIGNATURE_LEN : 0);
+  return fixed + (c.usesSack ? sackLength(c.rx.sackCount(maxBlocks(c))) : 0);
 }
 
-/** RFC 2018 §3: 40 octets of options hold four blocks, or three beside timestamps. */
+/** RFC 2018 §3: 40 octets of options hold four blocks, three beside timestamps, two beside a signature. */
 function maxBlocks(c: TcpConnection): number {
+  if (c.key !== undefined) return 2;
   return c.usesTimestamps ? 3 : 4;
 }
 
@@ -371,8 +382,9 @@ function segmentRoom(c: TcpConnection): number {
   return c.usesSack ? c.sndMss - sackLength(c.rx.sackCount(maxBlocks(c))) : c.sndMss;
 }
 
-/** Octets of the largest super-segment of whole segments. */
-function superSegment(mss: number): number {
+/** Octets of the largest super-segment of whole segments. Each signed segment has a digest of its own. */
+function superSegment(c: TcpConnection, mss: number): number {
+  if (c.key !== undefined) return mss;
   const most = MAX_SEGMENT - TCP_HEADER_MAX;
   return mss > most ? mss : most - (most % mss);
 }
@@ -380,7 +392,7 @@ function superSegment(mss: number): number {
 function synHeaderLength(c: TcpConnection): number {
   const scale = c.usesScale ? 4 : 0;
   const stamps = c.usesTimestamps ? TIMESTAMPS_LEN : c.usesSack ? 4 : 0;
-  return TCP_HEADER_LEN + 4 + stamps + scale;
+  return TCP_HEADER_LEN + 4 + stamps + scale + (c.key !== undefined ? SIGNATURE_LEN : 0);
 }
 
 /** As Linux's small queues: what waits in the link is latency, so stop above its high-water mark. */

@@ -1,4 +1,5 @@
 /** States, settings and defaults of the TCP core. Values only. */
+import type { SegmentKey } from './signature.ts';
 
 /** Connection states under Linux's numbers, which TCP_INFO shows to applications. */
 export const TcpState = {
@@ -34,7 +35,14 @@ export interface TcpSettings {
   readonly windowScaling?: boolean;
   readonly timestamps?: boolean;
   readonly sack?: boolean;
+  /** Sign every segment, and take none that is not signed with it (RFC 2385). */
+  readonly key?: SegmentKey | undefined;
+  /** Segments that came with a smaller TTL are not the peer's (RFC 5082 §3); looked at by IP. 0 = any. */
+  readonly minTtl?: number | undefined;
 }
+
+/** What a listener asks of one remote, and gives it. */
+export type PeerTerms = Pick<TcpSettings, 'key' | 'minTtl' | 'ttl'>;
 
 export const TcpDefaults = {
   /** RFC 9293 §3.8.4 (MUST-28): no less than two hours. */

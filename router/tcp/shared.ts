@@ -11,6 +11,7 @@ import { TcpOptions } from '../wire/tcp.ts';
 import type { TcpConnection } from './connection.ts';
 import type { FlowKey, IpPort, TcpTable } from './port.ts';
 import { TcpState } from './settings.ts';
+import { type SegmentKey, Signature } from './signature.ts';
 
 /** RFC 6298, RFC 7323 and friends count; names follow Linux's SNMP names where one exists. */
 export class TcpCounters {
@@ -38,6 +39,9 @@ export class TcpCounters {
   keepaliveDrops = 0;
   noMemoryDrops = 0;
   timeWaitRecycled = 0;
+  /** Segments that had to be signed (RFC 2385) and were not, or with something else. */
+  signatureMissing = 0;
+  signatureWrong = 0;
 }
 
 export interface TcpParts {
@@ -100,6 +104,17 @@ export class TcpShared {
     this.#hash = new SipHash(parts.secret);
     this.setTime(parts.tick);
     this.wheel = new TimerWheel(parts.tick.ms);
+  }
+
+  /** RFC 2385: may this segment be believed? What may not is counted. @param gsoSize not 0 for a super-segment, which has no signature of its own */
+  isSigned(key: SegmentKey, flow: FlowKey, at: number, headerLength: number, length: number, gsoSize: number): boolean {
+    const verdict =
+      gsoSize > 0 && length - headerLength > gsoSize
+        ? Signature.Wrong
+        : key.check(flow, this.u8, at, headerLength, length);
+    if (verdict === Signature.Missing) this.counters.signatureMissing++;
+    else if (verdict === Signature.Wrong) this.counters.signatureWrong++;
+    return verdict === Signature.Good;
   }
 
   setTime(tick: Tick): void {

@@ -1,5 +1,5 @@
 /**
- * The TCP header in its octets (RFC 9293 §3.1) and its options (RFC 9293 §3.2, RFC 7323, RFC 2018).
+ * The TCP header in its octets (RFC 9293 §3.1) and its options (RFC 9293 §3.2, RFC 7323, RFC 2018, RFC 2385).
  * Free functions over (array, offset), because a view object per packet would cost more than the header.
  * Nothing here checks a length except `TcpOptions.parse`: call `tcpHeaderLength` first.
  */
@@ -23,12 +23,17 @@ const OPT_WSCALE = 3;
 const OPT_SACK_PERMITTED = 4;
 const OPT_SACK = 5;
 const OPT_TIMESTAMPS = 8;
+const OPT_SIGNATURE = 19;
 
 /** NOP NOP Timestamps(10): the form every stack sends (RFC 7323 appendix A), compared as one word. */
 const TIMESTAMPS_WORD = (OPT_NOP << 24) | (OPT_NOP << 16) | (OPT_TIMESTAMPS << 8) | 10;
 
 /** Octets the timestamps option takes with its padding. */
 export const TIMESTAMPS_LEN = 12;
+
+/** Octets an MD5 signature takes with its padding (RFC 2385 §3.0), and those of the digest at its end. */
+export const SIGNATURE_LEN = 20;
+export const SIGNATURE_DIGEST_LEN = 16;
 
 /** Octets of header and options, or 0 when the field is impossible for a segment of `length` octets. */
 export function tcpHeaderLength(b: Uint8Array, at: number, length: number): number {
@@ -137,6 +142,31 @@ export function putSack(b: Uint8Array, at: number, blocks: Int32Array, count: nu
 /** Octets of a SACK option with `count` blocks, padding included. */
 export function sackLength(count: number): number {
   return count === 0 ? 0 : 4 + 8 * count;
+}
+
+/** Write an MD5 signature option whose digest is zero (RFC 2385 §3.0). @returns octets written */
+export function putSignatureRoom(b: Uint8Array, at: number): number {
+  put32(b, at, (OPT_NOP << 24) | (OPT_NOP << 16) | (OPT_SIGNATURE << 8) | (2 + SIGNATURE_DIGEST_LEN));
+  b.fill(0, at + 4, at + SIGNATURE_LEN);
+  return SIGNATURE_LEN;
+}
+
+/** Offset of the digest in the MD5 signature option of a header of `headerLength` octets, 0 without a sound one. */
+export function signatureAt(b: Uint8Array, at: number, headerLength: number): number {
+  const end = at + headerLength;
+  for (let p = at + TCP_HEADER_LEN; p + 1 < end; ) {
+    const kind = b[p]!;
+    if (kind === OPT_END) return 0;
+    if (kind === OPT_NOP) {
+      p++;
+      continue;
+    }
+    const length = b[p + 1]!;
+    if (length < 2 || p + length > end) return 0;
+    if (kind === OPT_SIGNATURE) return length === 2 + SIGNATURE_DIGEST_LEN ? p + 2 : 0;
+    p += length;
+  }
+  return 0;
 }
 
 /** The options of one received segment; one object is reused for all segments. */
