@@ -276,3 +276,29 @@ test('connections over our own loopback link work', (t) => {
   pass([lo, host.rig, lo]);
   t.deepEqual(Buffer.concat(host.app.got), Buffer.from(octets(1000)));
 });
+
+test('what came through a router does not reach a listener or connection that asks for a neighbour (RFC 5082)', (t) => {
+  const host = new Host();
+  const a = host.rig.link(1, ['10.0.0.1/32']);
+  const { receiver } = host.listen('10.0.0.1', 179);
+  receiver!.termsFor = (flow) => (flow.r3 === words('192.0.2.9')[3] ? { minTtl: 255, ttl: 255 } : undefined);
+  const send = (src: string, ttl: number, flags: string, seq = 1, ack = 0): Sent[] => {
+    host.rig.inject(a, ip4({ src, dst: '10.0.0.1', ttl }, tcp({ src: 5, dst: 179, seq, ack, flags })));
+    host.rig.stack.endVector();
+    return a.take() as unknown as Sent[];
+  };
+  t.deepEqual(send('192.0.2.9', 254, 'S'), []);
+  t.is(host.rig.drops('ttl-security'), 1);
+  t.like(send('192.0.2.10', 60, 'S'), [{ ttl: 64, tcp: { flags: 'SA' } }]);
+  const [answer] = send('192.0.2.9', 255, 'S') as unknown as { ttl: number; tcp: { flags: string; seq: number } }[];
+  t.like(answer, { ttl: 255, tcp: { flags: 'SA' } });
+  send('192.0.2.9', 255, 'A', 2, answer!.tcp.seq + 1);
+  const c = host.accept()!;
+  t.is(c.state, 1);
+  // A reset with all the right numbers, from far away.
+  send('192.0.2.9', 100, 'R', 2);
+  t.is(c.state, 1);
+  t.is(host.rig.drops('ttl-security'), 2);
+  send('192.0.2.9', 255, 'R', 2);
+  t.is(host.app.errno, 104);
+});
