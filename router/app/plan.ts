@@ -47,6 +47,7 @@ export function planOf(config: Config, hostNameServers: readonly string[]): Plan
       links: links.map(({ spec: { index, name, mtu, addresses } }) => ({ index, name, mtu, addresses })),
       routes: routesOf(config, links),
       bgp: config.bgp && posted(config.bgp),
+      fpm: config.fpm && posted(config.fpm),
       source,
     },
     settings: {

@@ -1,6 +1,13 @@
 /** Answers `route get` and `route show` from the FIB writer's tables, with the reasons in words. Runs in the routing worker. */
 import type { Answers, NextHopStatus, RouteStatus } from '../control/messages.ts';
-import { type NextHop, ROUTE_KIND_NAMES, ROUTE_SOURCE_NAMES, type RouteInfo, RouteKind } from '../fib/shared.ts';
+import {
+  type NextHop,
+  ROUTE_KIND_NAMES,
+  ROUTE_SOURCE_NAMES,
+  type RouteInfo,
+  RouteKind,
+  RouteSource,
+} from '../fib/shared.ts';
 import type { FibWriter } from '../fib/writer.ts';
 import { Addr, type Prefix } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
@@ -14,6 +21,8 @@ export interface RouteFacts {
   readonly source: { readonly v4: Addr | undefined; readonly v6: Addr | undefined };
   /** Words about a BGP route, such as its AS path. */
   describeBgp(prefix: Prefix): string | undefined;
+  /** The protocol of another daemon that made an external route, such as `ospf`. */
+  protocolOf(prefix: Prefix): string | undefined;
 }
 
 const DEFAULT_VRF = 0;
@@ -108,7 +117,14 @@ function sourceFor(
 function originWords(facts: RouteFacts, r: RouteInfo): string {
   const bgp = facts.describeBgp(r.prefix);
   const name = ROUTE_SOURCE_NAMES[r.source];
-  return bgp !== undefined && name.endsWith('bgp') ? bgp : `${name}, distance ${r.distance}`;
+  const protocol = protocolName(facts, r);
+  const words = protocol === '' ? name : `${name} (${protocol})`;
+  return bgp !== undefined && name.endsWith('bgp') ? bgp : `${words}, distance ${r.distance}`;
+}
+
+/** Which protocol of another daemon made an external route; empty for all others. */
+function protocolName(facts: RouteFacts, r: RouteInfo): string {
+  return r.source === RouteSource.External ? (facts.protocolOf(r.prefix) ?? '') : '';
 }
 
 function hopStatus(facts: RouteFacts, h: NextHop): NextHopStatus {
@@ -131,7 +147,7 @@ export function routeShow(facts: RouteFacts, origin: string): Answers['route_sho
         kind: ROUTE_KIND_NAMES[info.kind],
         origin: name,
         next_hops: info.nextHops.map((h) => hopStatus(facts, h)),
-        detail: '',
+        detail: protocolName(facts, info),
       },
     });
   }

@@ -4,7 +4,8 @@
  */
 
 import type { BgpConfig } from '../config/bgp-model.ts';
-import type { Answers, Verbs } from '../control/messages.ts';
+import type { FpmConfig } from '../config/fpm.ts';
+import type { Answers, FpmStatus, Verbs } from '../control/messages.ts';
 import type { RouteSource } from '../fib/shared.ts';
 import type { Posted } from '../lib/post.ts';
 
@@ -36,6 +37,7 @@ export interface RoutingBoot {
   readonly links: readonly RoutingLink[];
   readonly routes: readonly ConfiguredRoute[];
   readonly bgp: Posted<BgpConfig> | undefined;
+  readonly fpm: Posted<FpmConfig> | undefined;
   /** Preferred source addresses. */
   readonly source: { readonly v4: string | undefined; readonly v6: string | undefined };
 }
@@ -59,6 +61,7 @@ export interface RoutingSummary {
   readonly routesIpv4: number;
   readonly routesIpv6: number;
   readonly bgp: Answers['bgp_show'];
+  readonly fpm: FpmStatus | undefined;
 }
 
 export type ToRouting =

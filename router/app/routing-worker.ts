@@ -10,6 +10,7 @@ import { MlshimError } from '../lib/errors.ts';
 import { type Logger, makeLogger } from '../lib/log.ts';
 import { revived } from '../lib/post.ts';
 import { BgpRoom } from './bgp-room.ts';
+import { FpmRoom } from './fpm-room.ts';
 import { type RouteFacts, routeGet, routeShow, sourceTo } from './route-answers.ts';
 import type {
   ConfiguredRoute,
@@ -55,7 +56,8 @@ function routeChange(r: ConfiguredRoute): RouteChange {
 
 // Links carry nothing before the child has taken their keys.
 for (const link of boot.links) fib.linkDown(link.index);
-fib.apply(boot.routes.map(routeChange));
+const configured = boot.routes.map(routeChange);
+fib.apply(configured);
 
 const facts: RouteFacts = {
   fib,
@@ -63,6 +65,7 @@ const facts: RouteFacts = {
   own,
   source: { v4: parsed(boot.source.v4), v6: parsed(boot.source.v6) },
   describeBgp: (prefix) => bgp?.describe(prefix),
+  protocolOf: (prefix) => fpm?.protocolOf(prefix),
 };
 
 const streams = {
@@ -72,6 +75,9 @@ const streams = {
 const bgp =
   boot.bgp &&
   new BgpRoom(revived(boot.bgp), boot.links, fib, log.for('bgp'), publish, streams, (dst) => sourceTo(facts, dst));
+
+const known = configured.map((c) => ({ prefix: c.prefix, nextHops: c.nextHops ?? [] }));
+const fpm = boot.fpm && new FpmRoom(revived(boot.fpm), boot.links, known, fib, log.for('fpm'), publish);
 
 function parsed(text: string | undefined): Addr | undefined {
   return text === undefined ? undefined : Addr.parse(text);
@@ -103,7 +109,7 @@ function answer(query: RoutingQuery | { readonly verb: 'summary' }): unknown {
 function summary(): RoutingSummary {
   const count = (family: number): number =>
     fib.stats().reduce((n, t) => (t.vrf === DEFAULT_VRF && t.family === family ? n + t.routes : n), 0);
-  return { routesIpv4: count(4), routesIpv6: count(6), bgp: bgp?.show('') ?? NO_BGP };
+  return { routesIpv4: count(4), routesIpv6: count(6), bgp: bgp?.show('') ?? NO_BGP, fpm: fpm?.show() };
 }
 
 function onQuery(id: number, query: RoutingQuery | { readonly verb: 'summary' }): void {
@@ -128,6 +134,7 @@ port.on('message', (m: ToRouting) => {
   switch (m.kind) {
     case 'start':
       bgp?.start();
+      fpm?.start();
       break;
     case 'query':
       onQuery(m.id, m.query);
@@ -142,6 +149,7 @@ port.on('message', (m: ToRouting) => {
       bgp?.transport.accepted(m.fd, m.remote, m.local, m.link);
       break;
     case 'stop':
+      fpm?.stop();
       void (bgp?.stop(m.reason) ?? Promise.resolve()).then(() => send({ kind: 'stopped' }));
       break;
   }

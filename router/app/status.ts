@@ -1,7 +1,7 @@
 /** `status` from what the rooms report: problems first, uplinks with their state. Pure. */
 
 import type { WgDeviceStats } from '../../wg/model.ts';
-import type { BgpPeerStatus, Problem, Status, UplinkStatus } from '../control/messages.ts';
+import type { BgpPeerStatus, FpmStatus, Problem, Status, UplinkStatus } from '../control/messages.ts';
 import type { DataplaneStats } from './dataplane-protocol.ts';
 import type { PlannedLink } from './plan.ts';
 import type { RoutingSummary } from './routing-protocol.ts';
@@ -49,6 +49,7 @@ export function statusOf(s: StatusInput): Status {
     drops: s.now.stats.drops,
     counters: s.now.stats.counters,
     shim_socket: s.shimSocket,
+    ...(s.routing.fpm !== undefined && { fpm: s.routing.fpm }),
   };
 }
 
@@ -111,7 +112,14 @@ function problemsOf(s: StatusInput, uplinks: readonly UplinkStatus[]): Problem[]
     else add('U102', `uplink ${u.name}: last handshake ${Math.round(u.handshake_age_s)} s ago`);
   }
   for (const p of s.routing.bgp.peers) if (p.state !== 'Established') add('B101', bgpProblem(p));
+  if (s.routing.fpm !== undefined) fpmProblems(s.routing.fpm, add);
   return problems;
+}
+
+function fpmProblems(f: FpmStatus, add: (code: Problem['code'], text: string) => void): void {
+  if (f.state === 'not listening') add('F101', `fpm ${f.listen}: ${f.last_error}`);
+  if (f.state === 'waiting') add('F102', `fpm ${f.listen}: no routing daemon is connected`);
+  if (f.unresolved > 0) add('F103', `fpm: next hops of ${f.unresolved} routes are behind no uplink`);
 }
 
 function bgpProblem(p: BgpPeerStatus): string {

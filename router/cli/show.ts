@@ -4,6 +4,7 @@ import type {
   BgpPeerStatus,
   BgpPeers,
   BgpRouteStatus,
+  FpmStatus,
   NextHopStatus,
   RouteAnswer,
   RouteStatus,
@@ -21,6 +22,7 @@ export function statusText(s: Status): string {
     table([['UPLINK', 'KIND', 'STATE', 'MTU', 'HANDSHAKE', 'DOWN', 'UP', 'DROPS'], ...s.uplinks.map(uplinkRow)]),
   ];
   if (s.bgp_peers.length > 0) lines.push(...bgpLines(s.bgp_peers));
+  if (s.fpm !== undefined) lines.push(`FPM     ${fpmLine(s.fpm)}`);
   return `${lines.join('\n')}\n`;
 }
 
@@ -43,6 +45,15 @@ function uplinkRow(u: UplinkStatus): string[] {
 /** `BGP     AS4242420263 Established 2d3h in 612/598 out 4`, one peer per line. */
 function bgpLines(peers: readonly BgpPeerStatus[]): string[] {
   return peers.map((p, i) => `${i === 0 ? 'BGP' : '   '}     ${bgpPeerLine(p)}`);
+}
+
+function fpmLine(f: FpmStatus): string {
+  const state =
+    f.state === 'connected'
+      ? `${f.client} connected ${duration(f.since_s ?? 0)}`
+      : `${f.listen} ${f.state.toUpperCase()}`;
+  const extra = [f.unresolved > 0 && `${f.unresolved} unresolved`, f.stale > 0 && `${f.stale} stale`].filter(Boolean);
+  return `${state} routes ${f.routes}${extra.length > 0 ? ` (${extra.join(', ')})` : ''}`;
 }
 
 /** One peer on one line. */

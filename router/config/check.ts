@@ -6,6 +6,7 @@
 import type { Prefix } from '../lib/addr.ts';
 import { nearest } from '../lib/nearest.ts';
 import { checkBgp } from './bgp-check.ts';
+import { checkFpm } from './fpm.ts';
 import type { ParsedConfig } from './schema.ts';
 import type { Path, SourceTree } from './tree.ts';
 import { Unique } from './unique.ts';
@@ -35,6 +36,8 @@ export function checkReferences(tree: SourceTree): void {
   for (const [i, peer] of asList(asMap(root['bgp'])['peers']).entries()) {
     mustExist(asMap(peer)['via'], ['bgp', 'peers', i, 'via']);
   }
+  for (const [key, uplink] of Object.entries(asMap(asMap(root['fpm'])['interfaces'])))
+    mustExist(uplink, ['fpm', 'interfaces', key]);
   for (const [i, server] of asList(asMap(root['dns'])['servers']).entries()) {
     if (typeof server !== 'string' || !server.includes('%')) continue;
     mustExist(server.slice(server.indexOf('%') + 1), ['dns', 'servers', i]);
@@ -77,6 +80,7 @@ export function checkValues(tree: SourceTree, config: ParsedConfig): void {
   }
 
   if (config.bgp !== undefined) checkBgp(tree, config.bgp);
+  if (config.fpm !== undefined) checkFpm(tree, config.fpm);
 }
 
 function checkGateway(tree: SourceTree, family: number | undefined, to: Prefix, path: Path): void {

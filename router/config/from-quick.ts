@@ -44,6 +44,7 @@ export function quickConfig(
     dns: { servers: quick.dns.map((addr) => ({ addr, uplink: undefined })), search: quick.dnsSearch },
     source: { v4: undefined, v6: undefined },
     bgp: undefined,
+    fpm: undefined,
     loopback: 'kernel',
     bufferBytes: DEFAULT_BUFFER_BYTES,
   };

@@ -11,6 +11,7 @@ import { subtractPrefixes } from '../lib/ranges.ts';
 import { toBgp } from './bgp-load.ts';
 import { checkReferences, checkValues } from './check.ts';
 import { formatDiagnostics } from './diagnostic.ts';
+import { toFpm } from './fpm.ts';
 import { quickConfig } from './from-quick.ts';
 import type { Config, Diagnostic, RouteTarget, StaticRoute, UplinkConfig } from './model.ts';
 import { configSchema, type ParsedConfig } from './schema.ts';
@@ -134,6 +135,7 @@ function toConfig(file: string, c: ParsedConfig): Config {
     dns: c.dns,
     source: { v4: c.source.ipv4, v6: c.source.ipv6 },
     bgp: c.bgp && toBgp(c.bgp),
+    fpm: c.fpm && toFpm(c.fpm),
     loopback: c.loopback,
     bufferBytes: c.buffers,
   };

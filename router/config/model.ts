@@ -5,6 +5,7 @@
 import type { WgPeerConfig } from '../../wg/model.ts';
 import type { Addr, Prefix } from '../lib/addr.ts';
 import type { BgpConfig } from './bgp-model.ts';
+import type { FpmConfig } from './fpm.ts';
 
 /** An address with the uplink it is meant on, for link-local addresses. */
 export interface ScopedAddr {
@@ -52,6 +53,7 @@ export interface Config {
   /** Preferred source addresses of locally originated flows. */
   readonly source: { readonly v4: Addr | undefined; readonly v6: Addr | undefined };
   readonly bgp: BgpConfig | undefined;
+  readonly fpm: FpmConfig | undefined;
   readonly loopback: 'kernel' | 'stack';
   /** Octets of TCP and reassembly buffers. */
   readonly bufferBytes: number;

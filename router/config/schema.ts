@@ -24,6 +24,7 @@ import {
   v4,
   v6,
 } from './fields.ts';
+import { fpm } from './fpm.ts';
 
 /** wg-quick's default: 1500 less IPv6, UDP and WireGuard headers. */
 export const DEFAULT_MTU = 1420;
@@ -85,6 +86,7 @@ export const configSchema = object({
   dns: dns.default({ servers: [], search: [] }),
   source: object({ ipv4: v4.optional(), ipv6: v6.optional() }).default({}),
   bgp: bgp.optional(),
+  fpm: fpm.optional(),
   loopback: choice(['kernel', 'stack']).default('kernel'),
   buffers: size.default(DEFAULT_BUFFER_BYTES),
 });

@@ -159,6 +159,13 @@ export const DESCRIPTOR = {
      }
     },
     "Status": {
+     "oneofs": {
+      "_fpm": {
+       "oneof": [
+        "fpm"
+       ]
+      }
+     },
      "fields": {
       "version": {
        "type": "string",
@@ -224,6 +231,83 @@ export const DESCRIPTOR = {
       "shim_socket": {
        "type": "string",
        "id": 15
+      },
+      "fpm": {
+       "type": "Fpm",
+       "id": 30,
+       "options": {
+        "proto3_optional": true
+       }
+      }
+     }
+    },
+    "Fpm": {
+     "oneofs": {
+      "_since_s": {
+       "oneof": [
+        "since_s"
+       ]
+      }
+     },
+     "fields": {
+      "listen": {
+       "type": "string",
+       "id": 1
+      },
+      "state": {
+       "type": "string",
+       "id": 2
+      },
+      "client": {
+       "type": "string",
+       "id": 3
+      },
+      "encoding": {
+       "type": "string",
+       "id": 4
+      },
+      "since_s": {
+       "type": "double",
+       "id": 5,
+       "options": {
+        "proto3_optional": true
+       }
+      },
+      "routes": {
+       "type": "double",
+       "id": 6
+      },
+      "unresolved": {
+       "type": "double",
+       "id": 7
+      },
+      "stale": {
+       "type": "double",
+       "id": 8
+      },
+      "next_hops": {
+       "type": "double",
+       "id": 9
+      },
+      "messages": {
+       "type": "double",
+       "id": 10
+      },
+      "unknown": {
+       "type": "double",
+       "id": 11
+      },
+      "malformed": {
+       "type": "double",
+       "id": 12
+      },
+      "ignored": {
+       "type": "double",
+       "id": 13
+      },
+      "last_error": {
+       "type": "string",
+       "id": 14
       }
      }
     },

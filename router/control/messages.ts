@@ -46,6 +46,28 @@ export interface BgpPeerStatus {
   readonly messages_out: number;
 }
 
+/** The server other routing daemons (FRR) tell their routes to. */
+export interface FpmStatus {
+  readonly listen: string;
+  /** connected, waiting, not listening */
+  readonly state: string;
+  readonly client: string;
+  /** netlink or protobuf; empty before the first message. */
+  readonly encoding: string;
+  readonly since_s?: number;
+  readonly routes: number;
+  /** Routes whose next hops lead to none of our uplinks. */
+  readonly unresolved: number;
+  /** Routes of an earlier connection that have not been told again. */
+  readonly stale: number;
+  readonly next_hops: number;
+  readonly messages: number;
+  readonly unknown: number;
+  readonly malformed: number;
+  readonly ignored: number;
+  readonly last_error: string;
+}
+
 export interface Status {
   readonly version: string;
   readonly pid: number;
@@ -62,6 +84,7 @@ export interface Status {
   readonly drops: Readonly<Record<string, number>>;
   readonly counters: Readonly<Record<string, number>>;
   readonly shim_socket: string;
+  readonly fpm?: FpmStatus;
 }
 
 export interface NextHopStatus {

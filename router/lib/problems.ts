@@ -1,6 +1,6 @@
 /**
  * The registry of problems a running router reports in `status` and in its log: code, what it means, what to do.
- * `mlshim explain CODE` prints an entry. Codes are stable; the letter tells the room (C child, U uplink, B BGP, K keys).
+ * `mlshim explain CODE` prints an entry. Codes are stable; the letter tells the room (C child, U uplink, B BGP, F FPM, K keys).
  */
 
 export interface ProblemSpec {
@@ -41,6 +41,23 @@ export const PROBLEMS = {
     title: 'a BGP peer is not established',
     meaning: 'The session is down; routes learned from it are withdrawn.',
     hint: 'mlshim bgp peer NAME shows the state and the last error.',
+  },
+  F101: {
+    title: 'the FPM server cannot listen',
+    meaning:
+      'The address of fpm.listen is not free or not of this host; routing daemons cannot connect. Tried every 5 s.',
+    hint: 'Another daemon may have the port (2620 is also the default of other FPM servers): change fpm.listen.',
+  },
+  F102: {
+    title: 'no routing daemon is connected to the FPM server',
+    meaning: 'Its routes stay for fpm.hold_time after it went; then they are removed.',
+    hint: 'FRR connects when zebra runs with "-M dplane_fpm_nl" and "fpm address 127.0.0.1 port 2620".',
+  },
+  F103: {
+    title: 'a routing daemon sent routes whose next hops are behind no uplink',
+    meaning:
+      'A gateway is looked up among the prefixes of our uplinks and routes; a link-local one, or none, goes by the interface.',
+    hint: 'fpm.interfaces says which uplink an interface of the daemon stands for: interfaces: { eth0: UPLINK }.',
   },
 } as const satisfies Record<string, ProblemSpec>;
 

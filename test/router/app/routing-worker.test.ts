@@ -22,6 +22,7 @@ const BOOT: RoutingBoot = {
     { prefix: '203.0.113.0/24', source: RouteSource.Static, kind: 'blackhole', hops: [] },
   ],
   bgp: undefined,
+  fpm: undefined,
   source: { v4: '10.1.0.2', v6: undefined },
 };
 

@@ -221,3 +221,23 @@ test('a file that cannot be read says why', (t) => {
   t.is(e.code, 'CONFIG_UNREADABLE');
   t.is(e.message, 'cannot read /nowhere/x.yaml: no such file');
 });
+
+test('an FPM server listens on loopback for loopback clients unless told otherwise', (t) => {
+  const uplinks = `uplinks: { home: { wireguard: { private_key: ${KEY} } } }\n`;
+  const fpm = parse(`${uplinks}fpm: {}\n`).config?.fpm;
+  t.deepEqual([String(fpm?.listen.addr), fpm?.listen.port], ['127.0.0.1', 2620]);
+  t.deepEqual(fpm?.allow.map(String), ['127.0.0.0/8', '::1/128']);
+  t.like(fpm, { holdTimeS: 120, staleTimeS: 60, confirm: false, interfaces: [] });
+  const other = parse(
+    `${uplinks}fpm: { listen: '[fd00::1]:99', allow: ['fd00::/64'], interfaces: { eth0: home, 3: home }, hold_time: 5m }\n`,
+  ).config?.fpm;
+  t.deepEqual([String(other?.listen.addr), other?.listen.port], ['fd00::1', 99]);
+  t.like(other, {
+    holdTimeS: 300,
+    interfaces: [
+      { interface: '3', uplink: 'home' },
+      { interface: 'eth0', uplink: 'home' },
+    ],
+  });
+  t.is(parse(uplinks).config?.fpm, undefined);
+});

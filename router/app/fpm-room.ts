@@ -1,0 +1,239 @@
+/**
+ * The FPM server in the routing worker: the socket FRR's zebra connects to, one client at a time, and the timer of its
+ * table. What the client says and what becomes of it is router/fpm's business.
+ */
+import { readFileSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import type { FpmConfig } from '../config/fpm.ts';
+import type { FpmStatus } from '../control/messages.ts';
+import type { FibWriter } from '../fib/writer.ts';
+import { MAIN_TABLE } from '../fpm/message.ts';
+import { hopResolver, type KnownRoute } from '../fpm/resolve.ts';
+import { FpmSession } from '../fpm/session.ts';
+import { FpmTable } from '../fpm/table.ts';
+import { Addr, type Prefix } from '../lib/addr.ts';
+import { type Instant, systemClock } from '../lib/clock.ts';
+import type { Logger } from '../lib/log.ts';
+import type { RoutingLink } from './routing-protocol.ts';
+
+const DEFAULT_VRF = 0;
+/** How long after a failure listening is tried again. */
+const RETRY_MS = 5000;
+/** A client on another host may vanish without a word. */
+const KEEPALIVE_MS = 10_000;
+/** Confirmations a slow client may leave unread; more are dropped, it asks for none twice. */
+const UNREAD_LIMIT = 1 << 20;
+/** The host's interfaces are looked at again at most this often when a number is unknown. */
+const LOOK_AGAIN_MS = 1000;
+
+interface Client {
+  readonly socket: Socket;
+  readonly session: FpmSession;
+  readonly from: string;
+  readonly since: Instant;
+}
+
+export class FpmRoom {
+  readonly #config: FpmConfig;
+  readonly #log: Logger;
+  readonly #table: FpmTable;
+  readonly #interfaces: Interfaces;
+  #server: Server | undefined;
+  #client: Client | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  #lastError = '';
+  #isStopping = false;
+
+  /**
+   * @param known connected and configured routes
+   * @param changed called after each batch of routes has reached the FIB
+   */
+  constructor(
+    config: FpmConfig,
+    links: readonly RoutingLink[],
+    known: readonly KnownRoute[],
+    fib: FibWriter,
+    log: Logger,
+    changed: () => void,
+  ) {
+    this.#config = config;
+    this.#log = log;
+    this.#interfaces = new Interfaces(config, links);
+    this.#table = new FpmTable({
+      apply: (changes) => {
+        fib.apply(changes);
+        changed();
+      },
+      resolve: hopResolver(known, (ifindex) => this.#interfaces.linkOf(ifindex)),
+      vrfOf: (table) => (table === MAIN_TABLE ? DEFAULT_VRF : undefined),
+      holdMs: config.holdTimeS * 1000,
+      staleMs: config.staleTimeS * 1000,
+    });
+  }
+
+  start(): void {
+    const { addr, port } = this.#config.listen;
+    const server = createServer({ keepAlive: true, keepAliveInitialDelay: KEEPALIVE_MS }, (s) => this.#accept(s));
+    this.#server = server;
+    server.on('error', (e: NodeJS.ErrnoException) => {
+      this.#server = undefined;
+      this.#lastError = `cannot listen: ${e.code ?? e.message}`;
+      this.#log.error('cannot listen', { address: `${addr}`, port, error: e.code, code: 'F101' });
+      if (!this.#isStopping) this.#retry = setTimeout(() => this.start(), RETRY_MS);
+    });
+    server.listen({ host: String(addr), port }, () => {
+      this.#lastError = '';
+      this.#log.info('waiting for a routing daemon', { address: `${addr}`, port });
+    });
+  }
+
+  stop(): void {
+    this.#isStopping = true;
+    clearTimeout(this.#retry);
+    clearTimeout(this.#timer);
+    this.#client?.socket.destroy();
+    this.#server?.close();
+  }
+
+  /** The protocol that made a route, such as `ospf`. */
+  protocolOf(prefix: Prefix): string | undefined {
+    return this.#table.protocolOf(DEFAULT_VRF, prefix);
+  }
+
+  show(): FpmStatus {
+    const { addr, port } = this.#config.listen;
+    const client = this.#client;
+    const { installed, unresolved, stale, nextHops, ignored } = this.#table.stats;
+    const { messages, unknown, malformed } = client?.session.counters ?? { messages: 0, unknown: 0, malformed: 0 };
+    return {
+      listen: addr.family === 4 ? `${addr}:${port}` : `[${addr}]:${port}`,
+      state: client !== undefined ? 'connected' : this.#server === undefined ? 'not listening' : 'waiting',
+      client: client?.from ?? '',
+      encoding: client?.session.encoding ?? '',
+      ...(client !== undefined && { since_s: (systemClock.now() - client.since) / 1000 }),
+      routes: installed,
+      unresolved,
+      stale,
+      next_hops: nextHops,
+      messages,
+      unknown,
+      malformed,
+      ignored,
+      last_error: this.#lastError,
+    };
+  }
+
+  #accept(socket: Socket): void {
+    socket.on('error', (e: NodeJS.ErrnoException) => {
+      this.#lastError = e.code ?? e.message;
+    });
+    const remote = Addr.parse((socket.remoteAddress ?? '').replace(/^::ffff:/, ''));
+    const from = remote === undefined ? '' : `${remote}:${socket.remotePort}`;
+    const isAllowed = remote !== undefined && this.#config.allow.some((p) => p.contains(remote));
+    if (!isAllowed || this.#client !== undefined) {
+      const why = isAllowed ? 'another one is connected' : 'its address is not allowed';
+      this.#log.warn('client refused', { from, why });
+      socket.destroy();
+      return;
+    }
+    const client = {
+      socket,
+      from,
+      session: new FpmSession(this.#table, this.#config.confirm),
+      since: systemClock.now(),
+    };
+    this.#client = client;
+    this.#lastError = '';
+    this.#log.info('routing daemon connected', { from });
+    this.#table.sessionBegan(client.since);
+    socket.on('data', (octets) => this.#receive(client, octets));
+    socket.on('close', () => this.#lost());
+    this.#arm();
+  }
+
+  #receive(client: Client, octets: Uint8Array): void {
+    const { reply, fault } = client.session.receive(octets);
+    for (const octets of reply) if (client.socket.writableLength < UNREAD_LIMIT) client.socket.write(octets);
+    if (fault !== undefined) {
+      this.#lastError = fault;
+      client.socket.destroy();
+    }
+    this.#arm();
+  }
+
+  #lost(): void {
+    this.#client = undefined;
+    this.#table.sessionEnded(systemClock.now());
+    if (this.#isStopping) return;
+    const routes = this.#table.stats.installed;
+    this.#log.warn('routing daemon gone', {
+      routes,
+      kept_s: this.#config.holdTimeS,
+      why: this.#lastError || 'closed by the peer',
+      code: 'F102',
+    });
+    this.#arm();
+  }
+
+  #arm(): void {
+    clearTimeout(this.#timer);
+    const at = this.#table.deadline();
+    if (at === undefined || this.#isStopping) return;
+    this.#timer = setTimeout(
+      () => {
+        this.#table.tick(systemClock.now());
+        this.#arm();
+      },
+      Math.max(0, at - systemClock.now()),
+    );
+  }
+}
+
+/** Our links by interface numbers of the client's, which is on this host or says its numbers in the configuration. */
+class Interfaces {
+  readonly #links: readonly RoutingLink[];
+  readonly #uplinks: ReadonlyMap<string, string>;
+  #names: ReadonlyMap<number, string> = new Map();
+  #lookedAt: Instant | undefined;
+
+  constructor(config: FpmConfig, links: readonly RoutingLink[]) {
+    this.#links = links;
+    this.#uplinks = new Map(config.interfaces.map((i) => [i.interface, i.uplink]));
+  }
+
+  linkOf(ifindex: number): number | undefined {
+    const name = this.#nameOf(ifindex);
+    const uplink = this.#uplinks.get(String(ifindex)) ?? (name && (this.#uplinks.get(name) ?? name));
+    return this.#links.find((l) => l.name === uplink)?.index;
+  }
+
+  #nameOf(ifindex: number): string | undefined {
+    const now = systemClock.now();
+    const isRecent = this.#lookedAt !== undefined && now - this.#lookedAt < LOOK_AGAIN_MS;
+    if (!this.#names.has(ifindex) && !isRecent) {
+      this.#names = hostInterfaces();
+      this.#lookedAt = now;
+    }
+    return this.#names.get(ifindex);
+  }
+}
+
+/** The host's interfaces by number, as far as they speak IP: proc(5) tells, for this process's network namespace. */
+function hostInterfaces(): Map<number, string> {
+  const names = new Map<number, string>();
+  // `1  lo  : 1 V3` and lines of its groups below it.
+  for (const m of read('/proc/self/net/igmp').matchAll(/^(\d+)\s+(\S+)/gm)) names.set(Number(m[1]), m[2]!);
+  // `ADDRESS INDEX LENGTH SCOPE FLAGS NAME`, the index in hexadecimal.
+  for (const m of read('/proc/self/net/if_inet6').matchAll(/^\S+ (\S+) \S+ \S+ \S+ +(\S+)$/gm))
+    names.set(Number.parseInt(m[1]!, 16), m[2]!);
+  return names;
+}
+
+function read(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,122 @@
+import { connect, type Socket } from 'node:net';
+import { Worker } from 'node:worker_threads';
+import test, { type ExecutionContext } from 'ava';
+import { RoutingClient } from '../../../router/app/routing-client.ts';
+import type { RoutingBoot } from '../../../router/app/routing-protocol.ts';
+import type { FpmConfig } from '../../../router/config/fpm.ts';
+import type { FpmStatus } from '../../../router/control/messages.ts';
+import { RouteSource } from '../../../router/fib/shared.ts';
+import { Addr, Prefix } from '../../../router/lib/addr.ts';
+import { posted } from '../../../router/lib/post.ts';
+import { freePort } from '../../bgp/kit/loopback.ts';
+import * as kit from '../fpm/kit.ts';
+
+const BOOT: Omit<RoutingBoot, 'fpm'> = {
+  links: [{ index: 2, name: 'home', mtu: 1420, addresses: ['10.0.1.2/24'] }],
+  routes: [
+    {
+      prefix: '10.0.1.0/24',
+      source: RouteSource.Connected,
+      kind: 'unicast',
+      hops: [{ link: 2, gateway: undefined, weight: 1 }],
+    },
+  ],
+  bgp: undefined,
+  source: { v4: undefined, v6: undefined },
+};
+
+async function start(t: ExecutionContext, settings: Partial<FpmConfig> = {}) {
+  const port = await freePort();
+  const fpm = posted<FpmConfig>({
+    listen: { addr: Addr.parse('127.0.0.1')!, port },
+    allow: [Prefix.parse('127.0.0.1/32')!],
+    interfaces: [{ interface: 'lo', uplink: 'home' }],
+    holdTimeS: 120,
+    staleTimeS: 60,
+    confirm: false,
+    ...settings,
+  });
+  const worker = new Worker(new URL('../../../router/app/routing-worker.js', import.meta.url), {
+    workerData: { ...BOOT, fpm },
+  });
+  t.teardown(() => worker.terminate());
+  const routing = new RoutingClient(worker, () => undefined);
+  await routing.ready;
+  routing.send({ kind: 'start' });
+  const status = async (): Promise<FpmStatus> => (await routing.summary()).fpm!;
+  const until = async (what: string, check: (s: FpmStatus) => boolean): Promise<FpmStatus> => {
+    const limit = AbortSignal.timeout(10_000);
+    for (;;) {
+      const now = await status();
+      if (check(now)) return now;
+      if (limit.aborted) throw new Error(`not in time: ${what}: ${JSON.stringify(now)}`);
+    }
+  };
+  await until('listening', (s) => s.state === 'waiting');
+  const client = async (localAddress = '127.0.0.1'): Promise<Socket> => {
+    const socket = connect({ host: '127.0.0.1', port, localAddress });
+    t.teardown(() => socket.destroy());
+    await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject));
+    return socket;
+  };
+  const shown = async () => (await routing.ask({ verb: 'route_show', args: { origin: 'external' } })).routes;
+  return { routing, until, client, shown };
+}
+
+const route = (prefix: string, ...attributes: number[][]): number[] => kit.route(kit.NEWROUTE, prefix, { attributes });
+
+test('routes of a client are shown with the protocol that made them', async (t) => {
+  const { routing, until, client, shown } = await start(t);
+  const zebra = await client();
+  zebra.write(kit.frame(route('10.5.0.0/16', kit.gateway('10.0.1.9')), route('10.6.0.0/16', kit.oif(1))));
+  const status = await until('two routes', (s) => s.routes === 2);
+  t.like(status, { state: 'connected', encoding: 'netlink', messages: 2, unresolved: 0 });
+  t.deepEqual(
+    (await shown()).map((r) => [r.prefix, r.detail, r.next_hops[0]?.gateway, r.next_hops[0]?.uplink]),
+    [
+      ['10.5.0.0/16', 'ospf', '10.0.1.9', 'home'],
+      ['10.6.0.0/16', 'ospf', '', 'home'],
+    ],
+  );
+  const got = await routing.ask({ verb: 'route_get', args: { dst: '10.5.0.1' } });
+  t.deepEqual(got.reasons, ['table main: 10.5.0.0/16, external (ospf), distance 110']);
+  zebra.write(kit.frame(route('10.7.0.0/16', kit.gateway('192.0.2.1'))));
+  t.like(await until('an unresolved route', (s) => s.unresolved === 1), { routes: 2 });
+});
+
+test('one client at a time is served, and only from where it may come', async (t) => {
+  const { until, client } = await start(t);
+  const first = await client();
+  await until('connected', (s) => s.state === 'connected');
+  const second = await client();
+  await new Promise((resolve) => second.once('close', resolve));
+  first.destroy();
+  await until('gone', (s) => s.state === 'waiting');
+  const stranger = await client('127.0.0.2');
+  await new Promise((resolve) => stranger.once('close', resolve));
+  const third = await client();
+  third.write(kit.frame(route('10.5.0.0/16', kit.gateway('10.0.1.9'))));
+  t.like(await until('served', (s) => s.routes === 1), { state: 'connected', last_error: '' });
+});
+
+test('a client that speaks something else is disconnected, and its routes are kept and then removed', async (t) => {
+  const { until, client } = await start(t, { holdTimeS: 1 });
+  const zebra = await client();
+  zebra.write(kit.frame(route('10.5.0.0/16', kit.gateway('10.0.1.9'))));
+  await until('a route', (s) => s.routes === 1);
+  zebra.write('GET / HTTP/1.1\r\n\r\n');
+  const status = await until('disconnected', (s) => s.state === 'waiting');
+  t.like(status, { routes: 1, last_error: 'FPM version 71 instead of 1' });
+  await until('removed', (s) => s.routes === 0);
+});
+
+test('a route that was taken is confirmed to a client that asks for it', async (t) => {
+  const { client } = await start(t, { confirm: true });
+  const zebra = await client();
+  const octets = kit.frame(route('10.5.0.0/16', kit.gateway('10.0.1.9')));
+  zebra.write(octets);
+  const answer = await new Promise<Buffer>((resolve) => zebra.once('data', resolve));
+  const expected = Uint8Array.from(octets);
+  expected[4 + 16 + 8 + 1] = 0x40;
+  t.deepEqual(Uint8Array.from(answer), expected);
+});
