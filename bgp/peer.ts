@@ -8,6 +8,7 @@ import type { Instant } from '../router/lib/clock.ts';
 import { afterPolicy, beforePolicy, mayExport, nextHopOf, selfNextHop } from './export.ts';
 import type { AsMatch, Negotiated, Role } from './fsm/negotiate.ts';
 import { Session } from './fsm/session.ts';
+import { type MonitoredSession, monitoredSession } from './monitor/monitor.ts';
 import { Filter, MutableSubject } from './policy/filter.ts';
 import type { FilterPeer } from './policy/module.ts';
 import type { Outcome, Plan } from './policy/plan.ts';
@@ -136,6 +137,8 @@ export class Peer {
   isCongested = false;
   /** Our end of the established connection. */
   localAddress: Addr | undefined;
+  /** The established session as monitors see it. */
+  monitored: MonitoredSession | undefined;
   /** Routes held from the peer, and how many of them passed, by family. */
   readonly received: Record<Family, number> = { 4: 0, 6: 0 };
   readonly accepted: Record<Family, number> = { 4: 0, 6: 0 };
@@ -247,6 +250,8 @@ export class Peer {
   begin(n: Negotiated, localAddress: Addr | undefined, ribs: Iterable<Rib>): void {
     const { nextHop4, nextHop6, linkLocalForm } = this.config;
     this.localAddress = localAddress;
+    const { name, address, port } = this.config;
+    this.monitored = monitoredSession({ name, address, port: port ?? 179 }, localAddress, n);
     this.isCongested = false;
     this.#forgetExports();
     this.packer = new UpdatePacker(
@@ -282,6 +287,7 @@ export class Peer {
 
   /** The session is gone. */
   end(): void {
+    this.monitored = undefined;
     for (const out of this.outbound) out.adjRibOut.clear();
     this.outbound = [];
     this.packer = undefined;

@@ -9,6 +9,8 @@ import { Addr, type Family, Prefix } from '../router/lib/addr.ts';
 import type { Clock, Instant } from '../router/lib/clock.ts';
 import type { SessionAction } from './fsm/session.ts';
 import { announce, dropRoute, type ImportContext, reconsider, reconsiderRoute, withdraw } from './import.ts';
+import { mrtTable, receivedUpdates } from './monitor/dump.ts';
+import { type Monitor, type MonitoredSession, Monitors } from './monitor/monitor.ts';
 import { type Conduit, Peer, type PeerConfig } from './peer.ts';
 import { PrefixGuard } from './policy/prefix-set.ts';
 import type { Policy } from './policy/rule.ts';
@@ -33,6 +35,7 @@ import { familyOf } from './wire/nlri.ts';
 import type { Update } from './wire/update.ts';
 
 export { drive } from './drive.ts';
+export type { Monitor, MonitoredSession } from './monitor/monitor.ts';
 export type { PeerConfig } from './peer.ts';
 export type { FilterPeer, FilterRoute, RouteFunction } from './policy/module.ts';
 export type * from './policy/rule.ts';
@@ -112,6 +115,7 @@ export class Speaker {
   readonly #byName = new Map<string, Peer>();
   readonly #networks = new Map<string, Network>();
   readonly #revalidation: Revalidation | undefined;
+  readonly #monitors = new Monitors();
   #import: ImportContext;
   #transports = 0;
   #isStarted = false;
@@ -348,6 +352,30 @@ export class Speaker {
     for (const rib of this.#allRibs()) yield* routesOf(this.#view(rib), kind, peer, filter.prefix);
   }
 
+  /**
+   * Have a monitor hear of sessions and UPDATEs from now on.
+   * @returns takes it away again
+   */
+  addMonitor(monitor: Monitor): () => void {
+    return this.#monitors.add(monitor);
+  }
+
+  /** The established sessions. */
+  *sessions(): Generator<MonitoredSession> {
+    for (const peer of this.#byName.values()) if (peer.monitored !== undefined) yield peer.monitored;
+  }
+
+  /** What a peer has sent as UPDATE messages, in portions; ends at once when there is no such session. */
+  *receivedUpdates(name: string): Generator<readonly Uint8Array[]> {
+    const peer = this.#byName.get(name);
+    if (peer !== undefined) yield* receivedUpdates(this.#allRibs(), peer);
+  }
+
+  /** All received routes as an MRT table, in portions (RFC 6396 §4.3). @param nowS seconds since 1970 */
+  mrtTable(nowS: () => number): Generator<Uint8Array> {
+    return mrtTable(this.#allRibs(), this.#peers, this.routerId.a3 >>> 0, nowS);
+  }
+
   /** All routes to a prefix, or to the longest prefix that holds an address, and why the best one is best. */
   explain(what: Prefix | Addr): CandidateView[] {
     const view = this.#view(this.#ribs[what.family]);
@@ -511,8 +539,10 @@ export class Speaker {
         // The session may be over already, when the same octets held the Cease of a collision: what was agreed comes with
         // the action, and `down` follows.
         peer.begin(action.negotiated, peer.conduits.get(action.transport)?.stream?.localAddress, this.#allRibs());
+        this.#monitors.up(peer.monitored!);
         break;
       case 'down':
+        if (peer.monitored !== undefined) this.#monitors.down(peer.monitored, action.end);
         for (const rib of this.#allRibs()) {
           rib.routes.forPeer(peer.index, (route) => {
             dropRoute(peer, rib, route);
@@ -522,6 +552,7 @@ export class Speaker {
         this.#attrs.sweep();
         break;
       case 'update':
+        if (peer.monitored !== undefined) this.#monitors.received(peer.monitored, action.body);
         this.#onUpdate(peer, action.update);
         break;
       case 'refresh':

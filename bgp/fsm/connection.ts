@@ -61,8 +61,9 @@ export interface ConnectionHost {
   /** A good OPEN came in: false when collision detection closed this connection. */
   survivesCollision(c: Connection, open: Open, now: Instant): boolean;
   established(c: Connection, now: Instant): void;
-  deliver(c: Connection, message: Update | RouteRefresh): void;
-  received(type: number): void;
+  /** @param body the message without its header, as it came */
+  deliver(c: Connection, message: Update | RouteRefresh, body: Uint8Array): void;
+  received(c: Connection, m: RawMessage): void;
   /** The machine left or entered a state. */
   moved(c: Connection, from: State, damped: boolean, now: Instant): void;
   failed(error: SessionError): void;
@@ -126,6 +127,7 @@ export class Connection {
   #reader = new MessageReader();
   #fault: BgpFault | undefined;
   #message: Update | RouteRefresh | undefined;
+  #body: Uint8Array = NO_DATA;
   #connectRetryAt = Infinity;
   #holdAt = Infinity;
   #keepaliveAt = Infinity;
@@ -197,7 +199,7 @@ export class Connection {
       if (m === undefined) return;
       if ('handling' in m) this.#broken('BgpHeaderErr', m, now);
       else {
-        this.#host.received(m.type);
+        this.#host.received(this, m);
         this.#onMessage(m, now);
       }
     }
@@ -232,7 +234,7 @@ export class Connection {
         }
         const update = decodeUpdate(m.body, context);
         if ('handling' in update) this.#broken('UpdateMsgErr', update, now);
-        else this.#hand(update, now);
+        else this.#hand(update, m.body, now);
         break;
       }
       case MessageType.Notification:
@@ -244,7 +246,7 @@ export class Connection {
       case MessageType.RouteRefresh:
         // RFC 2918 adds no event: it is valid where an UPDATE is.
         if (this.#isBadRefresh(m.body)) this.#broken('UpdateMsgErr', badRefresh(m.body), now);
-        else this.#hand(decodeRouteRefresh(m.body), now);
+        else this.#hand(decodeRouteRefresh(m.body), m.body, now);
         break;
     }
   }
@@ -255,8 +257,9 @@ export class Connection {
     return isMark && body.length !== 4 && this.negotiated?.enhancedRefresh === true;
   }
 
-  #hand(message: Update | RouteRefresh, now: Instant): void {
+  #hand(message: Update | RouteRefresh, body: Uint8Array, now: Instant): void {
     this.#message = message;
+    this.#body = body;
     this.fire('UpdateMsg', now);
     this.#message = undefined;
   }
@@ -385,7 +388,7 @@ export class Connection {
         this.#host.established(this, now);
         break;
       case 'deliver':
-        if (this.#message !== undefined) this.#host.deliver(this, this.#message);
+        if (this.#message !== undefined) this.#host.deliver(this, this.#message, this.#body);
         break;
     }
   }

@@ -7,7 +7,15 @@
 import type { Instant } from '../../router/lib/clock.ts';
 import { RestartFlag } from '../wire/capability.ts';
 import { type BgpFault, Cease } from '../wire/fault.ts';
-import { encodeRouteRefresh, MessageType, type Open, type RouteRefresh } from '../wire/message.ts';
+import {
+  decodeNotification,
+  encodeNotification,
+  encodeRouteRefresh,
+  MessageType,
+  type Open,
+  type RawMessage,
+  type RouteRefresh,
+} from '../wire/message.ts';
 import type { Update } from '../wire/update.ts';
 import {
   type CeaseReason,
@@ -24,6 +32,13 @@ export type SessionSettings = ConnectionSettings & {
   readonly idleHoldMs: number;
   readonly maxIdleHoldMs: number;
 };
+
+/** How an established session ended. */
+export type SessionEnd =
+  /** With a NOTIFICATION, a whole message. */
+  | { readonly kind: 'sent' | 'received'; readonly notification: Uint8Array }
+  /** The connection was lost or closed without a word. */
+  | { readonly kind: 'lost' };
 
 export type SessionEvent =
   | { readonly kind: 'start' }
@@ -48,8 +63,9 @@ export type SessionAction =
   | { readonly kind: 'close'; readonly transport: number; readonly abort: boolean }
   | { readonly kind: 'established'; readonly negotiated: Negotiated; readonly transport: number }
   /** `mayRestart`: routes of the peer may be kept as its restart was agreed (RFC 4724 §4.2, RFC 8538 §4). */
-  | { readonly kind: 'down'; readonly mayRestart: boolean; readonly negotiated: Negotiated }
-  | { readonly kind: 'update'; readonly update: Update }
+  | { readonly kind: 'down'; readonly mayRestart: boolean; readonly negotiated: Negotiated; readonly end: SessionEnd }
+  /** `body` is the message without its header. */
+  | { readonly kind: 'update'; readonly update: Update; readonly body: Uint8Array }
   | { readonly kind: 'refresh'; readonly refresh: RouteRefresh }
   | { readonly kind: 'state'; readonly from: State; readonly to: State };
 
@@ -83,6 +99,8 @@ export class Session implements ConnectionHost {
   #pauseMs: number | undefined;
   #isPauseFixed = false;
   #established: Connection | undefined;
+  /** The NOTIFICATION that ends the established session. */
+  #end: SessionEnd | undefined;
   #establishedAt = 0;
   #shownState: State = 'Idle';
   #nextTransport: () => number;
@@ -226,11 +244,15 @@ export class Session implements ConnectionHost {
 
   send(c: Connection, octets: Uint8Array, type: number): void {
     this.sentMessages[type]!++;
+    if (type === MessageType.Notification && c === this.#established)
+      this.#end = { kind: 'sent', notification: octets };
     this.#actions.push({ kind: 'send', transport: c.transport!, octets });
   }
 
-  received(type: number): void {
-    this.receivedMessages[type]!++;
+  received(c: Connection, m: RawMessage): void {
+    this.receivedMessages[m.type]!++;
+    if (c !== this.#established || m.type !== MessageType.Notification) return;
+    this.#end = { kind: 'received', notification: encodeNotification(decodeNotification(m.body)) };
   }
 
   failed(error: SessionError): void {
@@ -259,6 +281,7 @@ export class Session implements ConnectionHost {
 
   established(c: Connection, now: Instant): void {
     this.#established = c;
+    this.#end = undefined;
     this.#establishedAt = now;
     this.retries = 0;
     this.lastError = this.#endedBy;
@@ -274,9 +297,9 @@ export class Session implements ConnectionHost {
     else this.#dump(other, now);
   }
 
-  deliver(_c: Connection, message: Update | RouteRefresh): void {
+  deliver(_c: Connection, message: Update | RouteRefresh, body: Uint8Array): void {
     this.#actions.push(
-      'withdrawn' in message ? { kind: 'update', update: message } : { kind: 'refresh', refresh: message },
+      'withdrawn' in message ? { kind: 'update', update: message, body } : { kind: 'refresh', refresh: message },
     );
   }
 
@@ -286,7 +309,8 @@ export class Session implements ConnectionHost {
       this.#established = undefined;
       this.#endedBy = this.lastError;
       if (now - this.#establishedAt >= STABLE_MS) this.#flaps = 0;
-      this.#actions.push({ kind: 'down', mayRestart: mayRestart(c, this.lastError), negotiated: c.negotiated! });
+      const end = this.#end ?? { kind: 'lost' };
+      this.#actions.push({ kind: 'down', mayRestart: mayRestart(c, this.lastError), negotiated: c.negotiated!, end });
     }
     if (c === this.#secondary) this.#secondary = undefined;
     else if (c === this.#primary && this.#secondary !== undefined) {

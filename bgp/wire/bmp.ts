@@ -16,6 +16,9 @@ const FLAG_V6 = 0x80; // RFC 7854 §4.2
 const FLAG_POST_POLICY = 0x40;
 const FLAG_TWO_OCTET_AS = 0x20;
 
+/** RFC 7854 §4.9 */
+const DOWN_REASON = { sent: 1, received: 3, lost: 4 } as const;
+
 /** Information TLVs (RFC 7854 §4.4, §4.5). */
 const INFO_SYS_DESCR = 1;
 const INFO_SYS_NAME = 2;
@@ -36,15 +39,10 @@ export interface BmpPeer {
   readonly hasTwoOctetAs: boolean;
 }
 
-/** Why a session ended (RFC 7854 §4.9). */
+/** Why a session ended (RFC 7854 §4.9): with a NOTIFICATION, given whole, or without a word. */
 export type PeerDown =
-  /** A NOTIFICATION message was sent or received, given with its header. */
   | { readonly kind: 'sent' | 'received'; readonly notification: Uint8Array }
-  /** We closed; the number of the FSM event that made us (RFC 4271 §8.1), 0 = none. */
-  | { readonly kind: 'closed'; readonly event: number }
-  | { readonly kind: 'closed-by-peer' }
-  /** The peer is not configured any more. */
-  | { readonly kind: 'deconfigured' };
+  | { readonly kind: 'lost' };
 
 /** Statistics (RFC 7854 §4.8): type and value; gauges of routes have 64 bits. */
 export interface BmpStatistics {
@@ -92,23 +90,8 @@ export function peerUp(
 export function peerDown(peer: BmpPeer, atMs: number, down: PeerDown): Uint8Array {
   return message(BmpType.PeerDown, (w) => {
     putPeer(w, peer, atMs);
-    switch (down.kind) {
-      case 'sent':
-      case 'received':
-        w.u8(down.kind === 'sent' ? 1 : 3);
-        w.put(down.notification);
-        break;
-      case 'closed':
-        w.u8(2);
-        w.u16(down.event);
-        break;
-      case 'closed-by-peer':
-        w.u8(4);
-        break;
-      case 'deconfigured':
-        w.u8(5);
-        break;
-    }
+    w.u8(DOWN_REASON[down.kind]);
+    if (down.kind !== 'lost') w.put(down.notification);
   });
 }
 

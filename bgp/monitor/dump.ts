@@ -1,0 +1,128 @@
+/**
+ * Whole tables in portions: the Adj-RIB-In of a peer as UPDATE messages (BMP's initial dump, RFC 7854 §5), and all of them
+ * as an MRT table (RFC 6396 §4.3). The tables may change between two portions; each route is told as it is when its turn comes.
+ */
+
+import type { Family } from '../../router/lib/addr.ts';
+import type { Peer } from '../peer.ts';
+import { LOCAL_PEER } from '../rib/adj-rib-in.ts';
+import type { AttrSet } from '../rib/attrs.ts';
+import type { Rib } from '../rib/rib.ts';
+import { AttributeCode, OPTIONAL, putAttributeHeader } from '../wire/attribute/model.ts';
+import { putAttributes } from '../wire/attribute/table.ts';
+import { MAX_EXTENDED_MESSAGE, MessageReader } from '../wire/message.ts';
+import { type MrtPeer, type MrtRibEntry, MrtWriter } from '../wire/mrt.ts';
+import { OctetWriter } from '../wire/octets.ts';
+import { UpdatePacker } from '../wire/update.ts';
+
+/** Prefixes looked at for one portion. */
+const PORTION = 1024;
+
+/** What a peer has sent, as the peer would send it again. */
+export function* receivedUpdates(ribs: readonly Rib[], peer: Peer): Generator<readonly Uint8Array[]> {
+  const n = peer.session.negotiated;
+  if (n === undefined) return;
+  const chunks: Uint8Array[] = [];
+  const { fourOctetAs } = n.context;
+  const settings = { fourOctetAs, maxMessage: MAX_EXTENDED_MESSAGE, linkLocalForm: 'native' } as const;
+  const packer = new UpdatePacker(settings, (octets) => chunks.push(octets));
+  const portion = (): Uint8Array[] => {
+    packer.flush();
+    return chunks.splice(0).flatMap(messagesIn);
+  };
+  for (const rib of ribs) {
+    const { prefixes: p, routes, family } = rib;
+    const isLong = family === 6;
+    let last: AttrSet | undefined;
+    for (let id = 0; id < p.limit; id++) {
+      if (id % PORTION === PORTION - 1) {
+        yield portion();
+        last = undefined;
+      }
+      for (let r = p.isUsed(id) ? routes.first(id) : -1; r >= 0; r = routes.next(r)) {
+        if (routes.peerOf[r] !== peer.index) continue;
+        const a = routes.received(r);
+        if (a !== last && !packer.reach(family, a, a.nextHop!)) continue;
+        last = a;
+        packer.add(p.w0[id]!, isLong ? p.w1[id]! : 0, isLong ? p.w2[id]! : 0, isLong ? p.w3[id]! : 0, p.length[id]!);
+      }
+    }
+    packer.endOfRib(family);
+  }
+  yield portion();
+}
+
+function messagesIn(chunk: Uint8Array): Uint8Array[] {
+  const reader = new MessageReader();
+  reader.allowsExtended = true;
+  reader.push(chunk);
+  const out: Uint8Array[] = [];
+  let at = 0;
+  for (let m = reader.next(); m !== undefined && !('handling' in m); m = reader.next()) {
+    const end = at + 19 + m.body.length;
+    out.push(chunk.subarray(at, end));
+    at = end;
+  }
+  return out;
+}
+
+/** All routes received from all peers. @param now seconds since 1970 */
+export function* mrtTable(
+  ribs: readonly Rib[],
+  peers: readonly (Peer | undefined)[],
+  collector: number,
+  nowS: () => number,
+): Generator<Uint8Array> {
+  const w = new MrtWriter();
+  const chunk = (): Uint8Array => {
+    const octets = w.out.take();
+    w.out.clear();
+    return octets;
+  };
+  const known = peers.filter((peer) => peer !== undefined);
+  const numberOf = new Map(known.map((peer, i) => [peer.index, i]));
+  w.peers(nowS(), collector, '', known.map(mrtPeer));
+  const attributes = new OctetWriter();
+  for (const rib of ribs) {
+    for (let id = 0; id < rib.prefixes.limit; id++) {
+      if (id % PORTION === PORTION - 1) yield chunk();
+      if (!rib.prefixes.isUsed(id)) continue;
+      const entries: MrtRibEntry[] = [];
+      for (let r = rib.routes.first(id); r >= 0; r = rib.routes.next(r)) {
+        const owner = peers[rib.routes.peerOf[r]!];
+        if (rib.routes.peerOf[r] === LOCAL_PEER || owner === undefined) continue;
+        const pathId = rib.routes.pathIdOf[r]!;
+        entries.push({
+          peer: numberOf.get(owner.index)!,
+          originatedS: nowS(),
+          pathId: pathId === 0 ? undefined : pathId,
+          attributes: encoded(attributes, rib.family, rib.routes.received(r)),
+        });
+      }
+      if (entries.length > 0) w.rib(nowS(), rib.prefixes.prefix(id), entries);
+    }
+  }
+  yield chunk();
+}
+
+function mrtPeer(peer: Peer): MrtPeer {
+  const { address, asn } = peer.config;
+  // A peer whose AS is learned from its OPEN has none before.
+  const known = peer.session.negotiated?.peerAs ?? (typeof asn === 'number' ? asn : 0);
+  return { identifier: peer.identifier, address, asn: known };
+}
+
+/** RFC 6396 §4.3.4: MP_REACH_NLRI is its next hop alone, AS numbers have four octets. */
+function encoded(w: OctetWriter, family: Family, a: AttrSet): Uint8Array {
+  w.clear();
+  const { global, linkLocal } = a.nextHop ?? {};
+  const isClassic = family === 4 && global?.family === 4;
+  putAttributes(w, a, isClassic ? global : undefined, true);
+  if (!isClassic) {
+    const hop = [global, linkLocal].flatMap((x) => (x === undefined ? [] : [...x.toBytes()]));
+    putAttributeHeader(w, OPTIONAL, AttributeCode.MpReach, 1 + hop.length);
+    w.u8(hop.length);
+    w.put(Uint8Array.from(hop));
+  }
+  return w.take();
+}

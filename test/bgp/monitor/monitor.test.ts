@@ -1,0 +1,170 @@
+/** BMP feeds and MRT logs of simulated routers: whoever reads them alone knows the same routes as the speaker. */
+import test from 'ava';
+import { BmpFeed } from '../../../bgp/monitor/bmp-feed.ts';
+import { MrtLog } from '../../../bgp/monitor/mrt-log.ts';
+import { decodeMrt, type MrtRecord, updateOfEntry } from '../../../bgp/wire/mrt.ts';
+import { Prefix } from '../../../router/lib/addr.ts';
+import { describe, PLAIN_CONTEXT } from '../kit/describe.ts';
+import { SimNet, type SimRouter } from '../kit/net.ts';
+
+interface BmpMessage {
+  readonly type: number;
+  readonly body: Uint8Array;
+}
+
+/** A station as RFC 7854 §4 wants one, written for this test. */
+class Station {
+  readonly messages: BmpMessage[] = [];
+
+  readonly write = (octets: Uint8Array): void => {
+    const view = new DataView(octets.buffer, octets.byteOffset, octets.length);
+    if (view.getUint8(0) !== 3 || view.getUint32(1) !== octets.length) throw new Error('bad common header');
+    this.messages.push({ type: view.getUint8(5), body: octets.slice(6) });
+  };
+
+  get types(): string {
+    return this.messages.map((m) => m.type).join(' ');
+  }
+
+  /** The routes that Route Monitoring messages leave behind. */
+  routes(): string[] {
+    const table = new Set<string>();
+    for (const m of this.messages) {
+      if (m.type === 2) table.clear();
+      if (m.type !== 0) continue;
+      for (const line of describe(m.body.subarray(42), PLAIN_CONTEXT)) {
+        const [, verb, prefixes] = /^ {2}(reach|withdraw) (.*?)(?: via .*)?$/.exec(line) ?? [];
+        for (const p of prefixes?.split(', ') ?? []) verb === 'reach' ? table.add(p) : table.delete(p);
+      }
+    }
+    return [...table].sort();
+  }
+}
+
+function feedOf(r: SimRouter): BmpFeed {
+  return new BmpFeed({
+    systemName: r.name,
+    description: 'test',
+    wallMs: () => 1_795_668_065_123,
+    sessions: () => r.speaker.sessions(),
+    routes: (peer) => r.speaker.receivedUpdates(peer),
+    statistics: (peer) => {
+      const { routes, faults } = r.session(peer);
+      return { rejectedPrefixes: 0, adjRibInRoutes: routes.ipv4.received, treatedAsWithdrawn: faults };
+    },
+  });
+}
+
+function network() {
+  const net = new SimNet(3);
+  const a = net.router('a', { asn: 64601 });
+  const b = net.router('b', { asn: 64602, networks: ['172.20.2.0/24', 'fd42:2::/48', '172.20.3.0/24'] });
+  return { net, a, b, cable: net.join(a, b) };
+}
+
+test('a station that is there from the start sees the session, its routes, their end and the reason', (t) => {
+  const { net, a, b } = network();
+  const station = new Station();
+  const feed = feedOf(a);
+  feed.connected(station.write);
+  a.speaker.addMonitor(feed);
+  net.start();
+  net.runUntil(() => a.fib.size === 3);
+  t.regex(station.types, /^4 3 0( 0)*$/, 'initiation, peer up, route monitoring');
+  t.deepEqual(station.routes(), ['172.20.2.0/24', '172.20.3.0/24', 'fd42:2::/48']);
+  const up = station.messages[1]!.body;
+  t.is(up[1], 0x80, 'an IPv6 peer');
+  t.is(new DataView(up.buffer).getUint32(26), 64602);
+  const opens = up.subarray(42 + 20);
+  const length = (opens[16]! << 8) | opens[17]!;
+  t.regex(describe(opens.slice(0, length), PLAIN_CONTEXT)[0]!, /^OPEN AS 64601 hold 90/);
+  t.regex(describe(opens.slice(length), PLAIN_CONTEXT)[0]!, /^OPEN AS 64602 hold 90/);
+  b.speaker.withdraw(Prefix.parse('172.20.3.0/24')!);
+  net.runUntil(() => a.fib.size === 2);
+  t.deepEqual(station.routes(), ['172.20.2.0/24', 'fd42:2::/48']);
+  b.speaker.peerDown('a', 'good night');
+  net.runUntil(() => a.fib.size === 0);
+  const down = station.messages.at(-1)!;
+  t.is(down.type, 2);
+  t.is(down.body[42], 3, 'the peer sent a NOTIFICATION');
+  t.deepEqual(describe(down.body.slice(43), PLAIN_CONTEXT), ['NOTIFICATION cease: administrative shutdown']);
+});
+
+test('a station that comes late is told the tables first, also while they change', (t) => {
+  const { net, a, b } = network();
+  net.start();
+  net.runUntil(() => a.fib.size === 3);
+  const station = new Station();
+  const feed = feedOf(a);
+  a.speaker.addMonitor(feed);
+  feed.connected(station.write);
+  t.is(station.types, '4 3');
+  b.speaker.announce({ prefix: Prefix.parse('172.20.9.0/24')! });
+  net.runUntil(() => a.fib.size === 4);
+  while (feed.hasWork) feed.pump();
+  t.deepEqual(station.routes(), [...a.fib.keys()].sort());
+  const ends = station.messages.filter(
+    (m) => m.type === 0 && describe(m.body.slice(42), PLAIN_CONTEXT).some((l) => l.includes('end of rib')),
+  );
+  t.is(ends.length, 2);
+  feed.report();
+  t.is(station.messages.at(-1)!.type, 1);
+  feed.finish();
+  t.is(station.messages.at(-1)!.type, 5);
+  const before = station.messages.length;
+  b.speaker.announce({ prefix: Prefix.parse('172.20.10.0/24')! });
+  net.runUntil(() => a.fib.size === 5);
+  t.is(station.messages.length, before, 'nothing after goodbye');
+});
+
+test('a lost link is told as a session that ended without a word', (t) => {
+  const { net, a, cable } = network();
+  const station = new Station();
+  const feed = feedOf(a);
+  feed.connected(station.write);
+  a.speaker.addMonitor(feed);
+  net.start();
+  net.runUntil(() => a.fib.size === 3);
+  net.setCable(cable, false);
+  t.is(station.messages.at(-1)!.type, 2);
+  t.is(station.messages.at(-1)!.body[42], 4);
+});
+
+function records(octets: Uint8Array): MrtRecord[] {
+  const out: MrtRecord[] = [];
+  for (let at = 0; at < octets.length; ) {
+    const next = decodeMrt(octets, at);
+    if (next === undefined || 'fault' in next) throw new Error('not MRT');
+    out.push(next.record);
+    at += next.octets;
+  }
+  return out;
+}
+
+test('an MRT log has the session and its UPDATEs; an MRT table has every route with its attributes', (t) => {
+  const { net, a, b } = network();
+  const log = new MrtLog(() => 1_795_668_065_999);
+  a.speaker.addMonitor(log);
+  net.start();
+  net.runUntil(() => a.fib.size === 3);
+  b.speaker.peerDown('a');
+  net.runUntil(() => a.fib.size === 0);
+  const logged = records(log.take());
+  t.is(log.pending, 0);
+  t.like(logged[0], { kind: 'state', from: 5, to: 6, atS: 1_795_668_065, peerAs: 64602, localAs: 64601 });
+  t.like(logged.at(-1), { kind: 'state', from: 6, to: 1 });
+  t.deepEqual([...new Set(logged.slice(1, -1).map((r) => r.kind))], ['message']);
+
+  b.speaker.peerUp('a');
+  net.runUntil(() => a.fib.size === 3);
+  const table = records(new Uint8Array(Buffer.concat([...a.speaker.mrtTable(() => 7)])));
+  t.like(table[0], { kind: 'peers', atS: 7 });
+  const routes = table.flatMap((r) =>
+    r.kind === 'rib' ? r.entries.map((e) => describe(updateOfEntry(r.prefix, e.attributes), PLAIN_CONTEXT)[1]!) : [],
+  );
+  t.deepEqual(routes.sort(), [
+    '  reach 172.20.2.0/24 via fe80::1:2',
+    '  reach 172.20.3.0/24 via fe80::1:2',
+    '  reach fd42:2::/48 via fe80::1:2',
+  ]);
+});
