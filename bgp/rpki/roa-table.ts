@@ -334,6 +334,9 @@ export class RoaSource {
 export class VrpUpdate {
   /** Prefixes of which VRPs came or went, as rows of a list; complete when `step` has returned true. */
   readonly changed = new VrpList();
+  /** RFC 8210 §12: rows of `update` that withdraw what the source never had, or announce what it has. */
+  unknownWithdrawals = 0;
+  duplicates = 0;
   readonly #source: RoaSource;
   readonly #tables: Readonly<Record<Family, FamilyTable>>;
   readonly #bit: number;
@@ -382,13 +385,15 @@ export class VrpUpdate {
     const table = this.#tables[list.family(row)];
     if (list.isWithdrawn(row)) {
       const isLost = table.drop(list, row, this.#bit);
-      if (isLost !== undefined) this.#source.size--;
+      if (isLost === undefined) this.unknownWithdrawals++;
+      else this.#source.size--;
       if (isLost === true) this.#note(row);
       return;
     }
     const had = table.has(list, row, this.#bit);
     if (table.put(list, row, this.#bit, this.#round ?? 0)) this.#note(row);
     if (!had) this.#source.size++;
+    else if (this.#round === undefined) this.duplicates++;
   }
 
   #note(row: number): void {
