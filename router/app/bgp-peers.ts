@@ -1,7 +1,8 @@
 /** A peer as the configuration has it, as the speaker wants it. */
-import type { LinkId, Match, PeerConfig, Policy } from '../../bgp/speaker.ts';
+import type { LinkId, Match, PeerConfig, Policy, RouteFunction } from '../../bgp/speaker.ts';
 import type { BgpConfig, BgpPeerConfig } from '../config/bgp-model.ts';
 import type { Addr, Family } from '../lib/addr.ts';
+import { filterNamed } from './filter-module.ts';
 
 /** The link of a peer that is reached by routing. */
 export const BY_ROUTING = '';
@@ -14,11 +15,16 @@ export function isRouted(link: LinkId): boolean {
   return link === BY_ROUTING || link === HOST_LINK;
 }
 
-/** @param addressOn our address of a family on a link; any uplink's where the link is none */
+/**
+ * @param addressOn our address of a family on a link; any uplink's where the link is none
+ * @param filters the functions of the filter module
+ * @throws MlshimError CONFIG_INVALID when the module has no function of a name
+ */
 export function peerConfigOf(
   p: BgpPeerConfig,
   settings: BgpConfig,
   addressOn: (link: string, family: Family) => Addr | undefined,
+  filters: ReadonlyMap<string, RouteFunction>,
 ): PeerConfig {
   const link = p.host ? HOST_LINK : (p.via ?? BY_ROUTING);
   const isV6 = p.address.family === 6;
@@ -38,18 +44,25 @@ export function peerConfigOf(
     extendedNextHop: p.extendedNextHop && isV6,
     holdTimeS: p.holdTimeS,
     multihop: p.via === undefined,
-    import: p.importPolicy === 'all' ? 'accept-all' : 'reject-all',
-    export: exportPolicy(p.exportPolicy, settings),
     ...(p.localAddress !== undefined && { localAddress: p.localAddress }),
+    import: policyOf(p.importPolicy, settings, filters),
+    export: policyOf(p.exportPolicy, settings, filters),
     ...(p.maxPrefixes !== undefined && { maxPrefixes: p.maxPrefixes }),
     ...(nextHop4 !== undefined && { nextHop4 }),
     ...(nextHop6 !== undefined && { nextHop6 }),
   };
 }
 
-function exportPolicy(name: BgpPeerConfig['exportPolicy'], settings: BgpConfig): Policy {
-  if (name === 'all') return 'accept-all';
-  if (name === 'none') return 'reject-all';
-  const own: Match = { prefixes: settings.networks.map((prefix) => ({ prefix })) };
-  return [{ match: own, action: 'accept' }];
+function policyOf(
+  policy: BgpPeerConfig['importPolicy'] | BgpPeerConfig['exportPolicy'],
+  settings: BgpConfig,
+  filters: ReadonlyMap<string, RouteFunction>,
+): Policy {
+  if (policy === 'all') return 'accept-all';
+  if (policy === 'none') return 'reject-all';
+  if (policy === 'own') {
+    const own: Match = { prefixes: settings.networks.map((prefix) => ({ prefix })) };
+    return [{ match: own, action: 'accept' }];
+  }
+  return 'module' in policy ? filterNamed(policy.module, filters, settings.filters ?? '') : policy;
 }

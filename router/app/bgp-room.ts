@@ -6,6 +6,7 @@ import {
   type LinkId,
   type NextHopResolver,
   type PeerView,
+  type RouteFunction,
   type RouteView,
   Speaker,
 } from '../../bgp/speaker.ts';
@@ -47,6 +48,8 @@ export class BgpRoom {
   /**
    * @param changed called after each batch of routes has reached the FIB
    * @param sourceTo the source address our packets to a destination carry
+   * @param filters the functions of the filter module
+   * @throws MlshimError CONFIG_INVALID when a peer names a function that is not there
    */
   constructor(
     settings: BgpConfig,
@@ -56,6 +59,7 @@ export class BgpRoom {
     changed: () => void,
     port: StreamPort,
     sourceTo: (dst: Addr) => Addr | undefined,
+    filters: ReadonlyMap<string, RouteFunction>,
   ) {
     this.#sourceTo = sourceTo;
     this.#settings = settings;
@@ -96,7 +100,7 @@ export class BgpRoom {
       },
     });
     for (const peer of settings.peers) {
-      this.#speaker.addPeer(peerConfigOf(peer, settings, (link, family) => this.#addressOn(link, family)));
+      this.#speaker.addPeer(peerConfigOf(peer, settings, (link, family) => this.#addressOn(link, family), filters));
     }
   }
 

@@ -4,7 +4,7 @@ import type { Answers } from '../control/messages.ts';
 import { ERRORS, type ErrorCode, MlshimError } from '../lib/errors.ts';
 import type { FromRouting, RoutingQuery, RoutingSummary, RoutingVerb, ToRouting } from './routing-protocol.ts';
 
-type Event = Exclude<FromRouting, { readonly kind: 'answer' | 'ready' | 'stopped' }>;
+type Event = Exclude<FromRouting, { readonly kind: 'answer' | 'ready' | 'failed' | 'stopped' }>;
 
 interface Waiting {
   readonly resolve: (answer: unknown) => void;
@@ -12,7 +12,7 @@ interface Waiting {
 }
 
 export class RoutingClient {
-  /** The FIB's shared state, when the worker is ready. */
+  /** The FIB's shared state, when the worker is ready. Rejects with the MlshimError for which it cannot be. */
   readonly ready: Promise<unknown>;
   /** The BGP sessions have ended after `stop`. */
   readonly stopped: Promise<void>;
@@ -23,15 +23,18 @@ export class RoutingClient {
   constructor(worker: Worker, onEvent: (event: Event) => void) {
     this.#worker = worker;
     let ready: (fib: unknown) => void = () => undefined;
+    let failed: (e: MlshimError) => void = () => undefined;
     let stopped: () => void = () => undefined;
-    this.ready = new Promise((resolve) => {
+    this.ready = new Promise((resolve, reject) => {
       ready = resolve;
+      failed = reject;
     });
     this.stopped = new Promise((resolve) => {
       stopped = resolve;
     });
     worker.on('message', (m: FromRouting) => {
       if (m.kind === 'ready') ready(m.fib);
+      else if (m.kind === 'failed') failed(new MlshimError(m.code, m.message));
       else if (m.kind === 'stopped') stopped();
       else if (m.kind === 'answer') this.#answered(m);
       else onEvent(m);

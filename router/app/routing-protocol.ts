@@ -7,6 +7,7 @@ import type { BgpConfig } from '../config/bgp-model.ts';
 import type { FpmConfig } from '../config/fpm.ts';
 import type { Answers, FpmStatus, Verbs } from '../control/messages.ts';
 import type { RouteSource } from '../fib/shared.ts';
+import type { ErrorCode } from '../lib/errors.ts';
 import type { Posted } from '../lib/post.ts';
 
 /** A link as routing sees it. */
@@ -83,6 +84,8 @@ export type ToRouting =
 
 export type FromRouting =
   | { readonly kind: 'ready'; readonly fib: unknown }
+  /** What was asked for cannot be done; the worker ends. */
+  | { readonly kind: 'failed'; readonly code: ErrorCode; readonly message: string }
   /** The FIB's arrays were replaced; the data plane must hear of it. */
   | { readonly kind: 'fib'; readonly fib: unknown }
   | {

@@ -3,6 +3,7 @@
  * messages of routing-protocol.ts.
  */
 import { parentPort, workerData } from 'node:worker_threads';
+import type { BgpConfig } from '../config/bgp-model.ts';
 import { type NextHop, type RouteChange, RouteKind } from '../fib/shared.ts';
 import { FibWriter } from '../fib/writer.ts';
 import { Addr, Prefix } from '../lib/addr.ts';
@@ -10,6 +11,7 @@ import { MlshimError } from '../lib/errors.ts';
 import { type Logger, makeLogger } from '../lib/log.ts';
 import { revived } from '../lib/post.ts';
 import { BgpRoom } from './bgp-room.ts';
+import { loadFilters } from './filter-module.ts';
 import { FpmRoom } from './fpm-room.ts';
 import { type RouteFacts, routeGet, routeShow, sourceTo } from './route-answers.ts';
 import type {
@@ -72,9 +74,19 @@ const streams = {
   connect: (id: number, target: StreamTarget): void => send({ kind: 'stream-connect', id, target }),
   listen: (id: number, listenPort: number): void => send({ kind: 'stream-listen', id, port: listenPort }),
 };
-const bgp =
-  boot.bgp &&
-  new BgpRoom(revived(boot.bgp), boot.links, fib, log.for('bgp'), publish, streams, (dst) => sourceTo(facts, dst));
+const bgp = await bgpRoom(boot.bgp && revived(boot.bgp));
+
+async function bgpRoom(settings: BgpConfig | undefined): Promise<BgpRoom | undefined> {
+  if (settings === undefined) return undefined;
+  try {
+    const filters = settings.filters === undefined ? new Map() : await loadFilters(settings.filters);
+    const source = (dst: Addr): Addr | undefined => sourceTo(facts, dst);
+    return new BgpRoom(settings, boot.links, fib, log.for('bgp'), publish, streams, source, filters);
+  } catch (e) {
+    if (e instanceof MlshimError) send({ kind: 'failed', code: e.code, message: e.message });
+    throw e;
+  }
+}
 
 const known = configured.map((c) => ({ prefix: c.prefix, nextHops: c.nextHops ?? [] }));
 const fpm = boot.fpm && new FpmRoom(revived(boot.fpm), boot.links, known, fib, log.for('fpm'), publish);

@@ -1,4 +1,5 @@
 /** What must be unique or consistent in the `bgp` part, once all its values are known to be well-formed. */
+import { checkPolicies } from './bgp-policy-check.ts';
 import type { ParsedBgp } from './bgp-schema.ts';
 import type { Path, SourceTree } from './tree.ts';
 import { Unique } from './unique.ts';
@@ -22,6 +23,7 @@ export function checkBgp(tree: SourceTree, bgp: ParsedBgp): void {
       tree.report('warning', at, 'IPv4 routes over an IPv6 session need extended_next_hop (RFC 8950)');
   }
   checkHoldTime(tree, bgp.hold_time, ['bgp', 'hold_time']);
+  checkPolicies(tree, bgp);
 }
 
 function checkHostPeer(tree: SourceTree, bgp: ParsedBgp, peer: ParsedBgp['peers'][number], at: Path): void {

@@ -1,8 +1,12 @@
 /** From the parsed `bgp` part of a file to the values of bgp-model.ts: names, defaults, and what one key says about another. */
-import type { BgpConfig, BgpPeerConfig } from './bgp-model.ts';
-import type { ParsedBgp, ParsedBgpPeer } from './bgp-schema.ts';
+import { dirname, resolve } from 'node:path';
+import type { Rule } from '../../bgp/policy/rule.ts';
+import type { BgpConfig, BgpPeerConfig, ListedPolicy } from './bgp-model.ts';
+import type { ParsedPolicyItem, ParsedPolicyRef } from './bgp-policy.ts';
+import { EXPORT_WORDS, IMPORT_WORDS, type ParsedBgp, type ParsedBgpPeer } from './bgp-schema.ts';
 
-export function toBgp(b: ParsedBgp): BgpConfig {
+/** @param file path of the configuration file */
+export function toBgp(b: ParsedBgp, file: string): BgpConfig {
   return {
     asn: b.asn,
     routerId: b.router_id,
@@ -10,6 +14,7 @@ export function toBgp(b: ParsedBgp): BgpConfig {
     hostListen: Array.isArray(b.host_listen) ? b.host_listen : [b.host_listen],
     networks: b.networks,
     peers: b.peers.map((p) => toPeer(p, b)),
+    filters: b.filters === undefined ? undefined : resolve(dirname(file), b.filters),
   };
 }
 
@@ -27,8 +32,23 @@ function toPeer(p: ParsedBgpPeer, b: ParsedBgp): BgpPeerConfig {
     extendedNextHop: p.extended_next_hop,
     passive: p.passive,
     holdTimeS: p.hold_time ?? b.hold_time,
-    importPolicy: p.import ?? 'all',
-    exportPolicy: p.export ?? (b.policy === 'transit' ? 'all' : 'own'),
+    importPolicy: toPolicy(p.import ?? 'all', IMPORT_WORDS, b),
+    exportPolicy: toPolicy(p.export ?? (b.policy === 'transit' ? 'all' : 'own'), EXPORT_WORDS, b),
     maxPrefixes: p.max_prefixes,
   };
+}
+
+function toPolicy<W extends string>(ref: ParsedPolicyRef, words: readonly W[], b: ParsedBgp): W | ListedPolicy {
+  if (Array.isArray(ref)) return rulesOf(ref, b);
+  if (typeof ref !== 'string') return ref;
+  return words.find((w) => w === ref) ?? rulesOf([ref], b);
+}
+
+/** Rules in order; a name stands for the rules of its list (bgp-policy-check.ts refuses lists that contain themselves). */
+function rulesOf(items: readonly ParsedPolicyItem[], b: ParsedBgp, inside: readonly string[] = []): Rule[] {
+  return items.flatMap((item): Rule[] => {
+    if (typeof item !== 'string') return [item];
+    if (item === 'accept' || item === 'reject') return [{ action: item }];
+    return inside.includes(item) ? [] : rulesOf(b.policies[item] ?? [], b, [...inside, item]);
+  });
 }

@@ -2,6 +2,7 @@
  * The BGP part of the configuration as the router uses it. The routing worker gets it whole (router/lib/post.ts), so a new
  * key is a line in bgp-schema.ts, here, in bgp-load.ts, and where it has its effect.
  */
+import type { Rule } from '../../bgp/policy/rule.ts';
 import type { Addr, Prefix } from '../lib/addr.ts';
 
 /** An address of the host with a TCP port. */
@@ -9,6 +10,8 @@ export interface AddrPort {
   readonly address: Addr;
   readonly port: number;
 }
+/** Rules, names of policies replaced by their rules; or a function of the filter module. */
+export type ListedPolicy = readonly Rule[] | { readonly module: string };
 
 export interface BgpPeerConfig {
   readonly name: string;
@@ -25,8 +28,8 @@ export interface BgpPeerConfig {
   readonly extendedNextHop: boolean;
   readonly passive: boolean;
   readonly holdTimeS: number;
-  readonly importPolicy: 'all' | 'none';
-  readonly exportPolicy: 'all' | 'own' | 'none';
+  readonly importPolicy: 'all' | 'none' | ListedPolicy;
+  readonly exportPolicy: 'all' | 'own' | 'none' | ListedPolicy;
   readonly maxPrefixes: number | undefined;
 }
 
@@ -41,4 +44,6 @@ export interface BgpConfig {
   /** Prefixes we originate. */
   readonly networks: readonly Prefix[];
   readonly peers: readonly BgpPeerConfig[];
+  /** Absolute path of the module whose functions peers name as policies. */
+  readonly filters: string | undefined;
 }

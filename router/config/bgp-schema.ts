@@ -1,8 +1,13 @@
 /** The shape of the `bgp` part of the configuration file. What each key means stands in bgp-model.ts. */
 import { z } from 'zod';
-import { addr, addrPort, asn, bool, choice, int, list, name, object, prefix, seconds, v4 } from './fields.ts';
+import { policies, policyRef } from './bgp-policy.ts';
+import { addr, addrPort, asn, bool, choice, int, list, name, object, prefix, seconds, text, v4 } from './fields.ts';
 
 const families = list(choice(['ipv4', 'ipv6']), 'address families');
+
+/** Policies that need no rules. */
+export const IMPORT_WORDS = ['all', 'none'] as const;
+export const EXPORT_WORDS = ['all', 'own', 'none'] as const;
 
 const bgpPeer = object({
   name: name.optional(),
@@ -16,8 +21,8 @@ const bgpPeer = object({
   extended_next_hop: bool.default(true),
   passive: bool.default(false),
   hold_time: seconds(65535).optional(),
-  import: choice(['all', 'none']).optional(),
-  export: choice(['all', 'own', 'none']).optional(),
+  import: policyRef(IMPORT_WORDS).optional(),
+  export: policyRef(EXPORT_WORDS).optional(),
   max_prefixes: int(1, 10000000, 'a number of prefixes').optional(),
 });
 
@@ -30,6 +35,10 @@ export const bgp = object({
   /** `transit` passes routes on between peers, `stub` announces `networks` only. */
   policy: choice(['transit', 'stub']).default('transit'),
   hold_time: seconds(65535).default(90),
+  /** Lists of rules with names, for `import` and `export` of peers. */
+  policies: policies.default({}),
+  /** A module of filter functions, relative to the configuration file. */
+  filters: text('a path', (s): string => s).optional(),
   peers: list(bgpPeer, 'peers').default([]),
 });
 

@@ -92,7 +92,7 @@ function yamlConfig(source: ConfigSource, env: NodeJS.ProcessEnv): Loaded {
   checkReferences(tree);
   if (!parsed.success) return { config: undefined, diagnostics: tree.diagnostics };
   checkValues(tree, parsed.data);
-  return { config: toConfig(source.shown, parsed.data), diagnostics: tree.diagnostics };
+  return { config: toConfig(source, parsed.data), diagnostics: tree.diagnostics };
 }
 
 type Issue = NonNullable<ReturnType<typeof configSchema.safeParse>['error']>['issues'][number];
@@ -127,15 +127,15 @@ function reportIssue(tree: SourceTree, issue: Issue, above: Path): void {
   }
 }
 
-function toConfig(file: string, c: ParsedConfig): Config {
+function toConfig({ shown, path }: ConfigSource, c: ParsedConfig): Config {
   return {
-    file,
+    file: shown,
     uplinks: Object.entries(c.uplinks).map(([name, u]) => toUplink(name, u.wireguard)),
     routes: c.routes.map(toRoute),
     dns: c.dns,
     source: { v4: c.source.ipv4, v6: c.source.ipv6 },
-    bgp: c.bgp && toBgp(c.bgp),
     fpm: c.fpm && toFpm(c.fpm),
+    bgp: c.bgp && toBgp(c.bgp, path),
     loopback: c.loopback,
     bufferBytes: c.buffers,
   };

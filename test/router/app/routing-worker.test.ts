@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import test from 'ava';
 import { RoutingClient } from '../../../router/app/routing-client.ts';
@@ -84,7 +87,7 @@ test('without BGP its questions have empty answers', async (t) => {
 test('a peer that is not there is named together with those that are', async (t) => {
   const peer = { name: 'x', asn: 65002, address: 'fe80::2', via: 'a', families: ['ipv4'] };
   const settings = { asn: 65001, router_id: '10.0.0.2', networks: ['10.9.0.0/16'], peers: [peer] };
-  const bgp = posted(toBgp(bgpSchema.parse(settings)));
+  const bgp = posted(toBgp(bgpSchema.parse(settings), '/nowhere/mlshim.yaml'));
   const { routing } = await start(t, { ...BOOT, bgp });
   t.is((await routing.ask({ verb: 'bgp_show', args: { peer: 'x' } })).peers[0]!.state, 'Idle');
   await t.throwsAsync(routing.ask({ verb: 'bgp_show', args: { peer: 'y' } }), {
@@ -95,4 +98,26 @@ test('a peer that is not there is named together with those that are', async (t)
     routes.map((r) => [r.prefix, r.peer]),
     [['10.9.0.0/16', 'local']],
   );
+});
+
+test('a peer whose filter function is not there keeps the worker from starting, and is named', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'mlshim-test-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  writeFileSync(join(folder, 'f.mjs'), 'export const some = (route) => route;\n');
+  const boot = (module: string): RoutingBoot => {
+    const peer = { name: 'x', asn: 65002, address: 'fe80::2', via: 'a', import: { module } };
+    const settings = { asn: 65001, router_id: '10.0.0.2', filters: './f.mjs', peers: [peer] };
+    return { ...BOOT, bgp: posted(toBgp(bgpSchema.parse(settings), join(folder, 'mlshim.yaml'))) };
+  };
+  const { routing } = await start(t, boot('some'));
+  t.is((await routing.ask({ verb: 'bgp_show', args: { peer: 'x' } })).peers[0]!.state, 'Idle');
+  const worker = new Worker(new URL('../../../router/app/routing-worker.js', import.meta.url), {
+    workerData: boot('other'),
+  });
+  worker.on('error', () => undefined);
+  t.teardown(() => worker.terminate());
+  await t.throwsAsync(new RoutingClient(worker, () => undefined).ready, {
+    code: 'CONFIG_INVALID',
+    message: `${join(folder, 'f.mjs')}: error: exports no function "other" (known: some)`,
+  });
 });

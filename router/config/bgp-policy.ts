@@ -1,0 +1,246 @@
+/**
+ * Routing policy in the configuration file: lists of rules, each a match, changes and an action, and named lists that
+ * peers share. What a rule means stands in bgp/policy/rule.ts.
+ */
+import { z } from 'zod';
+import { PathPattern } from '../../bgp/policy/path-pattern.ts';
+import type { Changes, HopChange, Match, NumberRange, PrefixMatch, Rule } from '../../bgp/policy/rule.ts';
+import {
+  type AnyCommunity,
+  type AnyCommunityMatch,
+  parseAnyCommunity,
+  parseCommunityMatch,
+  parsePrefixMatch,
+} from '../../bgp/policy/text.ts';
+import { Addr } from '../lib/addr.ts';
+import { asn, choice, int, list, name, object, parsePrefix, prefix, Refusal, text, typeMessage } from './fields.ts';
+
+const MAX_WORD = 0xffffffff;
+
+/** One value, or a list of them. */
+function some<T extends z.ZodType>(item: T, what: string) {
+  return z
+    .union([list(item, what).min(1, { error: `names none of ${what}` }), item])
+    .transform((v): z.output<T>[] => (Array.isArray(v) ? v : [v]));
+}
+
+const prefixMatch = z.union([
+  text('a prefix', (s): PrefixMatch | Refusal => {
+    const parsed = parsePrefixMatch(s);
+    if (parsed !== undefined) return parsed;
+    if (/[{+]/.test(s))
+      return new Refusal(`"${s}" is not a prefix with lengths (ADDRESS/LENGTH+ or ADDRESS/LENGTH{FROM,TO})`);
+    const plain = parsePrefix(s);
+    return plain instanceof Refusal ? plain : { prefix: plain };
+  }),
+  object({
+    prefix,
+    min: int(0, 128, 'a prefix length').optional(),
+    max: int(0, 128, 'a prefix length').optional(),
+  }).transform(
+    ({ prefix: p, min, max }): PrefixMatch => ({
+      prefix: p,
+      ...(min !== undefined && { minLength: min }),
+      ...(max !== undefined && { maxLength: max }),
+    }),
+  ),
+]);
+
+const communityForms = 'such as 64511:5, 4242421080:1:2, rt:64512:7 or no-export';
+
+const community = text('a community', (s): AnyCommunity | Refusal => {
+  return parseAnyCommunity(s) ?? new Refusal(`"${s}" is not a community ${communityForms}`);
+});
+
+const communityMatch = text('a community', (s): AnyCommunityMatch | Refusal => {
+  return parseCommunityMatch(s) ?? new Refusal(`"${s}" is not a community ${communityForms}, with "*" or 1..9 in it`);
+});
+
+/** An AS number, or "4242420000..4242429999". */
+const asMatch = z.union([
+  asn,
+  text('an AS number or a range', (s): NumberRange | Refusal => {
+    const m = /^(\d+)\.\.(\d+)$/.exec(s);
+    const range = { min: Number(m?.[1]), max: Number(m?.[2]) };
+    return m !== null && range.min <= range.max && range.max <= MAX_WORD
+      ? range
+      : new Refusal(`"${s}" is not an AS number or a range such as 64512..64519`);
+  }),
+]);
+
+const pathPattern = text('an AS path pattern', (s): string | Refusal => {
+  const parsed = PathPattern.parse(s);
+  return typeof parsed === 'string' ? new Refusal(parsed) : s;
+});
+
+function range(max: number, what: string) {
+  return z.union([
+    int(0, max, what).transform((n): NumberRange => ({ min: n, max: n })),
+    object({ min: int(0, max, what).default(0), max: int(0, max, what).default(max) }),
+  ]);
+}
+
+const ORIGINS = ['igp', 'egp', 'incomplete'] as const;
+const ROA_STATES = ['unknown', 'valid', 'invalid'] as const;
+const origin = choice(ORIGINS).transform((o) => ORIGINS.indexOf(o));
+
+const match: z.ZodType<Match> = z.lazy(() =>
+  object({
+    prefix: some(prefixMatch, 'prefixes').optional(),
+    family: choice(['ipv4', 'ipv6']).optional(),
+    community: some(communityMatch, 'communities').optional(),
+    as_path: some(pathPattern, 'AS path patterns').optional(),
+    as_path_contains: some(asMatch, 'AS numbers').optional(),
+    first_as: some(asMatch, 'AS numbers').optional(),
+    origin_as: some(asMatch, 'AS numbers').optional(),
+    path_length: range(4096, 'a path length').optional(),
+    origin: some(origin, 'origins').optional(),
+    next_hop: some(prefix, 'prefixes').optional(),
+    peer: some(name, 'peer names').optional(),
+    source: some(choice(['local', 'external', 'internal']), 'sources').optional(),
+    roa: some(
+      choice(ROA_STATES).transform((s) => ROA_STATES.indexOf(s)),
+      'ROA states',
+    ).optional(),
+    med: range(MAX_WORD, 'a MED').optional(),
+    local_pref: range(MAX_WORD, 'a local preference').optional(),
+    not: match.optional(),
+    all: list(match, 'matches').optional(),
+    any: list(match, 'matches').optional(),
+  }).transform(toMatch),
+);
+
+interface ParsedMatch {
+  readonly prefix?: PrefixMatch[] | undefined;
+  readonly family?: 'ipv4' | 'ipv6' | undefined;
+  readonly community?: AnyCommunityMatch[] | undefined;
+  readonly as_path?: string[] | undefined;
+  readonly as_path_contains?: (number | NumberRange)[] | undefined;
+  readonly first_as?: (number | NumberRange)[] | undefined;
+  readonly origin_as?: (number | NumberRange)[] | undefined;
+  readonly path_length?: NumberRange | undefined;
+  readonly origin?: number[] | undefined;
+  readonly next_hop?: Match['nextHops'] | undefined;
+  readonly peer?: string[] | undefined;
+  readonly source?: Match['source'] | undefined;
+  readonly roa?: number[] | undefined;
+  readonly med?: NumberRange | undefined;
+  readonly local_pref?: NumberRange | undefined;
+  readonly not?: Match | undefined;
+  readonly all?: Match[] | undefined;
+  readonly any?: Match[] | undefined;
+}
+
+function toMatch(m: ParsedMatch): Match {
+  const communities = m.community === undefined ? undefined : communityMatches(m.community);
+  return without({
+    prefixes: m.prefix,
+    family: m.family === undefined ? undefined : m.family === 'ipv4' ? 4 : 6,
+    asPath: m.as_path,
+    asPathContains: m.as_path_contains,
+    firstAs: m.first_as,
+    originAs: m.origin_as,
+    minPathLength: m.path_length?.min,
+    maxPathLength: m.path_length?.max,
+    origin: m.origin,
+    nextHops: m.next_hop,
+    peers: m.peer,
+    source: m.source,
+    roa: m.roa,
+    med: m.med,
+    localPref: m.local_pref,
+    not: m.not,
+    any: m.any,
+    all: communities === undefined && m.all === undefined ? undefined : [...(communities ?? []), ...(m.all ?? [])],
+  });
+}
+
+/** A list of communities holds when the route has one of them, whatever its kind. */
+function communityMatches(list: readonly AnyCommunityMatch[]): Match[] {
+  const kinds: Match[] = [];
+  const standard = list.flatMap((c) => (c.kind === 'standard' ? [c.match] : []));
+  const extended = list.flatMap((c) => (c.kind === 'extended' ? [c.match] : []));
+  const large = list.flatMap((c) => (c.kind === 'large' ? [c.match] : []));
+  if (standard.length > 0) kinds.push({ communities: standard });
+  if (extended.length > 0) kinds.push({ extendedCommunities: extended });
+  if (large.length > 0) kinds.push({ largeCommunities: large });
+  return kinds.length === 1 ? kinds : [{ any: kinds }];
+}
+
+const times = int(1, 255, 'how many times');
+
+const changes = object({
+  local_pref: int(0, MAX_WORD, 'a local preference').optional(),
+  /** Added to what the route has; less than zero subtracts. */
+  local_pref_add: int(-MAX_WORD, MAX_WORD, 'a number').optional(),
+  med: int(0, MAX_WORD, 'a MED').optional(),
+  med_add: int(-MAX_WORD, MAX_WORD, 'a number').optional(),
+  prepend: z.union([times.transform((n) => ({ times: n })), object({ asn, times: times.default(1) })]).optional(),
+  origin: origin.optional(),
+  next_hop: text('"self", "unchanged" or an address', (s): HopChange | Refusal => {
+    if (s === 'self' || s === 'unchanged') return s;
+    return Addr.parse(s) ?? new Refusal(`"${s}" is neither self nor unchanged nor an address`);
+  }).optional(),
+  weight: int(0, 65535, 'a weight').optional(),
+  /** All communities of the route, whatever their kind, are replaced by these. */
+  communities: list(community, 'communities').optional(),
+  add_communities: some(community, 'communities').optional(),
+  remove_communities: some(communityMatch, 'communities').optional(),
+}).transform((c): Changes => {
+  const { communities: whole, add_communities: add, remove_communities: remove } = c;
+  return without({
+    localPref: c.local_pref,
+    addLocalPref: c.local_pref_add,
+    med: c.med,
+    addMed: c.med_add,
+    prepend: c.prepend,
+    origin: c.origin,
+    nextHop: c.next_hop,
+    weight: c.weight,
+    setCommunities: whole?.flatMap((x) => (x.kind === 'standard' ? [x.value] : [])),
+    setExtendedCommunities: whole?.flatMap((x) => (x.kind === 'extended' ? [x.value] : [])),
+    setLargeCommunities: whole?.flatMap((x) => (x.kind === 'large' ? [x.value] : [])),
+    addCommunities: add?.flatMap((x) => (x.kind === 'standard' ? [x.value] : [])),
+    addExtendedCommunities: add?.flatMap((x) => (x.kind === 'extended' ? [x.value] : [])),
+    addLargeCommunities: add?.flatMap((x) => (x.kind === 'large' ? [x.value] : [])),
+    removeCommunities: remove?.flatMap((x) => (x.kind === 'standard' ? [x.match] : [])),
+    removeExtendedCommunities: remove?.flatMap((x) => (x.kind === 'extended' ? [x.match] : [])),
+    removeLargeCommunities: remove?.flatMap((x) => (x.kind === 'large' ? [x.match] : [])),
+  });
+});
+
+const rule = object({
+  match: match.optional(),
+  set: changes.optional(),
+  action: choice(['accept', 'reject', 'continue']).default('accept'),
+}).transform((r): Rule => without({ match: r.match, set: r.set, action: r.action }));
+
+/** `accept`, `reject`, or the name of a list whose rules stand here. */
+const shorthand = text('a rule, "accept", "reject" or the name of a policy', (s): string => s);
+
+export const policyItem = z.union([rule, shorthand], {
+  error: (issue) => typeMessage('a rule or the name of a policy', issue.input),
+});
+
+export type ParsedPolicyItem = z.output<typeof policyItem>;
+
+export const rules = list(policyItem, 'rules');
+
+/** Named lists of rules. */
+export const policies = z.record(name, rules, { error: (issue) => typeMessage('a mapping of policies', issue.input) });
+
+/** One of `words`, the name of a policy, a list of rules, or a function of the filter module. */
+export function policyRef<const W extends readonly [string, ...string[]]>(words: W) {
+  const what = `${words.join(', ')}, the name of a policy, or a list of rules`;
+  const error = (issue: { readonly input?: unknown }): string => typeMessage(what, issue.input);
+  return z.union([z.string({ error }), rules, object({ module: text('the name of a function', (s): string => s) })], {
+    error,
+  });
+}
+
+export type ParsedPolicyRef = z.output<ReturnType<typeof policyRef>>;
+
+/** `o` without the keys that have no value. */
+function without<T extends object>(o: { readonly [K in keyof T]: T[K] | undefined }): T {
+  return Object.fromEntries(Object.entries(o).filter(([, v]) => v !== undefined)) as T;
+}

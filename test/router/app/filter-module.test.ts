@@ -1,0 +1,57 @@
+import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import type { FilterPeer, FilterRoute } from '../../../bgp/speaker.ts';
+import { filterNamed, loadFilters } from '../../../router/app/filter-module.ts';
+import { MlshimError } from '../../../router/lib/errors.ts';
+
+function file(t: ExecutionContext, name: string, text: string): string {
+  const folder = mkdtempSync(join(tmpdir(), 'mlshim-test-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  writeFileSync(join(folder, name), text);
+  return join(folder, name);
+}
+
+async function refusal(t: ExecutionContext, path: string): Promise<string> {
+  const e = await t.throwsAsync(loadFilters(path), { instanceOf: MlshimError });
+  t.is(e.code, 'CONFIG_INVALID');
+  return e.message;
+}
+
+test('the functions a module exports are found by name', async (t) => {
+  const path = file(t, 'f.mjs', 'export const one = (r) => r;\nexport function two() {}\nexport const three = 3;\n');
+  const found = await loadFilters(path);
+  t.deepEqual([...found.keys()], ['one', 'two']);
+  const route = {} as FilterRoute;
+  t.is(filterNamed('one', found, path)(route, {} as FilterPeer), route);
+  t.throws(() => filterNamed('three', found, path), {
+    message: `${path}: error: exports no function "three" (known: one, two)`,
+  });
+});
+
+test('a module that has changed is loaded anew', async (t) => {
+  const path = file(t, 'f.mjs', 'export const before = () => {};\n');
+  t.true((await loadFilters(path)).has('before'));
+  writeFileSync(path, 'export const after = () => {};\n');
+  utimesSync(path, 1, 1);
+  t.true((await loadFilters(path)).has('after'));
+});
+
+test('what is wrong with a module is told with its place', async (t) => {
+  const syntax = file(t, 'f.mjs', 'export const a = 1;\nexport function f(r) {\n  return r..x;\n}\n');
+  t.is(await refusal(t, syntax), `${syntax}:3:12: error: SyntaxError: Unexpected token '.'   bgp.filters`);
+  const thrown = file(t, 'f.mjs', 'const x = undefined;\n  x.y();\n');
+  t.regex(await refusal(t, thrown), /f\.mjs:2:5: error: TypeError: Cannot read properties of undefined/);
+  t.regex(await refusal(t, `${syntax}.no`), /f\.mjs\.no: error: no such file {3}bgp\.filters$/);
+});
+
+test('TypeScript is loaded where this Node can, and refused with advice where not', async (t) => {
+  const path = file(t, 'f.ts', 'export const f = (r: number): number => r;\n');
+  if ((process.features as { typescript?: unknown }).typescript) t.true((await loadFilters(path)).has('f'));
+  else
+    t.regex(
+      await refusal(t, path),
+      /f\.ts: error: Node [\d.]+ does not load TypeScript; compile it, or use Node 22\.18/,
+    );
+});

@@ -1,0 +1,176 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'ava';
+import { parseConfig } from '../../../router/config/load.ts';
+
+const KEY = 'yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=';
+
+function bgpOf(t: { fail(m: string): void }, rest: string) {
+  const text = `uplinks: { one: { wireguard: { private_key: ${KEY} } } }
+bgp:
+  asn: 65001
+  router_id: 10.0.0.1
+${rest.replace(/^/gm, '  ')}`;
+  const { config, diagnostics } = parseConfig({ shown: 'm.yaml', path: '/etc/mlshim/m.yaml', text }, {});
+  if (config === undefined) t.fail(diagnostics.map((d) => d.message).join('\n'));
+  return config!.bgp!;
+}
+
+/** Prefixes and addresses as text. */
+const plain = (value: unknown): unknown =>
+  JSON.parse(JSON.stringify(value, (_, v) => (v?.addr?.family !== undefined || v?.a3 !== undefined ? String(v) : v)));
+
+test('a rule says everything a filter can do', (t) => {
+  const { peers } = bgpOf(
+    t,
+    `peers:
+  - asn: 65002
+    address: 192.0.2.2
+    via: one
+    import:
+      - match:
+          prefix:
+            - 172.20.0.0/14{21,29}
+            - { prefix: "fd00::/8", min: 44, max: 64 }
+            - 10.0.0.0/8+
+            - 192.0.2.0/24
+          family: ipv4
+          community: [64511:*, 1:2..3, "4242421080:*:7", rt:64512:*, no-export]
+          as_path: "* 64512 ?"
+          as_path_contains: [64512, 4242420000..4242429999]
+          first_as: 65002
+          origin_as: AS1.1
+          path_length: { max: 10 }
+          origin: [igp, incomplete]
+          next_hop: 192.0.2.0/24
+          peer: [a, b]
+          source: external
+          roa: [valid, unknown]
+          med: 5
+          local_pref: { min: 50 }
+          not: { community: 64511:9 }
+          all: [{ family: ipv6 }]
+          any: [{ family: ipv4 }, {}]
+        set:
+          local_pref: 200
+          local_pref_add: -5
+          med: 10
+          med_add: 1
+          prepend: { asn: 65009, times: 2 }
+          origin: egp
+          next_hop: self
+          weight: 3
+          communities: [64511:1, 1:2:3, rt:1:2]
+          add_communities: 65001:1
+          remove_communities: ["*:*", "1:*:*"]
+        action: continue
+      - accept
+`,
+  );
+  t.deepEqual(plain(peers[0]!.importPolicy), [
+    {
+      match: {
+        prefixes: [
+          { prefix: '172.20.0.0/14', minLength: 21, maxLength: 29 },
+          { prefix: 'fd00::/8', minLength: 44, maxLength: 64 },
+          { prefix: '10.0.0.0/8', minLength: 8, maxLength: 32 },
+          { prefix: '192.0.2.0/24' },
+        ],
+        family: 4,
+        asPath: ['* 64512 ?'],
+        asPathContains: [64512, { min: 4242420000, max: 4242429999 }],
+        firstAs: [65002],
+        originAs: [65537],
+        minPathLength: 0,
+        maxPathLength: 10,
+        origin: [0, 2],
+        nextHops: ['192.0.2.0/24'],
+        peers: ['a', 'b'],
+        source: ['external'],
+        roa: [1, 0],
+        med: { min: 5, max: 5 },
+        localPref: { min: 50, max: 4294967295 },
+        not: { all: [{ communities: [0xfbff0009] }] },
+        any: [{ family: 4 }, {}],
+        all: [
+          {
+            any: [
+              { communities: [[64511, { min: 0, max: 65535 }], [1, { min: 2, max: 3 }], 0xffffff01] },
+              { extendedCommunities: [{ high: 0x0002fc00, low: 0, highMask: -1, lowMask: 0 }] },
+              { largeCommunities: [[4242421080, { min: 0, max: 4294967295 }, 7]] },
+            ],
+          },
+          { family: 6 },
+        ],
+      },
+      set: {
+        localPref: 200,
+        addLocalPref: -5,
+        med: 10,
+        addMed: 1,
+        prepend: { asn: 65009, times: 2 },
+        origin: 1,
+        nextHop: 'self',
+        weight: 3,
+        setCommunities: [0xfbff0001],
+        setExtendedCommunities: [[0x00020001, 2]],
+        setLargeCommunities: [[1, 2, 3]],
+        addCommunities: [0xfde90001],
+        addExtendedCommunities: [],
+        addLargeCommunities: [],
+        removeCommunities: [
+          [
+            { min: 0, max: 65535 },
+            { min: 0, max: 65535 },
+          ],
+        ],
+        removeExtendedCommunities: [],
+        removeLargeCommunities: [[1, { min: 0, max: 4294967295 }, { min: 0, max: 4294967295 }]],
+      },
+      action: 'continue',
+    },
+    { action: 'accept' },
+  ]);
+});
+
+test('named policies stand for their rules, also inside each other', (t) => {
+  const { peers } = bgpOf(
+    t,
+    `policies:
+  bogons: [{ match: { prefix: 0.0.0.0/0 }, action: reject }]
+  in: [bogons, { set: { prepend: 2 } }]
+peers:
+  - { asn: 65002, address: 192.0.2.2, via: one, import: in, export: [bogons, reject] }
+`,
+  );
+  t.deepEqual(plain(peers[0]!.importPolicy), [
+    { match: { prefixes: [{ prefix: '0.0.0.0/0' }] }, action: 'reject' },
+    { set: { prepend: { times: 2 } }, action: 'accept' },
+  ]);
+  t.deepEqual(plain(peers[0]!.exportPolicy), [
+    { match: { prefixes: [{ prefix: '0.0.0.0/0' }] }, action: 'reject' },
+    { action: 'reject' },
+  ]);
+});
+
+test('a function of the filter module is named by peers, its file by a path beside the configuration', (t) => {
+  const { peers, filters } = bgpOf(
+    t,
+    `filters: ./filters.mjs
+peers:
+  - { asn: 65002, address: 192.0.2.2, via: one, import: { module: fromPeer }, export: none }
+`,
+  );
+  t.is(filters, '/etc/mlshim/filters.mjs');
+  t.deepEqual(peers[0]!.importPolicy, { module: 'fromPeer' });
+  t.is(peers[0]!.exportPolicy, 'none');
+});
+
+test('the example of docs/policy.md loads', (t) => {
+  const doc = readFileSync(join(import.meta.dirname, '../../../../docs/policy.md'), 'utf8');
+  const yaml = /```yaml\n([\s\S]*?)```/.exec(doc)![1]!;
+  const text = `uplinks: { dn42: { wireguard: { private_key: ${KEY}, addresses: ["fe80::2/64"] } } }\n${yaml}`;
+  const { config, diagnostics } = parseConfig({ shown: 'm.yaml', path: '/etc/mlshim/m.yaml', text }, {});
+  t.deepEqual(diagnostics, []);
+  t.is(config?.bgp?.peers.length, 2);
+});
