@@ -30,7 +30,7 @@ export async function routeGet(input: Input): Promise<number> {
 }
 
 /** Who routes can come from; bgp stands for both kinds of it. */
-const ORIGINS: readonly string[] = ['connected', 'static', 'bgp', 'ebgp', 'ibgp'];
+const ORIGINS: readonly string[] = ['connected', 'static', 'bgp', 'ebgp', 'ibgp', 'external'];
 
 export async function routeShow(input: Input): Promise<number> {
   const origin = (input.options['proto'] as string | undefined) ?? '';

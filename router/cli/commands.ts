@@ -70,7 +70,7 @@ export const COMMANDS: readonly Command[] = [
     summary: 'the routing table',
     options: {
       ...JSON_OPTION,
-      proto: { type: 'string', value: 'NAME', help: 'only connected, static, bgp, ebgp or ibgp' },
+      proto: { type: 'string', value: 'NAME', help: 'only connected, static, bgp, ebgp, ibgp or external' },
     },
     min: 0,
     max: 0,
