@@ -28,6 +28,7 @@ import type { VrpList } from './rpki/vrp.ts';
 import { type CandidateView, type PeerView, peerView, type RouteView } from './show.ts';
 import { EMPTY_PATH } from './wire/attribute/as-path.ts';
 import { NO_NUMBERS, Origin } from './wire/attribute/model.ts';
+import type { BmpStatistics } from './wire/bmp.ts';
 import { FAMILIES, unicast } from './wire/family.ts';
 import { Cease, ErrorCode, resetFault } from './wire/fault.ts';
 import type { RouteRefresh } from './wire/message.ts';
@@ -363,6 +364,15 @@ export class Speaker {
   /** The established sessions. */
   *sessions(): Generator<MonitoredSession> {
     for (const peer of this.#byName.values()) if (peer.monitored !== undefined) yield peer.monitored;
+  }
+
+  /** Counts of a peer for monitors (RFC 7854 §4.8); undefined when there is no such peer. */
+  statistics(name: string): BmpStatistics | undefined {
+    const peer = this.#byName.get(name);
+    if (peer === undefined) return undefined;
+    const received = peer.received[4] + peer.received[6];
+    const accepted = peer.accepted[4] + peer.accepted[6];
+    return { rejectedPrefixes: received - accepted, adjRibInRoutes: received, treatedAsWithdrawn: peer.faults };
   }
 
   /** What a peer has sent as UPDATE messages, in portions; ends at once when there is no such session. */

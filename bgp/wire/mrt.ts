@@ -323,8 +323,11 @@ export class MrtWriter {
   }
 }
 
-/** The UPDATE message that would announce one entry of a table: what replays a dump into a speaker (4-octet AS numbers). */
-export function updateOfEntry(prefix: Prefix, attributes: Uint8Array): Uint8Array {
+/**
+ * The UPDATE message that would announce one entry of a table: what replays a dump into a speaker (4-octet AS numbers).
+ * @param toExternal leave out LOCAL_PREF, which is the dumping router's own and not for other ASes (RFC 4271 §5.1.5)
+ */
+export function updateOfEntry(prefix: Prefix, attributes: Uint8Array, toExternal = false): Uint8Array {
   const w = new OctetWriter(64 + attributes.length);
   const start = beginMessage(w, MessageType.Update);
   w.u16(0);
@@ -338,7 +341,7 @@ export function updateOfEntry(prefix: Prefix, attributes: Uint8Array): Uint8Arra
     if (attributes[at + 1] === AttributeCode.MpReach) {
       hasReach = true;
       putReach(w, prefix, reachHop(attributes.subarray(valueAt, end)));
-    } else {
+    } else if (!toExternal || attributes[at + 1] !== AttributeCode.LocalPref) {
       const start = w.length;
       w.put(attributes.subarray(at, end));
       w.bytes[start] = flagsOf(attributes[at]!, attributes[at + 1]!);

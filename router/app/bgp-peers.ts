@@ -3,6 +3,7 @@ import type { LinkId, Match, PeerConfig, Policy, RouteFunction } from '../../bgp
 import type { BgpConfig, BgpPeerConfig } from '../config/bgp-model.ts';
 import type { Addr, Family } from '../lib/addr.ts';
 import { filterNamed } from './filter-module.ts';
+import type { MrtReplay } from './mrt-transport.ts';
 
 /** The link of a peer that is reached by routing. */
 export const BY_ROUTING = '';
@@ -10,9 +11,12 @@ export const BY_ROUTING = '';
 /** The link of a peer that is reached over the host's sockets: no name an uplink can have. */
 export const HOST_LINK = '(host)';
 
+/** The link of a peer that is a file. */
+export const MRT_LINK = '(mrt)';
+
 /** Whether what a peer announces is reached by routing: its session runs over no uplink in particular. */
 export function isRouted(link: LinkId): boolean {
-  return link === BY_ROUTING || link === HOST_LINK;
+  return link === BY_ROUTING || link === HOST_LINK || link === MRT_LINK;
 }
 
 /**
@@ -26,7 +30,7 @@ export function peerConfigOf(
   addressOn: (link: string, family: Family) => Addr | undefined,
   filters: ReadonlyMap<string, RouteFunction>,
 ): PeerConfig {
-  const link = p.host ? HOST_LINK : (p.via ?? BY_ROUTING);
+  const link = p.mrt !== undefined ? MRT_LINK : p.host ? HOST_LINK : (p.via ?? BY_ROUTING);
   const isV6 = p.address.family === 6;
   // Nobody can forward to a loopback address.
   const isLocal = p.host && p.address.isLoopback;
@@ -65,4 +69,11 @@ function policyOf(
     return [{ match: own, action: 'accept' }];
   }
   return 'module' in policy ? filterNamed(policy.module, filters, settings.filters ?? '') : policy;
+}
+
+/** The peers that are files. */
+export function replaysOf(settings: BgpConfig): MrtReplay[] {
+  return settings.peers.flatMap(({ name, mrt, asn, address }): MrtReplay[] =>
+    mrt === undefined ? [] : [{ name, path: mrt, asn, address, isExternal: asn !== settings.asn }],
+  );
 }

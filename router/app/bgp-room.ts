@@ -9,6 +9,7 @@ import {
   type RouteFunction,
   type RouteView,
   Speaker,
+  type Transport,
 } from '../../bgp/speaker.ts';
 import type { BgpConfig } from '../config/bgp-model.ts';
 import type { Answers, BgpPeerStatus, BgpRouteStatus, Verbs } from '../control/messages.ts';
@@ -18,9 +19,11 @@ import { systemClock } from '../lib/clock.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import { Random, systemEntropy } from '../lib/rand.ts';
-import { BY_ROUTING, HOST_LINK, isRouted, peerConfigOf } from './bgp-peers.ts';
+import { BgpMonitoring } from './bgp-monitoring.ts';
+import { BY_ROUTING, HOST_LINK, isRouted, MRT_LINK, peerConfigOf, replaysOf } from './bgp-peers.ts';
 import { StackTransport, type StreamPort } from './bgp-transport.ts';
 import { KernelTransport, SplitTransport } from './kernel-transport.ts';
+import { MrtTransport } from './mrt-transport.ts';
 import { RibToFib } from './rib-to-fib.ts';
 import type { RoutingLink } from './routing-protocol.ts';
 
@@ -33,6 +36,8 @@ const RELOOKUP_MS = 100;
 export class BgpRoom {
   readonly transport: StackTransport;
   readonly #hostTransport: KernelTransport;
+  readonly #mrtTransport: MrtTransport;
+  readonly #monitoring: BgpMonitoring;
   readonly #settings: BgpConfig;
   readonly #links: readonly RoutingLink[];
   readonly #fib: FibWriter;
@@ -73,12 +78,19 @@ export class BgpRoom {
       link: HOST_LINK,
       onError: ({ address, port }, why) => log.error('cannot listen', { address: String(address), port, why }),
     });
+    this.#mrtTransport = new MrtTransport(replaysOf(settings));
     this.#speaker = new Speaker({
       asn: settings.asn,
       routerId: settings.routerId,
       clock: systemClock,
       random: () => (jitter.int32() >>> 0) / 2 ** 32,
-      transport: new SplitTransport(this.transport, this.#hostTransport, HOST_LINK),
+      transport: new SplitTransport(
+        this.transport,
+        new Map<LinkId, Transport>([
+          [HOST_LINK, this.#hostTransport],
+          [MRT_LINK, this.#mrtTransport],
+        ]),
+      ),
       sink: new RibToFib(
         fib,
         (name) => links.find((l) => l.name === name)?.index,
@@ -99,12 +111,14 @@ export class BgpRoom {
         else log.debug('peer state', { peer: e.peer, from: e.from, to: e.to, why: e.why });
       },
     });
+    this.#monitoring = new BgpMonitoring(settings, this.#speaker, hostname(), log);
     for (const peer of settings.peers) {
       this.#speaker.addPeer(peerConfigOf(peer, settings, (link, family) => this.#addressOn(link, family), filters));
     }
   }
 
   start(): void {
+    this.#monitoring.start();
     this.#speaker.start();
     this.#stopDriving = drive(this.#speaker, systemClock, (delayMs, fire) => {
       const timer = setTimeout(fire, delayMs);
@@ -118,6 +132,8 @@ export class BgpRoom {
     this.#speaker.shutdown(reason);
     this.#stopDriving();
     await Promise.all([this.transport, this.#hostTransport].map((t) => t.finished(GOODBYE_MS)));
+    this.#mrtTransport.close();
+    await this.#monitoring.stop();
     await this.#hostTransport.close();
   }
 

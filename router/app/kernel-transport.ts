@@ -1,7 +1,7 @@
 /**
  * BGP's byte streams over the host kernel's TCP sockets, for peers that live on this machine or are reached by it: other
  * routing daemons on loopback, route servers on the host's network. Node opens the sockets; a listener exists only where
- * one is asked for. `SplitTransport` sends each peer to its kind of socket.
+ * one is asked for. `SplitTransport` sends each peer to its kind of transport.
  */
 import { createServer, type Server, Socket } from 'node:net';
 import type {
@@ -119,31 +119,27 @@ export class KernelTransport implements Transport {
   }
 }
 
-/** Peers on `hostLink` over the host's sockets, all others over our stack's. */
+/** Peers on certain links over a transport of their own, all others over the first one. */
 export class SplitTransport implements Transport {
-  readonly #stack: Transport;
-  readonly #host: Transport;
-  readonly #hostLink: LinkId;
+  readonly #main: Transport;
+  readonly #byLink: ReadonlyMap<LinkId, Transport>;
 
-  constructor(stack: Transport, host: Transport, hostLink: LinkId) {
-    this.#stack = stack;
-    this.#host = host;
-    this.#hostLink = hostLink;
+  constructor(main: Transport, byLink: ReadonlyMap<LinkId, Transport>) {
+    this.#main = main;
+    this.#byLink = byLink;
   }
 
   connect(target: ConnectTarget, opened: (stream: Stream) => StreamHandler, failed: (reason: string) => void): Attempt {
-    const side = target.link === this.#hostLink ? this.#host : this.#stack;
-    return side.connect(target, opened, failed);
+    return (this.#byLink.get(target.link) ?? this.#main).connect(target, opened, failed);
   }
 
   listen(accept: Accept): void {
-    this.#stack.listen(accept);
-    this.#host.listen(accept);
+    for (const side of [this.#main, ...this.#byLink.values()]) side.listen(accept);
   }
 
   secure(peers: readonly PeerSecurity[]): void {
-    this.#stack.secure?.(peers.filter((p) => p.link !== this.#hostLink));
-    this.#host.secure?.(peers.filter((p) => p.link === this.#hostLink));
+    this.#main.secure?.(peers.filter((p) => !this.#byLink.has(p.link)));
+    for (const [link, side] of this.#byLink) side.secure?.(peers.filter((p) => p.link === link));
   }
 }
 

@@ -11,9 +11,11 @@ export function checkBgp(tree: SourceTree, bgp: ParsedBgp): void {
   for (const [i, peer] of bgp.peers.entries()) {
     const at: Path = ['bgp', 'peers', i];
     if (peer.name !== undefined) names.add(peer.name, [...at, 'name']);
-    const place = peer.host ? '(host)' : (peer.via ?? '');
+    const place = peer.mrt !== undefined ? '(mrt)' : peer.host ? '(host)' : (peer.via ?? '');
     addresses.add(`${peer.address}%${place}`, [...at, 'address'], `a peer at ${peer.address}`);
-    if (peer.address.isLinkLocal && peer.via === undefined)
+    if (peer.mrt !== undefined && (peer.via !== undefined || peer.host || peer.passive))
+      tree.report('error', [...at, 'mrt'], 'a peer that is a file has no "via" and no "host", and cannot be passive');
+    if (peer.address.isLinkLocal && peer.via === undefined && peer.mrt === undefined)
       tree.report('error', at, `link-local ${peer.address} needs "via": the uplink it is on`);
     if (peer.host) checkHostPeer(tree, bgp, peer, at);
     if (peer.local_address !== undefined && peer.local_address.family !== peer.address.family)

@@ -7,18 +7,25 @@ import { EXPORT_WORDS, IMPORT_WORDS, type ParsedBgp, type ParsedBgpPeer } from '
 
 /** @param file path of the configuration file */
 export function toBgp(b: ParsedBgp, file: string): BgpConfig {
+  const inFolder = (path: string): string => resolve(dirname(file), path);
   return {
     asn: b.asn,
     routerId: b.router_id,
     listenPort: b.listen_port,
     hostListen: Array.isArray(b.host_listen) ? b.host_listen : [b.host_listen],
     networks: b.networks,
-    peers: b.peers.map((p) => toPeer(p, b)),
-    filters: b.filters === undefined ? undefined : resolve(dirname(file), b.filters),
+    peers: b.peers.map((p) => toPeer(p, b, inFolder)),
+    filters: b.filters === undefined ? undefined : inFolder(b.filters),
+    bmp: b.bmp,
+    mrt: { tables: toMrtFile(b.mrt.tables, inFolder), updates: toMrtFile(b.mrt.updates, inFolder) },
   };
 }
 
-function toPeer(p: ParsedBgpPeer, b: ParsedBgp): BgpPeerConfig {
+function toMrtFile(f: ParsedBgp['mrt']['tables'], inFolder: (path: string) => string): BgpConfig['mrt']['tables'] {
+  return f && { path: inFolder(f.file), everyS: f.every };
+}
+
+function toPeer(p: ParsedBgpPeer, b: ParsedBgp, inFolder: (path: string) => string): BgpPeerConfig {
   const isOnly = b.peers.filter((o) => o.asn === p.asn).length === 1;
   return {
     name: p.name ?? `AS${p.asn}${isOnly ? '' : `-${p.via ?? p.address}`}`,
@@ -26,6 +33,7 @@ function toPeer(p: ParsedBgpPeer, b: ParsedBgp): BgpPeerConfig {
     address: p.address,
     via: p.via,
     host: p.host,
+    mrt: p.mrt && inFolder(p.mrt),
     localAddress: p.local_address,
     port: p.port,
     families: p.families,

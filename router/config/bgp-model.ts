@@ -13,6 +13,12 @@ export interface AddrPort {
 /** Rules, names of policies replaced by their rules; or a function of the filter module. */
 export type ListedPolicy = readonly Rule[] | { readonly module: string };
 
+/** An MRT file that is written at intervals; the absolute path may hold %Y %m %d %H %M %S (UTC). */
+export interface MrtFile {
+  readonly path: string;
+  readonly everyS: number;
+}
+
 export interface BgpPeerConfig {
   readonly name: string;
   readonly asn: number;
@@ -21,6 +27,8 @@ export interface BgpPeerConfig {
   readonly via: string | undefined;
   /** The peer is reached over the host's own sockets, such as a daemon on loopback. Never together with `via`. */
   readonly host: boolean;
+  /** The peer is an MRT file (absolute path), whose routes of this address and AS are replayed. */
+  readonly mrt: string | undefined;
   /** The address we connect from; undefined = what the uplink or the host has. */
   readonly localAddress: Addr | undefined;
   readonly port: number;
@@ -34,6 +42,10 @@ export interface BgpPeerConfig {
 }
 
 export interface BgpConfig {
+  /** BMP stations we tell (RFC 7854), over the host's sockets. */
+  readonly bmp: readonly AddrPort[];
+  /** MRT files we write (RFC 6396). */
+  readonly mrt: { readonly tables: MrtFile | undefined; readonly updates: MrtFile | undefined };
   readonly asn: number;
   /** Router identifier as an IPv4 address (RFC 4271 §4.2). */
   readonly routerId: Addr;

@@ -1,7 +1,7 @@
 /** The shape of the `bgp` part of the configuration file. What each key means stands in bgp-model.ts. */
 import { z } from 'zod';
 import { policies, policyRef } from './bgp-policy.ts';
-import { addr, addrPort, asn, bool, choice, int, list, name, object, prefix, seconds, text, v4 } from './fields.ts';
+import { addr, addrPort, asn, bool, choice, int, list, name, object, path, prefix, seconds, v4 } from './fields.ts';
 
 const families = list(choice(['ipv4', 'ipv6']), 'address families');
 
@@ -9,12 +9,20 @@ const families = list(choice(['ipv4', 'ipv6']), 'address families');
 export const IMPORT_WORDS = ['all', 'none'] as const;
 export const EXPORT_WORDS = ['all', 'own', 'none'] as const;
 
+const mrtFile = (every: number) => object({ file: path, every: seconds(86400 * 7).default(every) });
+
+const mrt = object({
+  tables: mrtFile(7200).optional(),
+  updates: mrtFile(900).optional(),
+});
+
 const bgpPeer = object({
   name: name.optional(),
   asn,
   address: addr,
   via: name.optional(),
   host: bool.default(false),
+  mrt: path.optional(),
   local_address: addr.optional(),
   port: int(1, 65535, 'a port').default(179),
   families: families.min(1, { error: 'names no address family' }).default(['ipv4', 'ipv6']),
@@ -38,7 +46,9 @@ export const bgp = object({
   /** Lists of rules with names, for `import` and `export` of peers. */
   policies: policies.default({}),
   /** A module of filter functions, relative to the configuration file. */
-  filters: text('a path', (s): string => s).optional(),
+  filters: path.optional(),
+  bmp: list(addrPort, 'ADDRESS:PORT').default([]),
+  mrt: mrt.default({}),
   peers: list(bgpPeer, 'peers').default([]),
 });
 

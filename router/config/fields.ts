@@ -95,6 +95,9 @@ export const addrPort = text('ADDRESS:PORT', (s): AddrPort | Refusal => {
   return address === undefined ? new Refusal(`"${s}" is not ADDRESS:PORT, or [IPV6]:PORT`) : { address, port: e!.port };
 });
 
+/** A file; load.ts makes it absolute, starting at the folder of the configuration file. */
+export const path = text('a file', (s): string | Refusal => (s === '' ? new Refusal('names no file') : s));
+
 /** ADDR/LENGTH with host bits clear; a bare address is a host prefix, as wg(8) has it. */
 export function parsePrefix(s: string): Prefix | Refusal {
   const loose = Prefix.parseLoose(s);

@@ -48,10 +48,7 @@ function feedOf(r: SimRouter): BmpFeed {
     wallMs: () => 1_795_668_065_123,
     sessions: () => r.speaker.sessions(),
     routes: (peer) => r.speaker.receivedUpdates(peer),
-    statistics: (peer) => {
-      const { routes, faults } = r.session(peer);
-      return { rejectedPrefixes: 0, adjRibInRoutes: routes.ipv4.received, treatedAsWithdrawn: faults };
-    },
+    statistics: (peer) => r.speaker.statistics(peer),
   });
 }
 

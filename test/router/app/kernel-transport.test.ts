@@ -203,7 +203,7 @@ test('peers are sent to the sockets of their link', async (t) => {
     },
     listen: () => asked.push(`${name} listens`),
   });
-  const split = new SplitTransport(side('stack'), side('host'), LINK);
+  const split = new SplitTransport(side('stack'), new Map([[LINK, side('host')]]));
   split.listen(() => undefined);
   const nobody = [() => new Told(), () => undefined] as const;
   split.connect(target('127.0.0.1', 179), ...nobody);

@@ -124,6 +124,26 @@ bgp:
   t.deepEqual(listensAt('["[::1]:179", 192.0.2.1:1790]'), ['::1 179', '192.0.2.1 1790']);
 });
 
+test('MRT files are named relative to the configuration file, and stations as they are', (t) => {
+  const { config, diagnostics } = parse(`
+uplinks: { a: { wireguard: { private_key: ${KEY}, peers: [{ public_key: ${PEER} }] } } }
+bgp:
+  asn: 65001
+  router_id: 10.0.0.1
+  bmp: ['[2001:db8::1]:11019']
+  mrt: { tables: { file: dumps/rib.%Y%m%d.mrt }, updates: { file: /var/mrt/updates.%H.mrt, every: 1h } }
+  peers: [{ asn: 65002, address: 192.0.2.2, mrt: peer.mrt }]
+`);
+  t.deepEqual(diagnostics, []);
+  const { bmp, mrt, peers } = config!.bgp!;
+  t.deepEqual(bmp, [{ address: Addr.parse('2001:db8::1')!, port: 11019 }]);
+  t.deepEqual(mrt, {
+    tables: { path: '/nowhere/dumps/rib.%Y%m%d.mrt', everyS: 7200 },
+    updates: { path: '/var/mrt/updates.%H.mrt', everyS: 3600 },
+  });
+  t.is(peers[0]!.mrt, '/nowhere/peer.mrt');
+});
+
 test('the configuration is frozen to its leaves', (t) => {
   const { config } = parse(FULL);
   t.throws(() => {

@@ -1,0 +1,66 @@
+/** The client against a real TCP server: it tells, tries again when the station goes away, and says goodbye. */
+import { once } from 'node:events';
+import { createServer, type Server, type Socket } from 'node:net';
+import test, { type ExecutionContext } from 'ava';
+import { BmpFeed } from '../../../bgp/monitor/bmp-feed.ts';
+import { BmpClient } from '../../../router/app/bmp-client.ts';
+import { Addr } from '../../../router/lib/addr.ts';
+import { makeLogger } from '../../../router/lib/log.ts';
+
+function feed(portions: readonly (readonly Uint8Array[])[] = []): BmpFeed {
+  return new BmpFeed({
+    systemName: 'here',
+    description: 'test',
+    wallMs: () => 0,
+    sessions: () => [],
+    routes: () => portions[Symbol.iterator](),
+    statistics: () => undefined,
+  });
+}
+
+async function station(t: ExecutionContext): Promise<{ server: Server; port: number }> {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  return { server, port: (server.address() as { port: number }).port };
+}
+
+/** The messages' types in what arrives until the connection ends. */
+async function typesOf(socket: Socket): Promise<number[]> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket) chunks.push(chunk as Buffer);
+  const b = Buffer.concat(chunks);
+  const types: number[] = [];
+  for (let at = 0; at < b.length; at += b.readUInt32BE(at + 1)) types.push(b[at + 5]!);
+  return types;
+}
+
+test('a station hears an initiation, and a termination when we stop', async (t) => {
+  const { server, port } = await station(t);
+  const logged: string[] = [];
+  const log = makeLogger((line) => logged.push(line.message), 'bmp', 'info');
+  const client = new BmpClient({ address: Addr.parse('127.0.0.1')!, port }, feed(), log);
+  const connection = once(server, 'connection') as Promise<[Socket]>;
+  client.start();
+  const [socket] = await connection;
+  const types = typesOf(socket);
+  await once(socket, 'readable');
+  await client.stop();
+  t.deepEqual(await types, [4, 5]);
+  t.deepEqual(logged, ['BMP station connected']);
+});
+
+test('a station that is not there is named with the reason', async (t) => {
+  const { server, port } = await station(t);
+  server.close();
+  await once(server, 'close');
+  const line = await new Promise<{ message: string; fields: Record<string, unknown> }>((resolve) => {
+    const log = makeLogger((l) => resolve(l as never), 'bmp', 'info');
+    const client = new BmpClient({ address: Addr.parse('127.0.0.1')!, port }, feed(), log);
+    client.start();
+    t.teardown(() => client.stop());
+  });
+  t.is(line.message, 'BMP station is not connected');
+  t.like(line.fields, { why: 'ECONNREFUSED', retry_s: 5 });
+});
