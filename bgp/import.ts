@@ -8,10 +8,11 @@ import { nextHopOf } from './export.ts';
 import type { Peer } from './peer.ts';
 import { copyOf } from './policy/change.ts';
 import { MutableSubject } from './policy/filter.ts';
+import { withLlgrStale } from './policy/long-lived.ts';
 import type { Outcome, Plan } from './policy/plan.ts';
 import type { PrefixGuard } from './policy/prefix-set.ts';
 import { type HopChange, RoaState } from './policy/rule.ts';
-import { Verdict } from './rib/adj-rib-in.ts';
+import { Staleness, Verdict } from './rib/adj-rib-in.ts';
 import type { AttrSet, AttrTable } from './rib/attrs.ts';
 import type { Rib } from './rib/rib.ts';
 import { type RoaTable, roaOrigin } from './rpki/roa-table.ts';
@@ -51,6 +52,7 @@ export function withdraw(peer: Peer, rib: Rib, nlri: Nlri): void {
 export function dropRoute(peer: Peer, rib: Rib, route: number): void {
   const prefix = rib.routes.prefixOf[route]!;
   peer.received[rib.family]--;
+  if (rib.routes.staleOf[route] !== Staleness.Fresh) peer.stale[rib.family]--;
   if (rib.routes.accepted(route) !== undefined) {
     peer.accepted[rib.family]--;
     rib.loc.touch(prefix);
@@ -66,7 +68,7 @@ export function announce(peer: Peer, rib: Rib, reach: Reach, attributes: Attribu
   while (cursor.next()) {
     const prefix = rib.prefixes.intern(cursor.w0, cursor.w1, cursor.w2, cursor.w3, cursor.length);
     judge.look(cursor.w0, cursor.w1, cursor.w2, cursor.w3, cursor.length);
-    store(peer, rib, prefix, cursor.pathId, received, judge);
+    store(peer, rib, prefix, cursor.pathId, received, judge.accepted, judge.verdict);
     if (judge.asksRoa) context.indexes?.[rib.family].add(prefix);
   }
 }
@@ -86,14 +88,23 @@ export function reconsiderRoute(peer: Peer, rib: Rib, route: number, context: Im
   const received = rib.routes.received(route);
   const judge = new Judge(peer, received, rib.family, context);
   judge.look(p.w0[id]!, long ? p.w1[id]! : 0, long ? p.w2[id]! : 0, long ? p.w3[id]! : 0, p.length[id]!);
-  store(peer, rib, id, rib.routes.pathIdOf[route]!, received, judge);
+  const { accepted, verdict } = judge;
+  const isOld = rib.routes.staleOf[route] === Staleness.LongLived && accepted !== undefined;
+  put(peer, rib, route, received, isOld ? withLlgrStale(accepted, context.attrs) : accepted, verdict);
   if (judge.asksRoa) context.indexes?.[rib.family].add(id);
 }
 
-function store(peer: Peer, rib: Rib, prefix: number, pathId: number, received: AttrSet, judge: Judge): void {
+function store(
+  peer: Peer,
+  rib: Rib,
+  prefix: number,
+  pathId: number,
+  received: AttrSet,
+  accepted: AttrSet | undefined,
+  verdict: number,
+): void {
   const { routes, loc, family } = rib;
   const route = routes.find(prefix, peer.index, pathId);
-  const { accepted, verdict } = judge;
   if (route < 0) {
     routes.add(prefix, peer.index, pathId, received, accepted, verdict);
     peer.received[family]++;
@@ -102,12 +113,29 @@ function store(peer: Peer, rib: Rib, prefix: number, pathId: number, received: A
     loc.touch(prefix);
     return;
   }
+  if (routes.staleOf[route] !== Staleness.Fresh) {
+    routes.staleOf[route] = Staleness.Fresh;
+    peer.stale[family]--;
+  }
+  put(peer, rib, route, received, accepted, verdict);
+}
+
+/** What became of a route that is stored already. */
+function put(
+  peer: Peer,
+  rib: Rib,
+  route: number,
+  received: AttrSet,
+  accepted: AttrSet | undefined,
+  verdict: number,
+): void {
+  const { routes, loc, family } = rib;
   const before = routes.accepted(route);
   if (before === accepted && routes.received(route) === received && routes.verdictOf[route] === verdict) return;
   routes.replace(route, received, accepted, verdict);
   if (before === accepted) return;
   peer.accepted[family] += (accepted === undefined ? 0 : 1) - (before === undefined ? 0 : 1);
-  loc.touch(prefix);
+  loc.touch(routes.prefixOf[route]!);
 }
 
 /** Decides about the prefixes of one UPDATE. The answer of the last `look` stands in `accepted` and `verdict`. */

@@ -6,7 +6,7 @@
 import { Addr, type Family } from '../router/lib/addr.ts';
 import type { Instant } from '../router/lib/clock.ts';
 import { afterPolicy, beforePolicy, mayExport, nextHopOf, selfNextHop } from './export.ts';
-import type { AsMatch, Negotiated, Role } from './fsm/negotiate.ts';
+import type { AsMatch, Negotiated, RestartOffer, Role } from './fsm/negotiate.ts';
 import { Session } from './fsm/session.ts';
 import { type MonitoredSession, monitoredSession } from './monitor/monitor.ts';
 import { Filter, MutableSubject } from './policy/filter.ts';
@@ -14,6 +14,7 @@ import type { FilterPeer } from './policy/module.ts';
 import type { Outcome, Plan } from './policy/plan.ts';
 import type { HopChange, Policy, RouteSource } from './policy/rule.ts';
 import type { Attempt, LinkId, NextHopResolver, Stream } from './ports.ts';
+import { Retention, type RetentionHost } from './retention.ts';
 import { AdjRibOut } from './rib/adj-rib-out.ts';
 import type { AttrSet, AttrTable } from './rib/attrs.ts';
 import type { ResolvedHop } from './rib/loc-rib.ts';
@@ -21,7 +22,7 @@ import type { Rib } from './rib/rib.ts';
 import { NumberedWay } from './rib/ways.ts';
 import type { NextHop } from './wire/attribute/model.ts';
 import type { LinkLocalForm } from './wire/attribute/mp-reach.ts';
-import { type FamilyName, unicast } from './wire/family.ts';
+import { FAMILIES, type FamilyName, unicast } from './wire/family.ts';
 import { UpdatePacker } from './wire/update.ts';
 
 /** A peer as configured. Everything but the first four has a default. */
@@ -69,6 +70,11 @@ export interface PeerConfig {
   readonly linkLocalCapability?: boolean;
   /** RFC 7911: several paths to a prefix are received, sent, or both. Default: neither. */
   readonly addPath?: 'receive' | 'send' | 'both';
+  /**
+   * RFC 4724: true = we may restart and want our routes kept meanwhile, 'helper' = we keep those of a peer that restarts,
+   * false = restarts are not spoken of. Default 'helper'.
+   */
+  readonly gracefulRestart?: boolean | 'helper';
   /** RFC 9234: our role towards the peer; `strictRole` refuses a peer that tells none. */
   readonly role?: Role;
   readonly strictRole?: boolean;
@@ -93,7 +99,26 @@ export interface PeerContext {
   /** A filter function failed in a way it had not failed the time before. */
   readonly onFilterError: ((peer: string, words: string) => void) | undefined;
   nextTransport(): number;
+  /** What is said about restarts, and how long stale routes may wait. */
+  readonly restart: RestartSettings;
+  /** We have restarted and routes are not selected yet. */
+  isRestarting(): boolean;
 }
+
+/** Restarts as the speaker is configured for them. */
+export interface RestartSettings {
+  /** RFC 4724 §3 Restart Time; at most 4,095 s. */
+  readonly restartTimeS: number;
+  /** How long stale routes may wait for the End-of-RIB of a peer that is back. */
+  readonly staleTimeS: number;
+  /** RFC 9494 §3.1: how long our routes may be kept beyond the restart time; 0 = not. */
+  readonly longLivedS: number;
+  /** Packets are forwarded by old routes while we restart. */
+  readonly keptForwarding: boolean;
+}
+
+/** Makes what a peer's retention acts on. */
+export type RetentionFor = (peer: Peer) => RetentionHost;
 
 /** A transport connection, being opened or open. */
 export interface Conduit {
@@ -108,8 +133,12 @@ export interface Outbound {
   /** Our next hop for this family; undefined = nothing can be announced. */
   readonly self: NextHop | undefined;
   endOfRibDue: boolean;
+  /** RFC 7313 §4: the peer asked for everything again, or is being told. */
+  refresh: 'none' | 'due' | 'running';
 }
 
+const DEFAULT_FAMILIES: readonly FamilyName[] = ['ipv4', 'ipv6'];
+const REFRESH_MS = 600_000; // RFC 7313 §4 leaves it open
 const DEFAULT_HOLD_S = 90; // RFC 4271 §10
 const CONNECT_RETRY_MS = 5_000;
 const MAX_CONNECT_RETRY_MS = 30_000;
@@ -142,6 +171,13 @@ export class Peer {
   /** Routes held from the peer, and how many of them passed, by family. */
   readonly received: Record<Family, number> = { 4: 0, 6: 0 };
   readonly accepted: Record<Family, number> = { 4: 0, 6: 0 };
+  /** Those among the received that are stale. */
+  readonly stale: Record<Family, number> = { 4: 0, 6: 0 };
+  /** Families whose End-of-RIB has come in this session. */
+  readonly endOfRibs = new Set<FamilyName>();
+  readonly retention: Retention;
+  /** What was agreed last; outlives the session with the routes that are kept. */
+  #agreed: Negotiated | undefined;
   /** UPDATEs with mistakes that did not cost the session (RFC 7606). */
   faults = 0;
   lastFault: string | undefined;
@@ -160,12 +196,17 @@ export class Peer {
   #lastHopAddress: Addr | undefined;
   #lastHop: ResolvedHop | undefined;
 
-  constructor(config: PeerConfig, index: number, context: PeerContext, now: Instant) {
+  constructor(config: PeerConfig, index: number, context: PeerContext, retained: RetentionFor, now: Instant) {
     this.config = config;
     this.index = index;
     this.#context = context;
     this.isExternal = isExternal(config.asn, context.localAs);
     this.isShutDown = config.shutdown ?? false;
+    this.retention = new Retention(
+      { staleMs: context.restart.staleTimeS * 1000, refreshMs: REFRESH_MS },
+      retained(this),
+    );
+    const offer = (): RestartOffer | undefined => this.#restartOffer();
     this.importFilter = this.#filter('import', config.import);
     this.exportFilter = this.#filter('export', config.export);
     this.session = new Session(
@@ -176,7 +217,7 @@ export class Peer {
         hostName: context.hostName,
         random: context.random,
         holdTimeS: config.holdTimeS ?? DEFAULT_HOLD_S,
-        families: config.families ?? ['ipv4', 'ipv6'],
+        families: config.families ?? DEFAULT_FAMILIES,
         extendedNextHop: config.extendedNextHop ?? config.address.family === 6,
         extendedMessages: config.extendedMessages ?? true,
         enforceFirstAs: config.enforceFirstAs ?? true,
@@ -189,7 +230,9 @@ export class Peer {
         linkLocalCapability: config.linkLocalCapability ?? false,
         role: config.role,
         strictRole: config.strictRole ?? false,
-        restart: undefined,
+        get restart() {
+          return offer();
+        },
         idleHoldMs: IDLE_HOLD_MS,
         maxIdleHoldMs: MAX_IDLE_HOLD_MS,
       },
@@ -202,7 +245,7 @@ export class Peer {
   get asn(): number {
     const { asn } = this.config;
     if (typeof asn === 'number') return asn;
-    return this.session.negotiated?.peerAs ?? (asn === 'internal' ? this.#context.localAs : 0);
+    return this.#agreed?.peerAs ?? (asn === 'internal' ? this.#context.localAs : 0);
   }
 
   /** Hops to the peer at most. */
@@ -212,7 +255,7 @@ export class Peer {
   }
 
   get identifier(): number {
-    return this.session.negotiated?.peer.identifier ?? 0;
+    return this.#agreed?.peer.identifier ?? 0;
   }
 
   #filter(direction: 'import' | 'export', policy: Policy | undefined): Filter {
@@ -249,6 +292,8 @@ export class Peer {
   /** The session came up: nothing has been told yet. */
   begin(n: Negotiated, localAddress: Addr | undefined, ribs: Iterable<Rib>): void {
     const { nextHop4, nextHop6, linkLocalForm } = this.config;
+    this.#agreed = n;
+    this.endOfRibs.clear();
     this.localAddress = localAddress;
     const { name, address, port } = this.config;
     this.monitored = monitoredSession({ name, address, port: port ?? 179 }, localAddress, n);
@@ -272,6 +317,7 @@ export class Peer {
         adjRibOut: new AdjRibOut(rib.prefixes, this.#context.attrs),
         self: selfNextHop(rib.family, own),
         endOfRibDue: true,
+        refresh: 'none' as const,
       }));
     this.reconsiderExports();
   }
@@ -285,7 +331,7 @@ export class Peer {
     }
   }
 
-  /** The session is gone. */
+  /** The session is gone; where next hops go is remembered while routes are kept. */
   end(): void {
     this.monitored = undefined;
     for (const out of this.outbound) out.adjRibOut.clear();
@@ -293,6 +339,12 @@ export class Peer {
     this.packer = undefined;
     this.isCongested = false;
     this.#forgetExports();
+    if (!this.retention.isKeeping) this.forgetRoutes();
+  }
+
+  /** No route of the peer is left. */
+  forgetRoutes(): void {
+    this.#agreed = undefined;
     this.#hops.clear();
     this.#hopsBefore.clear();
     this.#forgetLastHop();
@@ -300,13 +352,16 @@ export class Peer {
 
   /** Something waits to be told and could be told now. */
   get hasWork(): boolean {
-    return !this.isCongested && this.outbound.some((o) => o.adjRibOut.pending > 0 || o.endOfRibDue);
+    return (
+      !this.isCongested && this.outbound.some((o) => o.adjRibOut.pending > 0 || o.endOfRibDue || o.refresh !== 'none')
+    );
   }
 
   /** Tell the peer about up to `budget` prefixes of each family. */
   pull(budget: number, peers: readonly (Peer | undefined)[]): void {
     if (this.isCongested || this.packer === undefined) return;
     for (const out of this.outbound) {
+      if (out.refresh === 'due' && !out.endOfRibDue) this.#beginRefresh(out);
       if (out.adjRibOut.pending > 0) {
         out.adjRibOut.pull(budget, (prefix) => this.#select(prefix, out, peers), this.packer);
       }
@@ -315,8 +370,42 @@ export class Peer {
         this.packer.endOfRib(out.rib.family);
         out.endOfRibDue = false;
       }
+      if (out.refresh === 'running' && out.adjRibOut.pending === 0) {
+        this.packer.flush();
+        this.#mark(out, 2);
+        out.refresh = 'none';
+      }
     }
     this.packer.flush();
+  }
+
+  /** RFC 2918 §4, RFC 7313 §4: everything is told again; between two marks where the peer knows them. */
+  #beginRefresh(out: Outbound): void {
+    this.packer?.flush();
+    out.adjRibOut.resend();
+    const isMarked = this.session.negotiated?.enhancedRefresh ?? false;
+    if (isMarked) this.#mark(out, 1);
+    out.refresh = isMarked ? 'running' : 'none';
+  }
+
+  /** A BoRR (1) or EoRR (2). */
+  #mark(out: Outbound, subtype: number): void {
+    this.session.refresh({ ...FAMILIES[unicast(out.rib.family)], subtype });
+  }
+
+  #restartOffer(): RestartOffer | undefined {
+    const { gracefulRestart = 'helper', families = DEFAULT_FAMILIES } = this.config;
+    if (gracefulRestart === false) return undefined;
+    const { restart } = this.#context;
+    const isRestarting = this.#context.isRestarting();
+    return {
+      restartTimeS: gracefulRestart === true ? restart.restartTimeS : 0,
+      isRestarting,
+      // Where only the session was lost, forwarding went on.
+      keptForwarding: isRestarting ? restart.keptForwarding : this.session.establishments > 0,
+      families: gracefulRestart === true ? families : [],
+      longLivedS: restart.longLivedS,
+    };
   }
 
   /** Where routes with these attributes go, undefined while their next hop cannot be reached. */
@@ -382,6 +471,8 @@ export class Peer {
     if (sender === undefined && from !== 0) return undefined; // the peer was removed, a decision is due
     const source: RouteSource = sender === undefined ? 'local' : sender.isExternal ? 'external' : 'internal';
     if (!mayExport(a, source, this.isExternal)) return undefined;
+    // RFC 9494 §4.3: "SHOULD NOT be advertised to any neighbor from which the ... Capability has not been received".
+    if (a.isLongLivedStale && this.session.negotiated?.longLived !== true) return undefined;
     const outcome = this.#plan(a, source).decide(this.#subject(prefix, out.rib, source, sender));
     if (outcome === undefined) return undefined;
     // The same outcome becomes the same on the wire unless family or next hop differ.

@@ -112,6 +112,8 @@ export interface RouteBatch {
 
 export interface RouteSink {
   apply(batch: RouteBatch): void;
+  /** A restarted speaker has applied all its routes (RFC 4724 §4.1): what stands there from before goes. */
+  settled?(): void;
 }
 
 export interface NextHopResolver {

@@ -5,6 +5,7 @@ import type { Instant } from '../router/lib/clock.ts';
 import type { State } from './fsm/table.ts';
 import type { Peer } from './peer.ts';
 import type { LinkId } from './ports.ts';
+import type { Phase } from './retention.ts';
 import type { AttrSet } from './rib/attrs.ts';
 import { asPathText } from './wire/attribute/as-path.ts';
 import { communityText } from './wire/attribute/communities.ts';
@@ -39,6 +40,8 @@ export interface PeerView {
   readonly capabilities: { readonly local: readonly string[]; readonly peer: readonly string[] };
   readonly messages: { readonly received: MessageCounts; readonly sent: MessageCounts };
   readonly routes: { readonly ipv4: RouteCounts; readonly ipv6: RouteCounts };
+  /** Families whose stale routes wait for the peer, for what, and for how long still. */
+  readonly restart: readonly { readonly family: string; readonly phase: Phase; readonly leftMs: number }[];
   /** UPDATEs with mistakes that did not cost the session, and the last one in words. */
   readonly faults: number;
   readonly lastFault: string | undefined;
@@ -62,6 +65,8 @@ export interface RouteCounts {
   readonly received: number;
   readonly accepted: number;
   readonly advertised: number;
+  /** Received ones that are kept although the peer restarts or tells them again. */
+  readonly stale: number;
 }
 
 export interface RouteView {
@@ -123,6 +128,11 @@ export function peerView(peer: Peer, now: Instant): PeerView {
     },
     messages: { received: messageCounts(session.receivedMessages), sent: messageCounts(session.sentMessages) },
     routes: { ipv4: routeCounts(peer, 4), ipv6: routeCounts(peer, 6) },
+    restart: peer.retention.phases.map(({ family, phase, until }) => ({
+      family,
+      phase,
+      leftMs: Math.max(0, Math.round(until - now)),
+    })),
     faults: peer.faults,
     lastFault: peer.lastFault,
     filterErrors: peer.filterErrors,
@@ -148,6 +158,7 @@ function routeCounts(peer: Peer, family: Family): RouteCounts {
   return {
     received: peer.received[family],
     accepted: peer.accepted[family],
+    stale: peer.stale[family],
     advertised: peer.outbound.find((o) => o.rib.family === family)?.adjRibOut.size ?? 0,
   };
 }

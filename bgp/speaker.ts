@@ -5,17 +5,18 @@
  * when `deadline` is reached (bgp/drive.ts).
  */
 
-import { Addr, type Family, Prefix } from '../router/lib/addr.ts';
+import { Addr, type Family, type Prefix } from '../router/lib/addr.ts';
 import type { Clock, Instant } from '../router/lib/clock.ts';
-import type { SessionAction } from './fsm/session.ts';
-import { announce, dropRoute, type ImportContext, reconsider, reconsiderRoute, withdraw } from './import.ts';
+import { announce, type ImportContext, reconsider, reconsiderRoute, withdraw } from './import.ts';
 import { mrtTable, receivedUpdates } from './monitor/dump.ts';
 import { type Monitor, type MonitoredSession, Monitors } from './monitor/monitor.ts';
-import { type Conduit, Peer, type PeerConfig } from './peer.ts';
+import { Peer, type PeerConfig, type RestartSettings } from './peer.ts';
 import { PrefixGuard } from './policy/prefix-set.ts';
 import type { Policy } from './policy/rule.ts';
-import type { LinkId, NextHopResolver, RouteSink, Stream, StreamHandler, Transport } from './ports.ts';
+import type { LinkId, NextHopResolver, RouteSink, Transport } from './ports.ts';
 import { candidatesOf, longestMatch, type RibView, routesOf } from './query.ts';
+import { Deferral, type Restarting } from './restart.ts';
+import type { RetentionHost } from './retention.ts';
 import { type AdjRibsIn, LOCAL_PEER, Verdict } from './rib/adj-rib-in.ts';
 import { AttrTable } from './rib/attrs.ts';
 import { RouteColumns } from './rib/batch.ts';
@@ -26,22 +27,24 @@ import { Revalidation } from './rpki/revalidation.ts';
 import type { RoaTable } from './rpki/roa-table.ts';
 import type { VrpList } from './rpki/vrp.ts';
 import { type CandidateView, type PeerView, peerView, type RouteView } from './show.ts';
+import { dropRoutes, makeLongLived, markStale, sweepStale } from './stale.ts';
+import { type PeerAction, Switchboard } from './switchboard.ts';
 import { EMPTY_PATH } from './wire/attribute/as-path.ts';
 import { NO_NUMBERS, Origin } from './wire/attribute/model.ts';
 import type { BmpStatistics } from './wire/bmp.ts';
-import { FAMILIES, unicast } from './wire/family.ts';
+import { FAMILIES, type FamilyName, familyNamed, unicast } from './wire/family.ts';
 import { Cease, ErrorCode, resetFault } from './wire/fault.ts';
 import type { RouteRefresh } from './wire/message.ts';
-import { familyOf } from './wire/nlri.ts';
 import type { Update } from './wire/update.ts';
 
 export { drive } from './drive.ts';
 export type { Monitor, MonitoredSession } from './monitor/monitor.ts';
-export type { PeerConfig } from './peer.ts';
+export type { PeerConfig, RestartSettings } from './peer.ts';
 export type { FilterPeer, FilterRoute, RouteFunction } from './policy/module.ts';
 export type * from './policy/rule.ts';
 export { RoaState } from './policy/rule.ts';
 export type * from './ports.ts';
+export type { Restarting } from './restart.ts';
 export { changesOf, eachRoute, type RouteChange } from './routes.ts';
 export { ROA_STATE_TEXT, RoaTable } from './rpki/roa-table.ts';
 export { type Vrp, VrpList } from './rpki/vrp.ts';
@@ -71,6 +74,10 @@ export interface SpeakerOptions {
   readonly roas?: RoaTable;
   /** Told to peers in the FQDN capability. */
   readonly hostName?: string;
+  /** Times of RFC 4724 and RFC 9494; who takes part is said for each peer. */
+  readonly gracefulRestart?: Partial<Omit<RestartSettings, 'keptForwarding'>>;
+  /** This speaker takes over from one that has just ended (RFC 4724 §4.1). */
+  readonly restarting?: Restarting;
   /** Session events worth a log line. */
   readonly onEvent?: (event: SpeakerEvent) => void;
 }
@@ -89,6 +96,7 @@ export type SpeakerEvent =
 
 /** Prefixes decided, and prefixes told to each peer, in one turn: bounds how long the event loop is held. */
 const DECISION_BUDGET = 8192;
+const RESTART_DEFAULTS = { restartTimeS: 120, staleTimeS: 360, longLivedS: 0 } as const;
 const EXPORT_BUDGET = 2048;
 const DEFAULT_VRF = 0;
 const LOCAL_HOP: ResolvedHop = {
@@ -118,8 +126,13 @@ export class Speaker {
   readonly #revalidation: Revalidation | undefined;
   readonly #monitors = new Monitors();
   #import: ImportContext;
-  #transports = 0;
+  readonly #switchboard: Switchboard;
   #isStarted = false;
+  readonly #restart: RestartSettings;
+  /** Our restart is not over. */
+  #deferral: Deferral | undefined;
+  /** It is, but not all routes have been decided since. */
+  #isSettling = false;
   #isWorking = false;
 
   constructor(options: SpeakerOptions) {
@@ -137,6 +150,21 @@ export class Speaker {
       new RouteColumns(DEFAULT_VRF, prefixes, this.#ways, DECISION_BUDGET);
     this.#batches = { 4: batch(this.#ribs[4]), 6: batch(this.#ribs[6]) };
     this.#revalidation = options.roas && new Revalidation(this.#ribs);
+    this.#restart = {
+      ...RESTART_DEFAULTS,
+      ...options.gracefulRestart,
+      keptForwarding: options.restarting?.keptForwarding ?? false,
+    };
+    if (options.restarting !== undefined) {
+      const deferralMs = options.restarting.deferralMs ?? this.#restart.restartTimeS * 1000;
+      this.#deferral = new Deferral(this.#clock.now() + deferralMs);
+    }
+    this.#switchboard = new Switchboard(options.transport, options.clock, {
+      expected: (remote, link) => this.#expected(remote, link),
+      perform: (peer, action) => this.#perform(peer, action),
+      settled: () => this.#work(),
+      onActivity: () => this.onActivity(),
+    });
     this.#import = this.#importContext();
     for (const network of options.networks ?? []) this.announce(network);
     options.resolver.subscribe((link, isUp) => this.#onLink(link, isUp));
@@ -146,9 +174,17 @@ export class Speaker {
   start(): void {
     if (this.#isStarted) return;
     this.#isStarted = true;
-    this.#options.transport.listen((stream, remote, link) => this.#onInbound(stream, remote, link));
+    this.#switchboard.listen();
     for (const peer of this.#byName.values()) this.#startSession(peer);
     this.#work();
+  }
+
+  /** Drop all sessions without a word, so that peers that agreed to it keep our routes until another speaker comes. */
+  abandon(): void {
+    for (const peer of this.#byName.values()) {
+      peer.session.handle({ kind: 'restarting' }, this.#clock.now());
+      this.#switchboard.pump(peer);
+    }
   }
 
   /** Say goodbye to all peers; sessions stay down. */
@@ -156,7 +192,7 @@ export class Speaker {
     for (const peer of this.#byName.values()) {
       peer.isShutDown = true;
       peer.session.handle({ kind: 'stop', subcode: Cease.AdminShutdown, text }, this.#clock.now());
-      this.#pump(peer);
+      this.#switchboard.pump(peer);
     }
     this.#work();
   }
@@ -174,13 +210,16 @@ export class Speaker {
         attrs: this.#attrs,
         resolver: this.#options.resolver,
         onFilterError: (peer, text) => this.#options.onEvent?.({ kind: 'filter-error', peer, text }),
-        nextTransport: () => ++this.#transports,
+        nextTransport: () => this.#switchboard.nextTransport(),
+        restart: this.#restart,
+        isRestarting: () => this.#deferral !== undefined,
       },
+      (p) => this.#retentionOf(p),
       this.#clock.now(),
     );
     this.#peers.push(peer);
     this.#byName.set(config.name, peer);
-    this.#secure();
+    this.#switchboard.secure(this.#byName.values());
     if (this.#isStarted) this.#startSession(peer);
     this.#work();
   }
@@ -189,10 +228,11 @@ export class Speaker {
   removePeer(name: string): boolean {
     return this.#withPeer(name, (peer) => {
       peer.session.handle({ kind: 'stop', subcode: Cease.PeerDeconfigured }, this.#clock.now());
-      this.#pump(peer);
+      this.#switchboard.pump(peer);
+      peer.retention.abandon();
       this.#byName.delete(name);
       this.#peers[peer.index] = undefined;
-      this.#secure();
+      this.#switchboard.secure(this.#byName.values());
     });
   }
 
@@ -208,7 +248,8 @@ export class Speaker {
     return this.#withPeer(name, (peer) => {
       peer.isShutDown = true;
       peer.session.handle({ kind: 'stop', subcode: Cease.AdminShutdown, text }, this.#clock.now());
-      this.#pump(peer);
+      this.#switchboard.pump(peer);
+      peer.retention.abandon();
     });
   }
 
@@ -216,7 +257,7 @@ export class Speaker {
   peerReset(name: string, text = ''): boolean {
     return this.#withPeer(name, (peer) => {
       peer.session.handle({ kind: 'reset', subcode: Cease.AdminReset, text }, this.#clock.now());
-      this.#pump(peer);
+      this.#switchboard.pump(peer);
     });
   }
 
@@ -229,11 +270,11 @@ export class Speaker {
     if (peer === undefined || peer.session.state !== 'Established') return false;
     let isDone = true;
     for (const out of peer.outbound) {
-      if (direction !== 'in') out.adjRibOut.resend();
+      if (direction !== 'in') out.refresh = 'due';
       if (direction === 'out') continue;
       isDone &&= peer.session.refresh({ ...FAMILIES[unicast(out.rib.family)], subtype: 0 });
     }
-    this.#pump(peer);
+    this.#switchboard.pump(peer);
     this.#work();
     return isDone;
   }
@@ -308,10 +349,11 @@ export class Speaker {
   /** Let timers fire and continue work that was cut into slices. */
   tick(now: Instant): void {
     for (const peer of this.#byName.values()) {
+      peer.retention.tick(now);
       const at = peer.session.deadline();
       if (at === undefined || at > now) continue;
       peer.session.tick(now);
-      this.#pump(peer);
+      this.#switchboard.pump(peer);
     }
     this.#work();
   }
@@ -319,14 +361,15 @@ export class Speaker {
   /** When to call `tick` next; undefined = never. */
   deadline(): Instant | undefined {
     const now = this.#clock.now();
-    let earliest: Instant | undefined;
+    const isDeferred = this.#deferral !== undefined;
+    let earliest = this.#deferral?.until ?? Infinity;
     for (const peer of this.#byName.values()) {
-      if (peer.hasWork) return now;
-      const at = peer.session.deadline();
-      if (at !== undefined && (earliest === undefined || at < earliest)) earliest = at;
+      if (peer.hasWork && !isDeferred) return now;
+      earliest = Math.min(earliest, peer.session.deadline() ?? Infinity, peer.retention.deadline);
     }
     if (this.#revalidation?.isPending === true) return now;
-    return this.#allRibs().some((rib) => rib.loc.pending > 0) ? now : earliest;
+    if (!isDeferred && this.#allRibs().some((rib) => rib.loc.pending > 0)) return now;
+    return earliest === Infinity ? undefined : (earliest as Instant);
   }
 
   /** All peers, in the order they were added. */
@@ -444,21 +487,16 @@ export class Speaker {
     };
   }
 
-  /** Tell the transport whom to expect. */
-  #secure(): void {
-    this.#options.transport.secure?.(
-      [...this.#byName.values()].map((peer) => {
-        const { name, link, address, ttlSecurity, password } = peer.config;
-        const from = Prefix.containing(address, address.family === 4 ? 32 : 128)!;
-        return { name, link, from, hops: peer.hops, ttlSecurity: ttlSecurity ?? false, password };
-      }),
-    );
+  /** The peer that may connect from there. */
+  #expected(remote: Addr, link: LinkId): Peer | undefined {
+    const peer = [...this.#byName.values()].find((p) => p.config.link === link && p.config.address.equals(remote));
+    return peer?.isShutDown !== false || !this.#options.resolver.isUp(link) ? undefined : peer;
   }
 
   #startSession(peer: Peer): void {
     if (!this.#isStarted || peer.isShutDown || !this.#options.resolver.isUp(peer.config.link)) return;
     peer.session.handle({ kind: 'start' }, this.#clock.now());
-    this.#pump(peer);
+    this.#switchboard.pump(peer);
   }
 
   /** RFC 4271 §9.1.2: what is not reachable any more is not used; sessions over the uplink end at once. */
@@ -468,7 +506,7 @@ export class Speaker {
       if (isUp) this.#startSession(peer);
       else {
         peer.session.handle({ kind: 'uplink-down' }, this.#clock.now());
-        this.#pump(peer);
+        this.#switchboard.pump(peer);
       }
     }
     for (const peer of this.#byName.values()) {
@@ -483,81 +521,18 @@ export class Speaker {
     this.#work();
   }
 
-  #onInbound(stream: Stream, remote: Addr, link: LinkId): StreamHandler | undefined {
-    const peer = [...this.#byName.values()].find((p) => p.config.link === link && p.config.address.equals(remote));
-    if (peer === undefined || peer.isShutDown || !this.#options.resolver.isUp(link)) return undefined;
-    const transport = ++this.#transports;
-    peer.conduits.set(transport, { attempt: undefined, stream });
-    peer.session.handle({ kind: 'accepted', transport }, this.#clock.now());
-    this.#pump(peer);
-    this.onActivity();
-    return this.#handler(peer, transport);
-  }
-
-  #handler(peer: Peer, transport: number): StreamHandler {
-    const isLive = (): boolean => peer.conduits.has(transport);
-    return {
-      data: (octets) => {
-        if (!isLive()) return;
-        peer.session.handle({ kind: 'octets', transport, octets }, this.#clock.now());
-        this.#pump(peer);
-        this.#work();
-      },
-      drained: () => {
-        if (!isLive()) return;
-        peer.isCongested = false;
-        peer.session.handle({ kind: 'drained', transport }, this.#clock.now());
-        this.#work();
-      },
-      closed: (reason) => {
-        if (peer.conduits.delete(transport)) this.#closed(peer, transport, reason);
-      },
-    };
-  }
-
-  #closed(peer: Peer, transport: number, reason: string): void {
-    peer.session.handle({ kind: 'closed', transport, reason }, this.#clock.now());
-    this.#pump(peer);
-    this.#work();
-  }
-
-  /** Perform what a session asks for. */
-  #pump(peer: Peer): void {
-    for (let a = peer.session.poll(); a !== undefined; a = peer.session.poll()) this.#perform(peer, a);
-  }
-
-  #perform(peer: Peer, action: SessionAction): void {
+  #perform(peer: Peer, action: PeerAction): void {
     switch (action.kind) {
-      case 'connect':
-        this.#connect(peer, action.transport);
-        break;
-      case 'send': {
-        const stream = peer.conduits.get(action.transport)?.stream;
-        if (stream === undefined || stream.write(action.octets)) break;
-        peer.isCongested = true;
-        peer.session.handle({ kind: 'congested', transport: action.transport }, this.#clock.now());
-        break;
-      }
-      case 'close': {
-        const conduit = peer.conduits.get(action.transport);
-        peer.conduits.delete(action.transport);
-        conduit?.attempt?.abort();
-        conduit?.stream?.close(action.abort);
-        break;
-      }
       case 'established':
         // The session may be over already, when the same octets held the Cease of a collision: what was agreed comes with
         // the action, and `down` follows.
+        peer.retention.back(action.negotiated, this.#clock.now());
         peer.begin(action.negotiated, peer.conduits.get(action.transport)?.stream?.localAddress, this.#allRibs());
         this.#monitors.up(peer.monitored!);
         break;
       case 'down':
         if (peer.monitored !== undefined) this.#monitors.down(peer.monitored, action.end);
-        for (const rib of this.#allRibs()) {
-          rib.routes.forPeer(peer.index, (route) => {
-            dropRoute(peer, rib, route);
-          });
-        }
+        peer.retention.down(action.negotiated, action.mayRestart, this.#clock.now());
         peer.end();
         this.#attrs.sweep();
         break;
@@ -580,35 +555,6 @@ export class Speaker {
     }
   }
 
-  #connect(peer: Peer, transport: number): void {
-    const { name, link, address, port, localAddress, ttlSecurity, password } = peer.config;
-    const conduit: Conduit = { attempt: undefined, stream: undefined };
-    peer.conduits.set(transport, conduit);
-    conduit.attempt = this.#options.transport.connect(
-      {
-        name,
-        link,
-        address,
-        port: port ?? 179,
-        localAddress,
-        hops: peer.hops,
-        ttlSecurity: ttlSecurity ?? false,
-        password,
-      },
-      (stream) => {
-        conduit.attempt = undefined;
-        conduit.stream = stream;
-        peer.session.handle({ kind: 'connected', transport }, this.#clock.now());
-        this.#pump(peer);
-        this.onActivity();
-        return this.#handler(peer, transport);
-      },
-      (reason) => {
-        if (peer.conduits.delete(transport)) this.#closed(peer, transport, reason);
-      },
-    );
-  }
-
   #onUpdate(peer: Peer, update: Update): void {
     for (const fault of update.faults) {
       peer.faults++;
@@ -616,6 +562,11 @@ export class Speaker {
       this.#options.onEvent?.({ kind: 'fault', peer: peer.config.name, text: fault.words });
     }
     for (const nlri of update.withdrawn) withdraw(peer, this.#ribs[nlri.family], nlri);
+    if (update.endOfRib !== undefined) {
+      const family = unicast(update.endOfRib);
+      peer.endOfRibs.add(family);
+      peer.retention.endOfRib(family);
+    }
     for (const reach of update.reach) {
       announce(peer, this.#ribs[reach.nlri.family], reach, update.attributes!, this.#import);
     }
@@ -628,10 +579,38 @@ export class Speaker {
   }
 
   #onRefresh(peer: Peer, refresh: RouteRefresh): void {
-    // RFC 7313 §4: other subtypes are only sent to those who have the capability.
-    if (refresh.subtype !== 0) return;
-    const family = familyOf(refresh.afi, refresh.safi);
-    peer.outbound.find((o) => o.rib.family === family)?.adjRibOut.resend();
+    const family = familyNamed(refresh.afi, refresh.safi);
+    const out = peer.outbound.find((o) => unicast(o.rib.family) === family);
+    // RFC 7313 §5: what was not agreed, or has an unknown subtype, is ignored.
+    if (family === undefined || out === undefined) return;
+    if (refresh.subtype === 0) out.refresh = 'due';
+    else if (peer.session.negotiated?.enhancedRefresh !== true) return;
+    else if (refresh.subtype === 1) peer.retention.refreshBegins(family, this.#clock.now());
+    else if (refresh.subtype === 2) peer.retention.refreshEnds(family);
+  }
+
+  /** What a peer's retention does to its routes. */
+  #retentionOf(peer: Peer): RetentionHost {
+    const of = (act: (peer: Peer, rib: Rib) => void) => (family: FamilyName) => {
+      const rib = this.#allRibs().find((r) => unicast(r.family) === family);
+      if (rib !== undefined) act(peer, rib);
+    };
+    return {
+      markStale: of(markStale),
+      makeLongLived: of((p, rib) => makeLongLived(p, rib, this.#attrs)),
+      sweep: of(sweepStale),
+      drop: of(dropRoutes),
+    };
+  }
+
+  /** RFC 4724 §4.1: whether selection may begin after our restart. */
+  #isDeferring(): boolean {
+    const deferral = this.#deferral;
+    if (deferral === undefined) return false;
+    if (!this.#isStarted || !deferral.isOver(this.#byName.values(), this.#clock.now())) return true;
+    this.#deferral = undefined;
+    this.#isSettling = true;
+    return false;
   }
 
   /** Decide, forward, tell: as much as one turn allows. */
@@ -642,6 +621,12 @@ export class Speaker {
       const peer = this.#peers[rib.routes.peerOf[route]!];
       if (peer?.importFilter.asksRoa === true) reconsiderRoute(peer, rib, route, this.#import);
     });
+    if (!this.#isDeferring()) this.#spread();
+    this.#isWorking = false;
+    this.onActivity();
+  }
+
+  #spread(): void {
     for (const rib of this.#allRibs()) {
       if (rib.loc.pending === 0) continue;
       const batch = this.#batches[rib.family];
@@ -659,10 +644,11 @@ export class Speaker {
     for (const peer of this.#byName.values()) {
       if (!peer.hasWork) continue;
       peer.pull(EXPORT_BUDGET, this.#peers);
-      this.#pump(peer);
+      this.#switchboard.pump(peer);
     }
-    this.#isWorking = false;
-    this.onActivity();
+    if (!this.#isSettling || this.#allRibs().some((rib) => rib.loc.pending > 0)) return;
+    this.#isSettling = false;
+    this.#options.sink.settled?.();
   }
 }
 

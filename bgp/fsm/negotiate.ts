@@ -86,6 +86,8 @@ export interface Negotiated {
   readonly restart: { readonly isRestarting: boolean; readonly timeS: number } | undefined;
   /** RFC 8538 §2: a NOTIFICATION other than a hard reset does not cost the routes either. */
   readonly notificationRestart: boolean;
+  /** RFC 9494 §4.3: the peer may be told routes with LLGR_STALE. */
+  readonly longLived: boolean;
   readonly context: WireContext;
 }
 
@@ -265,6 +267,7 @@ export function negotiate(s: OpenSettings, peer: Open): Negotiated | BgpFault {
     linkLocalNextHop: s.linkLocalCapability && has(peer, 'link-local-next-hop'),
     restart: restart && { isRestarting: (restart.flags & RestartFlag.Restarting) !== 0, timeS: restart.timeS },
     notificationRestart: restart !== undefined && (restart.flags & RestartFlag.Notification) !== 0,
+    longLived: restart !== undefined && has(peer, 'long-lived-restart'),
     context: {
       fourOctetAs: four !== undefined,
       external,

@@ -28,6 +28,9 @@ export const VERDICT_TEXT: Record<number, string> = {
   [Verdict.OwnNextHop]: 'next hop is our own address',
 };
 
+/** Whether a route is still told by its peer (RFC 4724 §4.2, RFC 9494 §4.2, RFC 7313 §4). */
+export const Staleness = { Fresh: 0, Stale: 1, LongLived: 2 } as const;
+
 /** Peer number of routes we originate. */
 export const LOCAL_PEER = 0;
 const NO_PEER = 0xffff;
@@ -44,6 +47,7 @@ export class AdjRibsIn {
   /** RFC 7911 path identifier, 0 without ADD-PATH. */
   pathIdOf = new Uint32Array(0);
   verdictOf = new Uint8Array(0);
+  staleOf = new Uint8Array(0);
   #received: AttrSet[] = [];
   /** Invariant: undefined exactly when the verdict is not Accepted. */
   #accepted: (AttrSet | undefined)[] = [];
@@ -105,6 +109,7 @@ export class AdjRibsIn {
     this.peerOf[r] = peer;
     this.pathIdOf[r] = pathId;
     this.verdictOf[r] = verdict;
+    this.staleOf[r] = Staleness.Fresh;
     this.#table.retain(received);
     if (accepted !== undefined) this.#table.retain(accepted);
     this.#received[r] = received;
@@ -158,5 +163,6 @@ export class AdjRibsIn {
     this.peerOf = grown(this.peerOf, route);
     this.pathIdOf = grown(this.pathIdOf, route);
     this.verdictOf = grown(this.verdictOf, route);
+    this.staleOf = grown(this.staleOf, route);
   }
 }

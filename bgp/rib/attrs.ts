@@ -5,6 +5,7 @@
  */
 
 import { type AsPath, firstAs, pathLength } from '../wire/attribute/as-path.ts';
+import { Community } from '../wire/attribute/communities.ts';
 import { DEFAULT_LOCAL_PREF } from '../wire/attribute/local-pref.ts';
 import type { Aggregator, Attributes, NextHop, UnknownAttribute } from '../wire/attribute/model.ts';
 import { putAttributes } from '../wire/attribute/table.ts';
@@ -33,6 +34,8 @@ export class AttrSet implements Attributes {
   readonly neighborAs: number;
   /** LOCAL_PREF or the default. */
   readonly preference: number;
+  /** RFC 9494 §4.3: the route of a peer that has been away for long, the last choice. */
+  readonly isLongLivedStale: boolean;
   /** Octets of the set, one character each. */
   readonly key: string;
   /** How many routes point here; the table forgets a set nobody points at. */
@@ -56,6 +59,7 @@ export class AttrSet implements Attributes {
     this.pathLength = pathLength(a.asPath);
     this.neighborAs = firstAs(a.asPath) ?? 0;
     this.preference = a.localPref ?? DEFAULT_LOCAL_PREF;
+    this.isLongLivedStale = a.communities.includes(Community.LlgrStale);
     this.key = key;
   }
 }

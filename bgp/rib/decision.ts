@@ -23,6 +23,7 @@ export interface Candidates {
 
 export type StepName =
   | 'local route'
+  | 'long-lived stale'
   | 'local preference'
   | 'AS path length'
   | 'origin'
@@ -55,6 +56,9 @@ function keepLowest(set: number[], n: number, value: (route: number) => number):
 
 /** Routes of our own come first: they are what the others are measured against. */
 const localRoute: Step = (set, n, c) => keepLowest(set, n, (r) => (c.isLocal(r) ? 0 : 1));
+
+/** RFC 9494 §4.3: a long-lived stale route is used where there is no other. */
+const longLivedStale: Step = (set, n, c) => keepLowest(set, n, (r) => (c.attrs(r).isLongLivedStale ? 1 : 0));
 
 /** RFC 4271 §9.1.1: the degree of preference. */
 const localPreference: Step = (set, n, c) => keepLowest(set, n, (r) => -c.attrs(r).preference);
@@ -107,6 +111,7 @@ const pathIdentifier: Step = (set, n) => keepLowest(set, n, (r) => r);
 /** Routes that are equal after these share the traffic. */
 const MULTIPATH_STEPS: readonly (readonly [StepName, Step])[] = [
   ['local route', localRoute],
+  ['long-lived stale', longLivedStale],
   ['local preference', localPreference],
   ['AS path length', asPathLength],
   ['origin', origin],

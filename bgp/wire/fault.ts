@@ -186,7 +186,7 @@ export function notificationText(code: number, subcode: number, data: Uint8Array
     const [inner, innerSub] = [data[0]!, data[1]!];
     // A hard reset inside a hard reset says nothing more.
     if (inner === ErrorCode.Cease && innerSub === Cease.HardReset) return name;
-    return `${notificationText(inner, innerSub, data.subarray(2))} (hard reset)`;
+    return notificationText(inner, innerSub, data.subarray(2));
   }
   if (subcode === Cease.MaxPrefixes && data.length === 7) {
     const view = new DataView(data.buffer, data.byteOffset, data.length);

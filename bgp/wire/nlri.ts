@@ -63,6 +63,7 @@ export class NlriCursor {
   over(nlri: Nlri): this {
     this.#bytes = nlri.bytes;
     this.#hasPathIds = nlri.hasPathIds;
+    this.pathId = 0;
     this.#at = 0;
     return this;
   }

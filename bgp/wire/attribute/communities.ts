@@ -8,6 +8,8 @@ import { AttributeCode, type AttributeCodec, flaw, OPTIONAL_TRANSITIVE, putAttri
 /** Well-known communities (IANA). */
 export const Community = {
   GracefulShutdown: 0xffff0000, // RFC 8326 §5
+  LlgrStale: 0xffff0006, // RFC 9494 §4.1
+  NoLlgr: 0xffff0007, // RFC 9494 §4.1
   NoExport: 0xffffff01, // RFC 1997
   NoAdvertise: 0xffffff02, // RFC 1997
   NoExportSubconfed: 0xffffff03, // RFC 1997
@@ -16,8 +18,8 @@ export const Community = {
 const NAMES = new Map<number, string>([
   [Community.GracefulShutdown, 'graceful-shutdown'],
   [0xffff029a, 'blackhole'],
-  [0xffff0006, 'llgr-stale'],
-  [0xffff0007, 'no-llgr'],
+  [Community.LlgrStale, 'llgr-stale'],
+  [Community.NoLlgr, 'no-llgr'],
   [Community.NoExport, 'no-export'],
   [Community.NoAdvertise, 'no-advertise'],
   [Community.NoExportSubconfed, 'no-export-subconfed'],

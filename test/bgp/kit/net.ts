@@ -13,7 +13,7 @@ import type {
   StreamHandler,
   Transport,
 } from '../../../bgp/ports.ts';
-import type { PeerConfig, RoaTable, RouteChange } from '../../../bgp/speaker.ts';
+import type { PeerConfig, Restarting, RoaTable, RouteChange, SpeakerOptions } from '../../../bgp/speaker.ts';
 import { eachRoute, Speaker } from '../../../bgp/speaker.ts';
 import { Addr, type Family, Prefix } from '../../../router/lib/addr.ts';
 import type { Clock, Instant } from '../../../router/lib/clock.ts';
@@ -166,45 +166,119 @@ export interface RouterOptions {
   readonly networks?: readonly string[];
   readonly maxPaths?: number;
   readonly roas?: RoaTable;
+  readonly gracefulRestart?: SpeakerOptions['gracefulRestart'];
 }
 
 export class SimRouter implements Transport, NextHopResolver {
   readonly name: string;
-  readonly speaker: Speaker;
+  speaker: Speaker;
+  /** Peers as they were added; a restarted speaker gets the same ones. */
+  readonly peerConfigs: PeerConfig[] = [];
   readonly fib = new Map<string, readonly FibNextHop[]>();
   readonly cables: Cable[] = [];
   readonly streams: SimStream[] = [];
   readonly events: string[] = [];
   octetsSent = 0;
   fibChanges = 0;
+  /** Prefixes from before a restart that were not told again. */
+  readonly #old = new Set<string>();
+  /** How often a restarted speaker said that its routes are complete. */
+  settlements = 0;
   /** Refuses every connection. */
   isDeaf = false;
   readonly #net: SimNet;
+  readonly #id: number;
+  readonly #options: RouterOptions;
+  #cancel: () => void = () => {};
   #accept: ((stream: Stream, remote: Addr, link: LinkId) => StreamHandler | undefined) | undefined;
   #onLink: (link: LinkId, isUp: boolean) => void = () => {};
 
   constructor(net: SimNet, name: string, id: number, o: RouterOptions) {
     this.#net = net;
     this.name = name;
-    this.speaker = new Speaker({
+    this.#id = id;
+    this.#options = o;
+    this.speaker = this.#newSpeaker();
+  }
+
+  #newSpeaker(restarting?: Restarting): Speaker {
+    const net = this.#net;
+    const o = this.#options;
+    const speaker: Speaker = new Speaker({
       asn: o.asn,
-      routerId: Addr.v4(0x0a000000 + id),
+      routerId: Addr.v4(0x0a000000 + this.#id),
       clock: net.clock,
       random: net.random,
       transport: this,
       resolver: this,
-      sink: eachRoute((change) => this.#routeChanged(change)),
+      sink: {
+        ...eachRoute((change) => this.#routeChanged(change)),
+        settled: () => {
+          this.settlements++;
+          for (const prefix of this.#old) this.fib.delete(prefix);
+          this.#old.clear();
+        },
+      },
       networks: (o.networks ?? []).map((n) => ({ prefix: Prefix.parse(n)! })),
       maxPaths: o.maxPaths ?? 1,
       ...(o.roas !== undefined && { roas: o.roas }),
+      ...(o.gracefulRestart !== undefined && { gracefulRestart: o.gracefulRestart }),
+      ...(restarting !== undefined && { restarting }),
       onEvent: (e) => {
         this.events.push(e.kind === 'state' ? `${e.peer} ${e.from}->${e.to}` : `${e.peer} fault ${e.text}`);
       },
     });
+    this.#drive(speaker);
+    return speaker;
+  }
+
+  /** Keep one timer of the virtual clock set to the speaker's deadline. */
+  #drive(speaker: Speaker): void {
+    const { clock } = this.#net;
+    let armed: number | undefined;
+    let cancel = (): void => {};
+    speaker.onActivity = () => {
+      const at = speaker.deadline();
+      if (at === armed) return;
+      cancel();
+      armed = at;
+      if (at === undefined) return;
+      cancel = clock.after(Math.max(0, at - clock.now()), () => {
+        armed = undefined;
+        speaker.tick(clock.now());
+        speaker.onActivity();
+      });
+    };
+    this.#cancel = () => {
+      speaker.onActivity = () => {};
+      cancel();
+    };
+  }
+
+  addPeer(config: PeerConfig): void {
+    this.peerConfigs.push(config);
+    this.speaker.addPeer(config);
+  }
+
+  /** The speaker is gone without a word; its routes stay in the FIB. The kernel resets the connections. */
+  crash(): void {
+    this.#cancel();
+    this.#accept = undefined;
+    this.#onLink = () => {};
+    for (const s of this.streams) s.close(true);
+  }
+
+  /** Another speaker takes over after `crash`. */
+  restart(restarting?: Restarting): void {
+    for (const prefix of this.fib.keys()) this.#old.add(prefix);
+    this.speaker = this.#newSpeaker(restarting);
+    for (const config of this.peerConfigs) this.speaker.addPeer(config);
+    this.speaker.start();
   }
 
   #routeChanged({ prefix, way }: RouteChange): void {
     this.fibChanges++;
+    this.#old.delete(prefix.toString());
     if (way === undefined) this.fib.delete(prefix.toString());
     else this.fib.set(prefix.toString(), way.nextHops);
   }
@@ -273,21 +347,6 @@ export class SimNet {
   router(name: string, options: RouterOptions): SimRouter {
     const r = new SimRouter(this, name, this.routers.length + 1, options);
     this.routers.push(r);
-    let cancel = (): void => {};
-    let armed: number | undefined;
-    const arm = (): void => {
-      const at = r.speaker.deadline();
-      if (at === armed) return;
-      cancel();
-      armed = at;
-      if (at === undefined) return;
-      cancel = this.clock.after(Math.max(0, at - this.clock.now()), () => {
-        armed = undefined;
-        r.speaker.tick(this.clock.now());
-        arm();
-      });
-    };
-    r.speaker.onActivity = arm;
     return r;
   }
 
@@ -300,8 +359,8 @@ export class SimNet {
     a.cables.push(cable);
     b.cables.push(cable);
     const common = { link: cable.id, import: 'accept-all', export: 'accept-all' } as const;
-    a.speaker.addPeer({ ...common, name: b.name, address: addresses[1], asn: b.speaker.asn, ...config });
-    b.speaker.addPeer({ ...common, name: a.name, address: addresses[0], asn: a.speaker.asn, ...configOfB });
+    a.addPeer({ ...common, name: b.name, address: addresses[1], asn: b.speaker.asn, ...config });
+    b.addPeer({ ...common, name: a.name, address: addresses[0], asn: a.speaker.asn, ...configOfB });
     return cable;
   }
 

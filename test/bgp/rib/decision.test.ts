@@ -14,6 +14,7 @@ interface Route {
   readonly id?: number;
   readonly originatorId?: number;
   readonly clusters?: number;
+  readonly communities?: readonly number[];
   readonly address?: number;
 }
 
@@ -27,7 +28,7 @@ function candidates(routes: readonly Route[]): Candidates {
       localPref: r.localPref,
       atomicAggregate: false,
       aggregator: undefined,
-      communities: [],
+      communities: r.communities ?? [],
       extendedCommunities: [],
       largeCommunities: [],
       originatorId: r.originatorId,
@@ -56,6 +57,7 @@ function best(routes: readonly Route[]): number {
 // Each pair: the second route wins, at this step, although every later step speaks for the first one.
 const PAIRS: readonly (readonly [StepName, Route, Route])[] = [
   ['local route', { localPref: 999 }, { isLocal: true, path: [1, 2, 3] }],
+  ['long-lived stale', { localPref: 999, communities: [0xffff0006] }, { localPref: 1, path: [1, 2, 3] }],
   ['local preference', { localPref: 99, path: [1] }, { localPref: 100, path: [1, 2, 3] }],
   ['local preference', { localPref: 99 }, {}],
   ['AS path length', { path: [1, 2, 3], origin: 0 }, { path: [9, 8], origin: 2 }],
@@ -121,6 +123,7 @@ test('routes equal up to the interior cost are offered for multipath', (t) => {
 test('all steps have names, in the order of the RFC', (t) => {
   t.deepEqual(STEP_NAMES, [
     'local route',
+    'long-lived stale',
     'local preference',
     'AS path length',
     'origin',

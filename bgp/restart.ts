@@ -1,0 +1,39 @@
+/**
+ * Our own restart: which peers are waited for before the first routes are selected, so that the FIB we left behind is not
+ * replaced by half a table. Read first: RFC 4724 §4.1.
+ */
+
+import type { Instant } from '../router/lib/clock.ts';
+import type { Peer } from './peer.ts';
+
+/** A speaker that begins where another one left off. */
+export interface Restarting {
+  /** The sink still forwards by the routes of before; it hears `settled` when ours are complete. */
+  readonly keptForwarding: boolean;
+  /** RFC 4724 §4.1 Selection_Deferral_Timer; default the restart time. */
+  readonly deferralMs?: number;
+}
+
+/** RFC 4724 §4.1: routes are selected when all peers have told theirs, or when the timer fires. */
+export class Deferral {
+  readonly until: number;
+
+  constructor(until: number) {
+    this.until = until;
+  }
+
+  isOver(peers: Iterable<Peer>, now: Instant): boolean {
+    if (now >= this.until) return true;
+    for (const peer of peers) if (isAwaited(peer)) return false;
+    return true;
+  }
+}
+
+function isAwaited(peer: Peer): boolean {
+  if (!peer.session.isEnabled) return false; // shut down, or its uplink is
+  const n = peer.session.negotiated;
+  if (n === undefined) return true;
+  // "excluding the ones that have the Restart State bit set" and "the ones that do not advertise the capability".
+  if (n.restart === undefined || n.restart.isRestarting) return false;
+  return n.families.some((family) => !peer.endOfRibs.has(family));
+}
