@@ -8,7 +8,7 @@ import type { NextHop, WireContext } from '../../../bgp/wire/attribute/model.ts'
 import { originText } from '../../../bgp/wire/attribute/origin.ts';
 import { capabilityText } from '../../../bgp/wire/capability.ts';
 import { PLAIN_FACTS } from '../../../bgp/wire/family.ts';
-import { errorName } from '../../../bgp/wire/fault.ts';
+import { notificationText } from '../../../bgp/wire/fault.ts';
 import type { Open, RawMessage } from '../../../bgp/wire/message.ts';
 import {
   decodeNotification,
@@ -80,7 +80,7 @@ export function describe(octets: Uint8Array, context: WireContext): string[] {
     }
     case MessageType.Notification: {
       const n = decodeNotification(m.body);
-      return [`NOTIFICATION ${errorName(n.code, n.subcode)}`];
+      return [`NOTIFICATION ${notificationText(n.code, n.subcode, n.data)}`];
     }
     case MessageType.RouteRefresh: {
       const r = decodeRouteRefresh(m.body);
