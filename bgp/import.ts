@@ -13,15 +13,14 @@ import type { Outcome, Plan } from './policy/plan.ts';
 import type { PrefixGuard } from './policy/prefix-set.ts';
 import { type HopChange, RoaState } from './policy/rule.ts';
 import { Staleness, Verdict } from './rib/adj-rib-in.ts';
-import type { AttrSet, AttrTable } from './rib/attrs.ts';
+import { type AttrTable, Has } from './rib/attrs.ts';
 import type { Rib } from './rib/rib.ts';
 import { type RoaTable, roaOrigin } from './rpki/roa-table.ts';
 import type { RouteIndex } from './rpki/route-index.ts';
-import { occurrences } from './wire/attribute/as-path.ts';
 import { Community } from './wire/attribute/communities.ts';
 import type { Attributes, NextHop } from './wire/attribute/model.ts';
 import { type Nlri, NlriCursor } from './wire/nlri.ts';
-import type { Reach } from './wire/update.ts';
+import type { Reach, Update } from './wire/update.ts';
 
 export interface ImportContext {
   readonly localAs: number;
@@ -53,7 +52,7 @@ export function dropRoute(peer: Peer, rib: Rib, route: number): void {
   const prefix = rib.routes.prefixOf[route]!;
   peer.received[rib.family]--;
   if (rib.routes.staleOf[route] !== Staleness.Fresh) peer.stale[rib.family]--;
-  if (rib.routes.accepted(route) !== undefined) {
+  if (rib.routes.acceptedOf[route]! >= 0) {
     peer.accepted[rib.family]--;
     rib.loc.touch(prefix);
   }
@@ -61,8 +60,13 @@ export function dropRoute(peer: Peer, rib: Rib, route: number): void {
 }
 
 /** Put announced prefixes into the Adj-RIB-In. */
-export function announce(peer: Peer, rib: Rib, reach: Reach, attributes: Attributes, context: ImportContext): void {
-  const received = context.attrs.intern(attributes, reach.nextHop);
+export function announce(peer: Peer, rib: Rib, reach: Reach, update: Update, context: ImportContext): void {
+  const { attrs } = context;
+  const { wire } = update;
+  const received =
+    wire === undefined
+      ? attrs.idOf(attrs.intern(update.attributes!, reach.nextHop))
+      : attrs.internWire(wire.octets, wire.from, wire.end, reach.nextHop);
   const judge = new Judge(peer, received, rib.family, context);
   cursor.over(reach.nlri);
   while (cursor.next()) {
@@ -85,11 +89,11 @@ export function reconsiderRoute(peer: Peer, rib: Rib, route: number, context: Im
   const p = rib.prefixes;
   const long = rib.family === 6;
   const id = rib.routes.prefixOf[route]!;
-  const received = rib.routes.received(route);
+  const received = rib.routes.receivedOf[route]!;
   const judge = new Judge(peer, received, rib.family, context);
   judge.look(p.w0[id]!, long ? p.w1[id]! : 0, long ? p.w2[id]! : 0, long ? p.w3[id]! : 0, p.length[id]!);
   const { accepted, verdict } = judge;
-  const isOld = rib.routes.staleOf[route] === Staleness.LongLived && accepted !== undefined;
+  const isOld = rib.routes.staleOf[route] === Staleness.LongLived && accepted >= 0;
   put(peer, rib, route, received, isOld ? withLlgrStale(accepted, context.attrs) : accepted, verdict);
   if (judge.asksRoa) context.indexes?.[rib.family].add(id);
 }
@@ -99,8 +103,8 @@ function store(
   rib: Rib,
   prefix: number,
   pathId: number,
-  received: AttrSet,
-  accepted: AttrSet | undefined,
+  received: number,
+  accepted: number,
   verdict: number,
 ): void {
   const { routes, loc, family } = rib;
@@ -108,7 +112,7 @@ function store(
   if (route < 0) {
     routes.add(prefix, peer.index, pathId, received, accepted, verdict);
     peer.received[family]++;
-    if (accepted === undefined) return;
+    if (accepted < 0) return;
     peer.accepted[family]++;
     loc.touch(prefix);
     return;
@@ -121,26 +125,20 @@ function store(
 }
 
 /** What became of a route that is stored already. */
-function put(
-  peer: Peer,
-  rib: Rib,
-  route: number,
-  received: AttrSet,
-  accepted: AttrSet | undefined,
-  verdict: number,
-): void {
+function put(peer: Peer, rib: Rib, route: number, received: number, accepted: number, verdict: number): void {
   const { routes, loc, family } = rib;
-  const before = routes.accepted(route);
-  if (before === accepted && routes.received(route) === received && routes.verdictOf[route] === verdict) return;
+  const before = routes.acceptedOf[route]!;
+  if (before === accepted && routes.receivedOf[route] === received && routes.verdictOf[route] === verdict) return;
   routes.replace(route, received, accepted, verdict);
   if (before === accepted) return;
-  peer.accepted[family] += (accepted === undefined ? 0 : 1) - (before === undefined ? 0 : 1);
+  peer.accepted[family] += (accepted < 0 ? 0 : 1) - (before < 0 ? 0 : 1);
   loc.touch(routes.prefixOf[route]!);
 }
 
 /** Decides about the prefixes of one UPDATE. The answer of the last `look` stands in `accepted` and `verdict`. */
 class Judge {
-  accepted: AttrSet | undefined;
+  /** Number of the attribute set to use, -1 = the route is refused. */
+  accepted = -1;
   verdict: number = Verdict.Accepted;
   /** Policy asks for the validation state of origins, and there is something to ask. */
   readonly asksRoa: boolean;
@@ -148,32 +146,34 @@ class Judge {
   readonly #origin: number;
   readonly #peer: Peer;
   readonly #family: Family;
-  readonly #received: AttrSet;
+  readonly #received: number;
   readonly #context: ImportContext;
   /** What is wrong with the attributes, whatever the prefix. */
   readonly #common: number;
   /** What policy makes of the attributes; undefined = nothing is changed or refused. */
   readonly #plan: Plan | undefined;
   /** The accepted set where policy plays no part, worked out when first needed. */
-  #open: AttrSet | undefined;
+  #open = -1;
 
-  constructor(peer: Peer, received: AttrSet, family: Family, context: ImportContext) {
+  /** @param received number of the attribute set */
+  constructor(peer: Peer, received: number, family: Family, context: ImportContext) {
     this.#peer = peer;
     this.#family = family;
     this.#received = received;
     this.#context = context;
     this.#common = commonVerdict(peer, received, context);
+    const { attrs } = context;
     const { importFilter } = peer;
-    this.#plan = importFilter.isOpen ? undefined : importFilter.plan(received, received.nextHop);
+    this.#plan = importFilter.isOpen ? undefined : importFilter.plan(attrs.set(received), attrs.nextHop(received));
     this.asksRoa = importFilter.asksRoa && context.roas !== undefined;
-    this.#origin = this.asksRoa ? roaOrigin(received.asPath, context.localAs) : 0;
+    this.#origin = this.asksRoa ? roaOrigin(attrs.set(received).asPath, context.localAs) : 0;
     subject.family = family;
     subject.source = peer.isExternal ? 'external' : 'internal';
     subject.from = peer.config.name;
   }
 
   look(w0: number, w1: number, w2: number, w3: number, length: number): void {
-    this.accepted = undefined;
+    this.accepted = -1;
     this.verdict = this.#common;
     if (this.verdict !== Verdict.Accepted) return;
     if (this.#context.own.covers(this.#family, w0, w1, w2, w3, length)) {
@@ -181,7 +181,8 @@ class Judge {
       return;
     }
     if (this.#plan === undefined) {
-      this.accepted = this.#open ??= this.#accept(this.#received);
+      if (this.#open < 0) this.#open = this.#acceptOpen();
+      this.accepted = this.#open;
       return;
     }
     subject.w0 = w0;
@@ -194,19 +195,27 @@ class Judge {
       : RoaState.NotFound;
     const outcome = this.#plan.decide(subject);
     if (outcome === undefined) this.verdict = Verdict.Policy;
-    else this.accepted = (outcome.made[0] ??= this.#accept(outcome.attributes, outcome)) as AttrSet;
+    else this.accepted = (outcome.made[0] ??= this.#accept(outcome.attributes, outcome)) as number;
+  }
+
+  /** The set to store where policy plays no part: nearly always the received one. */
+  #acceptOpen(): number {
+    const { attrs } = this.#context;
+    const received = this.#received;
+    return attrs.has(received, Has.WellKnown) ? this.#accept(attrs.set(received)) : received;
   }
 
   /** The set to store for attributes that policy let pass. */
-  #accept(attributes: Attributes, outcome?: Outcome): AttrSet {
-    const received = this.#received;
+  #accept(attributes: Attributes, outcome?: Outcome): number {
+    const { attrs } = this.#context;
+    const received = attrs.set(this.#received);
     let a = attributes;
     // RFC 8326 §4: "set LOCAL_PREF ... to a low value, RECOMMENDED value is 0", whatever policy says.
     if (this.#peer.isExternal && received.communities.includes(Community.GracefulShutdown)) {
       a = { ...copyOf(a), localPref: 0 };
     }
     const nextHop = importedHop(outcome?.nextHop, this.#peer) ?? received.nextHop;
-    return a === received && nextHop === received.nextHop ? received : this.#context.attrs.intern(a, nextHop);
+    return a === received && nextHop === received.nextHop ? this.#received : attrs.idOf(attrs.intern(a, nextHop));
   }
 }
 
@@ -216,14 +225,16 @@ function importedHop(change: HopChange | undefined, peer: Peer): NextHop | undef
   return nextHopOf(change === 'self' ? peer.config.address : change);
 }
 
-function commonVerdict(peer: Peer, a: AttrSet, context: ImportContext): number {
-  if (occurrences(a.asPath, context.localAs) > (peer.config.allowOwnAs ?? 0)) return Verdict.AsLoop;
-  if (a.originatorId === context.identifier || a.clusterList.includes(context.identifier))
-    return Verdict.ReflectionLoop;
-  const own = peer.localAddress;
-  // RFC 4271 §6.3: the next hop "MUST NOT be the IP address of the receiving speaker".
-  if (own !== undefined && (a.nextHop?.global?.equals(own) || a.nextHop?.linkLocal?.equals(own))) {
-    return Verdict.OwnNextHop;
+function commonVerdict(peer: Peer, received: number, context: ImportContext): number {
+  const { attrs, identifier } = context;
+  if (attrs.occurrences(received, context.localAs) > (peer.config.allowOwnAs ?? 0)) return Verdict.AsLoop;
+  if (attrs.has(received, Has.OriginatorId | Has.ClusterList)) {
+    const a = attrs.set(received);
+    if (a.originatorId === identifier || a.clusterList.includes(identifier)) return Verdict.ReflectionLoop;
   }
+  const own = peer.localAddress;
+  const hop = attrs.nextHop(received);
+  // RFC 4271 §6.3: the next hop "MUST NOT be the IP address of the receiving speaker".
+  if (own !== undefined && (hop?.global?.equals(own) || hop?.linkLocal?.equals(own))) return Verdict.OwnNextHop;
   return Verdict.Accepted;
 }

@@ -193,7 +193,9 @@ export class Peer {
   #hops = new Map<string, ResolvedHop | undefined>();
   /** Next hops as they were: where nothing changed the same object is used again, which is how tables compare them. */
   #hopsBefore = new Map<string, ResolvedHop | undefined>();
-  #lastHopAddress: Addr | undefined;
+  /** The same by the object that attribute sets share. */
+  #byNextHop = new WeakMap<NextHop, { readonly to: ResolvedHop | undefined }>();
+  #lastNextHop: NextHop | undefined;
   #lastHop: ResolvedHop | undefined;
 
   constructor(config: PeerConfig, index: number, context: PeerContext, retained: RetentionFor, now: Instant) {
@@ -408,21 +410,31 @@ export class Peer {
     };
   }
 
-  /** Where routes with these attributes go, undefined while their next hop cannot be reached. */
-  hop(a: AttrSet): ResolvedHop | undefined {
-    const hop = a.nextHop;
+  /**
+   * Where routes with a next hop go, undefined while it cannot be reached.
+   * @param number its number in `AttrTable.hops`
+   */
+  hop(number: number): ResolvedHop | undefined {
+    const hop = this.#context.attrs.hops.get(number);
     if (hop === undefined) return undefined;
+    if (hop === this.#lastNextHop) return this.#lastHop;
+    const known = this.#byNextHop.get(hop);
+    const resolved = known === undefined ? this.#lookUp(hop) : known.to;
+    if (known === undefined) this.#byNextHop.set(hop, { to: resolved });
+    this.#lastNextHop = hop;
+    this.#lastHop = resolved;
+    return resolved;
+  }
+
+  #lookUp(hop: NextHop): ResolvedHop | undefined {
     // RFC 2545 §3: on a shared link the link-local address is the one to forward to.
     const address = this.config.multihop ? (hop.global ?? hop.linkLocal!) : (hop.linkLocal ?? hop.global!);
-    if (this.#lastHopAddress?.equals(address)) return this.#lastHop;
     const key = address.toString();
     let found = this.#hops.get(key);
     if (found === undefined && !this.#hops.has(key)) {
       found = this.#resolve(address, this.#hopsBefore.get(key));
       this.#hops.set(key, found);
     }
-    this.#lastHopAddress = address;
-    this.#lastHop = found;
     return found;
   }
 
@@ -445,7 +457,8 @@ export class Peer {
   }
 
   #forgetLastHop(): void {
-    this.#lastHopAddress = undefined;
+    this.#byNextHop = new WeakMap();
+    this.#lastNextHop = undefined;
     this.#lastHop = undefined;
   }
 

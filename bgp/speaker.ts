@@ -328,8 +328,9 @@ export class Speaker {
     );
     const id = rib.prefixes.internPrefix(prefix);
     const route = rib.routes.find(id, LOCAL_PEER, 0);
-    if (route < 0) rib.routes.add(id, LOCAL_PEER, 0, attrs, attrs, Verdict.Accepted);
-    else rib.routes.replace(route, attrs, attrs, Verdict.Accepted);
+    const number = this.#attrs.idOf(attrs);
+    if (route < 0) rib.routes.add(id, LOCAL_PEER, 0, number, number, Verdict.Accepted);
+    else rib.routes.replace(route, number, number, Verdict.Accepted);
     rib.loc.touch(id);
     this.#work();
   }
@@ -473,15 +474,16 @@ export class Speaker {
   #inputs(routes: AdjRibsIn): LocRibInputs {
     const peerOf = (route: number): Peer | undefined => this.#peers[routes.peerOf[route]!];
     return {
-      attrs: (route) => routes.accepted(route)!,
+      table: this.#attrs,
+      attrs: (route) => routes.acceptedOf[route]!,
       isLocal: (route) => routes.peerOf[route] === LOCAL_PEER,
       isExternal: (route) => peerOf(route)?.isExternal ?? true,
-      cost: (route) => peerOf(route)?.hop(routes.accepted(route)!)?.cost ?? 0,
+      cost: (route) => peerOf(route)?.hop(this.#attrs.hopNumber(routes.acceptedOf[route]!))?.cost ?? 0,
       peerIdentifier: (route) => peerOf(route)?.identifier ?? 0,
       comparePeers: (a, b) => comparePeers(peerOf(a), peerOf(b)),
       hop: (route) => {
         const peer = peerOf(route);
-        return peer === undefined ? LOCAL_HOP : peer.hop(routes.accepted(route)!);
+        return peer === undefined ? LOCAL_HOP : peer.hop(this.#attrs.hopNumber(routes.acceptedOf[route]!));
       },
       weight: () => 1,
     };
@@ -534,7 +536,6 @@ export class Speaker {
         if (peer.monitored !== undefined) this.#monitors.down(peer.monitored, action.end);
         peer.retention.down(action.negotiated, action.mayRestart, this.#clock.now());
         peer.end();
-        this.#attrs.sweep();
         break;
       case 'update':
         if (peer.monitored !== undefined) this.#monitors.received(peer.monitored, action.body);
@@ -568,7 +569,7 @@ export class Speaker {
       peer.retention.endOfRib(family);
     }
     for (const reach of update.reach) {
-      announce(peer, this.#ribs[reach.nlri.family], reach, update.attributes!, this.#import);
+      announce(peer, this.#ribs[reach.nlri.family], reach, update, this.#import);
     }
     const max = peer.config.maxPrefixes ?? Infinity;
     const count = Math.max(peer.accepted[4], peer.accepted[6]);
@@ -622,6 +623,7 @@ export class Speaker {
       if (peer?.importFilter.asksRoa === true) reconsiderRoute(peer, rib, route, this.#import);
     });
     if (!this.#isDeferring()) this.#spread();
+    this.#attrs.sweep();
     this.#isWorking = false;
     this.onActivity();
   }

@@ -7,7 +7,7 @@ import { dropRoute } from './import.ts';
 import type { Peer } from './peer.ts';
 import { withLlgrStale } from './policy/long-lived.ts';
 import { Staleness } from './rib/adj-rib-in.ts';
-import type { AttrTable } from './rib/attrs.ts';
+import { type AttrTable, Has } from './rib/attrs.ts';
 import type { Rib } from './rib/rib.ts';
 import { Community } from './wire/attribute/communities.ts';
 
@@ -25,14 +25,14 @@ export function makeLongLived(peer: Peer, rib: Rib, table: AttrTable): void {
   const { routes } = rib;
   routes.forPeer(peer.index, (route) => {
     if (routes.staleOf[route] !== Staleness.Stale) return;
-    const received = routes.received(route);
-    if (received.communities.includes(Community.NoLlgr)) {
+    const received = routes.receivedOf[route]!;
+    if (table.has(received, Has.WellKnown) && table.set(received).communities.includes(Community.NoLlgr)) {
       dropRoute(peer, rib, route);
       return;
     }
     routes.staleOf[route] = Staleness.LongLived;
-    const accepted = routes.accepted(route);
-    if (accepted === undefined) return;
+    const accepted = routes.acceptedOf[route]!;
+    if (accepted < 0) return;
     routes.replace(route, received, withLlgrStale(accepted, table), routes.verdictOf[route]!);
     rib.loc.touch(routes.prefixOf[route]!);
   });

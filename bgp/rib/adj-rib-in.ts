@@ -5,8 +5,8 @@
  * change of policy needs no refresh from the peer.
  */
 
+import { grown } from '../../router/lib/columns.ts';
 import type { AttrSet, AttrTable } from './attrs.ts';
-import { grown } from './columns.ts';
 import type { PrefixTable } from './prefixes.ts';
 
 /** Why a route takes part in the decision or not. */
@@ -38,7 +38,7 @@ const NO_PEER = 0xffff;
 export class AdjRibsIn {
   readonly #prefixes: PrefixTable;
   readonly #table: AttrTable;
-  /** First route of each prefix, -1 = none. */
+  /** First route of each prefix + 1, 0 = none. */
   #head = new Int32Array(0);
   /** Next route of the same prefix, or of the free list. */
   #next = new Int32Array(0);
@@ -48,9 +48,10 @@ export class AdjRibsIn {
   pathIdOf = new Uint32Array(0);
   verdictOf = new Uint8Array(0);
   staleOf = new Uint8Array(0);
-  #received: AttrSet[] = [];
-  /** Invariant: undefined exactly when the verdict is not Accepted. */
-  #accepted: (AttrSet | undefined)[] = [];
+  /** Numbers of attribute sets (AttrTable): as received, and after import policy. */
+  receivedOf = new Int32Array(0);
+  /** Invariant: -1 exactly when the verdict is not Accepted. */
+  acceptedOf = new Int32Array(0);
   #free = -1;
   #used = 0;
   #size = 0;
@@ -66,15 +67,16 @@ export class AdjRibsIn {
   }
 
   received(route: number): AttrSet {
-    return this.#received[route]!;
+    return this.#table.set(this.receivedOf[route]!);
   }
 
   accepted(route: number): AttrSet | undefined {
-    return this.#accepted[route];
+    const id = this.acceptedOf[route]!;
+    return id < 0 ? undefined : this.#table.set(id);
   }
 
   first(prefix: number): number {
-    return prefix < this.#head.length ? this.#head[prefix]! : -1;
+    return prefix < this.#head.length ? this.#head[prefix]! - 1 : -1;
   }
 
   next(route: number): number {
@@ -87,58 +89,54 @@ export class AdjRibsIn {
     return r;
   }
 
-  /** Add a route that `find` did not find; returns its number. */
-  add(
-    prefix: number,
-    peer: number,
-    pathId: number,
-    received: AttrSet,
-    accepted: AttrSet | undefined,
-    verdict: number,
-  ): number {
+  /**
+   * Add a route that `find` did not find; returns its number.
+   * @param received number of the attribute set, like `accepted`, which is -1 when the route is refused
+   */
+  add(prefix: number, peer: number, pathId: number, received: number, accepted: number, verdict: number): number {
     let r = this.#free;
     if (r >= 0) this.#free = this.#next[r]!;
     else {
       r = this.#used++;
-      if (r >= this.prefixOf.length) this.#grow(r);
+      this.#grow(r);
     }
-    this.#head = grown(this.#head, prefix, -1);
-    this.#next[r] = this.#head[prefix]!;
-    this.#head[prefix] = r;
+    this.#head = grown(this.#head, prefix);
+    this.#next[r] = this.#head[prefix]! - 1;
+    this.#head[prefix] = r + 1;
     this.prefixOf[r] = prefix;
     this.peerOf[r] = peer;
     this.pathIdOf[r] = pathId;
     this.verdictOf[r] = verdict;
     this.staleOf[r] = Staleness.Fresh;
     this.#table.retain(received);
-    if (accepted !== undefined) this.#table.retain(accepted);
-    this.#received[r] = received;
-    this.#accepted[r] = accepted;
+    if (accepted >= 0) this.#table.retain(accepted);
+    this.receivedOf[r] = received;
+    this.acceptedOf[r] = accepted;
     this.#prefixes.retain(prefix);
     this.#size++;
     return r;
   }
 
   /** Put other attributes on a route (an implicit withdraw, or another policy). */
-  replace(route: number, received: AttrSet, accepted: AttrSet | undefined, verdict: number): void {
+  replace(route: number, received: number, accepted: number, verdict: number): void {
     this.#table.retain(received);
-    if (accepted !== undefined) this.#table.retain(accepted);
+    if (accepted >= 0) this.#table.retain(accepted);
     this.#releaseSets(route);
-    this.#received[route] = received;
-    this.#accepted[route] = accepted;
+    this.receivedOf[route] = received;
+    this.acceptedOf[route] = accepted;
     this.verdictOf[route] = verdict;
   }
 
   remove(route: number): void {
     const prefix = this.prefixOf[route]!;
-    let at = this.#head[prefix]!;
-    if (at === route) this.#head[prefix] = this.#next[route]!;
+    let at = this.#head[prefix]! - 1;
+    if (at === route) this.#head[prefix] = this.#next[route]! + 1;
     else {
       while (this.#next[at] !== route) at = this.#next[at]!;
       this.#next[at] = this.#next[route]!;
     }
     this.#releaseSets(route);
-    this.#accepted[route] = undefined;
+    this.acceptedOf[route] = -1;
     this.peerOf[route] = NO_PEER;
     this.#next[route] = this.#free;
     this.#free = route;
@@ -151,18 +149,30 @@ export class AdjRibsIn {
     for (let r = 0; r < this.#used; r++) if (this.peerOf[r] === peer) visit(r);
   }
 
+  /**
+   * A part of the same: looks at up to `budget` routes from `from` on.
+   * @returns where to go on, -1 at the end
+   */
+  slice(peer: number, from: number, budget: number, visit: (route: number) => void): number {
+    const end = Math.min(this.#used, from + budget);
+    for (let r = from; r < end; r++) if (this.peerOf[r] === peer) visit(r);
+    return end >= this.#used ? -1 : end;
+  }
+
   #releaseSets(route: number): void {
-    this.#table.release(this.#received[route]!);
-    const accepted = this.#accepted[route];
-    if (accepted !== undefined) this.#table.release(accepted);
+    this.#table.release(this.receivedOf[route]!);
+    const accepted = this.acceptedOf[route]!;
+    if (accepted >= 0) this.#table.release(accepted);
   }
 
   #grow(route: number): void {
-    this.#next = grown(this.#next, route);
-    this.prefixOf = grown(this.prefixOf, route);
-    this.peerOf = grown(this.peerOf, route);
-    this.pathIdOf = grown(this.pathIdOf, route);
-    this.verdictOf = grown(this.verdictOf, route);
-    this.staleOf = grown(this.staleOf, route);
+    this.#next = grown(this.#next, route, 0, 0);
+    this.prefixOf = grown(this.prefixOf, route, 0, 1);
+    this.peerOf = grown(this.peerOf, route, 0, 2);
+    this.pathIdOf = grown(this.pathIdOf, route, 0, 3);
+    this.verdictOf = grown(this.verdictOf, route, 0, 4);
+    this.receivedOf = grown(this.receivedOf, route, 0, 5);
+    this.acceptedOf = grown(this.acceptedOf, route, 0, 6);
+    this.staleOf = grown(this.staleOf, route, 0, 7);
   }
 }

@@ -3,22 +3,24 @@
  * Read first: RFC 4271 §3.2 and §9.1.3. Only differences are sent; prefixes with the same attributes share messages.
  */
 
+import { grown } from '../../router/lib/columns.ts';
 import type { NextHop } from '../wire/attribute/model.ts';
 import type { UpdatePacker } from '../wire/update.ts';
 import type { AttrSet, AttrTable } from './attrs.ts';
-import { grown } from './columns.ts';
 import type { PrefixTable } from './prefixes.ts';
 import { IdQueue } from './queue.ts';
 
 /** The attributes to announce for a prefix now, undefined = do not announce it. */
 export type Select = (prefix: number) => AttrSet | undefined;
 
+const NONE = -1;
+
 export class AdjRibOut {
   readonly #prefixes: PrefixTable;
   readonly #table: AttrTable;
   readonly #queue: IdQueue;
-  /** What the peer was told last. */
-  readonly #sent: (AttrSet | undefined)[] = [];
+  /** Number + 1 of the attribute set the peer was told last, 0 = nothing. */
+  #sent = new Int32Array(0);
   /** 1 = to be told again although nothing changed (route refresh). */
   #again = new Uint8Array(0);
   #size = 0;
@@ -39,7 +41,12 @@ export class AdjRibOut {
   }
 
   sent(prefix: number): AttrSet | undefined {
-    return this.#sent[prefix];
+    const id = this.#sentNumber(prefix);
+    return id < 0 ? undefined : this.#table.set(id);
+  }
+
+  #sentNumber(prefix: number): number {
+    return prefix < this.#sent.length ? this.#sent[prefix]! - 1 : NONE;
   }
 
   /** The best route of a prefix changed. */
@@ -50,7 +57,7 @@ export class AdjRibOut {
   /** Tell the peer everything again (RFC 2918 §4). */
   resend(): void {
     for (let id = 0; id < this.#sent.length; id++) {
-      if (this.#sent[id] === undefined) continue;
+      if (this.#sent[id] === 0) continue;
       this.#again = grown(this.#again, id);
       this.#again[id] = 1;
       this.#queue.push(id);
@@ -60,45 +67,47 @@ export class AdjRibOut {
   /** The session is gone, and with it all that the peer was told. */
   clear(): void {
     this.#queue.clear();
-    for (let id = 0; id < this.#sent.length; id++) this.#store(id, undefined);
+    for (let id = 0; id < this.#sent.length; id++) this.#store(id, NONE);
     this.#again.fill(0);
   }
 
   /** Look at up to `budget` waiting prefixes and pack what has to be said about them. */
   pull(budget: number, select: Select, packer: UpdatePacker): void {
     const withdrawn: number[] = [];
-    const groups = new Map<AttrSet, number[]>();
+    const groups = new Map<number, number[]>();
     const seen: number[] = [];
     for (let i = 0; i < budget; i++) {
       const id = this.#queue.shift();
       if (id < 0) break;
       seen.push(id);
-      const now = select(id);
-      const before = this.#sent[id];
+      const attrs = select(id);
+      const now = attrs === undefined ? NONE : this.#table.idOf(attrs);
+      const before = this.#sentNumber(id);
       const isForced = id < this.#again.length && this.#again[id] === 1;
       if (isForced) this.#again[id] = 0;
       if (now === before && !isForced) continue;
-      if (now !== undefined) {
+      if (now >= 0) {
         const group = groups.get(now);
         if (group === undefined) groups.set(now, [id]);
         else group.push(id);
-      } else if (before !== undefined) withdrawn.push(id);
+      } else if (before >= 0) withdrawn.push(id);
     }
-    for (const [attrs, ids] of groups) {
+    for (const [number, ids] of groups) {
+      const attrs = this.#table.set(number);
       if (packer.reach(this.#prefixes.family, attrs, attrs.nextHop as NextHop)) {
         for (const id of ids) {
           this.#pack(id, packer);
-          this.#store(id, attrs);
+          this.#store(id, number);
         }
       } else {
         // No message can hold these attributes: to the peer the route does not exist.
-        for (const id of ids) if (this.#sent[id] !== undefined) withdrawn.push(id);
+        for (const id of ids) if (this.#sentNumber(id) >= 0) withdrawn.push(id);
       }
     }
     if (withdrawn.length > 0) packer.withdraw(this.#prefixes.family);
     for (const id of withdrawn) {
       this.#pack(id, packer);
-      this.#store(id, undefined);
+      this.#store(id, NONE);
     }
     for (const id of seen) this.#prefixes.release(id);
   }
@@ -109,17 +118,17 @@ export class AdjRibOut {
     else packer.add(p.w0[id]!, p.w1[id]!, p.w2[id]!, p.w3[id]!, p.length[id]!);
   }
 
-  #store(id: number, attrs: AttrSet | undefined): void {
-    const before = this.#sent[id];
+  #store(id: number, attrs: number): void {
+    const before = this.#sentNumber(id);
     if (before === attrs) return;
-    while (this.#sent.length <= id) this.#sent.push(undefined);
-    this.#sent[id] = attrs;
-    if (attrs !== undefined) this.#table.retain(attrs);
-    if (before !== undefined) this.#table.release(before);
-    if (before === undefined) {
+    this.#sent = grown(this.#sent, id, 0, 11);
+    this.#sent[id] = attrs + 1;
+    if (attrs >= 0) this.#table.retain(attrs);
+    if (before >= 0) this.#table.release(before);
+    if (before < 0) {
       this.#size++;
       this.#prefixes.retain(id);
-    } else if (attrs === undefined) {
+    } else if (attrs < 0) {
       this.#size--;
       this.#prefixes.release(id);
     }

@@ -4,11 +4,13 @@
  * result depends on the routes alone). Does not know where routes are stored.
  */
 
-import type { AttrSet } from './attrs.ts';
+import { type AttrTable, Has } from './attrs.ts';
 
 /** What the steps ask about a route, by its number. */
 export interface Candidates {
-  attrs(route: number): AttrSet;
+  readonly table: AttrTable;
+  /** Number of the route's attribute set in `table`. */
+  attrs(route: number): number;
   /** Originated here. */
   isLocal(route: number): boolean;
   /** Learned from a peer in another AS. */
@@ -58,16 +60,16 @@ function keepLowest(set: number[], n: number, value: (route: number) => number):
 const localRoute: Step = (set, n, c) => keepLowest(set, n, (r) => (c.isLocal(r) ? 0 : 1));
 
 /** RFC 9494 §4.3: a long-lived stale route is used where there is no other. */
-const longLivedStale: Step = (set, n, c) => keepLowest(set, n, (r) => (c.attrs(r).isLongLivedStale ? 1 : 0));
+const longLivedStale: Step = (set, n, c) => keepLowest(set, n, (r) => (c.table.has(c.attrs(r), Has.LlgrStale) ? 1 : 0));
 
 /** RFC 4271 §9.1.1: the degree of preference. */
-const localPreference: Step = (set, n, c) => keepLowest(set, n, (r) => -c.attrs(r).preference);
+const localPreference: Step = (set, n, c) => keepLowest(set, n, (r) => -c.table.preference(c.attrs(r)));
 
 /** RFC 4271 §9.1.2.2 (a) */
-const asPathLength: Step = (set, n, c) => keepLowest(set, n, (r) => c.attrs(r).pathLength);
+const asPathLength: Step = (set, n, c) => keepLowest(set, n, (r) => c.table.pathLength(c.attrs(r)));
 
 /** RFC 4271 §9.1.2.2 (b) */
-const origin: Step = (set, n, c) => keepLowest(set, n, (r) => c.attrs(r).origin);
+const origin: Step = (set, n, c) => keepLowest(set, n, (r) => c.table.origin(c.attrs(r)));
 
 /** RFC 4271 §9.1.2.2 (c): compared among routes of the same neighbouring AS only; a missing MED is the lowest one. */
 const med: Step = (set, n, c) => {
@@ -77,7 +79,7 @@ const med: Step = (set, n, c) => {
     const a = c.attrs(r);
     const isBeaten = before.some((other) => {
       const b = c.attrs(other);
-      return b.neighborAs === a.neighborAs && (b.med ?? 0) < (a.med ?? 0);
+      return c.table.neighborAs(b) === c.table.neighborAs(a) && c.table.med(b) < c.table.med(a);
     });
     if (!isBeaten) set[kept++] = r;
   }
@@ -91,10 +93,18 @@ const externalOverInternal: Step = (set, n, c) => keepLowest(set, n, (r) => (c.i
 const interiorCost: Step = (set, n, c) => keepLowest(set, n, (r) => c.cost(r));
 
 /** RFC 4271 §9.1.2.2 (f); RFC 4456 §9: a reflected route counts as its originator's. */
-const bgpIdentifier: Step = (set, n, c) => keepLowest(set, n, (r) => c.attrs(r).originatorId ?? c.peerIdentifier(r));
+const bgpIdentifier: Step = (set, n, c) =>
+  keepLowest(set, n, (r) => {
+    const a = c.attrs(r);
+    return c.table.has(a, Has.OriginatorId) ? c.table.set(a).originatorId! : c.peerIdentifier(r);
+  });
 
 /** RFC 4456 §9 */
-const clusterListLength: Step = (set, n, c) => keepLowest(set, n, (r) => c.attrs(r).clusterList.length);
+const clusterListLength: Step = (set, n, c) =>
+  keepLowest(set, n, (r) => {
+    const a = c.attrs(r);
+    return c.table.has(a, Has.ClusterList) ? c.table.set(a).clusterList.length : 0;
+  });
 
 /** RFC 4271 §9.1.2.2 (g) */
 const peerAddress: Step = (set, n, c) => {

@@ -4,10 +4,10 @@
  * one prefix costs one decision, and so that a full table can be worked off in slices.
  */
 
+import { grown } from '../../router/lib/columns.ts';
 import type { FibNextHop, Way } from '../ports.ts';
 import type { AdjRibsIn } from './adj-rib-in.ts';
 import type { AttrSet, AttrTable } from './attrs.ts';
-import { grown } from './columns.ts';
 import { type Candidates, decide } from './decision.ts';
 import type { PrefixTable } from './prefixes.ts';
 import { IdQueue } from './queue.ts';
@@ -38,9 +38,10 @@ export class LocRib {
   readonly #inputs: LocRibInputs;
   readonly #maxPaths: number;
   readonly #dirty: IdQueue;
-  /** Peer whose route is best, -1 = no route. */
-  #peer = new Int32Array(0);
-  #attrs: (AttrSet | undefined)[] = [];
+  /** Peer whose route is best + 1, 0 = no route. */
+  #peer = new Uint16Array(0);
+  /** Number of its attribute set + 1. */
+  #attrs = new Int32Array(0);
   /** Number of the way, 0 = not forwarded. */
   #way = new Int32Array(0);
   readonly #set: number[] = [];
@@ -77,11 +78,17 @@ export class LocRib {
 
   /** Peer whose route is best, -1 when there is none. */
   peer(prefix: number): number {
-    return prefix < this.#peer.length ? this.#peer[prefix]! : NONE;
+    return prefix < this.#peer.length ? this.#peer[prefix]! - 1 : NONE;
   }
 
   attrs(prefix: number): AttrSet | undefined {
-    return this.#attrs[prefix];
+    const id = this.attrsNumber(prefix);
+    return id < 0 ? undefined : this.#table.set(id);
+  }
+
+  /** Number of the best route's attribute set, -1 when there is no route. */
+  attrsNumber(prefix: number): number {
+    return prefix < this.#attrs.length ? this.#attrs[prefix]! - 1 : NONE;
   }
 
   /** Number of the way packets go; 0 for no route, and for prefixes of our own, which end here. */
@@ -100,7 +107,18 @@ export class LocRib {
 
   /** All prefixes with a best route. */
   forEach(visit: (prefix: number) => void): void {
-    for (let id = 0; id < this.#peer.length; id++) if (this.#peer[id]! >= 0) visit(id);
+    this.slice(0, this.#peer.length, visit);
+  }
+
+  /**
+   * A part of the same: looks at up to `budget` prefixes from `from` on.
+   * @returns where to go on, -1 at the end
+   */
+  slice(from: number, budget: number, visit: (prefix: number) => void): number {
+    const limit = Math.min(this.#prefixes.limit, this.#peer.length);
+    const end = Math.min(limit, from + budget);
+    for (let id = from; id < end; id++) if (this.#peer[id] !== 0) visit(id);
+    return end >= limit ? NONE : end;
   }
 
   /** Decide up to `budget` waiting prefixes. */
@@ -117,7 +135,7 @@ export class LocRib {
   eligible(prefix: number, set: number[]): number {
     let n = 0;
     for (let r = this.#routes.first(prefix); r >= 0; r = this.#routes.next(r)) {
-      if (this.#routes.accepted(r) !== undefined && this.#inputs.hop(r) !== undefined) set[n++] = r;
+      if (this.#routes.acceptedOf[r]! >= 0 && this.#inputs.hop(r) !== undefined) set[n++] = r;
     }
     return n;
   }
@@ -126,32 +144,32 @@ export class LocRib {
     const n = this.eligible(prefix, this.#set);
     const best = n === 0 ? NONE : n === 1 ? this.#set[0]! : decide(this.#set, n, this.#inputs, this.#equal);
     const peer = best < 0 ? NONE : this.#routes.peerOf[best]!;
-    const attrs = best < 0 ? undefined : this.#routes.accepted(best);
+    const attrs = best < 0 ? NONE : this.#routes.acceptedOf[best]!;
     const isForwarded = best >= 0 && !this.#inputs.isLocal(best);
     const way = !isForwarded ? undefined : n === 1 ? this.#inputs.hop(best)!.alone : this.#wayOf(best);
 
-    this.#peer = grown(this.#peer, prefix, NONE);
-    this.#way = grown(this.#way, prefix);
-    while (this.#attrs.length <= prefix) this.#attrs.push(undefined);
-    const was = this.#attrs[prefix];
+    this.#peer = grown(this.#peer, prefix, 0, 8);
+    this.#way = grown(this.#way, prefix, 0, 9);
+    this.#attrs = grown(this.#attrs, prefix, 0, 10);
+    const was = this.#attrs[prefix]! - 1;
     const wayWas = this.#way[prefix]!;
-    const routeChanged = this.#peer[prefix] !== peer || was !== attrs;
+    const routeChanged = this.#peer[prefix]! - 1 !== peer || was !== attrs;
     const wayChanged = way !== this.#ways.get(wayWas);
     if (!routeChanged && !wayChanged) return;
-    if (attrs !== undefined) this.#table.retain(attrs);
-    if (was !== undefined) this.#table.release(was);
-    if (attrs !== undefined && was === undefined) {
+    if (attrs >= 0) this.#table.retain(attrs);
+    if (was >= 0) this.#table.release(was);
+    if (attrs >= 0 && was < 0) {
       this.#prefixes.retain(prefix);
       this.#size++;
     }
-    this.#peer[prefix] = peer;
-    this.#attrs[prefix] = attrs;
+    this.#peer[prefix] = peer + 1;
+    this.#attrs[prefix] = attrs + 1;
     if (wayChanged) {
       this.#way[prefix] = way === undefined ? NO_WAY : this.#ways.retain(way);
       this.#ways.release(wayWas);
     }
     onChange(prefix, routeChanged, wayChanged);
-    if (attrs === undefined && was !== undefined) {
+    if (attrs < 0 && was >= 0) {
       this.#size--;
       this.#prefixes.release(prefix);
     }

@@ -4,12 +4,13 @@
  */
 
 import type { Family, Prefix } from '../../router/lib/addr.ts';
+import { grown } from '../../router/lib/columns.ts';
+import { HashIndex } from '../../router/lib/hash-index.ts';
 import { prefixFromWords } from '../wire/nlri.ts';
-import { grown } from './columns.ts';
 
-const MIN_BUCKETS = 1024;
+const NONE_FREE = -1;
 
-/** Hash table from prefix to id with chaining; all columns are typed arrays. Words are left-aligned (bgp/wire/nlri.ts). */
+/** Hash table from prefix to id; all columns are typed arrays. Words are left-aligned (bgp/wire/nlri.ts). */
 export class PrefixTable {
   readonly family: Family;
   w0 = new Int32Array(0);
@@ -17,13 +18,12 @@ export class PrefixTable {
   w2 = new Int32Array(0);
   w3 = new Int32Array(0);
   length = new Uint8Array(0);
-  /** How many things refer to an id. */
+  /** How many things refer to an id; negative when none does and the id can be used again: see `#take`. */
   #refs = new Int32Array(0);
-  #next = new Int32Array(0);
-  #buckets = new Int32Array(MIN_BUCKETS).fill(-1);
-  #free = -1;
+  readonly #index = new HashIndex();
+  /** An id that can be used again, and through `#refs` the others. */
+  #free = NONE_FREE;
   #used = 0;
-  #size = 0;
 
   constructor(family: Family) {
     this.family = family;
@@ -31,7 +31,7 @@ export class PrefixTable {
 
   /** Prefixes known. */
   get size(): number {
-    return this.#size;
+    return this.#index.size;
   }
 
   /** Ids are below this. */
@@ -44,30 +44,15 @@ export class PrefixTable {
   }
 
   find(w0: number, w1: number, w2: number, w3: number, length: number): number {
-    let id = this.#buckets[hash(w0, w1, w2, w3, length) & (this.#buckets.length - 1)]!;
-    while (id >= 0) {
-      if (
-        this.w0[id] === w0 &&
-        this.length[id] === length &&
-        (this.family === 4 || (this.w1[id] === w1 && this.w2[id] === w2 && this.w3[id] === w3))
-      ) {
-        return id;
-      }
-      id = this.#next[id]!;
-    }
-    return -1;
+    return this.#find(w0, w1, w2, w3, length, hash(w0, w1, w2, w3, length));
   }
 
   /** The id of a prefix, new when needed. The caller must retain it, or it leaks. */
   intern(w0: number, w1: number, w2: number, w3: number, length: number): number {
-    const found = this.find(w0, w1, w2, w3, length);
+    const h = hash(w0, w1, w2, w3, length);
+    const found = this.#find(w0, w1, w2, w3, length, h);
     if (found >= 0) return found;
-    let id = this.#free;
-    if (id >= 0) this.#free = this.#next[id]!;
-    else {
-      id = this.#used++;
-      this.#grow(id);
-    }
+    const id = this.#take();
     this.w0[id] = w0;
     if (this.family === 6) {
       this.w1[id] = w1;
@@ -75,12 +60,17 @@ export class PrefixTable {
       this.w3[id] = w3;
     }
     this.length[id] = length;
-    this.#size++;
-    if (this.#size > this.#buckets.length) this.#rehash();
-    const bucket = hash(w0, w1, w2, w3, length) & (this.#buckets.length - 1);
-    this.#next[id] = this.#buckets[bucket]!;
-    this.#buckets[bucket] = id;
+    this.#index.add(id, h);
     return id;
+  }
+
+  #find(w0: number, w1: number, w2: number, w3: number, length: number, h: number): number {
+    const index = this.#index;
+    for (let id = index.first(h); id >= 0; id = index.after(id)) {
+      if (index.hashOf(id) !== h || this.w0[id] !== w0 || this.length[id] !== length) continue;
+      if (this.family === 4 || (this.w1[id] === w1 && this.w2[id] === w2 && this.w3[id] === w3)) return id;
+    }
+    return -1;
   }
 
   retain(id: number): void {
@@ -109,61 +99,31 @@ export class PrefixTable {
   }
 
   #remove(id: number): void {
-    const long = this.family === 6;
-    const h = hash(
-      this.w0[id]!,
-      long ? this.w1[id]! : 0,
-      long ? this.w2[id]! : 0,
-      long ? this.w3[id]! : 0,
-      this.length[id]!,
-    );
-    const bucket = h & (this.#buckets.length - 1);
-    let at = this.#buckets[bucket]!;
-    if (at === id) this.#buckets[bucket] = this.#next[id]!;
-    else {
-      while (this.#next[at] !== id) at = this.#next[at]!;
-      this.#next[at] = this.#next[id]!;
+    this.#index.remove(id);
+    this.#refs[id] = this.#free;
+    this.#free = -2 - id;
+  }
+
+  #take(): number {
+    if (this.#free === NONE_FREE) {
+      this.#grow(this.#used);
+      return this.#used++;
     }
-    this.#next[id] = this.#free;
-    this.#free = id;
-    this.#size--;
+    const id = -2 - this.#free;
+    this.#free = this.#refs[id]!;
+    this.#refs[id] = 0;
+    return id;
   }
 
   #grow(id: number): void {
-    if (id < this.length.length) return;
-    this.w0 = grown(this.w0, id);
+    this.w0 = grown(this.w0, id, 0, 4);
     if (this.family === 6) {
-      this.w1 = grown(this.w1, id);
-      this.w2 = grown(this.w2, id);
-      this.w3 = grown(this.w3, id);
+      this.w1 = grown(this.w1, id, 0, 5);
+      this.w2 = grown(this.w2, id, 0, 6);
+      this.w3 = grown(this.w3, id, 0, 7);
     }
-    this.length = grown(this.length, id);
-    this.#refs = grown(this.#refs, id);
-    this.#next = grown(this.#next, id);
-  }
-
-  #rehash(): void {
-    const before = this.#buckets;
-    const buckets = new Int32Array(before.length * 2).fill(-1);
-    const mask = buckets.length - 1;
-    const long = this.family === 6;
-    for (const head of before) {
-      for (let id = head; id >= 0; ) {
-        const next = this.#next[id]!;
-        const at =
-          hash(
-            this.w0[id]!,
-            long ? this.w1[id]! : 0,
-            long ? this.w2[id]! : 0,
-            long ? this.w3[id]! : 0,
-            this.length[id]!,
-          ) & mask;
-        this.#next[id] = buckets[at]!;
-        buckets[at] = id;
-        id = next;
-      }
-    }
-    this.#buckets = buckets;
+    this.length = grown(this.length, id, 0, 12);
+    this.#refs = grown(this.#refs, id, 0, 13);
   }
 }
 

@@ -1,6 +1,6 @@
 /** A first-in-first-out queue of prefix ids in which each id stands at most once; waiting ids are kept alive. */
 
-import { grown } from './columns.ts';
+import { grown } from '../../router/lib/columns.ts';
 import type { PrefixTable } from './prefixes.ts';
 
 export class IdQueue {

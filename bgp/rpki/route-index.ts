@@ -4,7 +4,7 @@
  * when that one is added, and one that is not in use is passed over.
  */
 
-import { grown } from '../rib/columns.ts';
+import { grown } from '../../router/lib/columns.ts';
 import type { PrefixTable } from '../rib/prefixes.ts';
 
 const BUCKETS = 1 << 15;

@@ -56,6 +56,11 @@ export class OctetWriter {
     this.length = 0;
   }
 
+  /** Make `bytes` hold this many octets more. */
+  reserve(more: number): void {
+    this.#room(more);
+  }
+
   #room(more: number): void {
     if (this.length + more <= this.bytes.length) return;
     const grown = new Uint8Array(Math.max(this.bytes.length * 2, this.length + more));

@@ -27,6 +27,7 @@ import { type BgpFault, ErrorCode, type Handling, isWorse, NO_DATA, resetFault, 
 import { beginMessage, endMessage, HEADER_OCTETS, MessageType } from './message.ts';
 import { isNlri, type Nlri, prefixOctets, putPrefix } from './nlri.ts';
 import { OctetWriter } from './octets.ts';
+import { quickUpdate, type WireAttributes } from './quick.ts';
 
 /** Prefixes of one family and where they point. */
 export interface Reach {
@@ -40,6 +41,8 @@ export interface Update {
   readonly reach: readonly Reach[];
   /** Invariant: defined when `reach` is not empty. */
   readonly attributes: Attributes | undefined;
+  /** The same attributes as octets that can be stored as they are; undefined = only `attributes` says what they are. */
+  readonly wire: WireAttributes | undefined;
   /** RFC 4724 §2: this message marks the end of the initial table of a family. */
   readonly endOfRib: Family | undefined;
   /** Mistakes that did not cost the session, for counters and `mlshim bgp show`. */
@@ -54,6 +57,11 @@ let messageNumber = 0;
 
 /** Decode the body of an UPDATE (at least 4 octets, as the reader has checked). */
 export function decodeUpdate(body: Uint8Array, context: WireContext): Update | BgpFault {
+  return quickUpdate(body, context) ?? decodeCarefully(body, context);
+}
+
+/** The same with every rule there is, for messages that are not plainly in order. */
+export function decodeCarefully(body: Uint8Array, context: WireContext): Update | BgpFault {
   const withdrawnEnd = 2 + get16(body, 0);
   if (withdrawnEnd + 2 > body.length) return malformedList('withdrawn routes run past the end');
   const attributesAt = withdrawnEnd + 2;
@@ -133,6 +141,7 @@ export function decodeUpdate(body: Uint8Array, context: WireContext): Update | B
       worst === 'treat-as-withdraw' || draft.asPath === undefined || draft.origin === undefined
         ? undefined
         : draft.finish(),
+    wire: undefined,
     endOfRib: endOfRib(body, draft, parsed.hasOther),
     faults,
   };

@@ -1,60 +1,40 @@
 /**
- * How long a speaker takes to receive, decide and hand on a table: `node build/test/bgp/load-main.js [PREFIXES] [out]`.
- * With `out` a second peer is told everything. Prints one line per phase.
+ * How long a speaker takes to receive, decide and install a full table, in this process:
+ * `node build/test/bgp/load-main.js [--ipv4 1000000] [--ipv6 0] [--peers 1] [--out] [--no-fib]`.
+ * Phases: every peer sends the same table, 1,000 prefixes change, policy changes, a peer goes away, the rest withdraws.
+ * With `--out` one more peer is told everything. Prints one line per phase: time, CPU, the longest turn, memory.
  */
 
+import { parseArgs } from 'node:util';
 import { localOpen } from '../../bgp/fsm/negotiate.ts';
 import { type LinkId, Speaker, type Stream, type StreamHandler } from '../../bgp/speaker.ts';
 import { encodeKeepalive, encodeOpen } from '../../bgp/wire/message.ts';
-import { UpdatePacker } from '../../bgp/wire/update.ts';
+import { RibToFib } from '../../router/app/rib-to-fib.ts';
+import { FibWriter } from '../../router/fib/writer.ts';
 import { Addr } from '../../router/lib/addr.ts';
 import { systemClock } from '../../router/lib/clock.ts';
 import { PLAIN_OFFER } from './kit/describe.ts';
-import { randomFrom } from './kit/net.ts';
+import { internetTable, type TableOptions, withdrawnTable } from './kit/table.ts';
 
-const PREFIXES = Number(process.argv[2] ?? 1_000_000);
-const HAS_RECEIVER = process.argv[3] === 'out';
-const SENDER_AS = 65101;
+const { values } = parseArgs({
+  options: {
+    ipv4: { type: 'string', default: '1000000' },
+    ipv6: { type: 'string', default: '0' },
+    peers: { type: 'string', default: '1' },
+    out: { type: 'boolean', default: false },
+    'no-fib': { type: 'boolean', default: false },
+  },
+});
+const PEERS = Number(values.peers);
 const CHUNK = 65_536;
+const SENDER_AS = 65_100;
 
-/** UPDATEs for PREFIXES /24s, five per attribute set, with paths of 3 to 6 ASes. */
-function table(): Uint8Array {
-  const random = randomFrom(7);
-  const chunks: Uint8Array[] = [];
-  const settings = { fourOctetAs: true, maxMessage: 4096, linkLocalForm: 'single' } as const;
-  const packer = new UpdatePacker(settings, (octets) => chunks.push(octets));
-  const hop = { global: Addr.parse('10.9.9.9')!, linkLocal: undefined };
-  for (let i = 0; i < PREFIXES; i += 5) {
-    const rest = Array.from({ length: 2 + Math.floor(random() * 4) }, () => 1 + Math.floor(random() * 400_000));
-    packer.reach(
-      4,
-      {
-        origin: 0,
-        asPath: [{ type: 2, asns: [SENDER_AS, ...rest] }],
-        med: undefined,
-        localPref: undefined,
-        atomicAggregate: false,
-        aggregator: undefined,
-        communities: [((64511 << 16) | ((i / 5) % 60_000)) >>> 0],
-        extendedCommunities: [],
-        largeCommunities: i % 3 === 0 ? [SENDER_AS, 1, i] : [],
-        originatorId: undefined,
-        clusterList: [],
-        otc: undefined,
-        unknown: [],
-      },
-      hop,
-    );
-    for (let j = i; j < Math.min(i + 5, PREFIXES); j++) packer.add((0x01000000 + (j << 8)) | 0, 0, 0, 0, 24);
-  }
-  packer.endOfRib(4);
-  packer.flush();
-  return new Uint8Array(Buffer.concat(chunks));
-}
-
+const fib = new FibWriter();
 let accept: ((stream: Stream, remote: Addr, link: LinkId) => StreamHandler | undefined) | undefined;
 let changes = 0;
 let octetsOut = 0;
+let worst = 0;
+const rib2fib = new RibToFib(fib, Number, () => fib.takeChangedShared());
 const speaker = new Speaker({
   asn: 65_002,
   routerId: Addr.parse('10.0.0.2')!,
@@ -69,6 +49,7 @@ const speaker = new Speaker({
   sink: {
     apply: (batch) => {
       changes += batch.count;
+      if (!values['no-fib']) rib2fib.apply(batch);
     },
   },
   resolver: { isUp: () => true, subscribe: () => {} },
@@ -76,17 +57,18 @@ const speaker = new Speaker({
 speaker.start();
 
 /** A peer whose session is up; what is told to it is counted. */
-function peer(n: number): StreamHandler {
+function peer(n: number, isReceiver: boolean): StreamHandler {
   const address = Addr.parse(`10.8.${n}.2`)!;
-  const asn = SENDER_AS - 1 + n;
+  const asn = SENDER_AS + n;
   speaker.addPeer({
     name: `peer${n}`,
     address,
     link: n,
     asn,
     passive: true,
-    import: 'accept-all',
-    export: HAS_RECEIVER ? 'accept-all' : 'reject-all',
+    import: isReceiver ? 'reject-all' : 'accept-all',
+    export: isReceiver ? 'accept-all' : 'reject-all',
+    nextHop6: Addr.parse('fd00::1')!,
   });
   const stream: Stream = {
     localAddress: Addr.parse(`10.8.${n}.1`)!,
@@ -97,47 +79,69 @@ function peer(n: number): StreamHandler {
     close: () => {},
   };
   const handler = accept!(stream, address, n)!;
-  const open = { localAs: asn, peerAs: 65_002, identifier: 0x0a080002 + n, holdTimeS: 90, families: ['ipv4'] } as const;
-  handler.data(encodeOpen(localOpen({ ...open, ...PLAIN_OFFER })));
+  const facts = { localAs: asn, peerAs: 65_002, identifier: 0x0a080002 + n, holdTimeS: 90 };
+  handler.data(encodeOpen(localOpen({ ...PLAIN_OFFER, ...facts, families: ['ipv4', 'ipv6'] })));
   handler.data(encodeKeepalive());
   return handler;
 }
 
-/** Let the speaker finish what it cut into slices; returns the longest turn. */
-function finish(): number {
-  let worst = 0;
-  for (let at = speaker.deadline(); at !== undefined && at <= systemClock.now(); at = speaker.deadline()) {
-    const began = systemClock.now();
-    speaker.tick(began);
-    worst = Math.max(worst, systemClock.now() - began);
-  }
-  return worst;
+/** Run one turn of the event loop and remember the longest. */
+function turn(act: () => void): void {
+  const began = systemClock.now();
+  act();
+  worst = Math.max(worst, systemClock.now() - began);
 }
 
-function report(phase: string, began: number, cpu: NodeJS.CpuUsage, worst: number): void {
+/** Let the speaker finish what it cut into slices. */
+function finish(): void {
+  for (;;) {
+    const at = speaker.deadline();
+    const now = systemClock.now();
+    if (at === undefined || at > now) break;
+    turn(() => speaker.tick(now));
+  }
+}
+
+function phase(name: string, act: () => void): void {
+  worst = 0;
+  changes = 0;
+  const began = systemClock.now();
+  const cpu = process.cpuUsage();
+  act();
+  finish();
   const used = process.cpuUsage(cpu);
-  const { ipv4, attributeSets } = speaker.totals;
+  const { ipv4, ipv6, attributeSets } = speaker.totals;
   console.log(
-    `${phase}: ${Math.round(systemClock.now() - began)} ms, CPU ${((used.user + used.system) / 1e6).toFixed(2)} s, ` +
-      `longest turn ${worst.toFixed(1)} ms, ${ipv4} prefixes, ${attributeSets} attribute sets, ${changes} FIB changes, ` +
-      `${(octetsOut / 1e6).toFixed(1)} MB sent, RSS ${Math.round(process.memoryUsage().rss / 1e6)} MB`,
+    `${name}: ${Math.round(systemClock.now() - began)} ms, CPU ${((used.user + used.system) / 1e6).toFixed(2)} s, ` +
+      `longest turn ${worst.toFixed(1)} ms; ${ipv4} + ${ipv6} prefixes, ${attributeSets} attribute sets, ` +
+      `${changes} FIB changes, ${(octetsOut / 1e6).toFixed(1)} MB sent, RSS ${Math.round(process.memoryUsage().rss / 1e6)} MB`,
   );
 }
 
-const sender = peer(1);
-if (HAS_RECEIVER) peer(2);
-const octets = table();
-let began = systemClock.now();
-let cpu = process.cpuUsage();
-let worst = 0;
-for (let at = 0; at < octets.length; at += CHUNK) {
-  const turn = systemClock.now();
-  sender.data(octets.slice(at, at + CHUNK));
-  worst = Math.max(worst, systemClock.now() - turn, finish());
+function feed(to: StreamHandler, octets: Uint8Array): void {
+  for (let at = 0; at < octets.length; at += CHUNK) {
+    turn(() => to.data(octets.slice(at, at + CHUNK)));
+    finish();
+  }
 }
-report('load', began, cpu, worst);
-began = systemClock.now();
-cpu = process.cpuUsage();
-sender.closed('the sender went away');
-worst = Math.max(systemClock.now() - began, finish());
-report('withdraw', began, cpu, worst);
+
+const table = (n: number): TableOptions => ({
+  ipv4: Number(values.ipv4),
+  ipv6: Number(values.ipv6),
+  firstAs: SENDER_AS + n,
+  nextHop4: Addr.parse('10.9.9.9')!,
+  nextHop6: Addr.parse('fd09::9')!,
+});
+
+const senders = Array.from({ length: PEERS }, (_, i) => peer(i + 1, false));
+if (values.out) peer(PEERS + 1, true);
+const tables = senders.map((_, i) => internetTable(table(i + 1)));
+console.log(`before: RSS ${Math.round(process.memoryUsage().rss / 1e6)} MB with tables of ${tables[0]!.length} octets`);
+senders.forEach((sender, i) => {
+  phase(`load ${i + 1}`, () => feed(sender, tables[i]!));
+});
+const few = internetTable({ ...table(1), ipv4: 1000, ipv6: 0, nextHop4: Addr.parse('10.9.9.8')! });
+phase('change 1000', () => feed(senders[0]!, few));
+phase('policy', () => turn(() => speaker.setPolicies('peer1', { import: [{ action: 'accept', set: { med: 5 } }] })));
+phase('peer down', () => turn(() => senders[0]!.closed('the sender went away')));
+for (let i = 1; i < PEERS; i++) phase(`withdraw ${i + 1}`, () => feed(senders[i]!, withdrawnTable(table(i + 1))));

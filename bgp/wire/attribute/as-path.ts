@@ -101,6 +101,20 @@ function readPath(v: Uint8Array, width: 2 | 4): AsPath | Flaw {
   return path;
 }
 
+/** The path in octets that `putAsPath` wrote with four-octet numbers. */
+export function takePath(b: Uint8Array, from: number, end: number): AsPath {
+  if (from === end) return EMPTY_PATH;
+  const path: AsSegment[] = [];
+  for (let at = from; at < end; ) {
+    const type = b[at]!;
+    const asns: number[] = [];
+    const stop = at + 2 + 4 * b[at + 1]!;
+    for (at += 2; at < stop; at += 4) asns.push(get32(b, at) >>> 0);
+    path.push({ type, asns });
+  }
+  return path;
+}
+
 /** The peer a path came from: the first AS of a leading sequence. */
 export function firstAs(path: AsPath): number | undefined {
   const s = path[0];

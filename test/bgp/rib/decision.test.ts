@@ -39,7 +39,8 @@ function candidates(routes: readonly Route[]): Candidates {
     return table.intern(a, undefined);
   });
   return {
-    attrs: (i) => sets[i]!,
+    table,
+    attrs: (i) => table.idOf(sets[i]!),
     isLocal: (i) => routes[i]!.isLocal ?? false,
     isExternal: (i) => !(routes[i]!.isInternal ?? false),
     cost: (i) => routes[i]!.cost ?? 0,

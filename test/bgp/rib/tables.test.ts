@@ -115,13 +115,14 @@ test('routes of several peers come and go without leaving attribute sets or pref
             continue;
           }
           const set = attributes(attrs, n);
-          if (route >= 0) routes.replace(route, set, set, Verdict.Accepted);
-          else routes.add(prefixes.internPrefix(prefix), peer, pathId, set, undefined, Verdict.Policy);
+          if (route >= 0) routes.replace(route, attrs.idOf(set), attrs.idOf(set), Verdict.Accepted);
+          else routes.add(prefixes.internPrefix(prefix), peer, pathId, attrs.idOf(set), -1, Verdict.Policy);
           model.set(key, set);
         }
         attrs.sweep();
         if (routes.size !== model.size || attrs.size !== new Set(model.values()).size) return false;
         for (const peer of [1, 2, 3]) routes.forPeer(peer, (r) => routes.remove(r));
+        attrs.sweep();
         return routes.size === 0 && attrs.size === 0 && prefixes.size === 0;
       }),
       { seed: 5, numRuns: 200 },

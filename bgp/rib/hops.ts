@@ -1,0 +1,56 @@
+/** The next hops of attribute sets, each with a small number: there are few of them, whatever the size of the table. */
+
+import type { NextHop } from '../wire/attribute/model.ts';
+
+/** Number of "no next hop": routes of our own. */
+export const NO_HOP = 0;
+
+export class HopTable {
+  readonly #hops: (NextHop | undefined)[] = [undefined];
+  readonly #keys: string[] = [''];
+  readonly #users: number[] = [0];
+  readonly #numbers = new Map<string, number>();
+  readonly #free: number[] = [];
+  /** The one asked for last: a peer's routes mostly share one. */
+  #last: NextHop | undefined;
+  #lastNumber = NO_HOP;
+
+  /** Next hops in use. */
+  get size(): number {
+    return this.#numbers.size;
+  }
+
+  get(number: number): NextHop | undefined {
+    return this.#hops[number];
+  }
+
+  /** The number of a next hop; it stays so while `retain` was called more often than `release`. */
+  intern(hop: NextHop | undefined): number {
+    if (hop === undefined) return NO_HOP;
+    if (hop === this.#last) return this.#lastNumber;
+    const key = `${hop.global ?? ''} ${hop.linkLocal ?? ''}`;
+    let number = this.#numbers.get(key);
+    if (number === undefined) {
+      number = this.#free.pop() ?? this.#hops.length;
+      this.#hops[number] = hop;
+      this.#keys[number] = key;
+      this.#users[number] = 0;
+      this.#numbers.set(key, number);
+    }
+    this.#last = hop;
+    this.#lastNumber = number;
+    return number;
+  }
+
+  retain(number: number): void {
+    this.#users[number]!++;
+  }
+
+  release(number: number): void {
+    if (--this.#users[number]! > 0 || number === NO_HOP) return;
+    this.#numbers.delete(this.#keys[number]!);
+    this.#hops[number] = undefined;
+    this.#free.push(number);
+    this.#last = undefined;
+  }
+}
