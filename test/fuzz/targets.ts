@@ -88,7 +88,7 @@ function survives(u: Update, context: WireContext): void {
   const again = decodeUpdate(messageOf(chunks[0]!).body, { ...context, families: PLAIN_CONTEXT.families });
   if ('handling' in again) throw new Error(`what we encoded is refused: ${again.words}`);
   const words = (x: Update): string =>
-    describeUpdate({ ...x, faults: [], withdrawn: [], reach: [] })
+    describeUpdate({ ...x, attributes: x.attributes, faults: [], withdrawn: [], reach: [] })
       .filter((l) => fourOctetAs || !/origin|aggregator/.test(l))
       .join('\n');
   check(words(again) === words(u), `changed on the way:\n${words(u)}\n${words(again)}`);
