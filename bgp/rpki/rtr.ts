@@ -207,6 +207,8 @@ export class RtrClient {
 
   /** Close, and try again after a pause that doubles up to the retry interval. */
   #fail(text: string, now: Instant, pauseMs = this.#pauseMs): void {
+    // StayRTR answers the Serial Query of a session it does not know with an error, or closes, not with a Cache Reset.
+    if (this.state === 'querying') this.sessionId = undefined;
     this.#disconnect();
     this.lastError = { text, at: now };
     this.isFailing = true;

@@ -26,6 +26,7 @@ import { KernelTransport, SplitTransport } from './kernel-transport.ts';
 import { MrtTransport } from './mrt-transport.ts';
 import { RibToFib } from './rib-to-fib.ts';
 import type { RoutingLink } from './routing-protocol.ts';
+import { RpkiRoom } from './rpki-room.ts';
 
 const DEFAULT_VRF = 0;
 /** How long a Cease may take to leave. */
@@ -43,6 +44,7 @@ export class BgpRoom {
   readonly #fib: FibWriter;
   readonly #sourceTo: (dst: Addr) => Addr | undefined;
   readonly #speaker: Speaker;
+  readonly #rpki: RpkiRoom | undefined;
   readonly #up = new Set<string>();
   readonly #listeners: ((link: LinkId, isUp: boolean) => void)[] = [];
   #stopDriving: () => void = () => undefined;
@@ -79,11 +81,14 @@ export class BgpRoom {
       onError: ({ address, port }, why) => log.error('cannot listen', { address: String(address), port, why }),
     });
     this.#mrtTransport = new MrtTransport(replaysOf(settings));
+    const random = (): number => (jitter.int32() >>> 0) / 2 ** 32;
+    this.#rpki =
+      settings.rpki &&
+      new RpkiRoom(settings.rpki, this.transport, random, log.for('rpki'), (roas) => this.#speaker.revalidate(roas));
     this.#speaker = new Speaker({
       asn: settings.asn,
       routerId: settings.routerId,
       clock: systemClock,
-      random: () => (jitter.int32() >>> 0) / 2 ** 32,
       transport: new SplitTransport(
         this.transport,
         new Map<LinkId, Transport>([
@@ -91,6 +96,8 @@ export class BgpRoom {
           [MRT_LINK, this.#mrtTransport],
         ]),
       ),
+      random,
+      ...(this.#rpki !== undefined && { roas: this.#rpki.table }),
       sink: new RibToFib(
         fib,
         (name) => links.find((l) => l.name === name)?.index,
@@ -119,6 +126,7 @@ export class BgpRoom {
 
   start(): void {
     this.#monitoring.start();
+    this.#rpki?.start();
     this.#speaker.start();
     this.#stopDriving = drive(this.#speaker, systemClock, (delayMs, fire) => {
       const timer = setTimeout(fire, delayMs);
@@ -129,6 +137,7 @@ export class BgpRoom {
   /** Cease with a reason people can read (RFC 9003), then wait until it has left. */
   async stop(reason: string): Promise<void> {
     this.#isStopping = true;
+    this.#rpki?.stop();
     this.#speaker.shutdown(reason);
     this.#stopDriving();
     await Promise.all([this.transport, this.#hostTransport].map((t) => t.finished(GOODBYE_MS)));
@@ -148,6 +157,24 @@ export class BgpRoom {
     const views = this.#speaker.snapshot().filter((v) => name === '' || v.name === name);
     if (views.length === 0 && name !== '') throw this.#noPeer(name);
     return { asn: this.#settings.asn, router_id: String(this.#settings.routerId), peers: views.map(peerStatus) };
+  }
+
+  /**
+   * Where ROAs come from, and how many there are.
+   * @throws MlshimError USAGE when there is nothing to refresh, or for another action
+   */
+  rpki(action: string): Answers['bgp_rpki'] {
+    if (action !== '' && action !== 'refresh') throw new MlshimError('USAGE', `"${action}" is not "refresh"`);
+    if (action === 'refresh') {
+      if (this.#rpki === undefined) throw new MlshimError('USAGE', 'bgp.rpki is not configured');
+      this.#rpki.refresh();
+    }
+    return this.#rpki?.show(this.#speaker.revalidated) ?? NO_RPKI;
+  }
+
+  /** What `status` judges; undefined where ROAs are not configured. */
+  rpkiSummary(): Answers['bgp_rpki'] | undefined {
+    return this.#rpki?.show(this.#speaker.revalidated);
   }
 
   /** @throws MlshimError USAGE for what is not a prefix, a peer or a table */
@@ -248,6 +275,8 @@ export class BgpRoom {
   }
 }
 
+const NO_RPKI = { vrps_ipv4: 0, vrps_ipv6: 0, loading: false, revalidated: 0, servers: [], files: [] };
+
 function randomSeed(): number {
   return new DataView(systemEntropy(4).buffer).getInt32(0);
 }
@@ -296,6 +325,7 @@ function routeStatus(r: RouteView): BgpRouteStatus {
     ...(r.med !== undefined && { med: r.med }),
     communities: [...r.communities, ...r.largeCommunities, ...r.extendedCommunities],
     refused: r.refused ?? '',
+    roa: r.roa ?? '',
   };
 }
 

@@ -347,6 +347,7 @@ export class Daemon {
       bgp_show: (args) => this.#routing.ask({ verb: 'bgp_show', args }),
       bgp_routes: (args) => this.#routing.ask({ verb: 'bgp_routes', args }),
       bgp_explain: (args) => this.#routing.ask({ verb: 'bgp_explain', args }),
+      bgp_rpki: (args) => this.#routing.ask({ verb: 'bgp_rpki', args }),
       bgp_peer: (args) => this.#routing.ask({ verb: 'bgp_peer', args }),
       wg_show: (args) => this.#wgShow(args),
       capture: (args, stream) => this.#capture(args, stream),

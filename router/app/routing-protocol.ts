@@ -5,7 +5,7 @@
 
 import type { BgpConfig } from '../config/bgp-model.ts';
 import type { FpmConfig } from '../config/fpm.ts';
-import type { Answers, FpmStatus, Verbs } from '../control/messages.ts';
+import type { Answers, FpmStatus, RpkiStatus, Verbs } from '../control/messages.ts';
 import type { RouteSource } from '../fib/shared.ts';
 import type { ErrorCode } from '../lib/errors.ts';
 import type { Posted } from '../lib/post.ts';
@@ -53,7 +53,14 @@ export interface StreamTarget {
 }
 
 /** Read verbs the routing worker answers. */
-export type RoutingVerb = 'route_get' | 'route_show' | 'bgp_show' | 'bgp_routes' | 'bgp_explain' | 'bgp_peer';
+export type RoutingVerb =
+  | 'route_get'
+  | 'route_show'
+  | 'bgp_show'
+  | 'bgp_routes'
+  | 'bgp_explain'
+  | 'bgp_peer'
+  | 'bgp_rpki';
 
 export type RoutingQuery = { [V in RoutingVerb]: { readonly verb: V; readonly args: Verbs[V] } }[RoutingVerb];
 
@@ -62,6 +69,8 @@ export interface RoutingSummary {
   readonly routesIpv4: number;
   readonly routesIpv6: number;
   readonly bgp: Answers['bgp_show'];
+  /** Undefined where ROAs play no part. */
+  readonly rpki: RpkiStatus | undefined;
   readonly fpm: FpmStatus | undefined;
 }
 

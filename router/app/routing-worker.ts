@@ -111,6 +111,9 @@ function answer(query: RoutingQuery | { readonly verb: 'summary' }): unknown {
       return bgp?.routes(query.args) ?? { routes: [] };
     case 'bgp_explain':
       return bgp?.explain(query.args.prefix) ?? { prefix: query.args.prefix, candidates: [] };
+    case 'bgp_rpki':
+      if (bgp === undefined) throw new MlshimError('USAGE', 'BGP is not configured');
+      return bgp.rpki(query.args.action);
     case 'bgp_peer':
       if (bgp === undefined) throw new MlshimError('USAGE', 'BGP is not configured');
       bgp.order(query.args.peer, query.args.action);
@@ -121,7 +124,13 @@ function answer(query: RoutingQuery | { readonly verb: 'summary' }): unknown {
 function summary(): RoutingSummary {
   const count = (family: number): number =>
     fib.stats().reduce((n, t) => (t.vrf === DEFAULT_VRF && t.family === family ? n + t.routes : n), 0);
-  return { routesIpv4: count(4), routesIpv6: count(6), bgp: bgp?.show('') ?? NO_BGP, fpm: fpm?.show() };
+  return {
+    routesIpv4: count(4),
+    routesIpv6: count(6),
+    bgp: bgp?.show('') ?? NO_BGP,
+    rpki: bgp?.rpkiSummary(),
+    fpm: fpm?.show(),
+  };
 }
 
 function onQuery(id: number, query: RoutingQuery | { readonly verb: 'summary' }): void {

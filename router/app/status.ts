@@ -1,13 +1,15 @@
 /** `status` from what the rooms report: problems first, uplinks with their state. Pure. */
 
 import type { WgDeviceStats } from '../../wg/model.ts';
-import type { BgpPeerStatus, FpmStatus, Problem, Status, UplinkStatus } from '../control/messages.ts';
+import type { BgpPeerStatus, FpmStatus, Problem, RpkiStatus, Status, UplinkStatus } from '../control/messages.ts';
 import type { DataplaneStats } from './dataplane-protocol.ts';
 import type { PlannedLink } from './plan.ts';
 import type { RoutingSummary } from './routing-protocol.ts';
 
 /** WireGuard renews after 120 s and gives a session up after 180 s (REJECT_AFTER_TIME); 10 s for the renewal itself. */
 const STALE_HANDSHAKE_S = 190;
+/** DN42 operators write the file anew every 15 minutes; who has not for a day has forgotten it. */
+const STALE_ROAS_S = 86_400;
 
 export interface Sample {
   readonly atMs: number;
@@ -112,8 +114,19 @@ function problemsOf(s: StatusInput, uplinks: readonly UplinkStatus[]): Problem[]
     else add('U102', `uplink ${u.name}: last handshake ${Math.round(u.handshake_age_s)} s ago`);
   }
   for (const p of s.routing.bgp.peers) if (p.state !== 'Established') add('B101', bgpProblem(p));
+  if (s.routing.rpki !== undefined) rpkiProblems(s.routing.rpki, add);
   if (s.routing.fpm !== undefined) fpmProblems(s.routing.fpm, add);
   return problems;
+}
+
+function rpkiProblems(r: RpkiStatus, add: (code: Problem['code'], text: string) => void): void {
+  if (r.vrps_ipv4 + r.vrps_ipv6 === 0 && !r.loading) add('R101', 'there are no ROAs: the origin of no route is known');
+  for (const f of r.files) {
+    if (f.last_error !== '') add('R102', `ROA file ${f.name}: ${f.last_error}`);
+    else if ((f.age_s ?? 0) > STALE_ROAS_S)
+      add('R104', `ROA file ${f.name}: written ${Math.floor(f.age_s! / 3600)} h ago`);
+  }
+  for (const c of r.servers) if (c.last_error !== '') add('R103', `RPKI cache ${c.name}: ${c.last_error}`);
 }
 
 function fpmProblems(f: FpmStatus, add: (code: Problem['code'], text: string) => void): void {

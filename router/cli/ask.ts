@@ -5,6 +5,7 @@ import type { Answers, Verb, Verbs } from '../control/messages.ts';
 import { socketPaths } from '../control/paths.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Input } from './command.ts';
+import { rpkiText } from './rpki.ts';
 import { bgpExplainText, bgpPeerText, bgpRoutesText, bgpText, routeGetText, routesText, statusText } from './show.ts';
 
 type ReadVerb = Exclude<Verb, 'capture'>;
@@ -77,6 +78,14 @@ export async function bgpExplain(input: Input): Promise<number> {
   const answer = await query(input, 'bgp_explain', { prefix: input.args[0]! });
   print(input, answer, bgpExplainText);
   return answer.candidates.length > 0 ? 0 : 1;
+}
+
+export async function bgpRpki(input: Input): Promise<number> {
+  const action = input.args[0] ?? '';
+  if (action !== '' && action !== 'refresh') throw new MlshimError('USAGE', `"${action}" is not "refresh"`);
+  const answer = await query(input, 'bgp_rpki', { action });
+  print(input, answer, rpkiText);
+  return answer.vrps_ipv4 + answer.vrps_ipv6 > 0 ? 0 : 1;
 }
 
 export async function wgShow(input: Input): Promise<number> {

@@ -124,6 +124,15 @@ export const COMMANDS: readonly Command[] = [
     run: async (input) => (await ask()).bgpExplain(input),
   },
   {
+    words: ['bgp', 'rpki'],
+    args: '[refresh]',
+    summary: 'where ROAs come from: caches and files, their age and errors; refresh asks them all now',
+    options: JSON_OPTION,
+    min: 0,
+    max: 1,
+    run: async (input) => (await ask()).bgpRpki(input),
+  },
+  {
     words: ['wg', 'show'],
     args: '[UPLINK]',
     summary: 'WireGuard devices and peers, in the words of wg(8)',

@@ -138,6 +138,9 @@ export function bgpPeerText(p: BgpPeerStatus): string {
 
 export function bgpRoutesText(routes: readonly BgpRouteStatus[]): string {
   if (routes.length === 0) return 'no routes\n';
+  const isValidated = routes.some((r) => r.roa !== '');
+  // Meaning is never in colour alone: what is wrong is in capitals.
+  const roa = (r: BgpRouteStatus): string => (r.roa === 'invalid' ? 'INVALID' : r.roa === '' ? '-' : r.roa);
   const rows = routes.map((r) => [
     r.best ? '*>' : '* ',
     r.prefix,
@@ -145,9 +148,11 @@ export function bgpRoutesText(routes: readonly BgpRouteStatus[]): string {
     r.peer,
     r.local_pref === undefined ? '-' : String(r.local_pref),
     r.med === undefined ? '-' : String(r.med),
+    ...(isValidated ? [roa(r)] : []),
     `${r.as_path} ${{ IGP: 'i', EGP: 'e' }[r.origin] ?? '?'}`.trim(),
   ]);
-  return `${table([['', 'PREFIX', 'NEXT HOP', 'PEER', 'PREF', 'MED', 'AS PATH'], ...rows])}\n`;
+  const head = ['', 'PREFIX', 'NEXT HOP', 'PEER', 'PREF', 'MED', ...(isValidated ? ['ROA'] : []), 'AS PATH'];
+  return `${table([head, ...rows])}\n`;
 }
 
 export function bgpExplainText(e: BgpExplanation): string {

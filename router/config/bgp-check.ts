@@ -1,6 +1,7 @@
 /** What must be unique or consistent in the `bgp` part, once all its values are known to be well-formed. */
 import { checkPolicies } from './bgp-policy-check.ts';
 import type { ParsedBgp } from './bgp-schema.ts';
+import { checkRpki } from './rpki.ts';
 import type { Path, SourceTree } from './tree.ts';
 import { Unique } from './unique.ts';
 
@@ -25,6 +26,7 @@ export function checkBgp(tree: SourceTree, bgp: ParsedBgp): void {
       tree.report('warning', at, 'IPv4 routes over an IPv6 session need extended_next_hop (RFC 8950)');
   }
   checkHoldTime(tree, bgp.hold_time, ['bgp', 'hold_time']);
+  if (bgp.rpki !== undefined) checkRpki(tree, bgp.rpki, ['bgp', 'rpki']);
   checkPolicies(tree, bgp);
 }
 

@@ -4,6 +4,7 @@ import type { Rule } from '../../bgp/policy/rule.ts';
 import type { BgpConfig, BgpPeerConfig, ListedPolicy } from './bgp-model.ts';
 import type { ParsedPolicyItem, ParsedPolicyRef } from './bgp-policy.ts';
 import { EXPORT_WORDS, IMPORT_WORDS, type ParsedBgp, type ParsedBgpPeer } from './bgp-schema.ts';
+import { toRpki } from './rpki.ts';
 
 /** @param file path of the configuration file */
 export function toBgp(b: ParsedBgp, file: string): BgpConfig {
@@ -18,6 +19,7 @@ export function toBgp(b: ParsedBgp, file: string): BgpConfig {
     filters: b.filters === undefined ? undefined : inFolder(b.filters),
     bmp: b.bmp,
     mrt: { tables: toMrtFile(b.mrt.tables, inFolder), updates: toMrtFile(b.mrt.updates, inFolder) },
+    rpki: b.rpki && toRpki(b.rpki, file),
   };
 }
 

@@ -4,6 +4,7 @@
  */
 import type { Rule } from '../../bgp/policy/rule.ts';
 import type { Addr, Prefix } from '../lib/addr.ts';
+import type { RpkiConfig } from './rpki.ts';
 
 /** An address of the host with a TCP port. */
 export interface AddrPort {
@@ -55,6 +56,8 @@ export interface BgpConfig {
   readonly hostListen: readonly AddrPort[];
   /** Prefixes we originate. */
   readonly networks: readonly Prefix[];
+  /** Where ROAs come from; undefined = nowhere. */
+  readonly rpki: RpkiConfig | undefined;
   readonly peers: readonly BgpPeerConfig[];
   /** Absolute path of the module whose functions peers name as policies. */
   readonly filters: string | undefined;

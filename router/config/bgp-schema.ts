@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { policies, policyRef } from './bgp-policy.ts';
 import { addr, addrPort, asn, bool, choice, int, list, name, object, path, prefix, seconds, v4 } from './fields.ts';
+import { rpki } from './rpki.ts';
 
 const families = list(choice(['ipv4', 'ipv6']), 'address families');
 
@@ -43,6 +44,7 @@ export const bgp = object({
   /** `transit` passes routes on between peers, `stub` announces `networks` only. */
   policy: choice(['transit', 'stub']).default('transit'),
   hold_time: seconds(65535).default(90),
+  rpki: rpki.optional(),
   /** Lists of rules with names, for `import` and `export` of peers. */
   policies: policies.default({}),
   /** A module of filter functions, relative to the configuration file. */

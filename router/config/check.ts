@@ -36,6 +36,9 @@ export function checkReferences(tree: SourceTree): void {
   for (const [i, peer] of asList(asMap(root['bgp'])['peers']).entries()) {
     mustExist(asMap(peer)['via'], ['bgp', 'peers', i, 'via']);
   }
+  for (const [i, server] of asList(asMap(asMap(root['bgp'])['rpki'])['servers']).entries()) {
+    mustExist(asMap(server)['via'], ['bgp', 'rpki', 'servers', i, 'via']);
+  }
   for (const [key, uplink] of Object.entries(asMap(asMap(root['fpm'])['interfaces'])))
     mustExist(uplink, ['fpm', 'interfaces', key]);
   for (const [i, server] of asList(asMap(root['dns'])['servers']).entries()) {

@@ -17,7 +17,8 @@ export const DESCRIPTOR = {
         "wg_show",
         "capture",
         "down",
-        "bgp_peer"
+        "bgp_peer",
+        "bgp_rpki"
        ]
       }
      },
@@ -65,6 +66,10 @@ export const DESCRIPTOR = {
       "bgp_peer": {
        "type": "BgpPeerCommand",
        "id": 11
+      },
+      "bgp_rpki": {
+       "type": "BgpRpkiQuery",
+       "id": 40
       }
      }
     },
@@ -80,7 +85,8 @@ export const DESCRIPTOR = {
         "bgp_explanation",
         "wg_devices",
         "captured",
-        "done"
+        "done",
+        "rpki"
        ]
       }
      },
@@ -132,6 +138,10 @@ export const DESCRIPTOR = {
       "done": {
        "type": "Empty",
        "id": 12
+      },
+      "rpki": {
+       "type": "Rpki",
+       "id": 40
       }
      }
     },
@@ -686,6 +696,10 @@ export const DESCRIPTOR = {
       "refused": {
        "type": "string",
        "id": 11
+      },
+      "roa": {
+       "type": "string",
+       "id": 40
       }
      }
     },
@@ -740,6 +754,172 @@ export const DESCRIPTOR = {
       "action": {
        "type": "string",
        "id": 2
+      }
+     }
+    },
+    "BgpRpkiQuery": {
+     "fields": {
+      "action": {
+       "type": "string",
+       "id": 1
+      }
+     }
+    },
+    "Rpki": {
+     "fields": {
+      "vrps_ipv4": {
+       "type": "uint32",
+       "id": 1
+      },
+      "vrps_ipv6": {
+       "type": "uint32",
+       "id": 2
+      },
+      "loading": {
+       "type": "bool",
+       "id": 3
+      },
+      "revalidated": {
+       "type": "double",
+       "id": 4
+      },
+      "servers": {
+       "rule": "repeated",
+       "type": "RpkiServer",
+       "id": 5
+      },
+      "files": {
+       "rule": "repeated",
+       "type": "RpkiFile",
+       "id": 6
+      }
+     }
+    },
+    "RpkiServer": {
+     "oneofs": {
+      "_session_id": {
+       "oneof": [
+        "session_id"
+       ]
+      },
+      "_serial": {
+       "oneof": [
+        "serial"
+       ]
+      },
+      "_updated_s": {
+       "oneof": [
+        "updated_s"
+       ]
+      },
+      "_expires_s": {
+       "oneof": [
+        "expires_s"
+       ]
+      }
+     },
+     "fields": {
+      "name": {
+       "type": "string",
+       "id": 1
+      },
+      "uplink": {
+       "type": "string",
+       "id": 2
+      },
+      "preference": {
+       "type": "uint32",
+       "id": 3
+      },
+      "state": {
+       "type": "string",
+       "id": 4
+      },
+      "version": {
+       "type": "uint32",
+       "id": 5
+      },
+      "session_id": {
+       "type": "uint32",
+       "id": 6,
+       "options": {
+        "proto3_optional": true
+       }
+      },
+      "serial": {
+       "type": "uint32",
+       "id": 7,
+       "options": {
+        "proto3_optional": true
+       }
+      },
+      "vrps": {
+       "type": "uint32",
+       "id": 8
+      },
+      "updated_s": {
+       "type": "double",
+       "id": 9,
+       "options": {
+        "proto3_optional": true
+       }
+      },
+      "expires_s": {
+       "type": "double",
+       "id": 10,
+       "options": {
+        "proto3_optional": true
+       }
+      },
+      "last_error": {
+       "type": "string",
+       "id": 11
+      }
+     }
+    },
+    "RpkiFile": {
+     "oneofs": {
+      "_read_s": {
+       "oneof": [
+        "read_s"
+       ]
+      },
+      "_age_s": {
+       "oneof": [
+        "age_s"
+       ]
+      }
+     },
+     "fields": {
+      "name": {
+       "type": "string",
+       "id": 1
+      },
+      "vrps": {
+       "type": "uint32",
+       "id": 2
+      },
+      "read_s": {
+       "type": "double",
+       "id": 3,
+       "options": {
+        "proto3_optional": true
+       }
+      },
+      "age_s": {
+       "type": "double",
+       "id": 4,
+       "options": {
+        "proto3_optional": true
+       }
+      },
+      "failures": {
+       "type": "uint32",
+       "id": 5
+      },
+      "last_error": {
+       "type": "string",
+       "id": 6
       }
      }
     },

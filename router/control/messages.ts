@@ -136,6 +136,8 @@ export interface BgpRouteStatus {
   readonly uplink: string;
   /** Why it is not used; empty for a candidate. */
   readonly refused: string;
+  /** valid, invalid or unknown (RFC 6811); empty where origins are not validated. */
+  readonly roa: string;
 }
 
 export interface BgpRoutes {
@@ -151,6 +153,46 @@ export interface BgpCandidate {
 export interface BgpExplanation {
   readonly prefix: string;
   readonly candidates: readonly BgpCandidate[];
+}
+
+/** A cache that speaks RTR. */
+export interface RpkiServerStatus {
+  readonly name: string;
+  /** Empty: over the host's network, or by routing. */
+  readonly uplink: string;
+  readonly preference: number;
+  /** stopped, waiting, connecting, querying, receiving, loading, synchronized */
+  readonly state: string;
+  readonly version: number;
+  readonly session_id?: number;
+  readonly serial?: number;
+  readonly vrps: number;
+  readonly updated_s?: number;
+  readonly expires_s?: number;
+  readonly last_error: string;
+}
+
+/** A file of ROAs, or a URL. */
+export interface RpkiFileStatus {
+  readonly name: string;
+  readonly vrps: number;
+  /** Since it was read with success. */
+  readonly read_s?: number;
+  /** Since it was written. */
+  readonly age_s?: number;
+  readonly failures: number;
+  readonly last_error: string;
+}
+
+export interface RpkiStatus {
+  readonly vrps_ipv4: number;
+  readonly vrps_ipv6: number;
+  /** A source has said something that is not in the table yet. */
+  readonly loading: boolean;
+  /** Routes judged again because ROAs changed. */
+  readonly revalidated: number;
+  readonly servers: readonly RpkiServerStatus[];
+  readonly files: readonly RpkiFileStatus[];
 }
 
 export interface WgPeerStatus {
@@ -198,6 +240,7 @@ export interface Verbs {
   readonly bgp_routes: { readonly table: string; readonly peer: string; readonly prefix: string };
   readonly bgp_explain: { readonly prefix: string };
   readonly bgp_peer: { readonly peer: string; readonly action: string };
+  readonly bgp_rpki: { readonly action: string };
   readonly wg_show: { readonly device: string };
   readonly capture: { readonly uplink: string; readonly snap_length: number };
   readonly down: Empty;
@@ -212,6 +255,7 @@ export interface Answers {
   readonly bgp_routes: BgpRoutes;
   readonly bgp_explain: BgpExplanation;
   readonly bgp_peer: Empty;
+  readonly bgp_rpki: RpkiStatus;
   readonly wg_show: WgDevices;
   readonly capture: Captured;
   readonly down: Empty;
@@ -228,6 +272,7 @@ export const BODY_OF = {
   bgp_routes: 'bgp_routes',
   bgp_explain: 'bgp_explanation',
   bgp_peer: 'done',
+  bgp_rpki: 'rpki',
   wg_show: 'wg_devices',
   capture: 'captured',
   down: 'done',

@@ -1,6 +1,6 @@
 /**
  * The registry of problems a running router reports in `status` and in its log: code, what it means, what to do.
- * `mlshim explain CODE` prints an entry. Codes are stable; the letter tells the room (C child, U uplink, B BGP, F FPM, K keys).
+ * `mlshim explain CODE` prints an entry. Codes are stable; the letter tells the room (C child, U uplink, B BGP, F FPM, K keys, R ROAs).
  */
 
 export interface ProblemSpec {
@@ -58,6 +58,28 @@ export const PROBLEMS = {
     meaning:
       'A gateway is looked up among the prefixes of our uplinks and routes; a link-local one, or none, goes by the interface.',
     hint: 'fpm.interfaces says which uplink an interface of the daemon stands for: interfaces: { eth0: UPLINK }.',
+  },
+  R101: {
+    title: 'there are no ROAs',
+    meaning:
+      'No source of bgp.rpki has delivered anything: the origin of every route is unknown. A policy that wants valid ' +
+      'routes only, as dn42 does, accepts none.',
+    hint: 'mlshim bgp rpki shows the sources and their last errors.',
+  },
+  R102: {
+    title: 'a file of ROAs cannot be used',
+    meaning: 'It could not be read or understood. The ROAs of its last good reading stay in use.',
+    hint: 'Correct it; it is read again when it changes, and by mlshim bgp rpki refresh.',
+  },
+  R103: {
+    title: 'an RPKI cache fails',
+    meaning: 'The RTR server did not answer or made a mistake. Its ROAs stay in use until they expire.',
+    hint: 'mlshim bgp rpki shows when they expire; check host and port.',
+  },
+  R104: {
+    title: 'a file of ROAs is old',
+    meaning: 'It was written more than a day ago. New prefixes of others are refused, given up ones accepted.',
+    hint: 'Let cron or a timer fetch it every 15 minutes, or give the URL instead of a file.',
   },
 } as const satisfies Record<string, ProblemSpec>;
 

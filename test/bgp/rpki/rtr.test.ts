@@ -149,6 +149,7 @@ test('after a lost connection the client comes back, with pauses up to the retry
   c.do('opened');
   t.deepEqual(c.did(), ['010112340000000c00000007']);
   const pauses: number[] = [];
+  c.did();
   for (let i = 0; i < 14; i++) {
     c.closed('connection refused');
     const from = c.now;
@@ -176,6 +177,20 @@ test('the cache says the intervals within the bounds of RFC 8210 §6, the config
   c.do('opened');
   c.receive(cacheResponse(1, 1), endOfData(1, 1, 1, [90_000, 600, 1]));
   t.deepEqual(c.client.timersS, { refresh: 86_400, retry: 30, expire: 86_401 });
+});
+
+test('a cache that refuses the serial of another session, as StayRTR does, is asked for everything', (t) => {
+  for (const refusal of ['error', 'close'] as const) {
+    const c = synchronized();
+    c.do('refresh');
+    if (refusal === 'error') c.receive(errorPdu(1, 0, 'Session ID mismatch: client is desynchronized'));
+    else c.closed('closed by the peer');
+    c.did();
+    c.pass(1_000);
+    c.do('opened');
+    t.deepEqual(c.did(), ['connect', RESET_QUERY], refusal);
+    t.true(c.client.hasData);
+  }
 });
 
 test('a cache without data is tried again', (t) => {

@@ -5,6 +5,7 @@ import type {
   BgpRoutes,
   RouteAnswer,
   Routes,
+  RpkiStatus,
   Status,
 } from '../../../router/control/messages.ts';
 
@@ -195,10 +196,54 @@ const ROUTE = {
   local_pref: 100,
   communities: [],
   refused: '',
+  roa: '',
 } as const;
 
 export const BGP_ROUTES: BgpRoutes = {
   routes: [ROUTE, { ...ROUTE, prefix: 'fd42:23::/48', best: false, peer: 'kioubit', med: 20, origin: 'incomplete' }],
+};
+
+export const BGP_ROUTES_ROA: BgpRoutes = {
+  routes: [
+    { ...ROUTE, roa: 'valid' },
+    { ...ROUTE, prefix: '172.23.1.0/24', best: false, roa: 'invalid', refused: 'refused by import policy' },
+    { ...ROUTE, prefix: 'fd42:23::/48', roa: 'unknown' },
+  ],
+};
+
+export const RPKI: RpkiStatus = {
+  vrps_ipv4: 1756,
+  vrps_ipv6: 1552,
+  loading: false,
+  revalidated: 4210,
+  servers: [
+    {
+      name: 'rpki.example.net:8282',
+      uplink: '',
+      preference: 1,
+      state: 'synchronized',
+      version: 1,
+      session_id: 4660,
+      serial: 812,
+      vrps: 3308,
+      updated_s: 62,
+      expires_s: 7138,
+      last_error: '',
+    },
+    {
+      name: '[fd42:d42:d42:8::1]:8282',
+      uplink: 'dn42',
+      preference: 2,
+      state: 'waiting',
+      version: 1,
+      vrps: 0,
+      last_error: 'connection refused',
+    },
+  ],
+  files: [
+    { name: 'dn42_roa_46.json', vrps: 3308, read_s: 12, age_s: 840, failures: 0, last_error: '' },
+    { name: 'extra.conf', vrps: 0, failures: 3, last_error: 'line 7: host bits set in 172.20.0.1/24' },
+  ],
 };
 
 export const EXPLANATION: BgpExplanation = {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { commandHelp, tableHelp } from '../../../router/cli/command.ts';
 import { COMMANDS } from '../../../router/cli/commands.ts';
+import { rpkiText } from '../../../router/cli/rpki.ts';
 import {
   bgpExplainText,
   bgpPeerText,
@@ -12,7 +13,7 @@ import {
   routesText,
   statusText,
 } from '../../../router/cli/show.ts';
-import { BGP, BGP_ROUTES, EXPLANATION, ROUTE_ANSWERS, ROUTES, STATUS } from './samples.ts';
+import { BGP, BGP_ROUTES, BGP_ROUTES_ROA, EXPLANATION, ROUTE_ANSWERS, ROUTES, RPKI, STATUS } from './samples.ts';
 
 const GOLDEN = join(import.meta.dirname, '../../../../test/router/cli/golden');
 
@@ -23,6 +24,8 @@ const TEXTS: Readonly<Record<string, string>> = {
   bgp: bgpText(BGP),
   'bgp-peer': BGP.peers.map(bgpPeerText).join('\n'),
   'bgp-routes': bgpRoutesText(BGP_ROUTES.routes),
+  'bgp-routes-roa': bgpRoutesText(BGP_ROUTES_ROA.routes),
+  'bgp-rpki': rpkiText(RPKI),
   'bgp-explain': bgpExplainText(EXPLANATION),
   help: tableHelp(COMMANDS),
   'help-commands': COMMANDS.map(commandHelp).join('\n'),
