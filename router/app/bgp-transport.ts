@@ -3,18 +3,33 @@
  * socket in the routing worker. The way to the data plane leads through the main thread (`StreamPort`).
  */
 import { Socket } from 'node:net';
-import type { Attempt, ConnectTarget, LinkId, Stream, StreamHandler, Transport } from '../../bgp/ports.ts';
+import type {
+  Attempt,
+  ConnectTarget,
+  LinkId,
+  PeerSecurity,
+  Stream,
+  StreamHandler,
+  Transport,
+} from '../../bgp/ports.ts';
 import { Addr } from '../lib/addr.ts';
+import type { StreamSecurity, StreamTerms } from './dataplane-protocol.ts';
 import type { StreamTarget } from './routing-protocol.ts';
 
 /** Asks the data plane for streams; answers come to `opened` and `accepted` of the transport. */
 export interface StreamPort {
   connect(id: number, target: StreamTarget): void;
-  listen(id: number, port: number): void;
+  listen(id: number, port: number, terms: readonly StreamTerms[]): void;
+  /** Others are expected by the listener `id` from now on. */
+  secure(id: number, terms: readonly StreamTerms[]): void;
 }
 
-/** RFC 5082 is not asked for by BIRD's defaults; direct neighbours get TTL 1 (RFC 4271 §5.1.3, as every daemon does). */
+/** Direct neighbours get TTL 1 (RFC 4271 §5.1.3, as every daemon does), unless RFC 5082 is asked for. */
 const DIRECT_TTL = 1;
+/** RFC 5082 §3: "set the TTL on its transmitted packets to 255". */
+const SECURE_TTL = 255;
+/** "Anywhere": as many hops as the stack's own TTL allows. */
+const ANY_HOPS = 255;
 
 /** Why a connection could not be made, as people know it from other daemons. */
 const ERRNO_TEXT: Readonly<Record<number, string>> = {
@@ -46,6 +61,8 @@ export class StackTransport implements Transport {
   readonly #waiting = new Map<number, Waiting>();
   readonly #sockets = new Set<Socket>();
   #accept: ((stream: Stream, remote: Addr, link: LinkId) => StreamHandler | undefined) | undefined;
+  #terms: readonly StreamTerms[] = [];
+  #listenId: number | undefined;
   #nextId = 1;
 
   constructor(port: StreamPort, listenPort: number, localOn: (link: LinkId, remote: Addr) => Addr | undefined) {
@@ -63,7 +80,7 @@ export class StackTransport implements Transport {
       port: target.port,
       local: localAddress && String(localAddress),
       link: target.link === '' ? undefined : String(target.link),
-      ttl: target.hops > 1 ? undefined : DIRECT_TTL,
+      security: securityOf(target),
     });
     return {
       abort: () => {
@@ -74,7 +91,17 @@ export class StackTransport implements Transport {
 
   listen(accept: (stream: Stream, remote: Addr, link: LinkId) => StreamHandler | undefined): void {
     this.#accept = accept;
-    this.#port.listen(this.#nextId++, this.#listenPort);
+    this.#listenId = this.#nextId++;
+    this.#port.listen(this.#listenId, this.#listenPort, this.#terms);
+  }
+
+  secure(peers: readonly PeerSecurity[]): void {
+    this.#terms = peers.map((p) => ({
+      from: String(p.from),
+      link: p.link === '' ? undefined : String(p.link),
+      ...securityOf(p),
+    }));
+    if (this.#listenId !== undefined) this.#port.secure(this.#listenId, this.#terms);
   }
 
   /** The data plane's answer to `connect`. */
@@ -162,4 +189,13 @@ export function attach(socket: Socket, handler: StreamHandler): void {
   });
   socket.on('drain', () => handler.drained());
   socket.on('close', () => handler.closed(reason));
+}
+
+/** RFC 5082 §3: what has come over `hops` hops at most has lost one less than that of its 255. */
+function securityOf(p: Pick<ConnectTarget, 'hops' | 'ttlSecurity' | 'password'>): StreamSecurity {
+  const ttl = p.hops === 1 ? DIRECT_TTL : p.hops < ANY_HOPS ? p.hops : undefined;
+  return {
+    ...(p.ttlSecurity ? { ttl: SECURE_TTL, minTtl: SECURE_TTL + 1 - p.hops } : ttl !== undefined && { ttl }),
+    ...(p.password !== undefined && { password: p.password }),
+  };
 }

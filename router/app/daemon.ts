@@ -312,7 +312,7 @@ export class Daemon {
         this.#log.for(e.component)[e.level](e.message, e.fields);
         break;
       case 'stream-connect': {
-        const { remote, port, local, link, ttl } = e.target;
+        const { remote, port, local, link, security } = e.target;
         const { reply } = this.#dataplane.request({
           kind: 'stream-connect',
           vrf: 0,
@@ -320,7 +320,7 @@ export class Daemon {
           port,
           ...(local !== undefined && { local }),
           ...(link !== undefined && { link }),
-          ...(ttl !== undefined && { ttl }),
+          security,
         });
         void reply.then(({ result, errno }) => {
           const fd = (result as { fd?: number } | undefined)?.fd ?? -1;
@@ -329,11 +329,16 @@ export class Daemon {
         break;
       }
       case 'stream-listen': {
-        const { id, reply } = this.#dataplane.request({ kind: 'stream-listen', vrf: 0, port: e.port });
+        const { id, reply } = this.#dataplane.request({ kind: 'stream-listen', vrf: 0, port: e.port, terms: e.terms });
         this.#listens.set(e.id, id);
         void reply.then(({ errno }) => {
           if (errno !== 0) this.#log.for('bgp').error('cannot listen', { port: e.port, errno });
         });
+        break;
+      }
+      case 'stream-secure': {
+        const listen = this.#listens.get(e.listen);
+        if (listen !== undefined) this.#dataplane.send({ kind: 'stream-secure', listen, terms: e.terms });
         break;
       }
     }

@@ -49,6 +49,23 @@ export interface LinkSpec {
   readonly addresses: readonly string[];
 }
 
+/** How a stream's segments are sent and what they must bring. */
+export interface StreamSecurity {
+  /** TTL or hop limit of what we send. */
+  readonly ttl?: number | undefined;
+  /** What comes with less is dropped (RFC 5082). */
+  readonly minTtl?: number | undefined;
+  /** Sign segments with this key, and take none that is not (RFC 2385). */
+  readonly password?: string | undefined;
+}
+
+/** What a listener asks of the remotes of a prefix; of several the longest decides. */
+export interface StreamTerms extends StreamSecurity {
+  readonly from: string;
+  /** The uplink of link-local remotes. */
+  readonly link: string | undefined;
+}
+
 /** To the data plane. Every message with `id` is answered by a `reply` with the same id. */
 export type ToDataplane =
   | {
@@ -75,8 +92,8 @@ export type ToDataplane =
       readonly port: number;
       readonly local?: string;
       readonly link?: string;
-      readonly ttl?: number;
       readonly tos?: number;
+      readonly security?: StreamSecurity;
     }
   /** Listen; answered with { fd } or { errno }; each connection then arrives as `accepted` with this id. */
   | {
@@ -86,7 +103,10 @@ export type ToDataplane =
       readonly local?: string;
       readonly link?: string;
       readonly port: number;
+      readonly terms?: readonly StreamTerms[];
     }
+  /** Whom a listener expects from now on, and how. */
+  | { readonly kind: 'stream-secure'; readonly listen: number; readonly terms: readonly StreamTerms[] }
   | { readonly kind: 'stream-unlisten'; readonly listen: number }
   | { readonly kind: 'stats'; readonly id: number }
   | { readonly kind: 'flows'; readonly id: number }

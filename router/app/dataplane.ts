@@ -17,15 +17,12 @@ import { PagePool, World } from '../lib/world.ts';
 import { Epoll, loadNative } from '../native/index.ts';
 import { HostsFile, ServicesFile } from '../shimlink/hosts.ts';
 import { Hub } from '../shimlink/hub.ts';
-import { InProcessListener, openInProcess } from '../shimlink/in-process.ts';
 import { LoopbackLink } from '../shimlink/loopback.ts';
 import { NameService } from '../shimlink/name-service.ts';
 import { Pollable, Poller } from '../shimlink/poller.ts';
-import { AF_INET, AF_INET6, E } from '../shimlink/proto.ts';
 import { Requests } from '../shimlink/requests.ts';
 import { type NameServer, Resolver, type ResolverSettings } from '../shimlink/resolver.ts';
 import { Server } from '../shimlink/server.ts';
-import { SockAddr } from '../shimlink/sockaddr.ts';
 import type { LinkAddress } from '../stack/port.ts';
 import { Stack } from '../stack/stack.ts';
 import { TcpEngine } from '../tcp/engine.ts';
@@ -38,6 +35,7 @@ import type {
   LinkSpec,
   ToDataplane,
 } from './dataplane-protocol.ts';
+import { DataplaneStreams } from './dataplane-streams.ts';
 
 /** Records taken from one source per vector. */
 const VECTOR = 256;
@@ -102,7 +100,7 @@ class Dataplane {
   readonly #watchAt: number;
   readonly #children = new Map<number, Child>();
   readonly #loopbacks: LoopbackLink[] = [];
-  readonly #listens = new Map<number, InProcessListener>();
+  readonly #streams: DataplaneStreams;
   #settings: DataplaneSettings;
   /** Sources of packets, flat for the loop. */
   #sources: PacketSource[] = [];
@@ -150,6 +148,7 @@ class Dataplane {
       session: boot.session,
       uid,
     });
+    this.#streams = new DataplaneStreams(this.#hub, post);
     const entropy = (): number => new DataView(systemEntropy(4).buffer).getUint32(0);
     this.#resolver = new Resolver(resolverSettings(boot.settings), entropy);
     const hosts = new HostsFile(textOf('/etc/hosts'));
@@ -253,14 +252,16 @@ class Dataplane {
         this.#fib.refresh(m.fib as FibShared);
         break;
       case 'stream-connect':
-        this.#connect(m);
+        this.#streams.connect(m);
         break;
       case 'stream-listen':
-        this.#listen(m);
+        this.#streams.listen(m);
         break;
       case 'stream-unlisten':
-        this.#listens.get(m.listen)?.close();
-        this.#listens.delete(m.listen);
+        this.#streams.unlisten(m);
+        break;
+      case 'stream-secure':
+        this.#streams.secure(m);
         break;
       case 'stats':
         post({ kind: 'reply', id: m.id, result: this.#stats() });
@@ -378,56 +379,6 @@ class Dataplane {
     };
   }
 
-  // ---- Streams for other threads
-
-  #addr(text: string, port: number, linkName: string | undefined): SockAddr | undefined {
-    const [address, zone] = text.split('%');
-    const a = Addr.parse(address!);
-    if (a === undefined) return undefined;
-    const name = zone ?? linkName;
-    const scope = a.isLinkLocal && name !== undefined ? (this.#hub.linkByName(name) ?? 0) : 0;
-    return new SockAddr().set(a.family === 4 ? AF_INET : AF_INET6, a.a0, a.a1, a.a2, a.a3, port, scope);
-  }
-
-  #connect(m: ToDataplane & { readonly kind: 'stream-connect' }): void {
-    const remote = this.#addr(m.remote, m.port, m.link);
-    const local = m.local === undefined ? undefined : this.#addr(m.local, 0, m.link);
-    if (remote === undefined || (m.local !== undefined && local === undefined)) {
-      post({ kind: 'reply', id: m.id, result: undefined, errno: E.EINVAL });
-      return;
-    }
-    openInProcess(this.#hub, process.pid, { vrf: m.vrf, remote, local, ttl: m.ttl, tos: m.tos }, (fd, errno) => {
-      post(
-        errno === 0
-          ? { kind: 'reply', id: m.id, result: { fd } }
-          : { kind: 'reply', id: m.id, result: undefined, errno },
-      );
-    });
-  }
-
-  #listen(m: ToDataplane & { readonly kind: 'stream-listen' }): void {
-    const local = m.local === undefined ? undefined : this.#addr(m.local, m.port, m.link);
-    const listener = InProcessListener.open(this.#hub, process.pid, m.vrf, local, m.port, ({ fd, stream }) => {
-      const { remote: r, local: l } = stream;
-      const scope = r.scope !== 0 ? r.scope : l.scope;
-      post({
-        kind: 'accepted',
-        listen: m.id,
-        fd,
-        remote: String(r.toAddr()),
-        remotePort: r.port,
-        local: String(l.toAddr()),
-        link: this.#stack.links.byIndex(scope)?.link.name,
-      });
-    });
-    if (typeof listener === 'number') {
-      post({ kind: 'reply', id: m.id, result: undefined, errno: listener });
-      return;
-    }
-    this.#listens.set(m.id, listener);
-    post({ kind: 'reply', id: m.id, result: {} });
-  }
-
   // ---- Figures
 
   #stats(): DataplaneStats {
@@ -500,7 +451,7 @@ class Dataplane {
   /** Let every app see a reset, and send what that takes. */
   close(): void {
     this.#server.stop();
-    for (const l of this.#listens.values()) l.close();
+    this.#streams.close();
     this.#hub.closeAll();
     this.#stack.endVector();
     for (const link of this.#links) link.flush();

@@ -9,6 +9,7 @@ import type { Answers, FpmStatus, RpkiStatus, Verbs } from '../control/messages.
 import type { RouteSource } from '../fib/shared.ts';
 import type { ErrorCode } from '../lib/errors.ts';
 import type { Posted } from '../lib/post.ts';
+import type { StreamSecurity, StreamTerms } from './dataplane-protocol.ts';
 
 /** A link as routing sees it. */
 export interface RoutingLink {
@@ -49,7 +50,7 @@ export interface StreamTarget {
   readonly port: number;
   readonly local: string | undefined;
   readonly link: string | undefined;
-  readonly ttl: number | undefined;
+  readonly security: StreamSecurity;
 }
 
 /** Read verbs the routing worker answers. */
@@ -104,7 +105,13 @@ export type FromRouting =
       readonly failure?: { readonly code: string; readonly message: string };
     }
   | { readonly kind: 'stream-connect'; readonly id: number; readonly target: StreamTarget }
-  | { readonly kind: 'stream-listen'; readonly id: number; readonly port: number }
+  | {
+      readonly kind: 'stream-listen';
+      readonly id: number;
+      readonly port: number;
+      readonly terms: readonly StreamTerms[];
+    }
+  | { readonly kind: 'stream-secure'; readonly listen: number; readonly terms: readonly StreamTerms[] }
   | {
       readonly kind: 'log';
       readonly level: 'debug' | 'info' | 'warn' | 'error';

@@ -12,6 +12,7 @@ import { type Logger, makeLogger } from '../lib/log.ts';
 import { revived } from '../lib/post.ts';
 import { BgpRoom } from './bgp-room.ts';
 import { loadFilters } from './filter-module.ts';
+import type { StreamTerms } from './dataplane-protocol.ts';
 import { FpmRoom } from './fpm-room.ts';
 import { type RouteFacts, routeGet, routeShow, sourceTo } from './route-answers.ts';
 import type {
@@ -72,7 +73,9 @@ const facts: RouteFacts = {
 
 const streams = {
   connect: (id: number, target: StreamTarget): void => send({ kind: 'stream-connect', id, target }),
-  listen: (id: number, listenPort: number): void => send({ kind: 'stream-listen', id, port: listenPort }),
+  listen: (id: number, listenPort: number, terms: readonly StreamTerms[]): void =>
+    send({ kind: 'stream-listen', id, port: listenPort, terms }),
+  secure: (listen: number, terms: readonly StreamTerms[]): void => send({ kind: 'stream-secure', listen, terms }),
 };
 const bgp = await bgpRoom(boot.bgp && revived(boot.bgp));
 

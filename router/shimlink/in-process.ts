@@ -5,7 +5,8 @@
 import { SOCK_STREAM } from '../native/index.ts';
 import { PortBinding } from '../stack/ports.ts';
 import type { TcpListener } from '../tcp/listener.ts';
-import type { TcpAcceptor } from '../tcp/port.ts';
+import type { FlowKey, TcpAcceptor } from '../tcp/port.ts';
+import type { PeerTerms, TcpSettings } from '../tcp/settings.ts';
 import type { Hub } from './hub.ts';
 import { Option } from './option-table.ts';
 import { Pollable } from './poller.ts';
@@ -19,11 +20,22 @@ export class InProcessStream extends StreamSocket {
   /** The other end, -1 once it was told or closed. */
   #otherFd = -1;
   readonly #done: (fd: number, errno: number) => void;
+  readonly #terms: PeerTerms;
 
   /** @param done told once: the descriptor, or an errno */
-  constructor(hub: Hub, family: number, pid: number, done: (fd: number, errno: number) => void) {
+  constructor(hub: Hub, family: number, pid: number, done: (fd: number, errno: number) => void, terms: PeerTerms = {}) {
     super(hub, family, hub.nextId(), pid);
     this.#done = done;
+    this.#terms = terms;
+  }
+
+  override settings(): TcpSettings {
+    return { ...super.settings(), ...this.#terms };
+  }
+
+  /** The link its packets leave by. */
+  get linkName(): string | undefined {
+    return this.connection?.link?.name;
   }
 
   /** Make the pair, its first lag octet included. @returns false when descriptors ran out */
@@ -125,6 +137,11 @@ export class InProcessListener extends Pollable implements TcpAcceptor<TcpListen
     return new InProcessListener(hub, pid, binding, accepted);
   }
 
+  /** What is asked of remotes from now on; undefined = nothing of anybody. */
+  setTerms(termsFor: ((flow: FlowKey) => PeerTerms | undefined) | undefined): void {
+    this.#listener.termsFor = termsFor;
+  }
+
   acceptable(): void {
     this.#hub.poller.ready(this);
   }
@@ -158,15 +175,14 @@ export interface StreamOrder {
   readonly vrf: number;
   readonly remote: SockAddr;
   readonly local: SockAddr | undefined;
-  readonly ttl: number | undefined;
   readonly tos: number | undefined;
+  readonly terms: PeerTerms;
 }
 
 export function openInProcess(hub: Hub, pid: number, o: StreamOrder, done: (fd: number, errno: number) => void): void {
   const isV4 = o.remote.isV4;
-  const s = new InProcessStream(hub, isV4 ? AF_INET : AF_INET6, pid, done);
+  const s = new InProcessStream(hub, isV4 ? AF_INET : AF_INET6, pid, done, o.terms);
   s.vrf = o.vrf;
-  if (o.ttl !== undefined) s.options.setNumber(isV4 ? Option.IpTtl : Option.V6UnicastHops, o.ttl);
   if (o.tos !== undefined) s.options.setNumber(isV4 ? Option.IpTos : Option.V6TrafficClass, o.tos);
   s.options.setNumber(Option.NoDelay, 1);
   s.start(o.remote, o.local);
