@@ -40,6 +40,8 @@ export interface PeerConfig {
   readonly multihop?: boolean | number;
   /** RFC 5082: only packets of peers this near are taken. */
   readonly ttlSecurity?: boolean;
+  /** The session waits until BFD is up, and again after it went down. */
+  readonly bfdStrict?: boolean;
   /** RFC 2385: TCP MD5 signature. */
   readonly password?: string;
   readonly passive?: boolean;
@@ -186,6 +188,8 @@ export class Peer {
   lastFilterError: string | undefined;
   /** The administrator wants it down. */
   isShutDown: boolean;
+  /** The session begins when BFD comes up. */
+  awaitsBfd: boolean;
   readonly #context: PeerContext;
   /** What export policy makes of attribute sets, by source; see `#select`. */
   #memo: Map<AttrSet, Plan>[] = [];
@@ -209,6 +213,7 @@ export class Peer {
       retained(this),
     );
     const offer = (): RestartOffer | undefined => this.#restartOffer();
+    this.awaitsBfd = config.bfdStrict ?? false;
     this.importFilter = this.#filter('import', config.import);
     this.exportFilter = this.#filter('export', config.export);
     this.session = new Session(
@@ -248,6 +253,11 @@ export class Peer {
     const { asn } = this.config;
     if (typeof asn === 'number') return asn;
     return this.#agreed?.peerAs ?? (asn === 'internal' ? this.#context.localAs : 0);
+  }
+
+  /** No session is wanted now. */
+  get isHeld(): boolean {
+    return this.isShutDown || this.awaitsBfd;
   }
 
   /** Hops to the peer at most. */

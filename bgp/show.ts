@@ -22,6 +22,8 @@ export interface PeerView {
   readonly asn: number;
   readonly isExternal: boolean;
   readonly isShutDown: boolean;
+  /** The session begins when BFD comes up. */
+  readonly awaitsBfd: boolean;
   readonly state: State;
   /** Milliseconds in this state. */
   readonly stateMs: number;
@@ -111,6 +113,7 @@ export function peerView(peer: Peer, now: Instant): PeerView {
     asn: peer.asn,
     isExternal: peer.isExternal,
     isShutDown: peer.isShutDown,
+    awaitsBfd: peer.awaitsBfd,
     state: session.state,
     stateMs: Math.round(now - session.since),
     establishments: session.establishments,

@@ -261,6 +261,26 @@ export class Speaker {
     });
   }
 
+  /** BFD says that the way to the peer is broken (RFC 5882 §4.2): the session ends at once (RFC 9384), if there is one. */
+  bfdDown(name: string): boolean {
+    return this.#withPeer(name, (peer) => {
+      const { session, config } = peer;
+      peer.awaitsBfd = config.bfdStrict ?? false;
+      if (peer.awaitsBfd) session.handle({ kind: 'stop', subcode: Cease.BfdDown }, this.#clock.now());
+      else if (session.state === 'Established')
+        session.handle({ kind: 'reset', subcode: Cease.BfdDown }, this.#clock.now());
+      this.#switchboard.pump(peer);
+    });
+  }
+
+  /** BFD says that the way to the peer is good: a session that waited for that may begin. */
+  bfdUp(name: string): boolean {
+    return this.#withPeer(name, (peer) => {
+      peer.awaitsBfd = false;
+      this.#startSession(peer);
+    });
+  }
+
   /**
    * Ask the peer for its routes again ('in'), tell it ours again ('out'), or both.
    * @returns false when there is no such session or the peer cannot be asked
@@ -492,11 +512,11 @@ export class Speaker {
   /** The peer that may connect from there. */
   #expected(remote: Addr, link: LinkId): Peer | undefined {
     const peer = [...this.#byName.values()].find((p) => p.config.link === link && p.config.address.equals(remote));
-    return peer?.isShutDown !== false || !this.#options.resolver.isUp(link) ? undefined : peer;
+    return peer?.isHeld !== false || !this.#options.resolver.isUp(link) ? undefined : peer;
   }
 
   #startSession(peer: Peer): void {
-    if (!this.#isStarted || peer.isShutDown || !this.#options.resolver.isUp(peer.config.link)) return;
+    if (!this.#isStarted || peer.isHeld || !this.#options.resolver.isUp(peer.config.link)) return;
     peer.session.handle({ kind: 'start' }, this.#clock.now());
     this.#switchboard.pump(peer);
   }

@@ -1,5 +1,6 @@
 /** The BGP speaker in the routing worker: its peers from the configuration, its ports, its answers to questions. */
 import { hostname } from 'node:os';
+import type { BfdState } from '../../bgp/bfd/packet.ts';
 import {
   type CandidateView,
   drive,
@@ -11,7 +12,7 @@ import {
   Speaker,
   type Transport,
 } from '../../bgp/speaker.ts';
-import type { BgpConfig } from '../config/bgp-model.ts';
+import type { BgpConfig, BgpPeerConfig } from '../config/bgp-model.ts';
 import type { Answers, BgpPeerStatus, BgpRouteStatus, Verbs } from '../control/messages.ts';
 import type { FibWriter } from '../fib/writer.ts';
 import { Addr, type Family, Prefix } from '../lib/addr.ts';
@@ -19,9 +20,12 @@ import { systemClock } from '../lib/clock.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import { Random, systemEntropy } from '../lib/rand.ts';
+import type { BfdReport } from './bfd-status.ts';
+import { type BfdWatcher, BgpBfd } from './bgp-bfd.ts';
 import { BgpMonitoring } from './bgp-monitoring.ts';
 import { BY_ROUTING, HOST_LINK, isRouted, MRT_LINK, peerConfigOf, replaysOf } from './bgp-peers.ts';
 import { StackTransport, type StreamPort } from './bgp-transport.ts';
+import { HostBfd } from './host-bfd.ts';
 import { KernelTransport, SplitTransport } from './kernel-transport.ts';
 import { MrtTransport } from './mrt-transport.ts';
 import { RibToFib } from './rib-to-fib.ts';
@@ -39,6 +43,8 @@ export class BgpRoom {
   readonly #hostTransport: KernelTransport;
   readonly #mrtTransport: MrtTransport;
   readonly #monitoring: BgpMonitoring;
+  readonly #hostBfd: HostBfd;
+  readonly bfd: BgpBfd;
   readonly #settings: BgpConfig;
   readonly #links: readonly RoutingLink[];
   readonly #fib: FibWriter;
@@ -64,7 +70,7 @@ export class BgpRoom {
     fib: FibWriter,
     log: Logger,
     changed: () => void,
-    port: StreamPort,
+    port: StreamPort & BfdWatcher,
     sourceTo: (dst: Addr) => Addr | undefined,
     filters: ReadonlyMap<string, RouteFunction>,
   ) {
@@ -119,6 +125,12 @@ export class BgpRoom {
       },
     });
     this.#monitoring = new BgpMonitoring(settings, this.#speaker, hostname(), log);
+    this.#hostBfd = new HostBfd({
+      random: () => (jitter.int32() >>> 0) / 2 ** 32,
+      onChange: (change) => this.bfd.changed(change),
+      onError: (where, why) => log.error("bfd cannot use the host's socket", { where, why }),
+    });
+    this.bfd = new BgpBfd(port, this.#hostBfd, this.#speaker, log.for('bfd'));
     for (const peer of settings.peers) {
       this.#speaker.addPeer(peerConfigOf(peer, settings, (link, family) => this.#addressOn(link, family), filters));
     }
@@ -127,6 +139,7 @@ export class BgpRoom {
   start(): void {
     this.#monitoring.start();
     this.#rpki?.start();
+    for (const peer of this.#settings.peers) this.#watch(peer);
     this.#speaker.start();
     this.#stopDriving = drive(this.#speaker, systemClock, (delayMs, fire) => {
       const timer = setTimeout(fire, delayMs);
@@ -139,11 +152,32 @@ export class BgpRoom {
     this.#isStopping = true;
     this.#rpki?.stop();
     this.#speaker.shutdown(reason);
+    this.bfd.stop();
     this.#stopDriving();
     await Promise.all([this.transport, this.#hostTransport].map((t) => t.finished(GOODBYE_MS)));
     this.#mrtTransport.close();
     await this.#monitoring.stop();
     await this.#hostTransport.close();
+  }
+
+  /** BFD sessions that run over the host's sockets; all others run in the data plane. */
+  get hostBfd(): BfdReport {
+    return this.#hostBfd.show();
+  }
+
+  /** Watch a peer's path if that is wanted. */
+  #watch(p: BgpPeerConfig): void {
+    if (p.bfd === undefined) return;
+    const { intervalMs, multiplier, multihop } = p.bfd;
+    const link = p.host ? HOST_LINK : (p.via ?? BY_ROUTING);
+    const local = p.localAddress ?? (p.host ? undefined : this.#localOn(link, p.address));
+    const intervalUs = Math.round(intervalMs * 1000);
+    this.bfd.watch(
+      p.name,
+      { remote: p.address, local, link, multihop: multihop || p.host },
+      { minTxUs: intervalUs, minRxUs: intervalUs, multiplier },
+      p.host,
+    );
   }
 
   linkState(name: string, up: boolean): void {
@@ -156,7 +190,11 @@ export class BgpRoom {
   show(name: string): Answers['bgp_show'] {
     const views = this.#speaker.snapshot().filter((v) => name === '' || v.name === name);
     if (views.length === 0 && name !== '') throw this.#noPeer(name);
-    return { asn: this.#settings.asn, router_id: String(this.#settings.routerId), peers: views.map(peerStatus) };
+    return {
+      asn: this.#settings.asn,
+      router_id: String(this.#settings.routerId),
+      peers: views.map((v) => peerStatus(v, this.bfd.stateOf(v.name))),
+    };
   }
 
   /**
@@ -287,7 +325,7 @@ function parsePrefix(text: string): Prefix {
   return loose.prefix;
 }
 
-function peerStatus(v: PeerView): BgpPeerStatus {
+function peerStatus(v: PeerView, bfd: BfdState | undefined): BgpPeerStatus {
   const sum = (key: 'received' | 'accepted' | 'advertised'): number => v.routes.ipv4[key] + v.routes.ipv6[key];
   const messages = (m: PeerView['messages']['sent']): number => Object.values(m).reduce((a, b) => a + b, 0);
   const keepaliveS = v.holdTimeS === undefined ? 0 : Math.floor(v.holdTimeS / 3);
@@ -296,7 +334,8 @@ function peerStatus(v: PeerView): BgpPeerStatus {
     asn: v.asn,
     address: v.address,
     uplink: String(v.link),
-    state: v.isShutDown ? 'Idle (shut down)' : v.state,
+    state: v.isShutDown ? 'Idle (shut down)' : v.awaitsBfd ? 'Idle (waits for BFD)' : v.state,
+    bfd: bfd ?? '',
     since_s: v.stateMs / 1000,
     received: sum('received'),
     accepted: sum('accepted'),

@@ -19,6 +19,7 @@ import type { Logger } from '../lib/log.ts';
 import { VERSION } from '../lib/version.ts';
 import { World } from '../lib/world.ts';
 import { loadNative, type Native, SOCK_SEQPACKET } from '../native/index.ts';
+import { type BfdReport, bfdStatus } from './bfd-status.ts';
 import { DataplaneClient } from './dataplane-client.ts';
 import type { DataplaneBoot, DataplaneStats, FromDataplane } from './dataplane-protocol.ts';
 import { pcapngHeader, pcapngPackets } from './pcapng.ts';
@@ -290,6 +291,9 @@ export class Daemon {
           });
         break;
       }
+      case 'bfd-change':
+        this.#routing.send(e);
+        break;
       case 'captured': {
         const packets = e.packets.map((p) => ({
           ...p,
@@ -336,6 +340,10 @@ export class Daemon {
         });
         break;
       }
+      case 'bfd-watch':
+      case 'bfd-unwatch':
+        this.#dataplane.send(e);
+        break;
       case 'stream-secure': {
         const listen = this.#listens.get(e.listen);
         if (listen !== undefined) this.#dataplane.send({ kind: 'stream-secure', listen, terms: e.terms });
@@ -354,6 +362,7 @@ export class Daemon {
       bgp_explain: (args) => this.#routing.ask({ verb: 'bgp_explain', args }),
       bgp_rpki: (args) => this.#routing.ask({ verb: 'bgp_rpki', args }),
       bgp_peer: (args) => this.#routing.ask({ verb: 'bgp_peer', args }),
+      bfd_show: () => this.#bfdShow(),
       wg_show: (args) => this.#wgShow(args),
       capture: (args, stream) => this.#capture(args, stream),
       down: () => {
@@ -361,6 +370,14 @@ export class Daemon {
         return {};
       },
     };
+  }
+
+  async #bfdShow(): Promise<Answers['bfd_show']> {
+    const [{ result }, onHost] = await Promise.all([
+      this.#dataplane.request({ kind: 'bfd-show' }).reply,
+      this.#routing.hostBfd(),
+    ]);
+    return bfdStatus([...(result === undefined ? [] : [result as BfdReport]), onHost]);
   }
 
   async #sample(): Promise<Sample> {

@@ -3,6 +3,10 @@
  * the worker's wake eventfd after posting). Control plane only: nothing here happens per packet.
  */
 
+import type { BfdChange, BfdTarget } from '../../bgp/bfd/bfd.ts';
+import type { BfdSettings } from '../../bgp/bfd/session.ts';
+import type { Posted } from '../lib/post.ts';
+
 /** Given to the worker at start. */
 export interface DataplaneBoot {
   readonly memory: WebAssembly.Memory;
@@ -108,6 +112,15 @@ export type ToDataplane =
   /** Whom a listener expects from now on, and how. */
   | { readonly kind: 'stream-secure'; readonly listen: number; readonly terms: readonly StreamTerms[] }
   | { readonly kind: 'stream-unlisten'; readonly listen: number }
+  /** Watch a neighbour by BFD in somebody's name; changes come as `bfd-change`. */
+  | {
+      readonly kind: 'bfd-watch';
+      readonly name: string;
+      readonly target: Posted<BfdTarget>;
+      readonly settings: BfdSettings;
+    }
+  | { readonly kind: 'bfd-unwatch'; readonly name: string }
+  | { readonly kind: 'bfd-show'; readonly id: number }
   | { readonly kind: 'stats'; readonly id: number }
   | { readonly kind: 'flows'; readonly id: number }
   | {
@@ -133,6 +146,7 @@ export type FromDataplane =
       readonly local: string;
       readonly link: string | undefined;
     }
+  | { readonly kind: 'bfd-change'; readonly change: BfdChange }
   /** pcapng-ready packets: link index, wall-clock microseconds, direction, octets (already cut to the snap length). */
   | {
       readonly kind: 'captured';

@@ -26,6 +26,7 @@ import { Server } from '../shimlink/server.ts';
 import type { LinkAddress } from '../stack/port.ts';
 import { Stack } from '../stack/stack.ts';
 import { TcpEngine } from '../tcp/engine.ts';
+import { DataplaneBfd } from './dataplane-bfd.ts';
 import { Capture } from './dataplane-capture.ts';
 import type {
   DataplaneBoot,
@@ -101,6 +102,7 @@ class Dataplane {
   readonly #children = new Map<number, Child>();
   readonly #loopbacks: LoopbackLink[] = [];
   readonly #streams: DataplaneStreams;
+  readonly #bfd: DataplaneBfd;
   #settings: DataplaneSettings;
   /** Sources of packets, flat for the loop. */
   #sources: PacketSource[] = [];
@@ -149,6 +151,7 @@ class Dataplane {
       uid,
     });
     this.#streams = new DataplaneStreams(this.#hub, post);
+    this.#bfd = new DataplaneBfd(this.#hub, this.#tick, random, post);
     const entropy = (): number => new DataView(systemEntropy(4).buffer).getUint32(0);
     this.#resolver = new Resolver(resolverSettings(boot.settings), entropy);
     const hosts = new HostsFile(textOf('/etc/hosts'));
@@ -179,6 +182,7 @@ class Dataplane {
       this.#poller.runReady();
       this.#hub.runDue();
       this.#names.tick();
+      this.#bfd.tick();
       this.#stack.tick();
       this.#stack.endVector();
       for (const link of this.#links) link.flush();
@@ -201,6 +205,7 @@ class Dataplane {
     this.#answerDrain();
     let timeoutMs = soonest(this.#stack.nextDeadlineMs(), this.#hub.dueInMs());
     timeoutMs = soonest(timeoutMs, this.#names.dueInMs());
+    timeoutMs = soonest(timeoutMs, this.#bfd.dueInMs());
     if (timeoutMs === 0) return 0;
     for (let i = 0; i < this.#rings.length; i++) {
       if (this.#rings[i]!.prepareSleep()) continue;
@@ -262,6 +267,15 @@ class Dataplane {
         break;
       case 'stream-secure':
         this.#streams.secure(m);
+        break;
+      case 'bfd-watch':
+        this.#bfd.watch(m);
+        break;
+      case 'bfd-unwatch':
+        this.#bfd.unwatch(m);
+        break;
+      case 'bfd-show':
+        post({ kind: 'reply', id: m.id, result: this.#bfd.show() });
         break;
       case 'stats':
         post({ kind: 'reply', id: m.id, result: this.#stats() });
@@ -452,6 +466,7 @@ class Dataplane {
   close(): void {
     this.#server.stop();
     this.#streams.close();
+    this.#bfd.stop();
     this.#hub.closeAll();
     this.#stack.endVector();
     for (const link of this.#links) link.flush();

@@ -2,7 +2,15 @@
 import type { Worker } from 'node:worker_threads';
 import type { Answers } from '../control/messages.ts';
 import { ERRORS, type ErrorCode, MlshimError } from '../lib/errors.ts';
-import type { FromRouting, RoutingQuery, RoutingSummary, RoutingVerb, ToRouting } from './routing-protocol.ts';
+import type { BfdReport } from './bfd-status.ts';
+import type {
+  FromRouting,
+  RoutingOwnQuery,
+  RoutingQuery,
+  RoutingSummary,
+  RoutingVerb,
+  ToRouting,
+} from './routing-protocol.ts';
 
 type Event = Exclude<FromRouting, { readonly kind: 'answer' | 'ready' | 'failed' | 'stopped' }>;
 
@@ -53,13 +61,17 @@ export class RoutingClient {
     return this.#query({ verb: 'summary' }) as Promise<RoutingSummary>;
   }
 
+  hostBfd(): Promise<BfdReport> {
+    return this.#query({ verb: 'host_bfd' }) as Promise<BfdReport>;
+  }
+
   /** The worker is gone: nobody will answer. */
   abandon(): void {
     for (const w of this.#waiting.values()) w.reject(new MlshimError('INTERNAL', 'the routing worker ended'));
     this.#waiting.clear();
   }
 
-  #query(query: RoutingQuery | { readonly verb: 'summary' }): Promise<unknown> {
+  #query(query: RoutingQuery | RoutingOwnQuery): Promise<unknown> {
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });

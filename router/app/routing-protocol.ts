@@ -3,6 +3,8 @@
  * posted, because values with methods do not survive it). The routing worker is the single writer of the FIB and owns the BGP speaker.
  */
 
+import type { BfdChange, BfdTarget } from '../../bgp/bfd/bfd.ts';
+import type { BfdSettings } from '../../bgp/bfd/session.ts';
 import type { BgpConfig } from '../config/bgp-model.ts';
 import type { FpmConfig } from '../config/fpm.ts';
 import type { Answers, FpmStatus, RpkiStatus, Verbs } from '../control/messages.ts';
@@ -65,6 +67,9 @@ export type RoutingVerb =
 
 export type RoutingQuery = { [V in RoutingVerb]: { readonly verb: V; readonly args: Verbs[V] } }[RoutingVerb];
 
+/** What the daemon itself asks. */
+export type RoutingOwnQuery = { readonly verb: 'summary' } | { readonly verb: 'host_bfd' };
+
 /** Numbers `status` needs, gathered in one visit. */
 export interface RoutingSummary {
   readonly routesIpv4: number;
@@ -79,7 +84,7 @@ export type ToRouting =
   /** The data plane serves: BGP may begin. */
   | { readonly kind: 'start' }
   | { readonly kind: 'link-state'; readonly index: number; readonly up: boolean }
-  | { readonly kind: 'query'; readonly id: number; readonly query: RoutingQuery | { readonly verb: 'summary' } }
+  | { readonly kind: 'query'; readonly id: number; readonly query: RoutingQuery | RoutingOwnQuery }
   | { readonly kind: 'stream-opened'; readonly id: number; readonly fd: number; readonly errno: number }
   | {
       readonly kind: 'stream-accepted';
@@ -89,6 +94,7 @@ export type ToRouting =
       readonly local: string;
       readonly link: string | undefined;
     }
+  | { readonly kind: 'bfd-change'; readonly change: BfdChange }
   /** End the BGP sessions with this RFC 9003 text, then answer `stopped`. */
   | { readonly kind: 'stop'; readonly reason: string };
 
@@ -111,6 +117,13 @@ export type FromRouting =
       readonly port: number;
       readonly terms: readonly StreamTerms[];
     }
+  | {
+      readonly kind: 'bfd-watch';
+      readonly name: string;
+      readonly target: Posted<BfdTarget>;
+      readonly settings: BfdSettings;
+    }
+  | { readonly kind: 'bfd-unwatch'; readonly name: string }
   | { readonly kind: 'stream-secure'; readonly listen: number; readonly terms: readonly StreamTerms[] }
   | {
       readonly kind: 'log';

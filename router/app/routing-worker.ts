@@ -3,22 +3,25 @@
  * messages of routing-protocol.ts.
  */
 import { parentPort, workerData } from 'node:worker_threads';
+import type { BfdTarget } from '../../bgp/bfd/bfd.ts';
+import type { BfdSettings } from '../../bgp/bfd/session.ts';
 import type { BgpConfig } from '../config/bgp-model.ts';
 import { type NextHop, type RouteChange, RouteKind } from '../fib/shared.ts';
 import { FibWriter } from '../fib/writer.ts';
 import { Addr, Prefix } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
 import { type Logger, makeLogger } from '../lib/log.ts';
-import { revived } from '../lib/post.ts';
+import { posted, revived } from '../lib/post.ts';
 import { BgpRoom } from './bgp-room.ts';
-import { loadFilters } from './filter-module.ts';
 import type { StreamTerms } from './dataplane-protocol.ts';
+import { loadFilters } from './filter-module.ts';
 import { FpmRoom } from './fpm-room.ts';
 import { type RouteFacts, routeGet, routeShow, sourceTo } from './route-answers.ts';
 import type {
   ConfiguredRoute,
   FromRouting,
   RoutingBoot,
+  RoutingOwnQuery,
   RoutingQuery,
   RoutingSummary,
   StreamTarget,
@@ -76,6 +79,9 @@ const streams = {
   listen: (id: number, listenPort: number, terms: readonly StreamTerms[]): void =>
     send({ kind: 'stream-listen', id, port: listenPort, terms }),
   secure: (listen: number, terms: readonly StreamTerms[]): void => send({ kind: 'stream-secure', listen, terms }),
+  watch: (name: string, target: BfdTarget, settings: BfdSettings): void =>
+    send({ kind: 'bfd-watch', name, target: posted(target), settings }),
+  unwatch: (name: string): void => send({ kind: 'bfd-unwatch', name }),
 };
 const bgp = await bgpRoom(boot.bgp && revived(boot.bgp));
 
@@ -100,7 +106,7 @@ function parsed(text: string | undefined): Addr | undefined {
 
 const NO_BGP = { asn: 0, router_id: '', peers: [] };
 
-function answer(query: RoutingQuery | { readonly verb: 'summary' }): unknown {
+function answer(query: RoutingQuery | RoutingOwnQuery): unknown {
   switch (query.verb) {
     case 'route_get':
       return routeGet(facts, query.args.dst);
@@ -108,6 +114,8 @@ function answer(query: RoutingQuery | { readonly verb: 'summary' }): unknown {
       return routeShow(facts, query.args.origin);
     case 'summary':
       return summary();
+    case 'host_bfd':
+      return bgp?.hostBfd ?? { sessions: [], drops: {} };
     case 'bgp_show':
       return bgp?.show(query.args.peer) ?? NO_BGP;
     case 'bgp_routes':
@@ -136,7 +144,7 @@ function summary(): RoutingSummary {
   };
 }
 
-function onQuery(id: number, query: RoutingQuery | { readonly verb: 'summary' }): void {
+function onQuery(id: number, query: RoutingQuery | RoutingOwnQuery): void {
   try {
     send({ kind: 'answer', id, answer: answer(query) });
   } catch (e) {
@@ -171,6 +179,9 @@ port.on('message', (m: ToRouting) => {
       break;
     case 'stream-accepted':
       bgp?.transport.accepted(m.fd, m.remote, m.local, m.link);
+      break;
+    case 'bfd-change':
+      bgp?.bfd.changed(m.change);
       break;
     case 'stop':
       fpm?.stop();

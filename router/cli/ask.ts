@@ -6,7 +6,16 @@ import { socketPaths } from '../control/paths.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Input } from './command.ts';
 import { rpkiText } from './rpki.ts';
-import { bgpExplainText, bgpPeerText, bgpRoutesText, bgpText, routeGetText, routesText, statusText } from './show.ts';
+import {
+  bfdText,
+  bgpExplainText,
+  bgpPeerText,
+  bgpRoutesText,
+  bgpText,
+  routeGetText,
+  routesText,
+  statusText,
+} from './show.ts';
 
 type ReadVerb = Exclude<Verb, 'capture'>;
 
@@ -86,6 +95,12 @@ export async function bgpRpki(input: Input): Promise<number> {
   const answer = await query(input, 'bgp_rpki', { action });
   print(input, answer, rpkiText);
   return answer.vrps_ipv4 + answer.vrps_ipv6 > 0 ? 0 : 1;
+}
+
+export async function bfdShow(input: Input): Promise<number> {
+  const answer = await query(input, 'bfd_show', {});
+  print(input, answer, bfdText);
+  return answer.sessions.every((s) => s.state === 'Up') ? 0 : 1;
 }
 
 export async function wgShow(input: Input): Promise<number> {

@@ -133,6 +133,15 @@ export const COMMANDS: readonly Command[] = [
     run: async (input) => (await ask()).bgpRpki(input),
   },
   {
+    words: ['bfd'],
+    args: '',
+    summary: 'BFD sessions: is each neighbour there, and how fast is it noticed when not',
+    options: JSON_OPTION,
+    min: 0,
+    max: 0,
+    run: async (input) => (await ask()).bfdShow(input),
+  },
+  {
     words: ['wg', 'show'],
     args: '[UPLINK]',
     summary: 'WireGuard devices and peers, in the words of wg(8)',

@@ -1,5 +1,6 @@
 /** The read commands' answers as text, in the layout of their golden files; JSON is the message itself. Pure functions. */
 import type {
+  BfdSessions,
   BgpExplanation,
   BgpPeerStatus,
   BgpPeers,
@@ -130,10 +131,30 @@ export function bgpPeerText(p: BgpPeerStatus): string {
     ['capabilities', p.capabilities.join(', ')],
     ['routes', `${p.received} received, ${p.accepted} accepted, ${p.advertised} advertised`],
     ['messages', `${p.messages_in} in, ${p.messages_out} out`],
+    ['bfd', p.bfd],
     ['last error', p.last_error],
   ];
   const shown = lines.filter(([, v]) => v !== '').map(([k, v]) => `  ${k}: ${v}\n`);
   return `bgp peer ${p.name}\n${shown.join('')}`;
+}
+
+/** BFD sessions, and what was discarded. */
+export function bfdText(b: BfdSessions): string {
+  if (b.sessions.length === 0) return 'no BFD sessions\n';
+  const rows = b.sessions.map((s) => [
+    s.peers.join(','),
+    s.uplink === '' ? s.address : `${s.address}%${s.uplink}`,
+    s.multihop ? 'multihop' : 'single hop',
+    s.state,
+    s.state === 'Up' ? duration(s.since_s) : clockTime(s.since_s),
+    `${s.tx_ms} ms/${s.rx_ms} ms`,
+    s.detection_ms === 0 ? '-' : `${s.detection_ms} ms`,
+    String(s.flaps),
+    s.state === 'Up' ? '' : s.diag === 'no diagnostic' ? '' : s.diag,
+  ]);
+  const head = ['PEER', 'ADDRESS', 'KIND', 'STATE', 'SINCE', 'TX/RX', 'DETECTION', 'FLAPS', 'WHY'];
+  const drops = Object.entries(b.drops).map(([reason, n]) => `${n} ${reason}`);
+  return `${table([head, ...rows])}\n${drops.length === 0 ? '' : `discarded: ${drops.join(', ')}\n`}`;
 }
 
 export function bgpRoutesText(routes: readonly BgpRouteStatus[]): string {

@@ -22,6 +22,7 @@ export function checkBgp(tree: SourceTree, bgp: ParsedBgp): void {
     if (peer.local_address !== undefined && peer.local_address.family !== peer.address.family)
       tree.report('error', [...at, 'local_address'], `not of the family of ${peer.address}`);
     checkHoldTime(tree, peer.hold_time, [...at, 'hold_time']);
+    checkTtlSecurity(tree, peer, at);
     if (peer.address.family === 6 && peer.families.includes('ipv4') && !peer.extended_next_hop)
       tree.report('warning', at, 'IPv4 routes over an IPv6 session need extended_next_hop (RFC 8950)');
   }
@@ -39,6 +40,26 @@ function checkHostPeer(tree: SourceTree, bgp: ParsedBgp, peer: ParsedBgp['peers'
     );
   if (peer.passive && Array.isArray(bgp.host_listen) && bgp.host_listen.length === 0)
     tree.report('error', [...at, 'passive'], 'this peer cannot connect: bgp.host_listen names no ADDRESS:PORT');
+}
+
+/** RFC 5082 §3: without a number of hops nothing could be told apart. */
+function checkTtlSecurity(tree: SourceTree, peer: ParsedBgp['peers'][number], at: Path): void {
+  const { ttl_security: security, multihop } = peer;
+  if (security === true && multihop === true)
+    tree.report('error', [...at, 'ttl_security'], 'how many hops? give multihop a number, or ttl_security');
+  if (typeof security === 'number' && typeof multihop === 'number' && security !== multihop)
+    tree.report('error', [...at, 'ttl_security'], `multihop says ${multihop} hops, ttl_security ${security}`);
+  if (!peer.host) return;
+  if (peer.bfd?.multihop === false)
+    tree.report(
+      'error',
+      [...at, 'bfd', 'multihop'],
+      "a peer over the host's sockets is watched as if several hops away",
+    );
+  if (security !== false)
+    tree.report('error', [...at, 'ttl_security'], "needs our own stack: not for a peer over the host's sockets");
+  if (peer.password !== undefined)
+    tree.report('error', [...at, 'password'], "needs our own stack: not for a peer over the host's sockets");
 }
 
 /** RFC 4271 §4.2: "the Hold Time MUST be either zero or at least three seconds." */

@@ -1,7 +1,7 @@
 /** From the parsed `bgp` part of a file to the values of bgp-model.ts: names, defaults, and what one key says about another. */
 import { dirname, resolve } from 'node:path';
 import type { Rule } from '../../bgp/policy/rule.ts';
-import type { BgpConfig, BgpPeerConfig, ListedPolicy } from './bgp-model.ts';
+import type { BfdConfig, BgpConfig, BgpPeerConfig, ListedPolicy } from './bgp-model.ts';
 import type { ParsedPolicyItem, ParsedPolicyRef } from './bgp-policy.ts';
 import { EXPORT_WORDS, IMPORT_WORDS, type ParsedBgp, type ParsedBgpPeer } from './bgp-schema.ts';
 import { toRpki } from './rpki.ts';
@@ -45,6 +45,10 @@ function toPeer(p: ParsedBgpPeer, b: ParsedBgp, inFolder: (path: string) => stri
     importPolicy: toPolicy(p.import ?? 'all', IMPORT_WORDS, b),
     exportPolicy: toPolicy(p.export ?? (b.policy === 'transit' ? 'all' : 'own'), EXPORT_WORDS, b),
     maxPrefixes: p.max_prefixes,
+    multihop: hopsOf(p),
+    password: p.password,
+    ttlSecurity: p.ttl_security !== false,
+    bfd: bfdOf(p),
   };
 }
 
@@ -61,4 +65,18 @@ function rulesOf(items: readonly ParsedPolicyItem[], b: ParsedBgp, inside: reado
     if (item === 'accept' || item === 'reject') return [{ action: item }];
     return inside.includes(item) ? [] : rulesOf(b.policies[item] ?? [], b, [...inside, item]);
   });
+}
+
+/** `ttl_security: 3` says how many hops away the peer may be; `true` alone, that it is a neighbour. */
+function hopsOf(p: ParsedBgpPeer): boolean | number | undefined {
+  if (typeof p.ttl_security === 'number')
+    return p.ttl_security === 1 && p.via !== undefined ? undefined : p.ttl_security;
+  return p.ttl_security && p.multihop === undefined && p.via === undefined ? 1 : p.multihop;
+}
+
+function bfdOf(p: ParsedBgpPeer): BfdConfig | undefined {
+  if (p.bfd === undefined) return undefined;
+  const hops = hopsOf(p) ?? p.via === undefined;
+  const { interval, multiplier, strict, multihop = hops !== false && hops !== 1 } = p.bfd;
+  return { intervalMs: interval, multiplier, multihop, strict };
 }

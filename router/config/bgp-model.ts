@@ -20,6 +20,17 @@ export interface MrtFile {
   readonly everyS: number;
 }
 
+/** How a peer's path is watched. */
+export interface BfdConfig {
+  readonly intervalMs: number;
+  /** Packets in a row that may be missed. */
+  readonly multiplier: number;
+  /** By the packets of RFC 5883, which may pass routers. */
+  readonly multihop: boolean;
+  /** The BGP session waits for BFD. */
+  readonly strict: boolean;
+}
+
 export interface BgpPeerConfig {
   readonly name: string;
   readonly asn: number;
@@ -40,6 +51,14 @@ export interface BgpPeerConfig {
   readonly importPolicy: 'all' | 'none' | ListedPolicy;
   readonly exportPolicy: 'all' | 'own' | 'none' | ListedPolicy;
   readonly maxPrefixes: number | undefined;
+  /** How many hops away the peer may be, true = any number; undefined = a neighbour on `via`, or anywhere without it. */
+  readonly multihop: boolean | number | undefined;
+  /** Key of the TCP MD5 signature (RFC 2385). */
+  readonly password: string | undefined;
+  /** Send with TTL 255 and take only what has come over at most `multihop` hops, 1 by default (RFC 5082). */
+  readonly ttlSecurity: boolean;
+  /** Watch the path by BFD (RFC 5882); undefined = do not. */
+  readonly bfd: BfdConfig | undefined;
 }
 
 export interface BgpConfig {

@@ -1,7 +1,25 @@
 /** The shape of the `bgp` part of the configuration file. What each key means stands in bgp-model.ts. */
 import { z } from 'zod';
 import { policies, policyRef } from './bgp-policy.ts';
-import { addr, addrPort, asn, bool, choice, int, list, name, object, path, prefix, seconds, v4 } from './fields.ts';
+import {
+  addr,
+  addrPort,
+  asn,
+  bool,
+  boolOr,
+  choice,
+  int,
+  list,
+  milliseconds,
+  name,
+  object,
+  path,
+  prefix,
+  seconds,
+  secret,
+  trueOr,
+  v4,
+} from './fields.ts';
 import { rpki } from './rpki.ts';
 
 const families = list(choice(['ipv4', 'ipv6']), 'address families');
@@ -33,6 +51,15 @@ const bgpPeer = object({
   import: policyRef(IMPORT_WORDS).optional(),
   export: policyRef(EXPORT_WORDS).optional(),
   max_prefixes: int(1, 10000000, 'a number of prefixes').optional(),
+  multihop: boolOr(int(1, 255, 'a number of hops')).optional(),
+  password: secret(80).optional(),
+  bfd: trueOr({
+    interval: milliseconds(10, 60_000).default(300),
+    multiplier: int(1, 255, 'a number of packets').default(3),
+    multihop: bool.optional(),
+    strict: bool.default(false),
+  }),
+  ttl_security: boolOr(int(1, 254, 'a number of hops')).default(false),
 });
 
 export const bgp = object({

@@ -145,6 +145,23 @@ export const seconds = (max: number) =>
       return z.NEVER;
     });
 
+/** Milliseconds; a bare number counts as milliseconds. */
+export const milliseconds = (min: number, max: number) =>
+  z
+    .union([z.number({ error: notDuration }), z.string({ error: notDuration })], { error: notDuration })
+    .transform((value, ctx): number => {
+      const m = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)$/.exec(String(value));
+      const n =
+        typeof value === 'number' ? value : m === null ? Number.NaN : Number(m[1]) * DURATION_UNITS[m[2]!]! * 1000;
+      if (n >= min && n <= max) return n;
+      ctx.issues.push({
+        code: 'custom',
+        message: `expected ${min} to ${max} ms such as 300ms, got ${shown(value)}`,
+        input: undefined,
+      });
+      return z.NEVER;
+    });
+
 const SIZE_UNITS: Readonly<Record<string, number>> = { KiB: 1 << 10, MiB: 1 << 20, GiB: 1 << 30 };
 
 export const size = text('a size such as 64MiB', (s): number | Refusal => {
@@ -163,6 +180,23 @@ export function choice<const T extends readonly [string, ...string[]]>(values: T
 }
 
 export const bool = z.boolean({ error: (issue) => typeMessage('true or false', issue.input) });
+
+/** `true`, `false`, or more than that. */
+export function boolOr<T extends z.ZodType>(more: T) {
+  return z.union([bool, more], { error: (issue) => typeMessage('true, false or a number', issue.input) });
+}
+
+/** A mapping that may be left at its defaults by `true`, or out by `false`. */
+export function trueOr<S extends z.core.$ZodLooseShape>(shape: S) {
+  return z.preprocess((v) => (v === true ? {} : v === false ? undefined : v), object(shape).optional());
+}
+
+// The text of a refused password is never repeated in a message.
+/** A shared secret of 1 to `max` octets of UTF-8. */
+export const secret = (max: number) =>
+  z.string({ error: 'expected a password: text in quotes' }).refine((s) => s !== '' && Buffer.byteLength(s) <= max, {
+    error: `expected a password of 1 to ${max} octets`,
+  });
 
 const notAsn = (issue: { readonly input?: unknown }): string => typeMessage('an AS number', issue.input);
 

@@ -40,7 +40,7 @@ interface SourceFile {
 
 export type Path = readonly (string | number)[];
 
-const SECRET_KEYS: ReadonlySet<string> = new Set(['private_key', 'preshared_key']);
+const SECRET_KEYS: ReadonlySet<string> = new Set(['private_key', 'preshared_key', 'password']);
 
 const keyOf = (path: Path): string => path.join('\u0000');
 
@@ -260,7 +260,7 @@ function showPath(path: Path): string {
 }
 
 function holdsSecret(line: string): boolean {
-  return /(private_?key|preshared_?key)\s*[:=]/i.test(line);
+  return /(private_?key|preshared_?key|password)\s*[:=]/i.test(line);
 }
 
 function quoteAdvice(address: string): string {

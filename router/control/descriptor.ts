@@ -18,7 +18,8 @@ export const DESCRIPTOR = {
         "capture",
         "down",
         "bgp_peer",
-        "bgp_rpki"
+        "bgp_rpki",
+        "bfd_show"
        ]
       }
      },
@@ -70,6 +71,10 @@ export const DESCRIPTOR = {
       "bgp_rpki": {
        "type": "BgpRpkiQuery",
        "id": 40
+      },
+      "bfd_show": {
+       "type": "Empty",
+       "id": 50
       }
      }
     },
@@ -86,7 +91,8 @@ export const DESCRIPTOR = {
         "wg_devices",
         "captured",
         "done",
-        "rpki"
+        "rpki",
+        "bfd_sessions"
        ]
       }
      },
@@ -142,6 +148,10 @@ export const DESCRIPTOR = {
       "rpki": {
        "type": "Rpki",
        "id": 40
+      },
+      "bfd_sessions": {
+       "type": "BfdSessions",
+       "id": 50
       }
      }
     },
@@ -596,6 +606,109 @@ export const DESCRIPTOR = {
       "messages_out": {
        "type": "double",
        "id": 17
+      },
+      "bfd": {
+       "type": "string",
+       "id": 40
+      }
+     }
+    },
+    "BfdSession": {
+     "fields": {
+      "peers": {
+       "rule": "repeated",
+       "type": "string",
+       "id": 1
+      },
+      "address": {
+       "type": "string",
+       "id": 2
+      },
+      "uplink": {
+       "type": "string",
+       "id": 3
+      },
+      "local_address": {
+       "type": "string",
+       "id": 4
+      },
+      "multihop": {
+       "type": "bool",
+       "id": 5
+      },
+      "state": {
+       "type": "string",
+       "id": 6
+      },
+      "since_s": {
+       "type": "double",
+       "id": 7
+      },
+      "remote_state": {
+       "type": "string",
+       "id": 8
+      },
+      "diag": {
+       "type": "string",
+       "id": 9
+      },
+      "remote_diag": {
+       "type": "string",
+       "id": 10
+      },
+      "tx_ms": {
+       "type": "double",
+       "id": 11
+      },
+      "rx_ms": {
+       "type": "double",
+       "id": 12
+      },
+      "detection_ms": {
+       "type": "double",
+       "id": 13
+      },
+      "multiplier": {
+       "type": "uint32",
+       "id": 14
+      },
+      "remote_multiplier": {
+       "type": "uint32",
+       "id": 15
+      },
+      "discriminator": {
+       "type": "uint32",
+       "id": 16
+      },
+      "remote_discriminator": {
+       "type": "uint32",
+       "id": 17
+      },
+      "packets_in": {
+       "type": "double",
+       "id": 18
+      },
+      "packets_out": {
+       "type": "double",
+       "id": 19
+      },
+      "flaps": {
+       "type": "uint32",
+       "id": 20
+      }
+     }
+    },
+    "BfdSessions": {
+     "fields": {
+      "sessions": {
+       "rule": "repeated",
+       "type": "BfdSession",
+       "id": 1
+      },
+      "drops": {
+       "keyType": "string",
+       "type": "double",
+       "id": 2
       }
      }
     },

@@ -44,6 +44,41 @@ export interface BgpPeerStatus {
   readonly remote_id: string;
   readonly messages_in: number;
   readonly messages_out: number;
+  /** State of the peer's BFD session, empty without one. */
+  readonly bfd: string;
+}
+
+/** A BFD session; intervals are those in force. */
+export interface BfdSessionStatus {
+  /** BGP peers that are watched by it. */
+  readonly peers: readonly string[];
+  readonly address: string;
+  readonly uplink: string;
+  readonly local_address: string;
+  readonly multihop: boolean;
+  readonly state: string;
+  readonly since_s: number;
+  readonly remote_state: string;
+  readonly diag: string;
+  readonly remote_diag: string;
+  readonly tx_ms: number;
+  readonly rx_ms: number;
+  /** Silence that ends the session. */
+  readonly detection_ms: number;
+  readonly multiplier: number;
+  readonly remote_multiplier: number;
+  readonly discriminator: number;
+  readonly remote_discriminator: number;
+  readonly packets_in: number;
+  readonly packets_out: number;
+  /** How often it fell from Up. */
+  readonly flaps: number;
+}
+
+export interface BfdSessions {
+  readonly sessions: readonly BfdSessionStatus[];
+  /** Packets discarded, by reason. */
+  readonly drops: Readonly<Record<string, number>>;
 }
 
 /** The server other routing daemons (FRR) tell their routes to. */
@@ -241,6 +276,7 @@ export interface Verbs {
   readonly bgp_explain: { readonly prefix: string };
   readonly bgp_peer: { readonly peer: string; readonly action: string };
   readonly bgp_rpki: { readonly action: string };
+  readonly bfd_show: Empty;
   readonly wg_show: { readonly device: string };
   readonly capture: { readonly uplink: string; readonly snap_length: number };
   readonly down: Empty;
@@ -256,6 +292,7 @@ export interface Answers {
   readonly bgp_explain: BgpExplanation;
   readonly bgp_peer: Empty;
   readonly bgp_rpki: RpkiStatus;
+  readonly bfd_show: BfdSessions;
   readonly wg_show: WgDevices;
   readonly capture: Captured;
   readonly down: Empty;
@@ -273,6 +310,7 @@ export const BODY_OF = {
   bgp_explain: 'bgp_explanation',
   bgp_peer: 'done',
   bgp_rpki: 'rpki',
+  bfd_show: 'bfd_sessions',
   wg_show: 'wg_devices',
   capture: 'captured',
   down: 'done',

@@ -1,5 +1,6 @@
 /** Answers of a daemon, as the golden texts show them. */
 import type {
+  BfdSessions,
   BgpExplanation,
   BgpPeers,
   BgpRoutes,
@@ -18,7 +19,58 @@ const PEER = {
   remote_id: '172.20.53.98',
   messages_in: 1201,
   messages_out: 1188,
+  bfd: '',
 } as const;
+
+export const BFD: BfdSessions = {
+  sessions: [
+    {
+      peers: ['kioubit'],
+      address: 'fe80::ade0',
+      uplink: 'kioubit',
+      local_address: 'fe80::1080',
+      multihop: false,
+      state: 'Up',
+      since_s: 183_600,
+      remote_state: 'Up',
+      diag: 'no diagnostic',
+      remote_diag: 'no diagnostic',
+      tx_ms: 300,
+      rx_ms: 300,
+      detection_ms: 900,
+      multiplier: 3,
+      remote_multiplier: 3,
+      discriminator: 0x1234abcd,
+      remote_discriminator: 77,
+      packets_in: 700_123,
+      packets_out: 700_200,
+      flaps: 0,
+    },
+    {
+      peers: ['core'],
+      address: '172.20.229.120',
+      uplink: '',
+      local_address: '172.20.229.117',
+      multihop: true,
+      state: 'Down',
+      since_s: 130,
+      remote_state: 'Down',
+      diag: 'control detection time expired',
+      remote_diag: 'no diagnostic',
+      tx_ms: 1000,
+      rx_ms: 300,
+      detection_ms: 0,
+      multiplier: 5,
+      remote_multiplier: 3,
+      discriminator: 5,
+      remote_discriminator: 0,
+      packets_in: 12,
+      packets_out: 4000,
+      flaps: 2,
+    },
+  ],
+  drops: { ttl: 3, 'no-session': 1 },
+};
 
 export const BGP: BgpPeers = {
   asn: 4242421080,
@@ -30,6 +82,7 @@ export const BGP: BgpPeers = {
       asn: 4242420263,
       address: 'fe80::2425',
       state: 'Established',
+      bfd: 'Up',
       since_s: 183_600,
       received: 612,
       accepted: 598,

@@ -5,6 +5,7 @@ import { commandHelp, tableHelp } from '../../../router/cli/command.ts';
 import { COMMANDS } from '../../../router/cli/commands.ts';
 import { rpkiText } from '../../../router/cli/rpki.ts';
 import {
+  bfdText,
   bgpExplainText,
   bgpPeerText,
   bgpRoutesText,
@@ -13,7 +14,7 @@ import {
   routesText,
   statusText,
 } from '../../../router/cli/show.ts';
-import { BGP, BGP_ROUTES, BGP_ROUTES_ROA, EXPLANATION, ROUTE_ANSWERS, ROUTES, RPKI, STATUS } from './samples.ts';
+import { BFD, BGP, BGP_ROUTES, BGP_ROUTES_ROA, EXPLANATION, ROUTE_ANSWERS, ROUTES, RPKI, STATUS } from './samples.ts';
 
 const GOLDEN = join(import.meta.dirname, '../../../../test/router/cli/golden');
 
@@ -22,6 +23,7 @@ const TEXTS: Readonly<Record<string, string>> = {
   'route-get': ROUTE_ANSWERS.map(routeGetText).join('\n'),
   'route-show': routesText(ROUTES.routes),
   bgp: bgpText(BGP),
+  bfd: bfdText(BFD),
   'bgp-peer': BGP.peers.map(bgpPeerText).join('\n'),
   'bgp-routes': bgpRoutesText(BGP_ROUTES.routes),
   'bgp-routes-roa': bgpRoutesText(BGP_ROUTES_ROA.routes),

@@ -40,6 +40,7 @@ function handlers(over: Partial<Handlers> = {}): Handlers {
     bgp_explain: unused,
     bgp_rpki: unused,
     bgp_peer: unused,
+    bfd_show: unused,
     wg_show: unused,
     capture: unused,
     down: () => ({}),

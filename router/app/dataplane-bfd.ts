@@ -1,0 +1,161 @@
+/**
+ * BFD over the sockets of our own stack. It lives in the data-plane worker, where nothing blocks for long: a full table in
+ * the routing worker must neither delay our packets nor make a neighbour look silent. The routing worker says whom to
+ * watch and hears of changes; packets never leave this thread.
+ */
+
+import type { BfdTarget } from '../../bgp/bfd/bfd.ts';
+import { BFD_MULTIHOP_PORT, BFD_PORT, BFD_SOURCE_FIRST, BFD_TTL, Bfd, type BfdPort } from '../../bgp/bfd/bfd.ts';
+import { Addr } from '../lib/addr.ts';
+import type { Instant, Tick } from '../lib/clock.ts';
+import { revived } from '../lib/post.ts';
+import type { Random } from '../lib/rand.ts';
+import type { Hub } from '../shimlink/hub.ts';
+import { type DatagramInfo, type DatagramOwner, DatagramSpec } from '../stack/port.ts';
+import type { UdpEndpoint } from '../stack/udp-endpoint.ts';
+import type { FromDataplane, ToDataplane } from './dataplane-protocol.ts';
+
+type Message<K extends ToDataplane['kind']> = Extract<ToDataplane, { readonly kind: K }>;
+
+/** Class selector 6, as all routing protocols (RFC 2474 §4.2.2.2). */
+const TOS = 0xc0;
+const DEFAULT_VRF = 0;
+const PACKET_ROOM = 64;
+/** Source ports tried before a session has to do with any free one. */
+const PORT_TRIES = 64;
+
+/** Sockets that only send: what arrives there is nobody's. */
+const DEAF: DatagramOwner<UdpEndpoint> = { deliver: () => undefined, error: () => undefined };
+
+interface Sender {
+  readonly endpoint: UdpEndpoint;
+  readonly spec: DatagramSpec;
+}
+
+export class DataplaneBfd implements BfdPort, DatagramOwner<UdpEndpoint> {
+  readonly #hub: Hub;
+  readonly #tick: Tick;
+  readonly #random: Random;
+  readonly #bfd: Bfd;
+  readonly #at: number;
+  readonly #senders = new Map<number, Sender>();
+  readonly #listeners = new Map<number, UdpEndpoint>();
+  #lastMs: number;
+  #nowMs = 0;
+
+  constructor(hub: Hub, tick: Tick, random: Random, post: (m: FromDataplane) => void) {
+    this.#hub = hub;
+    this.#tick = tick;
+    this.#random = random;
+    this.#lastMs = tick.ms;
+    this.#at = hub.world.alloc(PACKET_ROOM);
+    this.#bfd = new Bfd({
+      random: () => (random.int32() >>> 0) / 2 ** 32,
+      port: this,
+      onChange: (change) => post({ kind: 'bfd-change', change }),
+    });
+  }
+
+  watch(m: Message<'bfd-watch'>): void {
+    const target = revived(m.target);
+    this.#listen(target.multihop ? BFD_MULTIHOP_PORT : BFD_PORT);
+    this.#bfd.watch(m.name, target, m.settings, this.#now());
+  }
+
+  unwatch(m: Message<'bfd-unwatch'>): void {
+    this.#bfd.unwatch(m.name, this.#now());
+    if (this.#bfd.size > 0) return;
+    for (const e of this.#listeners.values()) e.close();
+    this.#listeners.clear();
+  }
+
+  show(): { readonly sessions: ReturnType<Bfd['snapshot']>; readonly drops: Record<string, number> } {
+    return { sessions: this.#bfd.snapshot(this.#now()), drops: Object.fromEntries(this.#bfd.drops) };
+  }
+
+  /** Tell every peer that we go on purpose. */
+  stop(): void {
+    this.#bfd.close(this.#now());
+  }
+
+  /** Once per vector, after its input: what arrived counts before a detection time does. */
+  tick(): void {
+    if (this.#bfd.size > 0) this.#bfd.tick(this.#now());
+  }
+
+  /** Milliseconds until `tick` has work, -1 = never. */
+  dueInMs(): number {
+    const at = this.#bfd.size > 0 ? this.#bfd.deadline() : undefined;
+    return at === undefined ? -1 : Math.max(0, Math.ceil(at - this.#now()));
+  }
+
+  // ---- BfdPort
+
+  open(id: number, target: BfdTarget): void {
+    const { remote: r, local: l } = target;
+    const endpoint = this.#hub.stack.udp.open(DEFAULT_VRF, r.family, DEAF);
+    endpoint.ttl = BFD_TTL;
+    endpoint.tos = TOS;
+    const link = target.multihop ? 0 : this.#linkOf(target);
+    const [l0, l1, l2, l3] = l === undefined ? [0, 0, r.family === 4 ? 0xffff : 0, 0] : [l.a0, l.a1, l.a2, l.a3];
+    for (let tries = 0; tries < PORT_TRIES; tries++) {
+      const port = BFD_SOURCE_FIRST + this.#random.below(0x10000 - BFD_SOURCE_FIRST);
+      if (endpoint.bind(l0!, l1!, l2!, l3!, link, port) === 0) break;
+    }
+    const spec = new DatagramSpec();
+    spec.hasRemote = true;
+    spec.r0 = r.a0;
+    spec.r1 = r.a1;
+    spec.r2 = r.a2;
+    spec.r3 = r.a3;
+    spec.remotePort = target.multihop ? BFD_MULTIHOP_PORT : BFD_PORT;
+    spec.link = link;
+    spec.scope = r.isLinkLocal && r.family === 6 ? link : 0;
+    this.#senders.set(id, { endpoint, spec });
+  }
+
+  send(id: number, octets: Uint8Array): void {
+    const sender = this.#senders.get(id);
+    if (sender === undefined) return;
+    this.#hub.world.u8.set(octets, this.#at);
+    sender.endpoint.send(sender.spec, this.#at, octets.length); // what fails is lost, and counted by the stack
+  }
+
+  close(id: number): void {
+    this.#senders.get(id)?.endpoint.close();
+    this.#senders.delete(id);
+  }
+
+  // ---- DatagramOwner
+
+  deliver(e: UdpEndpoint, info: DatagramInfo, at: number, length: number, gsoSize: number): void {
+    const multihop = e.binding.port === BFD_MULTIHOP_PORT;
+    const remote = Addr.fromWords(info.r0, info.r1, info.r2, info.r3);
+    const link = this.#hub.stack.links.byIndex(info.link)?.link.name ?? '';
+    const piece = gsoSize > 0 ? gsoSize : length;
+    for (let from = 0; from < length; from += piece) {
+      const octets = this.#hub.world.u8.slice(at + from, at + Math.min(from + piece, length));
+      this.#bfd.receive({ octets, remote, link, ttl: info.ttl, multihop }, this.#now());
+    }
+  }
+
+  error(): void {}
+
+  #listen(port: number): void {
+    if (this.#listeners.has(port)) return;
+    const endpoint = this.#hub.stack.udp.open(DEFAULT_VRF, 6, this);
+    if (endpoint.bind(0, 0, 0, 0, 0, port) === 0) this.#listeners.set(port, endpoint);
+    else endpoint.close(); // an application's BFD has the port: its own affair, and ours stays down
+  }
+
+  #linkOf(target: BfdTarget): number {
+    return this.#hub.linkByName(String(target.link)) ?? 0;
+  }
+
+  /** The vector's time on a scale that does not wrap. */
+  #now(): Instant {
+    this.#nowMs += (this.#tick.ms - this.#lastMs) | 0;
+    this.#lastMs = this.#tick.ms;
+    return this.#nowMs as Instant;
+  }
+}
