@@ -145,8 +145,11 @@ export class Peer {
       await this.lab.ok(this.ns, 'sysctl', ['-qw', `net.ipv4.conf.${name}.rp_filter=0`]);
   }
 
-  /** Start BIRD 2 with one BGP session over the tunnel's link-local addresses (MP-BGP, RFC 8950 extended next hop). */
-  async startBird(remote: RemoteEnd): Promise<void> {
+  /**
+   * Start BIRD 2 with one BGP session over the tunnel's link-local addresses (MP-BGP, RFC 8950 extended next hop).
+   * @param more lines of BIRD's language: further protocols, and options of the BGP session
+   */
+  async startBird(remote: RemoteEnd, more: { protocols?: string; session?: string } = {}): Promise<void> {
     const { plan, device } = this;
     const conf = join(this.dir, 'bird.conf');
     const channel = (family: string): string =>
@@ -160,10 +163,12 @@ protocol kernel { ipv4 { import none; export filter { krt_prefsrc = ${plan.v4}; 
 protocol kernel { ipv6 { import none; export filter { krt_prefsrc = ${plan.v6}; if source = RTS_BGP then accept; reject; }; }; }
 protocol static { ipv4; route ${plan.announce4} unreachable; }
 protocol static { ipv6; route ${plan.announce6} unreachable; }
+${more.protocols ?? ''}
 protocol bgp upstream {
   local ${this.linkLocal} as ${plan.asn};
   neighbor ${remote.linkLocal}%${device} as ${remote.asn};
   direct; connect delay time 1; connect retry time 2; error wait time 1, 4;
+  ${more.session ?? ''}
   ${channel('ipv4')}
   ${channel('ipv6')}
 }

@@ -54,8 +54,11 @@ export class Router {
     return join(this.dir, 'mlshim.yaml');
   }
 
-  /** Write the configuration: one uplink and one BGP session per tunnel; the first peer's resolver is used. */
-  configure(tunnels: readonly Tunnel[]): void {
+  /**
+   * Write the configuration: one uplink and one BGP session per tunnel; the first peer's resolver is used.
+   * @param options more keys of every session, such as `bfd: true`
+   */
+  configure(tunnels: readonly Tunnel[], options = ''): void {
     const uplinks = tunnels.map((t) => {
       writeFileSync(join(this.dir, `${t.name}.key`), `${this.key(t.name).privateKey}\n`, { mode: 0o600 });
       chownSync(join(this.dir, `${t.name}.key`), NOBODY, NOBODY);
@@ -73,7 +76,7 @@ export class Router {
     });
     const sessions = tunnels.map(
       (t) =>
-        `    - { name: ${t.name}, asn: ${t.peer.plan.asn}, via: ${t.name}, address: '${t.peer.linkLocal}', hold_time: 9s }\n`,
+        `    - { name: ${t.name}, asn: ${t.peer.plan.asn}, via: ${t.name}, address: '${t.peer.linkLocal}', hold_time: 9s${options === '' ? '' : `, ${options}`} }\n`,
     );
     this.write(`uplinks:
 ${uplinks.join('')}dns: { servers: [${tunnels[0]!.peer.plan.dns}], search: [${tunnels[0]!.peer.plan.domain}] }
