@@ -23,6 +23,7 @@ const BENCHES: Readonly<Record<string, Entry>> = {
   'tcp-memory': { summary: 'two TCP endpoints joined in memory', rounds: 5, load: byPath('tcp-memory') },
   forward: { summary: 'packets forwarded between links in memory', rounds: 5, load: byPath('forward') },
   connect: { summary: 'control calls and short connections under the shim', rounds: 5, load: byPath('connect') },
+  bgp: { summary: 'full Internet tables, against BIRD 2 and GoBGP', rounds: 3, load: byPath('bgp') },
   e2e: { summary: 'iperf3 through WireGuard, against kernel TCP and gVisor (root)', rounds: 5, load: byPath('e2e') },
 };
 

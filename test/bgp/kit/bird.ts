@@ -34,6 +34,10 @@ export class Bird {
     });
   }
 
+  get pid(): number {
+    return this.#child!.pid!;
+  }
+
   async ask(command: string): Promise<string> {
     return run(BIRDC, ['-s', join(this.dir, 'ctl'), ...command.split(' ')]);
   }
