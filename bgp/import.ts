@@ -9,6 +9,7 @@ import type { Peer } from './peer.ts';
 import { copyOf } from './policy/change.ts';
 import { MutableSubject } from './policy/filter.ts';
 import { withLlgrStale } from './policy/long-lived.ts';
+import { isLeak, marked } from './policy/otc.ts';
 import type { Outcome, Plan } from './policy/plan.ts';
 import type { PrefixGuard } from './policy/prefix-set.ts';
 import { type HopChange, RoaState } from './policy/rule.ts';
@@ -202,7 +203,8 @@ class Judge {
   #acceptOpen(): number {
     const { attrs } = this.#context;
     const received = this.#received;
-    return attrs.has(received, Has.WellKnown) ? this.#accept(attrs.set(received)) : received;
+    const mayChange = attrs.has(received, Has.WellKnown) || this.#peer.role !== undefined;
+    return mayChange ? this.#accept(attrs.set(received)) : received;
   }
 
   /** The set to store for attributes that policy let pass. */
@@ -214,6 +216,7 @@ class Judge {
     if (this.#peer.isExternal && received.communities.includes(Community.GracefulShutdown)) {
       a = { ...copyOf(a), localPref: 0 };
     }
+    a = marked(a, this.#peer.role, this.#peer.asn);
     const nextHop = importedHop(outcome?.nextHop, this.#peer) ?? received.nextHop;
     return a === received && nextHop === received.nextHop ? this.#received : attrs.idOf(attrs.intern(a, nextHop));
   }
@@ -231,6 +234,9 @@ function commonVerdict(peer: Peer, received: number, context: ImportContext): nu
   if (attrs.has(received, Has.OriginatorId | Has.ClusterList)) {
     const a = attrs.set(received);
     if (a.originatorId === identifier || a.clusterList.includes(identifier)) return Verdict.ReflectionLoop;
+  }
+  if (attrs.has(received, Has.Otc) && isLeak(peer.role, peer.asn, attrs.set(received).otc)) {
+    return Verdict.RouteLeak;
   }
   const own = peer.localAddress;
   const hop = attrs.nextHop(received);

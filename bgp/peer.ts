@@ -8,9 +8,11 @@ import type { Instant } from '../router/lib/clock.ts';
 import { afterPolicy, beforePolicy, mayExport, nextHopOf, selfNextHop } from './export.ts';
 import type { AsMatch, Negotiated, RestartOffer, Role } from './fsm/negotiate.ts';
 import { Session } from './fsm/session.ts';
+import { type MaxPrefixes, PrefixLimit } from './limits.ts';
 import { type MonitoredSession, monitoredSession } from './monitor/monitor.ts';
 import { Filter, MutableSubject } from './policy/filter.ts';
 import type { FilterPeer } from './policy/module.ts';
+import { markedForPeer, mayTell } from './policy/otc.ts';
 import type { Outcome, Plan } from './policy/plan.ts';
 import type { HopChange, Policy, RouteSource } from './policy/rule.ts';
 import type { Attempt, LinkId, NextHopResolver, Stream } from './ports.ts';
@@ -84,8 +86,8 @@ export interface PeerConfig {
   readonly nextHopSelf?: boolean;
   /** Leave the next hop alone where it lies on the peer's own uplink (RFC 4271 §5.1.3). */
   readonly thirdPartyNextHop?: boolean;
-  /** More accepted prefixes than this in one family end the session (RFC 4486). */
-  readonly maxPrefixes?: number;
+  /** More prefixes than this in one family end the session (RFC 4486). A number is that limit alone. */
+  readonly maxPrefixes?: number | MaxPrefixes;
   /** Configured but down. */
   readonly shutdown?: boolean;
 }
@@ -105,6 +107,8 @@ export interface PeerContext {
   readonly restart: RestartSettings;
   /** We have restarted and routes are not selected yet. */
   isRestarting(): boolean;
+  /** Name of the range the peer came from. */
+  readonly range: string | undefined;
 }
 
 /** Restarts as the speaker is configured for them. */
@@ -178,6 +182,9 @@ export class Peer {
   /** Families whose End-of-RIB has come in this session. */
   readonly endOfRibs = new Set<FamilyName>();
   readonly retention: Retention;
+  readonly limit: PrefixLimit | undefined;
+  /** Name of the range the peer came from; it is forgotten when it is gone. */
+  readonly range: string | undefined;
   /** What was agreed last; outlives the session with the routes that are kept. */
   #agreed: Negotiated | undefined;
   /** UPDATEs with mistakes that did not cost the session (RFC 7606). */
@@ -208,6 +215,8 @@ export class Peer {
     this.#context = context;
     this.isExternal = isExternal(config.asn, context.localAs);
     this.isShutDown = config.shutdown ?? false;
+    this.limit = config.maxPrefixes === undefined ? undefined : new PrefixLimit(config.maxPrefixes);
+    this.range = context.range;
     this.retention = new Retention(
       { staleMs: context.restart.staleTimeS * 1000, refreshMs: REFRESH_MS },
       retained(this),
@@ -260,6 +269,11 @@ export class Peer {
     return this.isShutDown || this.awaitsBfd;
   }
 
+  /** Our role, where roles have a meaning (RFC 9234 §4: external sessions). */
+  get role(): Role | undefined {
+    return this.isExternal ? this.config.role : undefined;
+  }
+
   /** Hops to the peer at most. */
   get hops(): number {
     const { multihop } = this.config;
@@ -306,6 +320,7 @@ export class Peer {
     const { nextHop4, nextHop6, linkLocalForm } = this.config;
     this.#agreed = n;
     this.endOfRibs.clear();
+    this.limit?.reset();
     this.localAddress = localAddress;
     const { name, address, port } = this.config;
     this.monitored = monitoredSession({ name, address, port: port ?? 179 }, localAddress, n);
@@ -493,7 +508,7 @@ export class Peer {
     const sender = peers[from];
     if (sender === undefined && from !== 0) return undefined; // the peer was removed, a decision is due
     const source: RouteSource = sender === undefined ? 'local' : sender.isExternal ? 'external' : 'internal';
-    if (!mayExport(a, source, this.isExternal)) return undefined;
+    if (!mayExport(a, source, this.isExternal) || !mayTell(this.role, a.otc)) return undefined;
     // RFC 9494 §4.3: "SHOULD NOT be advertised to any neighbor from which the ... Capability has not been received".
     if (a.isLongLivedStale && this.session.negotiated?.longLived !== true) return undefined;
     const outcome = this.#plan(a, source).decide(this.#subject(prefix, out.rib, source, sender));
@@ -541,7 +556,9 @@ export class Peer {
   /** The attributes of an outcome as they go on the wire. */
   #announced(a: AttrSet, outcome: Outcome, hop: NextHop): AttrSet {
     const { nextHop: change } = outcome;
-    const onWire = afterPolicy(outcome.attributes, this.#context.localAs, a.preference, this.isExternal);
+    const { localAs } = this.#context;
+    const told = afterPolicy(outcome.attributes, localAs, a.preference, this.isExternal);
+    const onWire = markedForPeer(told, this.role, localAs);
     return this.#context.attrs.intern(onWire, typeof change === 'object' ? nextHopOf(change) : hop);
   }
 

@@ -24,6 +24,8 @@ export interface PeerView {
   readonly isShutDown: boolean;
   /** The session begins when BFD comes up. */
   readonly awaitsBfd: boolean;
+  /** Name of the range it came from; undefined = configured by itself. */
+  readonly range: string | undefined;
   readonly state: State;
   /** Milliseconds in this state. */
   readonly stateMs: number;
@@ -114,6 +116,7 @@ export function peerView(peer: Peer, now: Instant): PeerView {
     isExternal: peer.isExternal,
     isShutDown: peer.isShutDown,
     awaitsBfd: peer.awaitsBfd,
+    range: peer.range,
     state: session.state,
     stateMs: Math.round(now - session.since),
     establishments: session.establishments,

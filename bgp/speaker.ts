@@ -7,43 +7,45 @@
 
 import { Addr, type Family, type Prefix } from '../router/lib/addr.ts';
 import type { Clock, Instant } from '../router/lib/clock.ts';
-import { announce, type ImportContext, reconsider, reconsiderRoute, withdraw } from './import.ts';
+import type { CeaseReason } from './fsm/connection.ts';
+import { type ImportContext, reconsider, reconsiderRoute } from './import.ts';
+import { Inbox, type PeerEvent } from './inbox.ts';
 import { mrtTable, receivedUpdates } from './monitor/dump.ts';
 import { type Monitor, type MonitoredSession, Monitors } from './monitor/monitor.ts';
-import { Peer, type PeerConfig, type RestartSettings } from './peer.ts';
+import type { Peer, PeerConfig, RestartSettings } from './peer.ts';
 import { PrefixGuard } from './policy/prefix-set.ts';
 import type { Policy } from './policy/rule.ts';
 import type { LinkId, NextHopResolver, RouteSink, Transport } from './ports.ts';
 import { candidatesOf, longestMatch, type RibView, routesOf } from './query.ts';
+import type { RangeConfig } from './ranges.ts';
 import { Deferral, type Restarting } from './restart.ts';
-import type { RetentionHost } from './retention.ts';
 import { type AdjRibsIn, LOCAL_PEER, Verdict } from './rib/adj-rib-in.ts';
 import { AttrTable } from './rib/attrs.ts';
 import { RouteColumns } from './rib/batch.ts';
 import type { LocRibInputs, ResolvedHop } from './rib/loc-rib.ts';
 import { Rib } from './rib/rib.ts';
 import { NumberedWay, WayTable } from './rib/ways.ts';
+import { Roster } from './roster.ts';
 import { Revalidation } from './rpki/revalidation.ts';
 import type { RoaTable } from './rpki/roa-table.ts';
 import type { VrpList } from './rpki/vrp.ts';
 import { type CandidateView, type PeerView, peerView, type RouteView } from './show.ts';
-import { dropRoutes, makeLongLived, markStale, sweepStale } from './stale.ts';
-import { type PeerAction, Switchboard } from './switchboard.ts';
+import { Switchboard } from './switchboard.ts';
 import { EMPTY_PATH } from './wire/attribute/as-path.ts';
 import { NO_NUMBERS, Origin } from './wire/attribute/model.ts';
 import type { BmpStatistics } from './wire/bmp.ts';
-import { FAMILIES, type FamilyName, familyNamed, unicast } from './wire/family.ts';
-import { Cease, ErrorCode, resetFault } from './wire/fault.ts';
-import type { RouteRefresh } from './wire/message.ts';
-import type { Update } from './wire/update.ts';
+import { FAMILIES, unicast } from './wire/family.ts';
+import { Cease } from './wire/fault.ts';
 
 export { drive } from './drive.ts';
+export type { Crossing, MaxPrefixes } from './limits.ts';
 export type { Monitor, MonitoredSession } from './monitor/monitor.ts';
 export type { PeerConfig, RestartSettings } from './peer.ts';
 export type { FilterPeer, FilterRoute, RouteFunction } from './policy/module.ts';
 export type * from './policy/rule.ts';
 export { RoaState } from './policy/rule.ts';
 export type * from './ports.ts';
+export type { RangeConfig } from './ranges.ts';
 export type { Restarting } from './restart.ts';
 export { changesOf, eachRoute, type RouteChange } from './routes.ts';
 export { ROA_STATE_TEXT, RoaTable } from './rpki/roa-table.ts';
@@ -82,17 +84,7 @@ export interface SpeakerOptions {
   readonly onEvent?: (event: SpeakerEvent) => void;
 }
 
-export type SpeakerEvent =
-  | {
-      readonly kind: 'state';
-      readonly peer: string;
-      readonly from: string;
-      readonly to: string;
-      readonly why: string | undefined;
-    }
-  | { readonly kind: 'fault'; readonly peer: string; readonly text: string }
-  /** A filter function failed; the text names the place in its file. */
-  | { readonly kind: 'filter-error'; readonly peer: string; readonly text: string };
+export type SpeakerEvent = PeerEvent | { readonly kind: 'filter-error'; readonly peer: string; readonly text: string };
 
 /** Prefixes decided, and prefixes told to each peer, in one turn: bounds how long the event loop is held. */
 const DECISION_BUDGET = 8192;
@@ -119,9 +111,7 @@ export class Speaker {
   readonly #ways = new WayTable();
   readonly #ribs: Readonly<Record<Family, Rib>>;
   readonly #batches: Readonly<Record<Family, RouteColumns>>;
-  /** Peers by number; number 0 stands for ourselves. */
-  readonly #peers: (Peer | undefined)[] = [undefined];
-  readonly #byName = new Map<string, Peer>();
+  readonly #roster: Roster;
   readonly #networks = new Map<string, Network>();
   readonly #revalidation: Revalidation | undefined;
   readonly #monitors = new Monitors();
@@ -159,12 +149,40 @@ export class Speaker {
       const deferralMs = options.restarting.deferralMs ?? this.#restart.restartTimeS * 1000;
       this.#deferral = new Deferral(this.#clock.now() + deferralMs);
     }
+    const inbox = new Inbox({
+      ribs: this.#allRibs(),
+      rib: (family) => this.#ribs[family],
+      attrs: this.#attrs,
+      clock: options.clock,
+      monitors: this.#monitors,
+      importContext: () => this.#import,
+      onEvent: (e) => options.onEvent?.(e),
+      end: (peer, reason) => this.#end(peer, reason),
+    });
     this.#switchboard = new Switchboard(options.transport, options.clock, {
       expected: (remote, link) => this.#expected(remote, link),
-      perform: (peer, action) => this.#perform(peer, action),
-      settled: () => this.#work(),
+      perform: (peer, action) => inbox.perform(peer, action),
+      settled: (peer) => {
+        this.#reap(peer);
+        this.#work();
+      },
       onActivity: () => this.onActivity(),
     });
+    this.#roster = new Roster(
+      {
+        localAs: this.asn,
+        identifier: this.routerId.a3 >>> 0,
+        hostName: options.hostName,
+        random: options.random,
+        attrs: this.#attrs,
+        resolver: options.resolver,
+        onFilterError: (peer, text) => options.onEvent?.({ kind: 'filter-error', peer, text }),
+        nextTransport: () => this.#switchboard.nextTransport(),
+        restart: this.#restart,
+        isRestarting: () => this.#deferral !== undefined,
+      },
+      (peer) => inbox.retentionOf(peer),
+    );
     this.#import = this.#importContext();
     for (const network of options.networks ?? []) this.announce(network);
     options.resolver.subscribe((link, isUp) => this.#onLink(link, isUp));
@@ -174,14 +192,15 @@ export class Speaker {
   start(): void {
     if (this.#isStarted) return;
     this.#isStarted = true;
+    this.#secure();
     this.#switchboard.listen();
-    for (const peer of this.#byName.values()) this.#startSession(peer);
+    for (const peer of this.#roster) this.#startSession(peer);
     this.#work();
   }
 
   /** Drop all sessions without a word, so that peers that agreed to it keep our routes until another speaker comes. */
   abandon(): void {
-    for (const peer of this.#byName.values()) {
+    for (const peer of this.#roster) {
       peer.session.handle({ kind: 'restarting' }, this.#clock.now());
       this.#switchboard.pump(peer);
     }
@@ -189,7 +208,7 @@ export class Speaker {
 
   /** Say goodbye to all peers; sessions stay down. */
   shutdown(text = ''): void {
-    for (const peer of this.#byName.values()) {
+    for (const peer of this.#roster) {
       peer.isShutDown = true;
       peer.session.handle({ kind: 'stop', subcode: Cease.AdminShutdown, text }, this.#clock.now());
       this.#switchboard.pump(peer);
@@ -197,43 +216,50 @@ export class Speaker {
     this.#work();
   }
 
+  /** @throws RangeError when the name is taken */
   addPeer(config: PeerConfig): void {
-    if (this.#byName.has(config.name)) throw new RangeError(`peer ${config.name} exists`);
-    const peer = new Peer(
-      config,
-      this.#peers.length, // numbers are never used again: a table may still speak of the peer that had one
-      {
-        localAs: this.asn,
-        identifier: this.routerId.a3 >>> 0,
-        hostName: this.#options.hostName,
-        random: this.#options.random,
-        attrs: this.#attrs,
-        resolver: this.#options.resolver,
-        onFilterError: (peer, text) => this.#options.onEvent?.({ kind: 'filter-error', peer, text }),
-        nextTransport: () => this.#switchboard.nextTransport(),
-        restart: this.#restart,
-        isRestarting: () => this.#deferral !== undefined,
-      },
-      (p) => this.#retentionOf(p),
-      this.#clock.now(),
-    );
-    this.#peers.push(peer);
-    this.#byName.set(config.name, peer);
-    this.#switchboard.secure(this.#byName.values());
-    if (this.#isStarted) this.#startSession(peer);
+    const peer = this.#roster.add(config, undefined, this.#clock.now());
+    if (this.#isStarted) this.#secure();
+    this.#startSession(peer);
     this.#work();
+  }
+
+  /**
+   * Take whoever connects from a prefix as a peer, and forget it when it is gone.
+   * @throws RangeError when the name is taken
+   */
+  addRange(config: RangeConfig): void {
+    this.#roster.ranges.add(config);
+    if (this.#isStarted) this.#secure();
+  }
+
+  /** Its peers go with it. False when there is no such range. */
+  removeRange(name: string): boolean {
+    for (const peer of [...this.#roster]) if (peer.range === name) this.removePeer(peer.config.name);
+    const isKnown = this.#roster.ranges.delete(name);
+    if (isKnown && this.#isStarted) this.#secure();
+    return isKnown;
+  }
+
+  /** Tell the transport whom to expect. */
+  #secure(): void {
+    this.#switchboard.secure(this.#roster, this.#roster.security());
   }
 
   /** False when there is no such peer; the same for the methods below. */
   removePeer(name: string): boolean {
     return this.#withPeer(name, (peer) => {
-      peer.session.handle({ kind: 'stop', subcode: Cease.PeerDeconfigured }, this.#clock.now());
-      this.#switchboard.pump(peer);
-      peer.retention.abandon();
-      this.#byName.delete(name);
-      this.#peers[peer.index] = undefined;
-      this.#switchboard.secure(this.#byName.values());
+      this.#end(peer, { subcode: Cease.PeerDeconfigured, text: '' });
+      this.#roster.delete(peer);
+      if (this.#isStarted && peer.range === undefined) this.#secure();
     });
+  }
+
+  /** End a session for good: nothing of the peer is kept. */
+  #end(peer: Peer, reason: CeaseReason): void {
+    peer.session.handle({ kind: 'stop', ...reason }, this.#clock.now());
+    this.#switchboard.pump(peer);
+    peer.retention.abandon();
   }
 
   peerUp(name: string): boolean {
@@ -247,9 +273,32 @@ export class Speaker {
   peerDown(name: string, text = ''): boolean {
     return this.#withPeer(name, (peer) => {
       peer.isShutDown = true;
-      peer.session.handle({ kind: 'stop', subcode: Cease.AdminShutdown, text }, this.#clock.now());
+      this.#end(peer, { subcode: Cease.AdminShutdown, text });
+    });
+  }
+
+  /**
+   * RFC 5882 §4.3: the path to a peer is dead. Its session ends at once (RFC 9384) and nothing is kept, whatever was agreed
+   * about restarts; the session is tried again as usual.
+   */
+  bfdDown(name: string): boolean {
+    return this.#withPeer(name, (peer) => {
+      const reason = { subcode: Cease.BfdDown, text: '' };
+      peer.awaitsBfd = peer.config.bfdStrict ?? false;
+      if (peer.awaitsBfd) this.#end(peer, reason);
+      else if (peer.session.state !== 'Established') peer.retention.abandon();
+      else peer.session.handle({ kind: 'reset', ...reason }, this.#clock.now());
       this.#switchboard.pump(peer);
-      peer.retention.abandon();
+    });
+  }
+
+  /** The path to a peer works: a session that waited for that may begin, and one that waits for its time begins at once. */
+  bfdUp(name: string): boolean {
+    return this.#withPeer(name, (peer) => {
+      peer.awaitsBfd = false;
+      this.#startSession(peer);
+      peer.session.handle({ kind: 'hurry' }, this.#clock.now());
+      this.#switchboard.pump(peer);
     });
   }
 
@@ -261,32 +310,12 @@ export class Speaker {
     });
   }
 
-  /** BFD says that the way to the peer is broken (RFC 5882 §4.2): the session ends at once (RFC 9384), if there is one. */
-  bfdDown(name: string): boolean {
-    return this.#withPeer(name, (peer) => {
-      const { session, config } = peer;
-      peer.awaitsBfd = config.bfdStrict ?? false;
-      if (peer.awaitsBfd) session.handle({ kind: 'stop', subcode: Cease.BfdDown }, this.#clock.now());
-      else if (session.state === 'Established')
-        session.handle({ kind: 'reset', subcode: Cease.BfdDown }, this.#clock.now());
-      this.#switchboard.pump(peer);
-    });
-  }
-
-  /** BFD says that the way to the peer is good: a session that waited for that may begin. */
-  bfdUp(name: string): boolean {
-    return this.#withPeer(name, (peer) => {
-      peer.awaitsBfd = false;
-      this.#startSession(peer);
-    });
-  }
-
   /**
    * Ask the peer for its routes again ('in'), tell it ours again ('out'), or both.
    * @returns false when there is no such session or the peer cannot be asked
    */
   peerRefresh(name: string, direction: 'in' | 'out' | 'both' = 'both'): boolean {
-    const peer = this.#byName.get(name);
+    const peer = this.#roster.get(name);
     if (peer === undefined || peer.session.state !== 'Established') return false;
     let isDone = true;
     for (const out of peer.outbound) {
@@ -369,12 +398,13 @@ export class Speaker {
 
   /** Let timers fire and continue work that was cut into slices. */
   tick(now: Instant): void {
-    for (const peer of this.#byName.values()) {
+    for (const peer of this.#roster) {
       peer.retention.tick(now);
       const at = peer.session.deadline();
       if (at === undefined || at > now) continue;
       peer.session.tick(now);
       this.#switchboard.pump(peer);
+      this.#reap(peer);
     }
     this.#work();
   }
@@ -384,7 +414,7 @@ export class Speaker {
     const now = this.#clock.now();
     const isDeferred = this.#deferral !== undefined;
     let earliest = this.#deferral?.until ?? Infinity;
-    for (const peer of this.#byName.values()) {
+    for (const peer of this.#roster) {
       if (peer.hasWork && !isDeferred) return now;
       earliest = Math.min(earliest, peer.session.deadline() ?? Infinity, peer.retention.deadline);
     }
@@ -396,7 +426,7 @@ export class Speaker {
   /** All peers, in the order they were added. */
   snapshot(): PeerView[] {
     const now = this.#clock.now();
-    return [...this.#byName.values()].map((peer) => peerView(peer, now));
+    return [...this.#roster].map((peer) => peerView(peer, now));
   }
 
   /** Prefixes with a best route, and attribute sets in use. */
@@ -412,7 +442,7 @@ export class Speaker {
     kind: 'in' | 'out' | 'best',
     filter: { readonly peer?: string; readonly prefix?: Prefix } = {},
   ): Generator<RouteView> {
-    const peer = filter.peer === undefined ? undefined : this.#byName.get(filter.peer);
+    const peer = filter.peer === undefined ? undefined : this.#roster.get(filter.peer);
     if (filter.peer !== undefined && peer === undefined) return;
     for (const rib of this.#allRibs()) yield* routesOf(this.#view(rib), kind, peer, filter.prefix);
   }
@@ -427,12 +457,12 @@ export class Speaker {
 
   /** The established sessions. */
   *sessions(): Generator<MonitoredSession> {
-    for (const peer of this.#byName.values()) if (peer.monitored !== undefined) yield peer.monitored;
+    for (const peer of this.#roster) if (peer.monitored !== undefined) yield peer.monitored;
   }
 
   /** Counts of a peer for monitors (RFC 7854 §4.8); undefined when there is no such peer. */
   statistics(name: string): BmpStatistics | undefined {
-    const peer = this.#byName.get(name);
+    const peer = this.#roster.get(name);
     if (peer === undefined) return undefined;
     const received = peer.received[4] + peer.received[6];
     const accepted = peer.accepted[4] + peer.accepted[6];
@@ -441,13 +471,13 @@ export class Speaker {
 
   /** What a peer has sent as UPDATE messages, in portions; ends at once when there is no such session. */
   *receivedUpdates(name: string): Generator<readonly Uint8Array[]> {
-    const peer = this.#byName.get(name);
+    const peer = this.#roster.get(name);
     if (peer !== undefined) yield* receivedUpdates(this.#allRibs(), peer);
   }
 
   /** All received routes as an MRT table, in portions (RFC 6396 §4.3). @param nowS seconds since 1970 */
   mrtTable(nowS: () => number): Generator<Uint8Array> {
-    return mrtTable(this.#allRibs(), this.#peers, this.routerId.a3 >>> 0, nowS);
+    return mrtTable(this.#allRibs(), this.#roster.byIndex, this.routerId.a3 >>> 0, nowS);
   }
 
   /** All routes to a prefix, or to the longest prefix that holds an address, and why the best one is best. */
@@ -459,7 +489,12 @@ export class Speaker {
 
   #view(rib: Rib): RibView {
     const { roas } = this.#options;
-    return { rib, peers: this.#peers, inputs: this.#inputs(rib.routes), origins: roas && { roas, localAs: this.asn } };
+    return {
+      rib,
+      peers: this.#roster.byIndex,
+      inputs: this.#inputs(rib.routes),
+      origins: roas && { roas, localAs: this.asn },
+    };
   }
 
   #allRibs(): readonly Rib[] {
@@ -468,7 +503,7 @@ export class Speaker {
 
   /** Run `act` on a peer, then do what it caused. */
   #withPeer(name: string, act: (peer: Peer) => void): boolean {
-    const peer = this.#byName.get(name);
+    const peer = this.#roster.get(name);
     if (peer === undefined) return false;
     act(peer);
     this.#work();
@@ -488,11 +523,11 @@ export class Speaker {
 
   #ownPrefixesChanged(): void {
     this.#import = this.#importContext();
-    for (const peer of this.#byName.values()) for (const rib of this.#allRibs()) reconsider(peer, rib, this.#import);
+    for (const peer of this.#roster) for (const rib of this.#allRibs()) reconsider(peer, rib, this.#import);
   }
 
   #inputs(routes: AdjRibsIn): LocRibInputs {
-    const peerOf = (route: number): Peer | undefined => this.#peers[routes.peerOf[route]!];
+    const peerOf = (route: number): Peer | undefined => this.#roster.byIndex[routes.peerOf[route]!];
     return {
       table: this.#attrs,
       attrs: (route) => routes.acceptedOf[route]!,
@@ -509,10 +544,17 @@ export class Speaker {
     };
   }
 
-  /** The peer that may connect from there. */
   #expected(remote: Addr, link: LinkId): Peer | undefined {
-    const peer = [...this.#byName.values()].find((p) => p.config.link === link && p.config.address.equals(remote));
-    return peer?.isHeld !== false || !this.#options.resolver.isUp(link) ? undefined : peer;
+    if (!this.#options.resolver.isUp(link)) return undefined;
+    const peer = this.#roster.expected(remote, link, this.#clock.now());
+    // A peer of a range is made by its first connection.
+    if (peer?.session.isEnabled === false) this.#startSession(peer);
+    return peer;
+  }
+
+  /** A peer of a range that is gone, with nothing of it kept, is forgotten. */
+  #reap(peer: Peer): void {
+    if (this.#roster.isForgettable(peer)) this.removePeer(peer.config.name);
   }
 
   #startSession(peer: Peer): void {
@@ -523,7 +565,7 @@ export class Speaker {
 
   /** RFC 4271 §9.1.2: what is not reachable any more is not used; sessions over the uplink end at once. */
   #onLink(link: LinkId, isUp: boolean): void {
-    for (const peer of this.#byName.values()) {
+    for (const peer of this.#roster) {
       if (peer.config.link !== link) continue;
       if (isUp) this.#startSession(peer);
       else {
@@ -531,7 +573,7 @@ export class Speaker {
         this.#switchboard.pump(peer);
       }
     }
-    for (const peer of this.#byName.values()) {
+    for (const peer of this.#roster) {
       // What is reached by routing may be reached another way after any change.
       if (!peer.recheckHops()) continue;
       for (const rib of this.#allRibs()) {
@@ -543,92 +585,11 @@ export class Speaker {
     this.#work();
   }
 
-  #perform(peer: Peer, action: PeerAction): void {
-    switch (action.kind) {
-      case 'established':
-        // The session may be over already, when the same octets held the Cease of a collision: what was agreed comes with
-        // the action, and `down` follows.
-        peer.retention.back(action.negotiated, this.#clock.now());
-        peer.begin(action.negotiated, peer.conduits.get(action.transport)?.stream?.localAddress, this.#allRibs());
-        this.#monitors.up(peer.monitored!);
-        break;
-      case 'down':
-        if (peer.monitored !== undefined) this.#monitors.down(peer.monitored, action.end);
-        peer.retention.down(action.negotiated, action.mayRestart, this.#clock.now());
-        peer.end();
-        break;
-      case 'update':
-        if (peer.monitored !== undefined) this.#monitors.received(peer.monitored, action.body);
-        this.#onUpdate(peer, action.update);
-        break;
-      case 'refresh':
-        this.#onRefresh(peer, action.refresh);
-        break;
-      case 'state':
-        this.#options.onEvent?.({
-          kind: 'state',
-          peer: peer.config.name,
-          from: action.from,
-          to: action.to,
-          why: peer.session.lastError?.text,
-        });
-        break;
-    }
-  }
-
-  #onUpdate(peer: Peer, update: Update): void {
-    for (const fault of update.faults) {
-      peer.faults++;
-      peer.lastFault = fault.words;
-      this.#options.onEvent?.({ kind: 'fault', peer: peer.config.name, text: fault.words });
-    }
-    for (const nlri of update.withdrawn) withdraw(peer, this.#ribs[nlri.family], nlri);
-    if (update.endOfRib !== undefined) {
-      const family = unicast(update.endOfRib);
-      peer.endOfRibs.add(family);
-      peer.retention.endOfRib(family);
-    }
-    for (const reach of update.reach) {
-      announce(peer, this.#ribs[reach.nlri.family], reach, update, this.#import);
-    }
-    const max = peer.config.maxPrefixes ?? Infinity;
-    const count = Math.max(peer.accepted[4], peer.accepted[6]);
-    if (count > max && peer.session.state === 'Established') {
-      const fault = resetFault(ErrorCode.Cease, Cease.MaxPrefixes, `more than ${max} prefixes`);
-      peer.session.handle({ kind: 'refuse', fault }, this.#clock.now());
-    }
-  }
-
-  #onRefresh(peer: Peer, refresh: RouteRefresh): void {
-    const family = familyNamed(refresh.afi, refresh.safi);
-    const out = peer.outbound.find((o) => unicast(o.rib.family) === family);
-    // RFC 7313 §5: what was not agreed, or has an unknown subtype, is ignored.
-    if (family === undefined || out === undefined) return;
-    if (refresh.subtype === 0) out.refresh = 'due';
-    else if (peer.session.negotiated?.enhancedRefresh !== true) return;
-    else if (refresh.subtype === 1) peer.retention.refreshBegins(family, this.#clock.now());
-    else if (refresh.subtype === 2) peer.retention.refreshEnds(family);
-  }
-
-  /** What a peer's retention does to its routes. */
-  #retentionOf(peer: Peer): RetentionHost {
-    const of = (act: (peer: Peer, rib: Rib) => void) => (family: FamilyName) => {
-      const rib = this.#allRibs().find((r) => unicast(r.family) === family);
-      if (rib !== undefined) act(peer, rib);
-    };
-    return {
-      markStale: of(markStale),
-      makeLongLived: of((p, rib) => makeLongLived(p, rib, this.#attrs)),
-      sweep: of(sweepStale),
-      drop: of(dropRoutes),
-    };
-  }
-
   /** RFC 4724 §4.1: whether selection may begin after our restart. */
   #isDeferring(): boolean {
     const deferral = this.#deferral;
     if (deferral === undefined) return false;
-    if (!this.#isStarted || !deferral.isOver(this.#byName.values(), this.#clock.now())) return true;
+    if (!this.#isStarted || !deferral.isOver(this.#roster, this.#clock.now())) return true;
     this.#deferral = undefined;
     this.#isSettling = true;
     return false;
@@ -639,7 +600,7 @@ export class Speaker {
     if (this.#isWorking) return;
     this.#isWorking = true;
     this.#revalidation?.step(REVALIDATION_BUDGET, (rib, route) => {
-      const peer = this.#peers[rib.routes.peerOf[route]!];
+      const peer = this.#roster.byIndex[rib.routes.peerOf[route]!];
       if (peer?.importFilter.asksRoa === true) reconsiderRoute(peer, rib, route, this.#import);
     });
     if (!this.#isDeferring()) this.#spread();
@@ -655,7 +616,7 @@ export class Speaker {
       rib.loc.process(DECISION_BUDGET, (id, routeChanged, wayChanged) => {
         if (wayChanged) batch.add(id, rib.loc.wayNumber(id));
         if (!routeChanged) return;
-        for (const peer of this.#byName.values()) {
+        for (const peer of this.#roster) {
           for (const out of peer.outbound) if (out.rib === rib) out.adjRibOut.touch(id);
         }
       });
@@ -663,12 +624,14 @@ export class Speaker {
       this.#options.sink.apply(batch);
       batch.clear();
     }
-    for (const peer of this.#byName.values()) {
+    for (const peer of this.#roster) {
       if (!peer.hasWork) continue;
-      peer.pull(EXPORT_BUDGET, this.#peers);
+      peer.pull(EXPORT_BUDGET, this.#roster.byIndex);
       this.#switchboard.pump(peer);
     }
-    if (!this.#isSettling || this.#allRibs().some((rib) => rib.loc.pending > 0)) return;
+    if (this.#allRibs().some((rib) => rib.loc.pending > 0)) return;
+    this.#roster.decided();
+    if (!this.#isSettling) return;
     this.#isSettling = false;
     this.#options.sink.settled?.();
   }

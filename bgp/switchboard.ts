@@ -43,9 +43,9 @@ export class Switchboard {
     this.#transport.listen((stream, remote, link) => this.#onInbound(stream, remote, link));
   }
 
-  /** Tell the transport whom to expect. */
-  secure(peers: Iterable<Peer>): void {
-    this.#transport.secure?.([...peers].map(securityOf));
+  /** Tell the transport whom to expect: peers, and who may become one. */
+  secure(peers: Iterable<Peer>, others: readonly PeerSecurity[]): void {
+    this.#transport.secure?.([...[...peers].map(securityOf), ...others]);
   }
 
   /** Perform what a session asks for. */

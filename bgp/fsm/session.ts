@@ -46,6 +46,8 @@ export type SessionEvent =
   | ({ readonly kind: 'stop' } & Partial<CeaseReason>)
   /** End the session and begin again, after a pause of this length or of the usual one. */
   | ({ readonly kind: 'reset'; readonly pauseMs?: number | undefined } & Partial<CeaseReason>)
+  /** What is waited for may be tried at once: the path has come back. */
+  | { readonly kind: 'hurry' }
   /** The uplink is gone, or we are about to restart: connections are dropped without a word until `start`. */
   | { readonly kind: 'uplink-down' | 'restarting' }
   | { readonly kind: 'connected'; readonly transport: number }
@@ -154,6 +156,9 @@ export class Session implements ConnectionHost {
           this.#endAll('AutomaticStop', { subcode: Cease.AdminReset, text: '', ...event }, now);
           this.#pauseMs = undefined;
         }
+        break;
+      case 'hurry':
+        if (this.#primary.state === 'Idle' && this.#isEnabled && !this.#isPauseFixed) this.#idleHoldAt = now;
         break;
       case 'uplink-down':
       case 'restarting':

@@ -17,6 +17,7 @@ export const Verdict = {
   AsLoop: 3,
   ReflectionLoop: 4,
   OwnNextHop: 5,
+  RouteLeak: 6,
 } as const;
 
 export const VERDICT_TEXT: Record<number, string> = {
@@ -26,6 +27,7 @@ export const VERDICT_TEXT: Record<number, string> = {
   [Verdict.AsLoop]: 'our AS is in the path',
   [Verdict.ReflectionLoop]: 'reflected back to us',
   [Verdict.OwnNextHop]: 'next hop is our own address',
+  [Verdict.RouteLeak]: 'leaked: only to customers (RFC 9234)',
 };
 
 /** Whether a route is still told by its peer (RFC 4724 §4.2, RFC 9494 §4.2, RFC 7313 §4). */

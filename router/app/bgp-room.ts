@@ -118,7 +118,10 @@ export class BgpRoom {
       onEvent: (e) => {
         if (e.kind === 'fault') log.warn('bad UPDATE', { peer: e.peer, fault: e.text });
         else if (e.kind === 'filter-error') log.error('filter failed', { peer: e.peer, error: e.text });
-        else if (e.to === 'Established') log.info('peer established', { peer: e.peer });
+        else if (e.kind === 'limit') {
+          const words = e.crossing === 'near' ? 'peer comes near its prefix limit' : 'peer exceeds its prefix limit';
+          log.warn(words, { peer: e.peer, family: e.family, limit: e.limit });
+        } else if (e.to === 'Established') log.info('peer established', { peer: e.peer });
         else if (e.from === 'Established' && this.#isStopping) log.info('peer told goodbye', { peer: e.peer });
         else if (e.from === 'Established') log.warn('peer down', { peer: e.peer, why: e.why, code: 'B101' });
         else log.debug('peer state', { peer: e.peer, from: e.from, to: e.to, why: e.why });

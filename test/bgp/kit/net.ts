@@ -9,6 +9,7 @@ import type {
   FibNextHop,
   LinkId,
   NextHopResolver,
+  PeerSecurity,
   Stream,
   StreamHandler,
   Transport,
@@ -179,6 +180,8 @@ export class SimRouter implements Transport, NextHopResolver {
   readonly streams: SimStream[] = [];
   readonly events: string[] = [];
   octetsSent = 0;
+  /** Whom the speaker expects to connect. */
+  secured: readonly PeerSecurity[] = [];
   fibChanges = 0;
   /** Prefixes from before a restart that were not told again. */
   readonly #old = new Set<string>();
@@ -225,7 +228,9 @@ export class SimRouter implements Transport, NextHopResolver {
       ...(o.gracefulRestart !== undefined && { gracefulRestart: o.gracefulRestart }),
       ...(restarting !== undefined && { restarting }),
       onEvent: (e) => {
-        this.events.push(e.kind === 'state' ? `${e.peer} ${e.from}->${e.to}` : `${e.peer} fault ${e.text}`);
+        if (e.kind === 'state') this.events.push(`${e.peer} ${e.from}->${e.to}`);
+        else if (e.kind === 'limit') this.events.push(`${e.peer} ${e.crossing} ${e.limit} of ${e.family}`);
+        else this.events.push(`${e.peer} fault ${e.text}`);
       },
     });
     this.#drive(speaker);
@@ -293,6 +298,10 @@ export class SimRouter implements Transport, NextHopResolver {
 
   linkChanged(link: LinkId, isUp: boolean): void {
     this.#onLink(link, isUp);
+  }
+
+  secure(peers: readonly PeerSecurity[]): void {
+    this.secured = peers;
   }
 
   listen(accept: (stream: Stream, remote: Addr, link: LinkId) => StreamHandler | undefined): void {

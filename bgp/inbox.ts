@@ -1,0 +1,163 @@
+/**
+ * What a peer's session says, put into the tables: routes, End-of-RIB, refreshes, the beginning and the end of a session.
+ * Read first: bgp/switchboard.ts (where it comes from), bgp/import.ts (what becomes of prefixes), RFC 4271 §6.7, RFC 7313 §4.
+ */
+
+import type { Family } from '../router/lib/addr.ts';
+import type { Clock } from '../router/lib/clock.ts';
+import type { CeaseReason } from './fsm/connection.ts';
+import { announce, type ImportContext, withdraw } from './import.ts';
+import type { Crossing, PrefixLimit } from './limits.ts';
+import type { Monitors } from './monitor/monitor.ts';
+import type { Peer } from './peer.ts';
+import type { RetentionHost } from './retention.ts';
+import type { AttrTable } from './rib/attrs.ts';
+import type { Rib } from './rib/rib.ts';
+import { dropRoutes, makeLongLived, markStale, sweepStale } from './stale.ts';
+import type { PeerAction } from './switchboard.ts';
+import { FAMILIES, type FamilyName, familyNamed, unicast } from './wire/family.ts';
+import { Cease, prefixLimitData } from './wire/fault.ts';
+import type { RouteRefresh } from './wire/message.ts';
+import type { Update } from './wire/update.ts';
+
+/** What happens at a peer and is worth a log line. */
+export type PeerEvent =
+  | {
+      readonly kind: 'state';
+      readonly peer: string;
+      readonly from: string;
+      readonly to: string;
+      readonly why: string | undefined;
+    }
+  | { readonly kind: 'fault'; readonly peer: string; readonly text: string }
+  /** A peer's prefixes of a family came near its limit, or went beyond it. */
+  | {
+      readonly kind: 'limit';
+      readonly peer: string;
+      readonly family: FamilyName;
+      readonly limit: number;
+      readonly crossing: Crossing;
+    };
+
+/** The tables, and whoever wants to hear. */
+export interface InboxHost {
+  readonly ribs: readonly Rib[];
+  rib(family: Family): Rib;
+  readonly attrs: AttrTable;
+  readonly clock: Clock;
+  readonly monitors: Monitors;
+  importContext(): ImportContext;
+  onEvent(event: PeerEvent): void;
+  /** End a session for good. */
+  end(peer: Peer, reason: CeaseReason): void;
+}
+
+export class Inbox {
+  readonly #host: InboxHost;
+
+  constructor(host: InboxHost) {
+    this.#host = host;
+  }
+
+  perform(peer: Peer, action: PeerAction): void {
+    const { clock, monitors, ribs } = this.#host;
+    switch (action.kind) {
+      case 'established':
+        // The session may be over already, when the same octets held the Cease of a collision: what was agreed comes with
+        // the action, and `down` follows.
+        peer.retention.back(action.negotiated, clock.now());
+        peer.begin(action.negotiated, peer.conduits.get(action.transport)?.stream?.localAddress, ribs);
+        monitors.up(peer.monitored!);
+        break;
+      case 'down':
+        if (peer.monitored !== undefined) monitors.down(peer.monitored, action.end);
+        peer.retention.down(action.negotiated, action.mayRestart, clock.now());
+        peer.end();
+        break;
+      case 'update':
+        if (peer.monitored !== undefined) monitors.received(peer.monitored, action.body);
+        this.#onUpdate(peer, action.update);
+        break;
+      case 'refresh':
+        this.#onRefresh(peer, action.refresh);
+        break;
+      case 'state':
+        this.#host.onEvent({
+          kind: 'state',
+          peer: peer.config.name,
+          from: action.from,
+          to: action.to,
+          why: peer.session.lastError?.text,
+        });
+        break;
+    }
+  }
+
+  /** What a peer's retention does to its routes. */
+  retentionOf(peer: Peer): RetentionHost {
+    const { attrs, ribs } = this.#host;
+    const of = (act: (peer: Peer, rib: Rib) => void) => (family: FamilyName) => {
+      const rib = ribs.find((r) => unicast(r.family) === family);
+      if (rib !== undefined) act(peer, rib);
+    };
+    return {
+      markStale: of(markStale),
+      makeLongLived: of((p, rib) => makeLongLived(p, rib, attrs)),
+      sweep: of(sweepStale),
+      drop: of(dropRoutes),
+    };
+  }
+
+  #onUpdate(peer: Peer, update: Update): void {
+    for (const fault of update.faults) {
+      peer.faults++;
+      peer.lastFault = fault.words;
+      this.#host.onEvent({ kind: 'fault', peer: peer.config.name, text: fault.words });
+    }
+    for (const nlri of update.withdrawn) withdraw(peer, this.#host.rib(nlri.family), nlri);
+    if (update.endOfRib !== undefined) {
+      const family = unicast(update.endOfRib);
+      peer.endOfRibs.add(family);
+      peer.retention.endOfRib(family);
+    }
+    for (const reach of update.reach) {
+      announce(peer, this.#host.rib(reach.nlri.family), reach, update, this.#host.importContext());
+    }
+    if (peer.limit !== undefined) this.#checkLimit(peer, peer.limit);
+  }
+
+  /** RFC 4271 §6.7 */
+  #checkLimit(peer: Peer, max: PrefixLimit): void {
+    const { limit } = max;
+    const { action = 'restart', count = 'accepted', restartAfterMs } = max.settings;
+    for (const rib of this.#host.ribs) {
+      const crossing = max.crossed(rib.family, peer[count][rib.family]);
+      if (crossing === undefined) continue;
+      const family = unicast(rib.family);
+      this.#host.onEvent({ kind: 'limit', peer: peer.config.name, family, limit, crossing });
+      if (crossing === 'near' || action === 'warn' || peer.session.state !== 'Established') continue;
+      const reason = {
+        subcode: Cease.MaxPrefixes,
+        text: `more than ${limit} prefixes`,
+        data: prefixLimitData(FAMILIES[family], limit),
+      };
+      if (action === 'down') {
+        peer.isShutDown = true;
+        this.#host.end(peer, reason);
+      } else {
+        peer.session.handle({ kind: 'reset', pauseMs: restartAfterMs, ...reason }, this.#host.clock.now());
+      }
+    }
+  }
+
+  #onRefresh(peer: Peer, refresh: RouteRefresh): void {
+    const family = familyNamed(refresh.afi, refresh.safi);
+    const out = peer.outbound.find((o) => unicast(o.rib.family) === family);
+    // RFC 7313 §5: what was not agreed, or has an unknown subtype, is ignored.
+    if (family === undefined || out === undefined) return;
+    if (refresh.subtype === 0) out.refresh = 'due';
+    else if (peer.session.negotiated?.enhancedRefresh !== true) return;
+    else if (refresh.subtype === 1) peer.retention.refreshBegins(family, this.#host.clock.now());
+    else if (refresh.subtype === 2) peer.retention.refreshEnds(family);
+  }
+}
