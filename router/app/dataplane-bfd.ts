@@ -42,6 +42,9 @@ export class DataplaneBfd implements BfdPort, DatagramOwner<UdpEndpoint> {
   readonly #listeners = new Map<number, UdpEndpoint>();
   #lastMs: number;
   #nowMs = 0;
+  /** When the next timer fires, on the tick's scale: looked at once per vector, so it is kept and not searched for. */
+  #dueMs = 0;
+  #isDue = false;
 
   constructor(hub: Hub, tick: Tick, random: Random, post: (m: FromDataplane) => void) {
     this.#hub = hub;
@@ -60,10 +63,12 @@ export class DataplaneBfd implements BfdPort, DatagramOwner<UdpEndpoint> {
     const target = revived(m.target);
     this.#listen(target.multihop ? BFD_MULTIHOP_PORT : BFD_PORT);
     this.#bfd.watch(m.name, target, m.settings, this.#now());
+    this.#arm();
   }
 
   unwatch(m: Message<'bfd-unwatch'>): void {
     this.#bfd.unwatch(m.name, this.#now());
+    this.#arm();
     if (this.#bfd.size > 0) return;
     for (const e of this.#listeners.values()) e.close();
     this.#listeners.clear();
@@ -80,13 +85,14 @@ export class DataplaneBfd implements BfdPort, DatagramOwner<UdpEndpoint> {
 
   /** Once per vector, after its input: what arrived counts before a detection time does. */
   tick(): void {
-    if (this.#bfd.size > 0) this.#bfd.tick(this.#now());
+    if (!this.#isDue || ((this.#tick.ms - this.#dueMs) | 0) < 0) return;
+    this.#bfd.tick(this.#now());
+    this.#arm();
   }
 
   /** Milliseconds until `tick` has work, -1 = never. */
   dueInMs(): number {
-    const at = this.#bfd.size > 0 ? this.#bfd.deadline() : undefined;
-    return at === undefined ? -1 : Math.max(0, Math.ceil(at - this.#now()));
+    return this.#isDue ? Math.max(0, (this.#dueMs - this.#tick.ms) | 0) : -1;
   }
 
   // ---- BfdPort
@@ -137,6 +143,7 @@ export class DataplaneBfd implements BfdPort, DatagramOwner<UdpEndpoint> {
       const octets = this.#hub.world.u8.slice(at + from, at + Math.min(from + piece, length));
       this.#bfd.receive({ octets, remote, link, ttl: info.ttl, multihop }, this.#now());
     }
+    this.#arm();
   }
 
   error(): void {}
@@ -150,6 +157,13 @@ export class DataplaneBfd implements BfdPort, DatagramOwner<UdpEndpoint> {
 
   #linkOf(target: BfdTarget): number {
     return this.#hub.linkByName(String(target.link)) ?? 0;
+  }
+
+  /** Remember the earliest deadline, after anything that may have moved one. */
+  #arm(): void {
+    const at = this.#bfd.deadline();
+    this.#isDue = at !== undefined;
+    if (at !== undefined) this.#dueMs = (this.#tick.ms + Math.max(0, Math.ceil(at - this.#now()))) | 0;
   }
 
   /** The vector's time on a scale that does not wrap. */

@@ -16,6 +16,8 @@ export interface HostBfdOptions {
   /** A socket cannot be opened. */
   readonly onError: (where: string, reason: string) => void;
   readonly clock?: Clock;
+  /** UDP port in the place of 4784, for tests. */
+  readonly port?: number;
 }
 
 interface Sender {
@@ -29,6 +31,7 @@ interface Sender {
 export class HostBfd implements BfdPort {
   readonly #options: HostBfdOptions;
   readonly #clock: Clock;
+  readonly #port: number;
   readonly #bfd: Bfd;
   readonly #senders = new Map<number, Sender>();
   /** Sockets at the multihop port, by local address. */
@@ -39,6 +42,7 @@ export class HostBfd implements BfdPort {
   constructor(options: HostBfdOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
+    this.#port = options.port ?? BFD_MULTIHOP_PORT;
     this.#bfd = new Bfd({ random: options.random, port: this, onChange: options.onChange });
   }
 
@@ -84,7 +88,7 @@ export class HostBfd implements BfdPort {
     if (sender === undefined) return;
     sender.sending++;
     // A host without a way there is a silent path: the detection time says so.
-    sender.socket.send(octets, BFD_MULTIHOP_PORT, sender.remote, () => {
+    sender.socket.send(octets, this.#port, sender.remote, () => {
       sender.sending--;
       if (sender.isClosing && sender.sending === 0) sender.socket.close();
     });
@@ -102,14 +106,14 @@ export class HostBfd implements BfdPort {
     if (this.#listeners.has(address)) return;
     const socket = createSocket({ type: family === 4 ? 'udp4' : 'udp6', ipv6Only: family === 6 });
     this.#listeners.set(address, socket);
-    socket.on('error', (e) => this.#options.onError(`${address} port ${BFD_MULTIHOP_PORT}`, e.message));
+    socket.on('error', (e) => this.#options.onError(`${address} port ${this.#port}`, e.message));
     socket.on('message', (octets, from) => {
       const remote = Addr.parse(from.address.split('%')[0]!);
       if (remote === undefined || this.#isClosed) return;
       this.#bfd.receive({ octets, remote, link: '', ttl: undefined, multihop: true }, this.#clock.now());
       this.#arm();
     });
-    socket.bind({ port: BFD_MULTIHOP_PORT, address });
+    socket.bind({ port: this.#port, address });
     socket.unref();
   }
 

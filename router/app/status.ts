@@ -114,6 +114,8 @@ function problemsOf(s: StatusInput, uplinks: readonly UplinkStatus[]): Problem[]
     else add('U102', `uplink ${u.name}: last handshake ${Math.round(u.handshake_age_s)} s ago`);
   }
   for (const p of s.routing.bgp.peers) if (p.state !== 'Established') add('B101', bgpProblem(p));
+  for (const p of s.routing.bgp.peers)
+    if (p.state === 'Established' && p.bfd !== '' && p.bfd !== 'Up') add('B102', `bgp peer ${p.name}: BFD is ${p.bfd}`);
   if (s.routing.rpki !== undefined) rpkiProblems(s.routing.rpki, add);
   if (s.routing.fpm !== undefined) fpmProblems(s.routing.fpm, add);
   return problems;

@@ -42,6 +42,12 @@ export const PROBLEMS = {
     meaning: 'The session is down; routes learned from it are withdrawn.',
     hint: 'mlshim bgp peer NAME shows the state and the last error.',
   },
+  B102: {
+    title: 'BFD does not see a BGP peer whose session stands',
+    meaning:
+      'The session is established, but nothing watches its path: the peer speaks no BFD, or its packets do not arrive. A path that breaks is only noticed by the hold time.',
+    hint: 'mlshim bfd shows why; switch BFD on at the peer (UDP 3784, or 4784 over several hops), or bfd off here.',
+  },
   F101: {
     title: 'the FPM server cannot listen',
     meaning:

@@ -4,13 +4,17 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { decodeBfd, encodeBfd } from '../../bgp/bfd/packet.ts';
+import { BfdSession } from '../../bgp/bfd/session.ts';
 import type { WireContext } from '../../bgp/wire/attribute/model.ts';
 import { PLAIN_FACTS } from '../../bgp/wire/family.ts';
 import { decodeOpen, encodeOpen, MessageReader, MessageType } from '../../bgp/wire/message.ts';
 import { decodeMrt, updateOfEntry } from '../../bgp/wire/mrt.ts';
 import { isNlri } from '../../bgp/wire/nlri.ts';
 import { decodeUpdate, type Update, UpdatePacker } from '../../bgp/wire/update.ts';
+import type { Instant } from '../../router/lib/clock.ts';
 import { Random } from '../../router/lib/rand.ts';
+import { signatureAt } from '../../router/wire/tcp.ts';
 import { describe, describeUpdate, hex, messageOf, PLAIN_CONTEXT } from '../bgp/kit/describe.ts';
 import { mutated } from './mutate.ts';
 import { damagedUpdate } from './update.ts';
@@ -155,6 +159,42 @@ export const TARGETS: readonly Target[] = [
         if (record.kind === 'rib') for (const e of record.entries) updateOfEntry(record.prefix, e.attributes);
         at += next.octets;
       }
+    },
+  },
+  {
+    name: 'bfd',
+    seeds: [
+      '204004182e9569e400000000000f4240000249f000000000',
+      '20e004182e9569e411223344000249f0000249f000000000',
+      '20c4032111223344000000010000ea600000ea6000000000010903736563726574',
+    ].map(hex),
+    run: (octets) => {
+      const p = decodeBfd(octets);
+      if (typeof p === 'string') return;
+      check(p.myDiscriminator !== 0 && p.detectMult !== 0, 'a packet without sender came out');
+      check(Buffer.from(encodeBfd(p)).equals(octets.subarray(0, 24)) || octets[3] !== 24, 'changed on the way');
+      const session = new BfdSession(1, { minTxUs: 50_000, minRxUs: 50_000, multiplier: 3 }, () => 0.5, 0 as Instant);
+      for (let ms = 0; ms < 500; ms += 50) {
+        session.receive(p, ms as Instant);
+        session.tick(ms as Instant);
+      }
+      let sent = 0;
+      for (let a = session.poll(); a !== undefined; a = session.poll()) if (a.kind === 'send') sent++;
+      check(sent < 40, 'packets make more packets than they are');
+    },
+  },
+  {
+    name: 'tcp md5',
+    seeds: [
+      '101312d1508b36631d1c7efcd8fa3bbeb36616',
+      '0204ffd7010104020103030a01011312d1508b36631d1c7efcd8fa3bbeb36616',
+    ].map(hex),
+    run: (options) => {
+      const b = new Uint8Array(60);
+      b.set(options.subarray(0, 40), 20);
+      const headerLength = 20 + Math.min(options.length & ~3, 40);
+      const at = signatureAt(b, 0, headerLength);
+      check(at === 0 || (at >= 22 && at + 16 <= headerLength), 'a digest outside of the options');
     },
   },
 ];
