@@ -5,7 +5,6 @@ import {
   type CandidateView,
   drive,
   type LinkId,
-  type NextHopResolver,
   type PeerView,
   type RouteFunction,
   type RouteView,
@@ -15,15 +14,16 @@ import {
 import type { BgpConfig, BgpPeerConfig } from '../config/bgp-model.ts';
 import type { Answers, BgpPeerStatus, BgpRouteStatus, Verbs } from '../control/messages.ts';
 import type { FibWriter } from '../fib/writer.ts';
-import { Addr, type Family, Prefix } from '../lib/addr.ts';
+import { Addr, Prefix } from '../lib/addr.ts';
 import { systemClock } from '../lib/clock.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import { Random, systemEntropy } from '../lib/rand.ts';
 import type { BfdReport } from './bfd-status.ts';
 import { type BfdWatcher, BgpBfd } from './bgp-bfd.ts';
+import { BgpLinks } from './bgp-links.ts';
 import { BgpMonitoring } from './bgp-monitoring.ts';
-import { BY_ROUTING, HOST_LINK, isRouted, MRT_LINK, peerConfigOf, replaysOf } from './bgp-peers.ts';
+import { BY_ROUTING, HOST_LINK, MRT_LINK, peerConfigOf, replaysOf } from './bgp-peers.ts';
 import { StackTransport, type StreamPort } from './bgp-transport.ts';
 import { HostBfd } from './host-bfd.ts';
 import { KernelTransport, SplitTransport } from './kernel-transport.ts';
@@ -35,8 +35,6 @@ import { RpkiRoom } from './rpki-room.ts';
 const DEFAULT_VRF = 0;
 /** How long a Cease may take to leave. */
 const GOODBYE_MS = 1000;
-/** How long changes of the table gather before next hops are looked up in it again. */
-const RELOOKUP_MS = 100;
 
 export class BgpRoom {
   readonly transport: StackTransport;
@@ -46,17 +44,11 @@ export class BgpRoom {
   readonly #hostBfd: HostBfd;
   readonly bfd: BgpBfd;
   readonly #settings: BgpConfig;
-  readonly #links: readonly RoutingLink[];
-  readonly #fib: FibWriter;
-  readonly #sourceTo: (dst: Addr) => Addr | undefined;
+  readonly #links: BgpLinks;
   readonly #speaker: Speaker;
   readonly #rpki: RpkiRoom | undefined;
-  readonly #up = new Set<string>();
-  readonly #listeners: ((link: LinkId, isUp: boolean) => void)[] = [];
   #stopDriving: () => void = () => undefined;
   #isStopping = false;
-  readonly #hasRoutedPeers: boolean;
-  #relookup: NodeJS.Timeout | undefined;
 
   /**
    * @param changed called after each batch of routes has reached the FIB
@@ -74,13 +66,11 @@ export class BgpRoom {
     sourceTo: (dst: Addr) => Addr | undefined,
     filters: ReadonlyMap<string, RouteFunction>,
   ) {
-    this.#sourceTo = sourceTo;
     this.#settings = settings;
-    this.#links = links;
-    this.#fib = fib;
-    this.#hasRoutedPeers = settings.peers.some((p) => p.via === undefined);
+    this.#links = new BgpLinks(DEFAULT_VRF, links, fib, sourceTo);
+    const hasRoutedPeers = settings.peers.some((p) => p.via === undefined);
     const jitter = new Random(randomSeed());
-    this.transport = new StackTransport(port, settings.listenPort, (link, remote) => this.#localOn(link, remote));
+    this.transport = new StackTransport(port, settings.listenPort, (link, remote) => this.#links.localOn(link, remote));
     this.#hostTransport = new KernelTransport({
       listen: settings.hostListen,
       link: HOST_LINK,
@@ -106,13 +96,13 @@ export class BgpRoom {
       ...(this.#rpki !== undefined && { roas: this.#rpki.table }),
       sink: new RibToFib(
         fib,
-        (name) => links.find((l) => l.name === name)?.index,
+        (name) => this.#links.indexOf(name),
         () => {
           changed();
-          this.#routesChanged();
+          if (hasRoutedPeers && !this.#isStopping) this.#links.tableChanged();
         },
       ),
-      resolver: this.#resolver(),
+      resolver: this.#links,
       networks: settings.networks.map((prefix) => ({ prefix })),
       hostName: hostname(),
       onEvent: (e) => {
@@ -135,7 +125,9 @@ export class BgpRoom {
     });
     this.bfd = new BgpBfd(port, this.#hostBfd, this.#speaker, log.for('bfd'));
     for (const peer of settings.peers) {
-      this.#speaker.addPeer(peerConfigOf(peer, settings, (link, family) => this.#addressOn(link, family), filters));
+      this.#speaker.addPeer(
+        peerConfigOf(peer, settings, (link, family) => this.#links.addressOn(link, family), filters),
+      );
     }
   }
 
@@ -153,6 +145,7 @@ export class BgpRoom {
   /** Cease with a reason people can read (RFC 9003), then wait until it has left. */
   async stop(reason: string): Promise<void> {
     this.#isStopping = true;
+    this.#links.stop();
     this.#rpki?.stop();
     this.#speaker.shutdown(reason);
     this.bfd.stop();
@@ -173,7 +166,7 @@ export class BgpRoom {
     if (p.bfd === undefined) return;
     const { intervalMs, multiplier, multihop } = p.bfd;
     const link = p.host ? HOST_LINK : (p.via ?? BY_ROUTING);
-    const local = p.localAddress ?? (p.host ? undefined : this.#localOn(link, p.address));
+    const local = p.localAddress ?? (p.host ? undefined : this.#links.localOn(link, p.address));
     const intervalUs = Math.round(intervalMs * 1000);
     this.bfd.watch(
       p.name,
@@ -184,9 +177,7 @@ export class BgpRoom {
   }
 
   linkState(name: string, up: boolean): void {
-    if (up) this.#up.add(name);
-    else this.#up.delete(name);
-    this.#announceLink(name, up);
+    this.#links.linkState(name, up);
   }
 
   /** @throws MlshimError USAGE when a peer is named that does not exist */
@@ -259,55 +250,6 @@ export class BgpRoom {
     const candidates = all.filter((c) => c.refused === undefined).length;
     const hops = best.asPath === '' ? 0 : best.asPath.split(' ').length;
     return `BGP best of ${candidates}: AS path ${best.asPath} (${hops}), localpref ${best.localPref}`;
-  }
-
-  /** Next hops that are found in the table are looked up again, for all changes of a while at once. */
-  #routesChanged(): void {
-    if (!this.#hasRoutedPeers || this.#isStopping) return;
-    this.#relookup ??= setTimeout(() => {
-      this.#relookup = undefined;
-      this.#announceLink(BY_ROUTING, true);
-    }, RELOOKUP_MS).unref();
-  }
-
-  #announceLink(name: LinkId, up: boolean): void {
-    for (const listener of this.#listeners) listener(name, up);
-  }
-
-  #resolver(): NextHopResolver {
-    return {
-      isUp: (link) => isRouted(link) || this.#up.has(String(link)),
-      subscribe: (listener) => {
-        this.#listeners.push(listener);
-      },
-      resolve: (address, link) => {
-        if (!isRouted(link)) return { address, link, cost: 0 };
-        if (address.isLinkLocal && address.family === 6) return undefined; // of a link we do not know
-        for (const hop of this.#fib.lookupRoute(DEFAULT_VRF, address)[0]?.nextHops ?? []) {
-          const via = this.#links.find((l) => l.index === hop.link);
-          if (via !== undefined && this.#up.has(via.name))
-            return { address: hop.gateway ?? address, link: via.name, cost: 1 };
-        }
-        return undefined;
-      },
-    };
-  }
-
-  /** Our end towards a neighbour: of its scope and family, on its link. */
-  #localOn(link: LinkId, remote: Addr): Addr | undefined {
-    if (link === BY_ROUTING) return this.#sourceTo(remote);
-    return remote.isLinkLocal && remote.family === 6
-      ? this.#addresses(link).find((a) => a.isLinkLocal && a.family === 6)
-      : this.#addressOn(link, remote.family);
-  }
-
-  #addressOn(link: LinkId, family: Family): Addr | undefined {
-    return this.#addresses(link).find((a) => a.family === family && !(family === 6 && a.isLinkLocal));
-  }
-
-  #addresses(link: LinkId): Addr[] {
-    const links = this.#links.filter((l) => isRouted(link) || l.name === link);
-    return links.flatMap((l) => l.addresses).map((t) => Prefix.parseLoose(t)!.addr);
   }
 
   #noPeer(name: string): MlshimError {

@@ -44,7 +44,7 @@ export function planOf(config: Config, hostNameServers: readonly string[]): Plan
   return {
     links,
     routing: {
-      links: links.map(({ spec: { index, name, mtu, addresses } }) => ({ index, name, mtu, addresses })),
+      links: links.map(({ spec: { index, name, vrf, mtu, addresses } }) => ({ index, name, vrf, mtu, addresses })),
       routes: routesOf(config, links),
       bgp: config.bgp && posted(config.bgp),
       fpm: config.fpm && posted(config.fpm),

@@ -17,6 +17,7 @@ import type { StreamSecurity, StreamTerms } from './dataplane-protocol.ts';
 export interface RoutingLink {
   readonly index: number;
   readonly name: string;
+  readonly vrf: number;
   readonly mtu: number;
   /** ADDR/LENGTH texts. */
   readonly addresses: readonly string[];

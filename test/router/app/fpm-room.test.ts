@@ -12,7 +12,7 @@ import { freePort } from '../../bgp/kit/loopback.ts';
 import * as kit from '../fpm/kit.ts';
 
 const BOOT: Omit<RoutingBoot, 'fpm'> = {
-  links: [{ index: 2, name: 'home', mtu: 1420, addresses: ['10.0.1.2/24'] }],
+  links: [{ index: 2, name: 'home', vrf: 0, mtu: 1420, addresses: ['10.0.1.2/24'] }],
   routes: [
     {
       prefix: '10.0.1.0/24',

@@ -13,8 +13,8 @@ import { Addr } from '../../../router/lib/addr.ts';
 import { posted } from '../../../router/lib/post.ts';
 
 const LINKS = [
-  { index: 2, name: 'a', mtu: 1420, addresses: ['10.0.0.2/24', 'fe80::1/64'] },
-  { index: 3, name: 'b', mtu: 1380, addresses: ['10.1.0.2/32'] },
+  { index: 2, name: 'a', vrf: 0, mtu: 1420, addresses: ['10.0.0.2/24', 'fe80::1/64'] },
+  { index: 3, name: 'b', vrf: 0, mtu: 1380, addresses: ['10.1.0.2/32'] },
 ];
 const hop = (link: number) => ({ link, gateway: undefined, weight: 1 });
 const BOOT: RoutingBoot = {

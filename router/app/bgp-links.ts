@@ -1,0 +1,99 @@
+/** The uplinks of one VRF as its speaker sees them: which are up, our addresses on them, and the way to a next hop. */
+import type { LinkId, NextHopResolver } from '../../bgp/speaker.ts';
+import type { FibWriter } from '../fib/writer.ts';
+import { type Addr, type Family, Prefix } from '../lib/addr.ts';
+import { BY_ROUTING, isRouted } from './bgp-peers.ts';
+import type { RoutingLink } from './routing-protocol.ts';
+
+/** How long changes of the table gather before next hops are looked up in it again. */
+const RELOOKUP_MS = 100;
+
+export class BgpLinks implements NextHopResolver {
+  readonly vrf: number;
+  readonly #links: readonly RoutingLink[];
+  readonly #fib: FibWriter;
+  readonly #sourceTo: (dst: Addr) => Addr | undefined;
+  readonly #up = new Set<string>();
+  readonly #listeners: ((link: LinkId, isUp: boolean) => void)[] = [];
+  #relookup: NodeJS.Timeout | undefined;
+
+  /**
+   * @param all links of all VRFs
+   * @param sourceTo the source address our packets to a destination carry
+   */
+  constructor(vrf: number, all: readonly RoutingLink[], fib: FibWriter, sourceTo: (dst: Addr) => Addr | undefined) {
+    this.vrf = vrf;
+    this.#links = all.filter((l) => l.vrf === vrf);
+    this.#fib = fib;
+    this.#sourceTo = sourceTo;
+  }
+
+  has(name: string): boolean {
+    return this.#links.some((l) => l.name === name);
+  }
+
+  /** The interface index of an uplink. */
+  indexOf(name: string): number | undefined {
+    return this.#links.find((l) => l.name === name)?.index;
+  }
+
+  linkState(name: string, up: boolean): void {
+    if (!this.has(name)) return;
+    if (up) this.#up.add(name);
+    else this.#up.delete(name);
+    this.#announce(name, up);
+  }
+
+  /** The table changed: next hops that are found in it are looked up again, for all changes of a while at once. */
+  tableChanged(): void {
+    this.#relookup ??= setTimeout(() => {
+      this.#relookup = undefined;
+      this.#announce(BY_ROUTING, true);
+    }, RELOOKUP_MS).unref();
+  }
+
+  stop(): void {
+    clearTimeout(this.#relookup);
+  }
+
+  isUp(link: LinkId): boolean {
+    return isRouted(link) || this.#up.has(String(link));
+  }
+
+  subscribe(listener: (link: LinkId, isUp: boolean) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  resolve(address: Addr, link: LinkId): { address: Addr; link: LinkId; cost: number } | undefined {
+    if (!isRouted(link)) return { address, link, cost: 0 };
+    if (address.isLinkLocal && address.family === 6) return undefined; // of a link we do not know
+    for (const hop of this.#fib.lookupRoute(this.vrf, address)[0]?.nextHops ?? []) {
+      const via = this.#links.find((l) => l.index === hop.link);
+      if (via !== undefined && this.#up.has(via.name))
+        return { address: hop.gateway ?? address, link: via.name, cost: 1 };
+    }
+    return undefined;
+  }
+
+  /** Our end towards a neighbour: of its scope and family, on its link. */
+  localOn(link: LinkId, remote: Addr): Addr | undefined {
+    if (link === BY_ROUTING) return this.#sourceTo(remote);
+    return remote.isLinkLocal && remote.family === 6
+      ? this.#addresses(link).find((a) => a.isLinkLocal && a.family === 6)
+      : this.addressOn(link, remote.family);
+  }
+
+  /** Our address of a family on a link, or on any where the link is none. */
+  addressOn(link: LinkId, family: Family): Addr | undefined {
+    return this.#addresses(link).find((a) => a.family === family && !(family === 6 && a.isLinkLocal));
+  }
+
+  #addresses(link: LinkId): Addr[] {
+    const links = this.#links.filter((l) => isRouted(link) || l.name === link);
+    return links.flatMap((l) => l.addresses).map((t) => Prefix.parseLoose(t)!.addr);
+  }
+
+  #announce(name: LinkId, up: boolean): void {
+    for (const listener of this.#listeners) listener(name, up);
+  }
+}
