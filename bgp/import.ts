@@ -4,9 +4,9 @@
  */
 
 import type { Family } from '../router/lib/addr.ts';
-import { nextHopOf } from './export.ts';
+import { DISCARD_HOP, nextHopOf } from './export.ts';
+import { afterImport, changesEveryRoute } from './import-rules.ts';
 import type { Peer } from './peer.ts';
-import { copyOf } from './policy/change.ts';
 import { MutableSubject } from './policy/filter.ts';
 import { withLlgrStale } from './policy/long-lived.ts';
 import { isLeak, marked } from './policy/otc.ts';
@@ -26,6 +26,7 @@ import type { Reach, Update } from './wire/update.ts';
 export interface ImportContext {
   readonly localAs: number;
   readonly identifier: number;
+  readonly clusterId: number;
   readonly attrs: AttrTable;
   /** Prefixes we originate. */
   readonly own: PrefixGuard;
@@ -203,7 +204,8 @@ class Judge {
   #acceptOpen(): number {
     const { attrs } = this.#context;
     const received = this.#received;
-    const mayChange = attrs.has(received, Has.WellKnown) || this.#peer.role !== undefined;
+    const mayChange =
+      attrs.has(received, Has.WellKnown) || this.#peer.role !== undefined || changesEveryRoute(this.#peer.config);
     return mayChange ? this.#accept(attrs.set(received)) : received;
   }
 
@@ -211,13 +213,11 @@ class Judge {
   #accept(attributes: Attributes, outcome?: Outcome): number {
     const { attrs } = this.#context;
     const received = attrs.set(this.#received);
-    let a = attributes;
-    // RFC 8326 §4: "set LOCAL_PREF ... to a low value, RECOMMENDED value is 0", whatever policy says.
-    if (this.#peer.isExternal && received.communities.includes(Community.GracefulShutdown)) {
-      a = { ...copyOf(a), localPref: 0 };
-    }
-    a = marked(a, this.#peer.role, this.#peer.asn);
-    const nextHop = importedHop(outcome?.nextHop, this.#peer) ?? received.nextHop;
+    const { config, isExternal } = this.#peer;
+    const judged = afterImport(attributes, received.communities, config, isExternal);
+    const a = marked(judged, this.#peer.role, this.#peer.asn);
+    const isDiscarded = config.acceptBlackhole === true && received.communities.includes(Community.Blackhole);
+    const nextHop = isDiscarded ? DISCARD_HOP : (importedHop(outcome?.nextHop, this.#peer) ?? received.nextHop);
     return a === received && nextHop === received.nextHop ? this.#received : attrs.idOf(attrs.intern(a, nextHop));
   }
 }
@@ -225,15 +225,17 @@ class Judge {
 /** "self" means the peer's own address here: an import rule does not make us our own next hop. */
 function importedHop(change: HopChange | undefined, peer: Peer): NextHop | undefined {
   if (change === undefined || change === 'unchanged') return undefined;
+  if (change === 'discard') return DISCARD_HOP;
   return nextHopOf(change === 'self' ? peer.config.address : change);
 }
 
 function commonVerdict(peer: Peer, received: number, context: ImportContext): number {
-  const { attrs, identifier } = context;
-  if (attrs.occurrences(received, context.localAs) > (peer.config.allowOwnAs ?? 0)) return Verdict.AsLoop;
+  const { attrs, identifier, clusterId } = context;
+  const allowed = peer.config.allowOwnAs ?? 0;
+  for (const asn of peer.loopAses) if (attrs.occurrences(received, asn) > allowed) return Verdict.AsLoop;
   if (attrs.has(received, Has.OriginatorId | Has.ClusterList)) {
     const a = attrs.set(received);
-    if (a.originatorId === identifier || a.clusterList.includes(identifier)) return Verdict.ReflectionLoop;
+    if (a.originatorId === identifier || a.clusterList.includes(clusterId)) return Verdict.ReflectionLoop;
   }
   if (attrs.has(received, Has.Otc) && isLeak(peer.role, peer.asn, attrs.set(received).otc)) {
     return Verdict.RouteLeak;

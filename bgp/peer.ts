@@ -3,22 +3,22 @@
  * Does not read or write routes of others; speaker.ts moves routes between peers.
  */
 
-import { Addr, type Family } from '../router/lib/addr.ts';
+import { Addr, type Family, Prefix } from '../router/lib/addr.ts';
 import type { Instant } from '../router/lib/clock.ts';
-import { afterPolicy, beforePolicy, mayExport, nextHopOf, selfNextHop } from './export.ts';
+import { DISCARD, type RemovePrivateAs, selfNextHop } from './export.ts';
+import { Exporter } from './exporter.ts';
 import type { AsMatch, Negotiated, RestartOffer, Role } from './fsm/negotiate.ts';
 import { Session } from './fsm/session.ts';
 import { type MaxPrefixes, PrefixLimit } from './limits.ts';
 import { type MonitoredSession, monitoredSession } from './monitor/monitor.ts';
-import { Filter, MutableSubject } from './policy/filter.ts';
+import { Filter } from './policy/filter.ts';
 import type { FilterPeer } from './policy/module.ts';
-import { markedForPeer, mayTell } from './policy/otc.ts';
-import type { Outcome, Plan } from './policy/plan.ts';
-import type { HopChange, Policy, RouteSource } from './policy/rule.ts';
+import type { Policy } from './policy/rule.ts';
 import type { Attempt, LinkId, NextHopResolver, Stream } from './ports.ts';
+import { type Confederation, type LocalAs, type OwnAses, ownAsesOf, type Relation, relationOf } from './relation.ts';
 import { Retention, type RetentionHost } from './retention.ts';
 import { AdjRibOut } from './rib/adj-rib-out.ts';
-import type { AttrSet, AttrTable } from './rib/attrs.ts';
+import type { AttrTable } from './rib/attrs.ts';
 import type { ResolvedHop } from './rib/loc-rib.ts';
 import type { Rib } from './rib/rib.ts';
 import { NumberedWay } from './rib/ways.ts';
@@ -82,8 +82,21 @@ export interface PeerConfig {
   /** RFC 9234: our role towards the peer; `strictRole` refuses a peer that tells none. */
   readonly role?: Role;
   readonly strictRole?: boolean;
-  /** Announce ourselves to internal peers as the next hop of routes learned from outside. */
-  readonly nextHopSelf?: boolean;
+  /** Announce ourselves to internal peers as the next hop of routes learned from outside; 'all' = of reflected ones too. */
+  readonly nextHopSelf?: boolean | 'all';
+  /** RFC 4456 §6: we reflect routes to and from this internal peer. */
+  readonly routeReflectorClient?: boolean;
+  /** RFC 7705: another AS of ours, towards this external peer only. */
+  readonly localAs?: LocalAs;
+  /** Put our AS in the place of the peer's in paths told to it: two sites of one customer with the same AS. */
+  readonly asOverride?: boolean;
+  readonly removePrivateAs?: RemovePrivateAs;
+  /** Tell the peer a default route of our own. */
+  readonly defaultOriginate?: boolean;
+  /** RFC 8326 §4: the session is about to be shut down: routes over it become everybody's last choice. */
+  readonly gracefulShutdown?: boolean;
+  /** RFC 7999: routes of this peer with the BLACKHOLE community discard their traffic. */
+  readonly acceptBlackhole?: boolean;
   /** Leave the next hop alone where it lies on the peer's own uplink (RFC 4271 §5.1.3). */
   readonly thirdPartyNextHop?: boolean;
   /** More prefixes than this in one family end the session (RFC 4486). A number is that limit alone. */
@@ -98,6 +111,9 @@ export interface PeerContext {
   readonly identifier: number;
   readonly hostName: string | undefined;
   readonly random: () => number;
+  readonly confederation: Confederation | undefined;
+  /** RFC 4456 §7 */
+  readonly clusterId: number;
   readonly attrs: AttrTable;
   readonly resolver: NextHopResolver;
   /** A filter function failed in a way it had not failed the time before. */
@@ -150,22 +166,21 @@ const CONNECT_RETRY_MS = 5_000;
 const MAX_CONNECT_RETRY_MS = 30_000;
 const IDLE_HOLD_MS = 1_000;
 const MAX_IDLE_HOLD_MS = 60_000;
-/** Results of export kept per peer before they are forgotten and worked out again. */
-const MAX_MEMO = 65_536;
-
-const SOURCES: readonly RouteSource[] = ['local', 'external', 'internal'];
-
-const subject = new MutableSubject();
+const DEFAULT_ROUTE: Readonly<Record<Family, Prefix>> = { 4: Prefix.parse('0.0.0.0/0')!, 6: Prefix.parse('::/0')! };
 
 export class Peer {
   readonly config: PeerConfig;
   /** Number in the routing tables; 0 is ourselves. */
   readonly index: number;
   readonly session: Session;
+  readonly relation: Relation;
   readonly isExternal: boolean;
+  readonly #own: OwnAses;
+  /** ASes of ours that must not stand in paths from the peer (RFC 4271 §9.1.2). */
+  readonly loopAses: readonly number[];
+  readonly #exporter: Exporter;
   readonly conduits = new Map<number, Conduit>();
   importFilter: Filter;
-  exportFilter: Filter;
   outbound: Outbound[] = [];
   packer: UpdatePacker | undefined;
   /** The established connection takes no more octets for now. */
@@ -198,9 +213,6 @@ export class Peer {
   /** The session begins when BFD comes up. */
   awaitsBfd: boolean;
   readonly #context: PeerContext;
-  /** What export policy makes of attribute sets, by source; see `#select`. */
-  #memo: Map<AttrSet, Plan>[] = [];
-  #memoSize = 0;
   #hops = new Map<string, ResolvedHop | undefined>();
   /** Next hops as they were: where nothing changed the same object is used again, which is how tables compare them. */
   #hopsBefore = new Map<string, ResolvedHop | undefined>();
@@ -213,7 +225,10 @@ export class Peer {
     this.config = config;
     this.index = index;
     this.#context = context;
-    this.isExternal = isExternal(config.asn, context.localAs);
+    this.relation = relationOf(config.asn, context.localAs, context.confederation);
+    this.isExternal = this.relation === 'external';
+    this.loopAses = [context.localAs, context.confederation?.id, config.localAs?.asn].filter((a) => a !== undefined);
+    this.#own = ownAsesOf(this.relation, context.localAs, context.confederation, config.localAs);
     this.isShutDown = config.shutdown ?? false;
     this.limit = config.maxPrefixes === undefined ? undefined : new PrefixLimit(config.maxPrefixes);
     this.range = context.range;
@@ -224,10 +239,31 @@ export class Peer {
     const offer = (): RestartOffer | undefined => this.#restartOffer();
     this.awaitsBfd = config.bfdStrict ?? false;
     this.importFilter = this.#filter('import', config.import);
-    this.exportFilter = this.#filter('export', config.export);
+    this.#exporter = new Exporter(
+      this,
+      {
+        relation: this.relation,
+        isClient: this.isClient,
+        isBilateral: config.role === 'peer',
+        own: this.#own,
+        memberAs: context.localAs,
+        asOverride: config.asOverride ?? false,
+        removePrivateAs: config.removePrivateAs,
+        gracefulShutdown: config.gracefulShutdown ?? false,
+      },
+      this.#filter('export', config.export),
+      context.attrs,
+      context.clusterId,
+    );
     this.session = new Session(
       {
-        localAs: context.localAs,
+        localAs: this.#own.session,
+        confederation:
+          context.confederation === undefined || this.isExternal
+            ? undefined
+            : this.relation === 'internal'
+              ? 'inside'
+              : 'border',
         peerAs: config.asn,
         identifier: context.identifier,
         hostName: context.hostName,
@@ -274,6 +310,15 @@ export class Peer {
     return this.isExternal ? this.config.role : undefined;
   }
 
+  /** RFC 4456 §6: an internal peer whose routes we reflect. */
+  get isClient(): boolean {
+    return this.relation === 'internal' && (this.config.routeReflectorClient ?? false);
+  }
+
+  get readsExtendedNextHop(): boolean {
+    return this.session.negotiated?.context.families.ipv4?.extendedNextHop ?? false;
+  }
+
   /** Hops to the peer at most. */
   get hops(): number {
     const { multihop } = this.config;
@@ -300,7 +345,7 @@ export class Peer {
     // RFC 8212 §2: without a policy an external peer gets and gives nothing.
     return new Filter(policy ?? (this.isExternal ? 'reject-all' : 'accept-all'), {
       peer,
-      ownAs: this.#context.localAs,
+      ownAs: this.#own.prepended[0] ?? this.#context.localAs,
       onError: (words) => {
         this.filterErrors++;
         if (this.lastFilterError !== words) this.#context.onFilterError?.(name, words);
@@ -311,8 +356,8 @@ export class Peer {
 
   setPolicies(imports: Policy | undefined, exports: Policy | undefined): void {
     this.importFilter = this.#filter('import', imports);
-    this.exportFilter = this.#filter('export', exports);
-    this.#forgetExports();
+    this.#exporter.filter = this.#filter('export', exports);
+    this.#exporter.forget();
   }
 
   /** The session came up: nothing has been told yet. */
@@ -325,7 +370,7 @@ export class Peer {
     const { name, address, port } = this.config;
     this.monitored = monitoredSession({ name, address, port: port ?? 179 }, localAddress, n);
     this.isCongested = false;
-    this.#forgetExports();
+    this.#exporter.forget();
     this.packer = new UpdatePacker(
       { fourOctetAs: n.context.fourOctetAs, maxMessage: n.maxMessage, linkLocalForm: linkLocalForm ?? 'single' },
       (octets, messages) => this.session.transmit(octets, messages),
@@ -355,6 +400,7 @@ export class Peer {
       rib.loc.forEach((prefix) => {
         adjRibOut.touch(prefix);
       });
+      if (this.config.defaultOriginate === true) adjRibOut.touch(rib.prefixes.internPrefix(DEFAULT_ROUTE[rib.family]));
     }
   }
 
@@ -365,7 +411,7 @@ export class Peer {
     this.outbound = [];
     this.packer = undefined;
     this.isCongested = false;
-    this.#forgetExports();
+    this.#exporter.forget();
     if (!this.retention.isKeeping) this.forgetRoutes();
   }
 
@@ -390,7 +436,7 @@ export class Peer {
     for (const out of this.outbound) {
       if (out.refresh === 'due' && !out.endOfRibDue) this.#beginRefresh(out);
       if (out.adjRibOut.pending > 0) {
-        out.adjRibOut.pull(budget, (prefix) => this.#select(prefix, out, peers), this.packer);
+        out.adjRibOut.pull(budget, (prefix) => this.#exporter.select(prefix, out, peers), this.packer);
       }
       // RFC 4724 §2: the initial table is complete when nothing waits, neither here nor for a decision.
       if (out.endOfRibDue && out.adjRibOut.pending === 0 && out.rib.loc.pending === 0) {
@@ -490,6 +536,7 @@ export class Peer {
   #resolve(address: Addr, before: ResolvedHop | undefined): ResolvedHop | undefined {
     const { resolver } = this.#context;
     const { link } = this.config;
+    if (address.equals(DISCARD)) return before ?? discards(address, link, !this.isExternal);
     const via = resolver.resolve === undefined ? { address, link, cost: 0 } : resolver.resolve(address, link);
     if (via === undefined || !resolver.isUp(via.link)) return undefined;
     const { link: wasLink, cost: wasCost, address: wasAddress } = before ?? {};
@@ -497,100 +544,9 @@ export class Peer {
     const only = { address: via.address, link: via.link };
     return { ...only, cost: via.cost, alone: new NumberedWay('unicast', [only], !this.isExternal) };
   }
-
-  /** The attributes to tell this peer for a prefix, undefined = nothing. */
-  #select(prefix: number, out: Outbound, peers: readonly (Peer | undefined)[]): AttrSet | undefined {
-    const { loc, family } = out.rib;
-    const a = loc.attrs(prefix);
-    const from = loc.peer(prefix);
-    // A route is never told to the peer it was learned from.
-    if (a === undefined || out.self === undefined || from === this.index) return undefined;
-    const sender = peers[from];
-    if (sender === undefined && from !== 0) return undefined; // the peer was removed, a decision is due
-    const source: RouteSource = sender === undefined ? 'local' : sender.isExternal ? 'external' : 'internal';
-    if (!mayExport(a, source, this.isExternal) || !mayTell(this.role, a.otc)) return undefined;
-    // RFC 9494 §4.3: "SHOULD NOT be advertised to any neighbor from which the ... Capability has not been received".
-    if (a.isLongLivedStale && this.session.negotiated?.longLived !== true) return undefined;
-    const outcome = this.#plan(a, source).decide(this.#subject(prefix, out.rib, source, sender));
-    if (outcome === undefined) return undefined;
-    // The same outcome becomes the same on the wire unless family or next hop differ.
-    const keepsHop = this.#keepsNextHop(a, sender, family, outcome.nextHop);
-    const slot = (keepsHop ? 2 : 0) + (family === 4 ? 0 : 1);
-    return (outcome.made[slot] ??= this.#announced(a, outcome, keepsHop ? this.#hopOnward(a, sender!) : out.self)) as
-      | AttrSet
-      | undefined;
-  }
-
-  /** What export policy makes of an attribute set. */
-  #plan(a: AttrSet, source: RouteSource): Plan {
-    const memo = (this.#memo[SOURCES.indexOf(source)] ??= new Map());
-    let plan = memo.get(a);
-    if (plan !== undefined) return plan;
-    if (++this.#memoSize > MAX_MEMO) {
-      this.#forgetExports();
-      return this.#plan(a, source);
-    }
-    plan = this.exportFilter.plan(beforePolicy(a, source, this.isExternal), a.nextHop);
-    memo.set(a, plan);
-    return plan;
-  }
-
-  #subject(
-    prefix: number,
-    { prefixes: p, family }: Rib,
-    source: RouteSource,
-    sender: Peer | undefined,
-  ): MutableSubject {
-    const isLong = family === 6;
-    subject.family = family;
-    subject.w0 = p.w0[prefix]!;
-    subject.w1 = isLong ? p.w1[prefix]! : 0;
-    subject.w2 = isLong ? p.w2[prefix]! : 0;
-    subject.w3 = isLong ? p.w3[prefix]! : 0;
-    subject.length = p.length[prefix]!;
-    subject.source = source;
-    subject.from = sender?.config.name;
-    return subject;
-  }
-
-  /** The attributes of an outcome as they go on the wire. */
-  #announced(a: AttrSet, outcome: Outcome, hop: NextHop): AttrSet {
-    const { nextHop: change } = outcome;
-    const { localAs } = this.#context;
-    const told = afterPolicy(outcome.attributes, localAs, a.preference, this.isExternal);
-    const onWire = markedForPeer(told, this.role, localAs);
-    return this.#context.attrs.intern(onWire, typeof change === 'object' ? nextHopOf(change) : hop);
-  }
-
-  /** RFC 4271 §5.1.3: whether the received next hop goes on unchanged. */
-  #keepsNextHop(a: AttrSet, sender: Peer | undefined, family: Family, change: HopChange | undefined): boolean {
-    const hop = a.nextHop;
-    if (sender === undefined || hop === undefined || change === 'self') return false;
-    // An IPv6 next hop of an IPv4 route is for those who can read it.
-    if (family === 4 && hop.global?.family !== 4 && !this.#readsExtendedNextHop()) return false;
-    const isSameLink = sender.config.link === this.config.link;
-    if (change === 'unchanged') return hop.global !== undefined || isSameLink;
-    if (this.isExternal) return (this.config.thirdPartyNextHop ?? false) && isSameLink;
-    return !(this.config.nextHopSelf ?? false) && (hop.global !== undefined || isSameLink);
-  }
-
-  #readsExtendedNextHop(): boolean {
-    return this.session.negotiated?.context.families.ipv4?.extendedNextHop ?? false;
-  }
-
-  /** A link-local address means nothing beyond its link. */
-  #hopOnward(a: AttrSet, sender: Peer): NextHop {
-    const hop = a.nextHop!;
-    return sender.config.link === this.config.link ? hop : { global: hop.global, linkLocal: undefined };
-  }
-
-  #forgetExports(): void {
-    this.#memo = [];
-    this.#memoSize = 0;
-  }
 }
 
-function isExternal(asn: AsMatch, localAs: number): boolean {
-  if (typeof asn === 'string') return asn === 'external';
-  return typeof asn === 'number' ? asn !== localAs : !asn.includes(localAs);
+/** RFC 6666 §2: a next hop where everything ends. */
+function discards(address: Addr, link: LinkId, isInternal: boolean): ResolvedHop {
+  return { address, link, cost: 0, alone: new NumberedWay('blackhole', [], isInternal) };
 }

@@ -18,6 +18,7 @@ import type { Policy } from './policy/rule.ts';
 import type { LinkId, NextHopResolver, RouteSink, Transport } from './ports.ts';
 import { candidatesOf, longestMatch, type RibView, routesOf } from './query.ts';
 import type { RangeConfig } from './ranges.ts';
+import type { Confederation } from './relation.ts';
 import { Deferral, type Restarting } from './restart.ts';
 import { type AdjRibsIn, LOCAL_PEER, Verdict } from './rib/adj-rib-in.ts';
 import { AttrTable } from './rib/attrs.ts';
@@ -38,6 +39,7 @@ import { FAMILIES, unicast } from './wire/family.ts';
 import { Cease } from './wire/fault.ts';
 
 export { drive } from './drive.ts';
+export type { RemovePrivateAs } from './export.ts';
 export type { Crossing, MaxPrefixes } from './limits.ts';
 export type { Monitor, MonitoredSession } from './monitor/monitor.ts';
 export type { PeerConfig, RestartSettings } from './peer.ts';
@@ -46,6 +48,7 @@ export type * from './policy/rule.ts';
 export { RoaState } from './policy/rule.ts';
 export type * from './ports.ts';
 export type { RangeConfig } from './ranges.ts';
+export type { Confederation, LocalAs } from './relation.ts';
 export type { Restarting } from './restart.ts';
 export { changesOf, eachRoute, type RouteChange } from './routes.ts';
 export { ROA_STATE_TEXT, RoaTable } from './rpki/roa-table.ts';
@@ -74,6 +77,10 @@ export interface SpeakerOptions {
   readonly maxPaths?: number;
   /** What policies know about the origins of routes (RFC 6811); say what changed in it by `revalidate`. */
   readonly roas?: RoaTable;
+  /** RFC 4456 §7: identifies us as a reflector; our BGP Identifier when missing. */
+  readonly clusterId?: Addr;
+  /** RFC 5065: `asn` is our member AS, and the rest of the world sees the confederation's. */
+  readonly confederation?: Confederation;
   /** Told to peers in the FQDN capability. */
   readonly hostName?: string;
   /** Times of RFC 4724 and RFC 9494; who takes part is said for each peer. */
@@ -172,6 +179,8 @@ export class Speaker {
       {
         localAs: this.asn,
         identifier: this.routerId.a3 >>> 0,
+        confederation: options.confederation,
+        clusterId: this.#clusterId,
         hostName: options.hostName,
         random: options.random,
         attrs: this.#attrs,
@@ -510,10 +519,15 @@ export class Speaker {
     return true;
   }
 
+  get #clusterId(): number {
+    return (this.#options.clusterId ?? this.routerId).a3 >>> 0;
+  }
+
   #importContext(): ImportContext {
     return {
       localAs: this.asn,
       identifier: this.routerId.a3 >>> 0,
+      clusterId: this.#clusterId,
       attrs: this.#attrs,
       own: new PrefixGuard([...this.#networks.values()].map((n) => n.prefix)),
       roas: this.#options.roas,

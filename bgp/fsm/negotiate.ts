@@ -44,6 +44,8 @@ export interface RestartOffer {
 export interface OpenSettings {
   readonly localAs: number;
   readonly peerAs: AsMatch;
+  /** The peer is in our confederation (RFC 5065): in our member AS, or in another one (`border`). */
+  readonly confederation?: 'inside' | 'border' | undefined;
   /** BGP Identifier as an unsigned 32-bit number. */
   readonly identifier: number;
   readonly holdTimeS: number;
@@ -234,7 +236,7 @@ export function negotiate(s: OpenSettings, peer: Open): Negotiated | BgpFault {
   if (!isExpected(peerAs, s.peerAs, s.localAs)) {
     return bad(OpenError.BadPeerAs, `the peer says it is AS ${peerAs}, expected ${asMatchText(s.peerAs)}`);
   }
-  const external = peerAs !== s.localAs;
+  const external = peerAs !== s.localAs && s.confederation === undefined;
   // RFC 6286 §2.1: any non-zero number, and different from ours inside one AS.
   if (peer.identifier === 0) return bad(OpenError.BadIdentifier, 'the peer has BGP identifier 0.0.0.0');
   if (!external && peer.identifier === s.identifier)
@@ -272,7 +274,8 @@ export function negotiate(s: OpenSettings, peer: Open): Negotiated | BgpFault {
       fourOctetAs: four !== undefined,
       external,
       families: Object.fromEntries(families.map((f) => [f, factsOf(s, peer, f)])),
-      firstAs: external && s.enforceFirstAs ? peerAs : undefined,
+      firstAs: (external && s.enforceFirstAs) || s.confederation === 'border' ? peerAs : undefined,
+      confederation: s.confederation,
     },
   };
 }

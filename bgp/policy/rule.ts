@@ -102,8 +102,8 @@ export interface Changes {
   readonly weight?: number;
 }
 
-/** Announce ourselves, pass on what was received, or announce this address. */
-export type HopChange = 'self' | 'unchanged' | Addr;
+/** Announce ourselves, pass on what was received, discard the traffic (import only), or use this address. */
+export type HopChange = 'self' | 'unchanged' | 'discard' | Addr;
 
 export interface Rule {
   /** Without one, the rule is for every route. */

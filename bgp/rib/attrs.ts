@@ -132,7 +132,7 @@ export class AttrSet implements Attributes {
     return this.#table.pathLength(this.#id);
   }
 
-  /** First AS of the path, 0 when it is empty: routes with the same one have comparable MEDs. */
+  /** First AS of the path outside our confederation, 0 when there is none: routes with the same one have comparable MEDs. */
   get neighborAs(): number {
     return this.#table.neighborAs(this.#id);
   }
@@ -419,12 +419,15 @@ export class AttrTable {
   /** RFC 4271 §9.1.2.2 (a): an AS_SET counts as one; RFC 5065 §5.3: confederation segments count as none. */
   #describePath(id: number, b: Uint8Array, from: number, end: number): void {
     let length = 0;
+    let neighbor = 0;
     for (let at = from; at < end; at += 2 + 4 * b[at + 1]!) {
-      if (b[at] === SegmentType.Sequence) length += b[at + 1]!;
-      else if (b[at] === SegmentType.Set) length++;
+      if (b[at] === SegmentType.Sequence) {
+        if (length === 0) neighbor = get32(b, at + 2);
+        length += b[at + 1]!;
+      } else if (b[at] === SegmentType.Set) length++;
     }
     this.#pathLength[id] = length;
-    this.#neighborAs[id] = from < end && b[from] === SegmentType.Sequence ? get32(b, from + 2) : 0;
+    this.#neighborAs[id] = neighbor;
   }
 
   #letGo(id: number): void {

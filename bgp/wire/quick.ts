@@ -81,7 +81,7 @@ const SEEN = { origin: 1, asPath: 2, nextHop: 4, localPref: 8, reach: 16 } as co
 
 /** The message when it only announces routes and everything about it is in order; undefined = look carefully. */
 export function quickUpdate(body: Uint8Array, context: WireContext): Update | undefined {
-  if (!context.fourOctetAs || get16(body, 0) !== 0) return undefined;
+  if (!context.fourOctetAs || context.confederation === 'border' || get16(body, 0) !== 0) return undefined;
   const from = 4;
   const end = from + get16(body, 2);
   if (end > body.length || !scanAttributes(body, from, end, context)) return undefined;

@@ -52,6 +52,7 @@ export function peerConfigOf(
     bfdStrict: p.bfd?.strict ?? false,
     ...(p.password !== undefined && { password: p.password }),
     ...(p.localAddress !== undefined && { localAddress: p.localAddress }),
+    ...p.routing,
     import: policyOf(p.importPolicy, settings, filters),
     export: policyOf(p.exportPolicy, settings, filters),
     ...(p.maxPrefixes !== undefined && { maxPrefixes: p.maxPrefixes }),

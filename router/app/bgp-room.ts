@@ -104,6 +104,8 @@ export class BgpRoom {
       ),
       resolver: this.#links,
       networks: settings.networks.map((prefix) => ({ prefix })),
+      ...(settings.clusterId !== undefined && { clusterId: settings.clusterId }),
+      ...(settings.confederation !== undefined && { confederation: settings.confederation }),
       hostName: hostname(),
       onEvent: (e) => {
         if (e.kind === 'fault') log.warn('bad UPDATE', { peer: e.peer, fault: e.text });

@@ -1,5 +1,6 @@
 /** What must be unique or consistent in the `bgp` part, once all its values are known to be well-formed. */
 import { checkPolicies } from './bgp-policy-check.ts';
+import { checkRouting } from './bgp-routing.ts';
 import type { ParsedBgp } from './bgp-schema.ts';
 import { checkRpki } from './rpki.ts';
 import type { Path, SourceTree } from './tree.ts';
@@ -29,6 +30,7 @@ export function checkBgp(tree: SourceTree, bgp: ParsedBgp): void {
   checkHoldTime(tree, bgp.hold_time, ['bgp', 'hold_time']);
   if (bgp.rpki !== undefined) checkRpki(tree, bgp.rpki, ['bgp', 'rpki']);
   checkPolicies(tree, bgp);
+  checkRouting(tree, bgp);
 }
 
 function checkHostPeer(tree: SourceTree, bgp: ParsedBgp, peer: ParsedBgp['peers'][number], at: Path): void {

@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import type { Rule } from '../../bgp/policy/rule.ts';
 import type { BfdConfig, BgpConfig, BgpPeerConfig, ListedPolicy } from './bgp-model.ts';
 import type { ParsedPolicyItem, ParsedPolicyRef } from './bgp-policy.ts';
+import { toPeerRouting } from './bgp-routing.ts';
 import { EXPORT_WORDS, IMPORT_WORDS, type ParsedBgp, type ParsedBgpPeer } from './bgp-schema.ts';
 import { toRpki } from './rpki.ts';
 
@@ -16,6 +17,8 @@ export function toBgp(b: ParsedBgp, file: string): BgpConfig {
     hostListen: Array.isArray(b.host_listen) ? b.host_listen : [b.host_listen],
     networks: b.networks,
     peers: b.peers.map((p) => toPeer(p, b, inFolder)),
+    clusterId: b.cluster_id,
+    confederation: b.confederation,
     filters: b.filters === undefined ? undefined : inFolder(b.filters),
     bmp: b.bmp,
     mrt: { tables: toMrtFile(b.mrt.tables, inFolder), updates: toMrtFile(b.mrt.updates, inFolder) },
@@ -49,6 +52,7 @@ function toPeer(p: ParsedBgpPeer, b: ParsedBgp, inFolder: (path: string) => stri
     password: p.password,
     ttlSecurity: p.ttl_security !== false,
     bfd: bfdOf(p),
+    routing: toPeerRouting(p),
   };
 }
 

@@ -2,7 +2,9 @@
  * The BGP part of the configuration as the router uses it. The routing worker gets it whole (router/lib/post.ts), so a new
  * key is a line in bgp-schema.ts, here, in bgp-load.ts, and where it has its effect.
  */
+import type { RemovePrivateAs } from '../../bgp/export.ts';
 import type { Rule } from '../../bgp/policy/rule.ts';
+import type { Confederation, LocalAs } from '../../bgp/relation.ts';
 import type { Addr, Prefix } from '../lib/addr.ts';
 import type { RpkiConfig } from './rpki.ts';
 
@@ -29,6 +31,21 @@ export interface BfdConfig {
   readonly multihop: boolean;
   /** The BGP session waits for BFD. */
   readonly strict: boolean;
+}
+
+/** How a peer's routes are passed on; each as in PeerConfig (bgp/peer.ts). */
+export interface RoutingSettings {
+  readonly nextHopSelf: boolean | 'all';
+  readonly thirdPartyNextHop: boolean;
+  readonly routeReflectorClient: boolean;
+  readonly localAs?: LocalAs;
+  readonly asOverride: boolean;
+  readonly removePrivateAs?: RemovePrivateAs;
+  readonly allowOwnAs: number;
+  readonly enforceFirstAs: boolean;
+  readonly defaultOriginate: boolean;
+  readonly gracefulShutdown: boolean;
+  readonly acceptBlackhole: boolean;
 }
 
 export interface BgpPeerConfig {
@@ -59,6 +76,7 @@ export interface BgpPeerConfig {
   readonly ttlSecurity: boolean;
   /** Watch the path by BFD (RFC 5882); undefined = do not. */
   readonly bfd: BfdConfig | undefined;
+  readonly routing: RoutingSettings;
 }
 
 export interface BgpConfig {
@@ -80,4 +98,6 @@ export interface BgpConfig {
   readonly peers: readonly BgpPeerConfig[];
   /** Absolute path of the module whose functions peers name as policies. */
   readonly filters: string | undefined;
+  readonly clusterId: Addr | undefined;
+  readonly confederation: Confederation | undefined;
 }

@@ -177,9 +177,9 @@ const changes = object({
   med_add: int(-MAX_WORD, MAX_WORD, 'a number').optional(),
   prepend: z.union([times.transform((n) => ({ times: n })), object({ asn, times: times.default(1) })]).optional(),
   origin: origin.optional(),
-  next_hop: text('"self", "unchanged" or an address', (s): HopChange | Refusal => {
-    if (s === 'self' || s === 'unchanged') return s;
-    return Addr.parse(s) ?? new Refusal(`"${s}" is neither self nor unchanged nor an address`);
+  next_hop: text('"self", "unchanged", "discard" or an address', (s): HopChange | Refusal => {
+    if (s === 'self' || s === 'unchanged' || s === 'discard') return s;
+    return Addr.parse(s) ?? new Refusal(`"${s}" is none of self, unchanged, discard, and no address`);
   }).optional(),
   weight: int(0, 65535, 'a weight').optional(),
   /** All communities of the route, whatever their kind, are replaced by these. */

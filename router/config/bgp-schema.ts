@@ -1,6 +1,7 @@
 /** The shape of the `bgp` part of the configuration file. What each key means stands in bgp-model.ts. */
 import { z } from 'zod';
 import { policies, policyRef } from './bgp-policy.ts';
+import { peerRouting, speakerRouting } from './bgp-routing.ts';
 import {
   addr,
   addrPort,
@@ -60,6 +61,7 @@ const bgpPeer = object({
     strict: bool.default(false),
   }),
   ttl_security: boolOr(int(1, 254, 'a number of hops')).default(false),
+  ...peerRouting,
 });
 
 export const bgp = object({
@@ -76,6 +78,7 @@ export const bgp = object({
   policies: policies.default({}),
   /** A module of filter functions, relative to the configuration file. */
   filters: path.optional(),
+  ...speakerRouting,
   bmp: list(addrPort, 'ADDRESS:PORT').default([]),
   mrt: mrt.default({}),
   peers: list(bgpPeer, 'peers').default([]),

@@ -19,6 +19,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'wg/quick',
     'wg/keys',
     'wg/model',
+    'bgp/export',
+    'bgp/relation',
     'bgp/policy/path-pattern',
     'bgp/policy/rule',
     'bgp/policy/text',

@@ -42,10 +42,20 @@ export const AS_PATH: AttributeCodec = {
       if (s.type === SegmentType.Set || s.type === SegmentType.ConfedSet) {
         return flaw(UpdateError.AsPath, 'treat-as-withdraw', 'AS_PATH contains an AS_SET');
       }
-      // RFC 5065 §4: confederation segments do not cross the border of a confederation, and none is configured here.
-      if (s.type === SegmentType.ConfedSequence) {
+      // RFC 5065 §4: confederation segments do not cross the border of a confederation.
+      if (s.type === SegmentType.ConfedSequence && context.confederation === undefined) {
         return flaw(UpdateError.AsPath, 'treat-as-withdraw', 'AS_PATH contains a confederation segment');
       }
+    }
+    // RFC 5065 §4: from another member AS the path begins with a segment that begins with that AS.
+    if (context.confederation === 'border') {
+      const head = path[0];
+      if (head?.type !== SegmentType.ConfedSequence || head.asns[0] !== context.firstAs) {
+        const words = `AS_PATH does not begin with the confederation segment of AS ${context.firstAs}`;
+        return flaw(UpdateError.AsPath, 'treat-as-withdraw', words);
+      }
+      draft.asPath = path;
+      return undefined;
     }
     // RFC 4271 §6.3: the leftmost AS of an external peer's path is the peer's.
     if (context.firstAs !== undefined && firstAs(path) !== context.firstAs) {
@@ -115,9 +125,12 @@ export function takePath(b: Uint8Array, from: number, end: number): AsPath {
   return path;
 }
 
-/** The peer a path came from: the first AS of a leading sequence. */
+/**
+ * The AS a path came from: the first one of a leading sequence. RFC 5065 §5.3: routes of one neighbouring AS are those that
+ * entered the confederation from it, so confederation segments are passed over.
+ */
 export function firstAs(path: AsPath): number | undefined {
-  const s = path[0];
+  const s = path.find((segment) => !isConfederation(segment));
   return s !== undefined && s.type === SegmentType.Sequence ? s.asns[0] : undefined;
 }
 
@@ -152,6 +165,38 @@ export function prepend(path: AsPath, asn: number, times = 1): AsPath {
         : [{ type: SegmentType.Sequence, asns: [asn] }, ...out];
   }
   return out;
+}
+
+/** RFC 5065 §5 (b): put a member AS in front, in an AS_CONFED_SEQUENCE. */
+export function prependConfederation(path: AsPath, asn: number): AsPath {
+  const head = path[0];
+  return head !== undefined && head.type === SegmentType.ConfedSequence && head.asns.length < MAX_SEGMENT
+    ? [{ type: SegmentType.ConfedSequence, asns: [asn, ...head.asns] }, ...path.slice(1)]
+    : [{ type: SegmentType.ConfedSequence, asns: [asn] }, ...path];
+}
+
+/** RFC 5065 §5 (c): the path as those outside the confederation see it; the same object when it has no such segments. */
+export function withoutConfederation(path: AsPath): AsPath {
+  return path.some(isConfederation) ? path.filter((s) => !isConfederation(s)) : path;
+}
+
+function isConfederation(s: AsSegment): boolean {
+  return s.type === SegmentType.ConfedSequence || s.type === SegmentType.ConfedSet;
+}
+
+/** Every AS of the path changed, or left out where `change` gives undefined; segments that become empty go. */
+export function mapAsns(path: AsPath, change: (asn: number) => number | undefined): AsPath {
+  const out: AsSegment[] = [];
+  for (const { type, asns } of path) {
+    const kept = asns.map(change).filter((asn) => asn !== undefined);
+    if (kept.length > 0) out.push({ type, asns: kept });
+  }
+  return out;
+}
+
+/** RFC 6996 §5: numbers for private use. */
+export function isPrivateAs(asn: number): boolean {
+  return (asn >= 64512 && asn <= 65534) || (asn >= 4200000000 && asn <= 4294967294);
 }
 
 /**

@@ -13,17 +13,19 @@ export const Community = {
   NoExport: 0xffffff01, // RFC 1997
   NoAdvertise: 0xffffff02, // RFC 1997
   NoExportSubconfed: 0xffffff03, // RFC 1997
+  NoPeer: 0xffffff04, // RFC 3765 §3
+  Blackhole: 0xffff029a, // RFC 7999 §5
 } as const;
 
 const NAMES = new Map<number, string>([
   [Community.GracefulShutdown, 'graceful-shutdown'],
-  [0xffff029a, 'blackhole'],
+  [Community.Blackhole, 'blackhole'],
   [Community.LlgrStale, 'llgr-stale'],
   [Community.NoLlgr, 'no-llgr'],
   [Community.NoExport, 'no-export'],
   [Community.NoAdvertise, 'no-advertise'],
   [Community.NoExportSubconfed, 'no-export-subconfed'],
-  [0xffffff04, 'no-peer'],
+  [Community.NoPeer, 'no-peer'],
 ]);
 
 export const COMMUNITIES: AttributeCodec = {

@@ -140,6 +140,8 @@ export interface WireContext {
   readonly families: Agreement;
   /** First AS the path of an external peer must begin with (RFC 4271 §6.3); undefined = not checked. */
   readonly firstAs: number | undefined;
+  /** The peer is in our confederation (RFC 5065): in our member AS, or in another one (`border`). */
+  readonly confederation?: 'inside' | 'border' | undefined;
 }
 
 /** A mistake inside one attribute; update.ts turns it into a BgpFault with the attribute as data. */

@@ -13,6 +13,7 @@ import type {
   Stream,
   StreamHandler,
   Transport,
+  Way,
 } from '../../../bgp/ports.ts';
 import type { PeerConfig, Restarting, RoaTable, RouteChange, SpeakerOptions } from '../../../bgp/speaker.ts';
 import { eachRoute, Speaker } from '../../../bgp/speaker.ts';
@@ -168,6 +169,8 @@ export interface RouterOptions {
   readonly maxPaths?: number;
   readonly roas?: RoaTable;
   readonly gracefulRestart?: SpeakerOptions['gracefulRestart'];
+  /** Whatever else a speaker can be told. */
+  readonly speaker?: Partial<SpeakerOptions>;
 }
 
 export class SimRouter implements Transport, NextHopResolver {
@@ -176,6 +179,7 @@ export class SimRouter implements Transport, NextHopResolver {
   /** Peers as they were added; a restarted speaker gets the same ones. */
   readonly peerConfigs: PeerConfig[] = [];
   readonly fib = new Map<string, readonly FibNextHop[]>();
+  readonly ways = new Map<string, Way>();
   readonly cables: Cable[] = [];
   readonly streams: SimStream[] = [];
   readonly events: string[] = [];
@@ -227,6 +231,7 @@ export class SimRouter implements Transport, NextHopResolver {
       ...(o.roas !== undefined && { roas: o.roas }),
       ...(o.gracefulRestart !== undefined && { gracefulRestart: o.gracefulRestart }),
       ...(restarting !== undefined && { restarting }),
+      ...o.speaker,
       onEvent: (e) => {
         if (e.kind === 'state') this.events.push(`${e.peer} ${e.from}->${e.to}`);
         else if (e.kind === 'limit') this.events.push(`${e.peer} ${e.crossing} ${e.limit} of ${e.family}`);
@@ -284,8 +289,13 @@ export class SimRouter implements Transport, NextHopResolver {
   #routeChanged({ prefix, way }: RouteChange): void {
     this.fibChanges++;
     this.#old.delete(prefix.toString());
-    if (way === undefined) this.fib.delete(prefix.toString());
-    else this.fib.set(prefix.toString(), way.nextHops);
+    if (way === undefined) {
+      this.fib.delete(prefix.toString());
+      this.ways.delete(prefix.toString());
+    } else {
+      this.fib.set(prefix.toString(), way.nextHops);
+      this.ways.set(prefix.toString(), way);
+    }
   }
 
   isUp(link: LinkId): boolean {

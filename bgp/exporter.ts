@@ -1,0 +1,186 @@
+/**
+ * Works out what one peer is told about a prefix: the rules of the protocol (export.ts) around the peer's export policy.
+ * Does not remember what the peer was told (rib/adj-rib-out.ts does). Results are kept per attribute set, so that prefixes
+ * which share one cost a lookup.
+ */
+
+import type { Family } from '../router/lib/addr.ts';
+import { afterPolicy, beforePolicy, type ExportSettings, mayExport, nextHopOf, type Reflection } from './export.ts';
+import type { Outbound, Peer } from './peer.ts';
+import { type Filter, MutableSubject } from './policy/filter.ts';
+import { markedForPeer, mayTell } from './policy/otc.ts';
+import type { Outcome, Plan } from './policy/plan.ts';
+import type { HopChange, RouteSource } from './policy/rule.ts';
+import type { AttrSet, AttrTable } from './rib/attrs.ts';
+import type { Rib } from './rib/rib.ts';
+import { EMPTY_PATH } from './wire/attribute/as-path.ts';
+import { type NextHop, NO_NUMBERS, Origin } from './wire/attribute/model.ts';
+
+/** Results kept per peer before they are forgotten and worked out again. */
+const MAX_MEMO = 65_536;
+
+/** Numbers of senders in the memo; those of reflected peers follow. */
+const FROM_US = 0;
+const FROM_OUTSIDE = 1;
+const FROM_INSIDE = 2;
+const FROM_REFLECTED = 3;
+
+/** Next hop of a result: ours, the received one, the received one without its link-local part. */
+const HOP_SELF = 0;
+const HOP_WHOLE = 1;
+const HOP_GLOBAL = 2;
+
+const subject = new MutableSubject();
+
+export class Exporter {
+  readonly #peer: Peer;
+  readonly #settings: ExportSettings;
+  readonly #attrs: AttrTable;
+  readonly #clusterId: number;
+  /** What policy makes of attribute sets, by sender. */
+  #memo: (Map<AttrSet, Plan> | undefined)[] = [];
+  #memoSize = 0;
+  filter: Filter;
+
+  constructor(peer: Peer, settings: ExportSettings, filter: Filter, attrs: AttrTable, clusterId: number) {
+    this.#peer = peer;
+    this.#settings = settings;
+    this.filter = filter;
+    this.#attrs = attrs;
+    this.#clusterId = clusterId;
+  }
+
+  /** The attributes to tell the peer for a prefix, undefined = nothing. */
+  select(prefix: number, out: Outbound, peers: readonly (Peer | undefined)[]): AttrSet | undefined {
+    const { loc, prefixes } = out.rib;
+    if (out.self === undefined) return undefined;
+    if (this.#peer.config.defaultOriginate === true && prefixes.length[prefix] === 0) return this.#default(out.self);
+    const a = loc.attrs(prefix);
+    const from = loc.peer(prefix);
+    // A route is never told to the peer it was learned from.
+    if (a === undefined || from === this.#peer.index) return undefined;
+    const sender = peers[from];
+    if (sender === undefined && from !== 0) return undefined; // the peer was removed, a decision is due
+    if (!mayExport(a, sender, this.#settings) || !mayTell(this.#peer.role, a.otc)) return undefined;
+    // RFC 9494 §4.3: "SHOULD NOT be advertised to any neighbor from which the ... Capability has not been received".
+    if (a.isLongLivedStale && this.#peer.session.negotiated?.longLived !== true) return undefined;
+    const outcome = this.#plan(a, sender).decide(subjectFor(prefix, out.rib, sender));
+    if (outcome === undefined) return undefined;
+    // The same outcome becomes the same on the wire unless family or next hop differ.
+    const which = this.#whichHop(a, sender, out.rib.family, outcome.nextHop);
+    const slot = which * 2 + (out.rib.family === 4 ? 0 : 1);
+    return (outcome.made[slot] ??= this.#announced(a, outcome, sender, hopFor(which, a, out.self))) as AttrSet;
+  }
+
+  forget(): void {
+    this.#memo = [];
+    this.#memoSize = 0;
+  }
+
+  /** What export policy makes of an attribute set. */
+  #plan(a: AttrSet, sender: Peer | undefined): Plan {
+    const slot = this.#memoSlot(a, sender);
+    const memo = (this.#memo[slot] ??= new Map());
+    let plan = memo.get(a);
+    if (plan !== undefined) return plan;
+    if (++this.#memoSize > MAX_MEMO) {
+      this.forget();
+      return this.#plan(a, sender);
+    }
+    plan = this.filter.plan(beforePolicy(a, sender, this.#settings), a.nextHop);
+    memo.set(a, plan);
+    return plan;
+  }
+
+  #memoSlot(a: AttrSet, sender: Peer | undefined): number {
+    if (sender === undefined) return FROM_US;
+    if (sender.relation !== 'internal') return sender.relation === 'external' ? FROM_OUTSIDE : FROM_INSIDE;
+    // The first reflector names the peer a route came from, so the same attributes of two peers become two results.
+    const isNamed = this.#settings.relation === 'internal' && a.originatorId === undefined;
+    return isNamed ? FROM_REFLECTED + sender.index : FROM_INSIDE;
+  }
+
+  /** The attributes of an outcome as they go on the wire. */
+  #announced(a: AttrSet, outcome: Outcome, sender: Peer | undefined, hop: NextHop): AttrSet {
+    const { nextHop: change } = outcome;
+    const told = afterPolicy(
+      outcome.attributes,
+      a.preference,
+      this.#peer.asn,
+      this.#settings,
+      sender?.relation === 'internal' ? this.#reflection(sender) : undefined,
+    );
+    const onWire = markedForPeer(told, this.#peer.role, this.#settings.own.session);
+    return this.#attrs.intern(onWire, typeof change === 'object' ? nextHopOf(change) : hop);
+  }
+
+  #reflection(sender: Peer): Reflection {
+    return { originator: sender.identifier, clusterId: this.#clusterId };
+  }
+
+  /** RFC 4271 §5.1.3: which next hop goes on. */
+  #whichHop(a: AttrSet, sender: Peer | undefined, family: Family, change: HopChange | undefined): number {
+    const hop = a.nextHop;
+    if (sender === undefined || hop === undefined || change === 'self') return HOP_SELF;
+    // An IPv6 next hop of an IPv4 route is for those who can read it.
+    if (family === 4 && hop.global?.family !== 4 && !this.#peer.readsExtendedNextHop) return HOP_SELF;
+    const { config } = this.#peer;
+    // A link-local address means nothing beyond its link.
+    const isSameLink = sender.config.link === config.link;
+    const kept = isSameLink ? HOP_WHOLE : hop.global === undefined ? HOP_SELF : HOP_GLOBAL;
+    if (change === 'unchanged') return kept;
+    if (this.#settings.relation === 'external') {
+      return (config.thirdPartyNextHop ?? false) && isSameLink ? HOP_WHOLE : HOP_SELF;
+    }
+    // RFC 4456 §10: a reflector does not change the next hop, unless it is told to.
+    const isReflected = sender.relation === 'internal';
+    const { nextHopSelf = false } = config;
+    return nextHopSelf === 'all' || (nextHopSelf && !isReflected) ? HOP_SELF : kept;
+  }
+
+  /** The default route of our own, told whatever the table holds. */
+  #default(self: NextHop): AttrSet {
+    const plain = {
+      origin: Origin.Igp,
+      asPath: EMPTY_PATH,
+      med: undefined,
+      localPref: undefined,
+      atomicAggregate: false,
+      aggregator: undefined,
+      communities: NO_NUMBERS,
+      extendedCommunities: NO_NUMBERS,
+      largeCommunities: NO_NUMBERS,
+      originatorId: undefined,
+      clusterList: NO_NUMBERS,
+      otc: undefined,
+      unknown: [],
+    };
+    const own = this.#attrs.intern(plain, undefined);
+    const onWire = afterPolicy(plain, own.preference, this.#peer.asn, this.#settings, undefined);
+    return this.#attrs.intern(onWire, self);
+  }
+}
+
+function hopFor(which: number, a: AttrSet, self: NextHop): NextHop {
+  const hop = a.nextHop;
+  if (which === HOP_SELF || hop === undefined) return self;
+  return which === HOP_WHOLE ? hop : { global: hop.global, linkLocal: undefined };
+}
+
+function subjectFor(prefix: number, { prefixes: p, family }: Rib, sender: Peer | undefined): MutableSubject {
+  const isLong = family === 6;
+  subject.family = family;
+  subject.w0 = p.w0[prefix]!;
+  subject.w1 = isLong ? p.w1[prefix]! : 0;
+  subject.w2 = isLong ? p.w2[prefix]! : 0;
+  subject.w3 = isLong ? p.w3[prefix]! : 0;
+  subject.length = p.length[prefix]!;
+  subject.source = sourceOf(sender);
+  subject.from = sender?.config.name;
+  return subject;
+}
+
+/** Where a route comes from as policies see it: a confederation is one AS. */
+function sourceOf(sender: Peer | undefined): RouteSource {
+  return sender === undefined ? 'local' : sender.relation === 'external' ? 'external' : 'internal';
+}

@@ -1,0 +1,52 @@
+/**
+ * How a peer is related to us, and which AS we are to it: other AS, other member AS of our confederation, same AS.
+ * Read first: RFC 5065 §2 and §4, RFC 7705 §3.
+ */
+
+import type { AsMatch } from './fsm/negotiate.ts';
+
+/** `confederation` = in another member AS of our confederation. */
+export type Relation = 'external' | 'confederation' | 'internal';
+
+/** Our confederation (RFC 5065 §2): the AS number outsiders see, and the member ASes other than ours. */
+export interface Confederation {
+  readonly id: number;
+  readonly members: readonly number[];
+}
+
+/** An AS we are in towards one peer only, e.g. the old one after a change of numbers (RFC 7705 §3). */
+export interface LocalAs {
+  readonly asn: number;
+  /** Do not put it into the paths of routes received from the peer. */
+  readonly noPrepend?: boolean;
+  /** Announce it alone, without our own AS behind it. */
+  readonly replaceAs?: boolean;
+}
+
+/** Our ASes towards a peer. */
+export interface OwnAses {
+  /** The one we say to be in, in OPEN. */
+  readonly session: number;
+  /** Those that stand in front of paths told to an external peer, outermost first. */
+  readonly prepended: readonly number[];
+}
+
+export function relationOf(asn: AsMatch, ownAs: number, confederation: Confederation | undefined): Relation {
+  if (asn === 'internal' || asn === ownAs) return 'internal';
+  if (typeof asn === 'number') return confederation?.members.includes(asn) ? 'confederation' : 'external';
+  return asn !== 'external' && asn.includes(ownAs) ? 'internal' : 'external';
+}
+
+export function ownAsesOf(
+  relation: Relation,
+  ownAs: number,
+  confederation: Confederation | undefined,
+  localAs: LocalAs | undefined,
+): OwnAses {
+  if (relation !== 'external') return { session: ownAs, prepended: [] };
+  // RFC 5065 §4: outside, the confederation is one AS.
+  const shown = confederation?.id ?? ownAs;
+  if (localAs === undefined) return { session: shown, prepended: [shown] };
+  // RFC 7705 §3.3: "Replace Old AS" leaves only the local AS in the path.
+  return { session: localAs.asn, prepended: localAs.replaceAs ? [localAs.asn] : [localAs.asn, shown] };
+}

@@ -1,0 +1,57 @@
+import test from 'ava';
+import { parseConfig } from '../../../router/config/load.ts';
+
+const KEY = 'yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=';
+
+function bgpOf(t: { fail(m: string): void }, peers: string, rest = '') {
+  const text = `uplinks: { one: { wireguard: { private_key: ${KEY} } } }
+bgp:
+  asn: 65001
+  router_id: 10.0.0.1
+  ${rest}
+  peers:
+    - { asn: 65002, address: 192.0.2.2, via: one, ${peers} }
+`;
+  const { config, diagnostics } = parseConfig({ shown: 'm.yaml', path: '/etc/mlshim/m.yaml', text }, {});
+  if (config === undefined) t.fail(diagnostics.map((d) => d.message).join('\n'));
+  return config!.bgp!;
+}
+
+const PLAIN = {
+  nextHopSelf: false,
+  thirdPartyNextHop: false,
+  routeReflectorClient: false,
+  asOverride: false,
+  allowOwnAs: 0,
+  enforceFirstAs: true,
+  defaultOriginate: false,
+  gracefulShutdown: false,
+  acceptBlackhole: false,
+};
+
+// Each row: keys of a peer, what differs from the defaults.
+const KEYS: readonly (readonly [string, object])[] = [
+  ['', {}],
+  ['next_hop_self: all', { nextHopSelf: 'all' }],
+  ['next_hop_self: true', { nextHopSelf: true }],
+  ['third_party_next_hop: true, enforce_first_as: false', { thirdPartyNextHop: true, enforceFirstAs: false }],
+  ['local_as: 64999', { localAs: { asn: 64999 } }],
+  ['local_as: { asn: 64999, replace_as: true }', { localAs: { asn: 64999, noPrepend: false, replaceAs: true } }],
+  ['as_override: true, allow_own_as: 2', { asOverride: true, allowOwnAs: 2 }],
+  ['remove_private_as: true', { removePrivateAs: 'whole' }],
+  ['remove_private_as: replace', { removePrivateAs: 'replace' }],
+  ['default_originate: true, graceful_shutdown: true', { defaultOriginate: true, gracefulShutdown: true }],
+  ['accept_blackhole: true', { acceptBlackhole: true }],
+];
+
+for (const [keys, expected] of KEYS) {
+  test(`routing keys of a peer: ${keys === '' ? 'none' : keys}`, (t) => {
+    t.deepEqual(bgpOf(t, keys).peers[0]!.routing, { ...PLAIN, ...expected });
+  });
+}
+
+test('a cluster identifier and a confederation are those of the speaker', (t) => {
+  const bgp = bgpOf(t, '', 'cluster_id: 10.9.9.9\n  confederation: { id: 64600, members: [65002, 65003] }');
+  t.is(String(bgp.clusterId), '10.9.9.9');
+  t.deepEqual(bgp.confederation, { id: 64600, members: [65002, 65003] });
+});
