@@ -4,6 +4,7 @@ import type { FibWriter } from '../fib/writer.ts';
 import { type Addr, type Family, Prefix } from '../lib/addr.ts';
 import { BY_ROUTING, isRouted } from './bgp-peers.ts';
 import type { RoutingLink } from './routing-protocol.ts';
+import { turns } from './turns.ts';
 
 /** How long changes of the table gather before next hops are looked up in it again. */
 const RELOOKUP_MS = 100;
@@ -48,6 +49,7 @@ export class BgpLinks implements NextHopResolver {
   tableChanged(): void {
     this.#relookup ??= setTimeout(() => {
       this.#relookup = undefined;
+      turns.begin();
       this.#announce(BY_ROUTING, true);
     }, RELOOKUP_MS).unref();
   }

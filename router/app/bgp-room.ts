@@ -31,6 +31,7 @@ import { MrtTransport } from './mrt-transport.ts';
 import { RibToFib } from './rib-to-fib.ts';
 import type { RoutingLink } from './routing-protocol.ts';
 import { RpkiRoom } from './rpki-room.ts';
+import { turns } from './turns.ts';
 
 const DEFAULT_VRF = 0;
 /** How long a Cease may take to leave. */
@@ -139,7 +140,10 @@ export class BgpRoom {
     for (const peer of this.#settings.peers) this.#watch(peer);
     this.#speaker.start();
     this.#stopDriving = drive(this.#speaker, systemClock, (delayMs, fire) => {
-      const timer = setTimeout(fire, delayMs);
+      const timer = setTimeout(() => {
+        turns.begin();
+        fire();
+      }, delayMs);
       return () => clearTimeout(timer);
     });
   }

@@ -15,6 +15,7 @@ import type {
 import { Addr } from '../lib/addr.ts';
 import type { StreamSecurity, StreamTerms } from './dataplane-protocol.ts';
 import type { StreamTarget } from './routing-protocol.ts';
+import { turns } from './turns.ts';
 
 /** Asks the data plane for streams; answers come to `opened` and `accepted` of the transport. */
 export interface StreamPort {
@@ -178,6 +179,7 @@ export function attach(socket: Socket, handler: StreamHandler): void {
     reason = e.code === 'ECONNRESET' || e.code === 'EPIPE' ? 'connection reset' : (e.code ?? e.message);
   });
   socket.on('data', (octets) => {
+    turns.begin();
     handler.data(octets);
     if (isResting) return;
     isResting = true;
@@ -187,8 +189,14 @@ export function attach(socket: Socket, handler: StreamHandler): void {
       socket.resume();
     });
   });
-  socket.on('drain', () => handler.drained());
-  socket.on('close', () => handler.closed(reason));
+  socket.on('drain', () => {
+    turns.begin();
+    handler.drained();
+  });
+  socket.on('close', () => {
+    turns.begin();
+    handler.closed(reason);
+  });
 }
 
 /** RFC 5082 §3: what has come over `hops` hops at most has lost one less than that of its 255. */

@@ -15,6 +15,7 @@ import { Addr, type Prefix } from '../lib/addr.ts';
 import { type Instant, systemClock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import type { RoutingLink } from './routing-protocol.ts';
+import { turns } from './turns.ts';
 
 const DEFAULT_VRF = 0;
 /** How long after a failure listening is tried again. */
@@ -147,7 +148,10 @@ export class FpmRoom {
     this.#lastError = '';
     this.#log.info('routing daemon connected', { from });
     this.#table.sessionBegan(client.since);
-    socket.on('data', (octets) => this.#receive(client, octets));
+    socket.on('data', (octets) => {
+      turns.begin();
+      this.#receive(client, octets);
+    });
     socket.on('close', () => this.#lost());
     this.#arm();
   }

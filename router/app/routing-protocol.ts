@@ -79,6 +79,7 @@ export interface RoutingSummary {
   /** Undefined where ROAs play no part. */
   readonly rpki: RpkiStatus | undefined;
   readonly fpm: FpmStatus | undefined;
+  readonly counters: Readonly<Record<string, number>>;
 }
 
 export type ToRouting =

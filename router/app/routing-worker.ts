@@ -27,6 +27,7 @@ import type {
   StreamTarget,
   ToRouting,
 } from './routing-protocol.ts';
+import { turns } from './turns.ts';
 
 const DEFAULT_VRF = 0;
 const boot = workerData as RoutingBoot;
@@ -141,6 +142,7 @@ function summary(): RoutingSummary {
     bgp: bgp?.show('') ?? NO_BGP,
     rpki: bgp?.rpkiSummary(),
     fpm: fpm?.show(),
+    counters: { ...turns.counters() },
   };
 }
 
@@ -163,6 +165,7 @@ function onLinkState(index: number, up: boolean): void {
 }
 
 port.on('message', (m: ToRouting) => {
+  turns.begin();
   switch (m.kind) {
     case 'start':
       bgp?.start();

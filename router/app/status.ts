@@ -49,7 +49,7 @@ export function statusOf(s: StatusInput): Status {
     uplinks,
     bgp_peers: s.routing.bgp.peers,
     drops: s.now.stats.drops,
-    counters: s.now.stats.counters,
+    counters: { ...s.now.stats.counters, ...s.routing.counters },
     shim_socket: s.shimSocket,
     ...(s.routing.fpm !== undefined && { fpm: s.routing.fpm }),
   };

@@ -255,6 +255,6 @@ function isMlshim(r: Receiver): r is Mlshim {
 /** How long the routing worker's event loop was held at most. */
 async function addTurns(samples: Samples, what: string, receiver: Mlshim): Promise<void> {
   const { counters } = await receiver.status();
-  const longest = counters['routing_turn_max_ms'];
-  if (longest !== undefined) samples.add(`${what}, longest turn of mlshim's event loop`, 'ms', longest);
+  samples.add(`${what}, longest turn of mlshim's event loop`, 'ms', counters['routing_turn_max_ms']!);
+  samples.add(`${what}, turns of mlshim's event loop over 20 ms`, '', counters['routing_turns_over_20ms']!);
 }
