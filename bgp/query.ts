@@ -1,11 +1,12 @@
 /** Questions about the tables: which routes there are, and why one is best. Reads only; the answers are values. */
 
-import { type Addr, Prefix } from '../router/lib/addr.ts';
+import { type Addr, type Family, Prefix } from '../router/lib/addr.ts';
 import type { Peer } from './peer.ts';
 import { LOCAL_PEER, VERDICT_TEXT } from './rib/adj-rib-in.ts';
 import type { AttrSet } from './rib/attrs.ts';
 import { decide, explain } from './rib/decision.ts';
-import type { LocRibInputs } from './rib/loc-rib.ts';
+import type { LocRibInputs, ResolvedHop } from './rib/loc-rib.ts';
+import type { PrefixTable } from './rib/prefixes.ts';
 import type { Rib } from './rib/rib.ts';
 import { ROA_STATE_TEXT, type RoaTable, roaOrigin } from './rpki/roa-table.ts';
 import { type CandidateView, type RouteView, routeView } from './show.ts';
@@ -19,6 +20,111 @@ export interface RibView {
   readonly origins: { readonly roas: RoaTable; readonly localAs: number } | undefined;
 }
 
+/**
+ * Which routes: as received ('in'), as told to a peer ('out'), best ones, all that passed import policy with our own
+ * ('candidates', best first), or those that did not ('refused').
+ */
+export type RouteKind = 'in' | 'out' | 'best' | 'candidates' | 'refused';
+
+export interface RouteQuery {
+  readonly kind: RouteKind;
+  /** Routes of this peer, or told to it. */
+  readonly peer?: string;
+  readonly family?: Family;
+  /** This prefix only. */
+  readonly prefix?: Prefix;
+  /** This prefix and all inside it. */
+  readonly within?: Prefix;
+}
+
+/** Where a listing goes on. Prefixes that come or go meanwhile may be missed, none that stays is. */
+export interface RouteCursor {
+  readonly family: Family;
+  readonly id: number;
+}
+
+/** A part of a listing; `next` is where the rest begins, undefined at the end. */
+export interface RoutePage<T> {
+  readonly routes: readonly T[];
+  readonly next: RouteCursor | undefined;
+}
+
+/** A route as the tables hold it. Valid until the tables change. */
+export interface RouteEntry {
+  readonly prefix: Prefix;
+  readonly attrs: AttrSet;
+  /** Undefined for routes of our own. */
+  readonly peer: Peer | undefined;
+  readonly isBest: boolean;
+  readonly refused: string | undefined;
+  /** Where packets go: undefined for our own routes, refused ones, and next hops that cannot be reached. */
+  readonly hop: ResolvedHop | undefined;
+  readonly view: () => RouteView;
+}
+
+/** Bounds of one page: how long a turn it may take. */
+const PAGE_ROUTES = 500;
+const PAGE_PREFIXES = 100_000;
+
+/** The next part of a listing over several tables; `make` is called for each route while it is valid. */
+export function pageOf<T>(
+  views: readonly RibView[],
+  query: RouteQuery,
+  peer: Peer | undefined,
+  from: RouteCursor | undefined,
+  make: (route: RouteEntry) => T,
+): RoutePage<T> {
+  const routes: T[] = [];
+  const family = query.prefix?.family ?? query.within?.family ?? query.family;
+  const wanted = views.filter((v) => family === undefined || v.rib.family === family);
+  let seen = 0;
+  for (const view of wanted) {
+    if (from !== undefined && view.rib.family < from.family) continue;
+    const { prefixes } = view.rib;
+    if (query.prefix !== undefined) {
+      const id = prefixes.findPrefix(query.prefix);
+      if (id >= 0) for (const route of atPrefix(view, id, query.kind, peer)) routes.push(make(route));
+      continue;
+    }
+    const inside = query.within === undefined ? undefined : insideOf(prefixes, query.within);
+    for (let id = from?.family === view.rib.family ? from.id : 0; id < prefixes.limit; id++) {
+      if (routes.length >= PAGE_ROUTES || seen++ >= PAGE_PREFIXES) {
+        return { routes, next: { family: view.rib.family, id } };
+      }
+      if (inside?.(id) === false || !prefixes.isUsed(id)) continue;
+      for (const route of atPrefix(view, id, query.kind, peer)) routes.push(make(route));
+    }
+  }
+  return { routes, next: undefined };
+}
+
+/** Whether a prefix lies in another one, by its id: two comparisons of numbers, so that a search passes a full table in milliseconds. */
+function insideOf(table: PrefixTable, within: Prefix): (id: number) => boolean {
+  const { a0, a1, a2, a3 } = within.addr;
+  const { length } = within;
+  const mask = (bits: number): number => (bits <= 0 ? 0 : bits >= 32 ? -1 : ~(0xffffffff >>> bits));
+  if (table.family === 4) {
+    const m = mask(length);
+    return (id) => table.length[id]! >= length && (table.w0[id]! & m) === a3;
+  }
+  const [m0, m1, m2, m3] = [mask(length), mask(length - 32), mask(length - 64), mask(length - 96)];
+  return (id) =>
+    table.length[id]! >= length &&
+    (table.w0[id]! & m0) === a0 &&
+    (table.w1[id]! & m1) === a1 &&
+    (table.w2[id]! & m2) === a2 &&
+    (table.w3[id]! & m3) === a3;
+}
+
+/** How many prefixes each peer, by its number, has the best route to. */
+export function bestCounts(rib: Rib, peers: number): Float64Array {
+  const counts = new Float64Array(peers);
+  rib.loc.forEach((id) => {
+    counts[rib.loc.peer(id)]!++;
+  });
+  return counts;
+}
+
 /** Routes of one kind, of one peer and one prefix where given. */
 export function* routesOf(
   view: RibView,
@@ -29,46 +135,66 @@ export function* routesOf(
   const { prefixes } = view.rib;
   if (prefix !== undefined) {
     const id = prefixes.findPrefix(prefix);
-    if (id >= 0) yield* atPrefix(view, id, kind, peer);
+    if (id >= 0) for (const route of atPrefix(view, id, kind, peer)) yield route.view();
     return;
   }
-  for (let id = 0; id < prefixes.limit; id++) if (prefixes.isUsed(id)) yield* atPrefix(view, id, kind, peer);
+  for (let id = 0; id < prefixes.limit; id++) {
+    if (prefixes.isUsed(id)) for (const route of atPrefix(view, id, kind, peer)) yield route.view();
+  }
 }
 
-function atPrefix(view: RibView, id: number, kind: 'in' | 'out' | 'best', peer: Peer | undefined): RouteView[] {
+function atPrefix(view: RibView, id: number, kind: RouteKind, peer: Peer | undefined): RouteEntry[] {
   const { rib } = view;
   if (kind === 'out') {
     const sent = peer?.outbound.find((o) => o.rib === rib)?.adjRibOut.sent(id);
-    if (sent === undefined) return [];
-    const to = { peer: peer!.config.name, link: peer!.config.link };
-    return [routeView(rib.prefixes.prefix(id), sent, to, false, undefined, undefined)];
+    return sent === undefined ? [] : [told(rib.prefixes.prefix(id), sent, peer!)];
   }
-  const views: RouteView[] = [];
+  const entries: RouteEntry[] = [];
   for (let r = rib.routes.first(id); r >= 0; r = rib.routes.next(r)) {
     const owner = rib.routes.peerOf[r]!;
     if ((peer !== undefined && owner !== peer.index) || (kind === 'in' && owner === LOCAL_PEER)) continue;
+    if (kind === 'candidates' || kind === 'refused') {
+      if ((rib.routes.accepted(r) === undefined) !== (kind === 'refused')) continue;
+    }
     const route = received(view, r);
-    if (kind === 'in' || route.isBest) views.push(route);
+    if (kind !== 'best' || route.isBest) entries.push(route);
   }
-  return views;
+  return kind === 'candidates' ? entries.sort((a, b) => Number(b.isBest) - Number(a.isBest)) : entries;
 }
 
-function received(view: RibView, route: number): RouteView {
+function told(prefix: Prefix, attrs: AttrSet, peer: Peer): RouteEntry {
+  const to = { peer: peer.config.name, link: peer.config.link };
+  return {
+    prefix,
+    attrs,
+    peer,
+    isBest: false,
+    refused: undefined,
+    hop: undefined,
+    view: () => routeView(prefix, attrs, to, false, undefined, undefined),
+  };
+}
+
+function received(view: RibView, route: number): RouteEntry {
   const { routes, loc, prefixes } = view.rib;
   const id = routes.prefixOf[route]!;
   const owner = routes.peerOf[route]!;
   const peer = view.peers[owner];
   const accepted = routes.accepted(route);
   const isBest = accepted !== undefined && loc.peer(id) === owner && loc.attrs(id) === accepted;
+  const hop = accepted === undefined || owner === LOCAL_PEER ? undefined : view.inputs.hop(route);
   const refused =
     accepted === undefined
       ? VERDICT_TEXT[routes.verdictOf[route]!]
-      : view.inputs.hop(route) === undefined
+      : owner !== LOCAL_PEER && hop === undefined
         ? 'next hop is unreachable'
         : undefined;
+  const prefix = prefixes.prefix(id);
+  const attrs = accepted ?? routes.received(route);
   const from = { peer: peer?.config.name, link: peer?.config.link };
-  const roa = roaText(view, id, routes.received(route));
-  return routeView(prefixes.prefix(id), accepted ?? routes.received(route), from, isBest, refused, roa);
+  const asView = (): RouteView =>
+    routeView(prefix, attrs, from, isBest, refused, roaText(view, id, routes.received(route)));
+  return { prefix, attrs, peer, isBest, refused, hop, view: asView };
 }
 
 function roaText({ rib, origins }: RibView, id: number, a: AttrSet): string | undefined {
@@ -79,9 +205,11 @@ function roaText({ rib, origins }: RibView, id: number, a: AttrSet): string | un
   return ROA_STATE_TEXT[origins.roas.state(rib.family, p.w0[id]!, ...words, p.length[id]!, origin)];
 }
 
-/** The longest prefix with a best route that holds an address. */
-export function longestMatch(rib: Rib, addr: Addr): Prefix | undefined {
-  for (let length = addr.family === 4 ? 32 : 128; length >= 0; length--) {
+/** The longest prefix with a best route that holds an address, or a prefix. */
+export function longestMatch(rib: Rib, what: Addr | Prefix): Prefix | undefined {
+  const addr = what instanceof Prefix ? what.addr : what;
+  const longest = what instanceof Prefix ? what.length : addr.family === 4 ? 32 : 128;
+  for (let length = longest; length >= 0; length--) {
     const prefix = Prefix.containing(addr, length)!;
     const id = rib.prefixes.findPrefix(prefix);
     if (id >= 0 && rib.loc.attrs(id) !== undefined) return prefix;
@@ -102,7 +230,7 @@ export function candidatesOf(view: RibView, prefix: Prefix, maxPaths: number): C
   const shared = maxPaths > 1 ? equal.slice(0, maxPaths) : [];
   const views: CandidateView[] = [];
   for (let r = rib.routes.first(id); r >= 0; r = rib.routes.next(r)) {
-    views.push({ ...received(view, r), lostAt: lostAt.get(r), isMultipath: r !== best && shared.includes(r) });
+    views.push({ ...received(view, r).view(), lostAt: lostAt.get(r), isMultipath: r !== best && shared.includes(r) });
   }
   return views.sort((a, b) => Number(b.isBest) - Number(a.isBest));
 }

@@ -12,7 +12,7 @@ import { communityText } from './wire/attribute/communities.ts';
 import { extendedCommunityText } from './wire/attribute/extended-communities.ts';
 import { largeCommunityText } from './wire/attribute/large-communities.ts';
 import { originText } from './wire/attribute/origin.ts';
-import { capabilityText } from './wire/capability.ts';
+import { type Capability, capabilityText } from './wire/capability.ts';
 import { MessageType } from './wire/message.ts';
 
 export interface PeerView {
@@ -42,6 +42,8 @@ export interface PeerView {
   /** Milliseconds until each timer fires, of those that run. */
   readonly timersMs: Readonly<Record<string, number>>;
   readonly capabilities: { readonly local: readonly string[]; readonly peer: readonly string[] };
+  /** The same, as they were exchanged. */
+  readonly offers: { readonly local: readonly Capability[]; readonly peer: readonly Capability[] };
   readonly messages: { readonly received: MessageCounts; readonly sent: MessageCounts };
   readonly routes: { readonly ipv4: RouteCounts; readonly ipv6: RouteCounts };
   /** Families whose stale routes wait for the peer, for what, and for how long still. */
@@ -71,6 +73,8 @@ export interface RouteCounts {
   readonly advertised: number;
   /** Received ones that are kept although the peer restarts or tells them again. */
   readonly stale: number;
+  /** Our next hop as it is announced; undefined while there is no session, or none for the family. */
+  readonly nextHop: { readonly global: string | undefined; readonly linkLocal: string | undefined } | undefined;
 }
 
 export interface RouteView {
@@ -132,6 +136,7 @@ export function peerView(peer: Peer, now: Instant): PeerView {
       local: (n?.local.capabilities ?? []).map(capabilityText),
       peer: (n?.peer.capabilities ?? []).map(capabilityText),
     },
+    offers: { local: n?.local.capabilities ?? [], peer: n?.peer.capabilities ?? [] },
     messages: { received: messageCounts(session.receivedMessages), sent: messageCounts(session.sentMessages) },
     routes: { ipv4: routeCounts(peer, 4), ipv6: routeCounts(peer, 6) },
     restart: peer.retention.phases.map(({ family, phase, until }) => ({
@@ -161,11 +166,14 @@ function messageCounts(by: Float64Array): MessageCounts {
 }
 
 function routeCounts(peer: Peer, family: Family): RouteCounts {
+  const out = peer.outbound.find((o) => o.rib.family === family);
+  const self = out?.self;
   return {
     received: peer.received[family],
     accepted: peer.accepted[family],
     stale: peer.stale[family],
-    advertised: peer.outbound.find((o) => o.rib.family === family)?.adjRibOut.size ?? 0,
+    advertised: out?.adjRibOut.size ?? 0,
+    nextHop: self && { global: self.global?.toString(), linkLocal: self.linkLocal?.toString() },
   };
 }
 

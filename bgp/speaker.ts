@@ -16,7 +16,18 @@ import type { Peer, PeerConfig, RestartSettings } from './peer.ts';
 import { PrefixGuard } from './policy/prefix-set.ts';
 import type { Policy } from './policy/rule.ts';
 import type { LinkId, NextHopResolver, RouteSink, Transport } from './ports.ts';
-import { candidatesOf, longestMatch, type RibView, routesOf } from './query.ts';
+import {
+  bestCounts,
+  candidatesOf,
+  longestMatch,
+  pageOf,
+  type RibView,
+  type RouteCursor,
+  type RouteEntry,
+  type RoutePage,
+  type RouteQuery,
+  routesOf,
+} from './query.ts';
 import type { RangeConfig } from './ranges.ts';
 import type { Confederation } from './relation.ts';
 import { Deferral, type Restarting } from './restart.ts';
@@ -47,6 +58,7 @@ export type { FilterPeer, FilterRoute, RouteFunction } from './policy/module.ts'
 export type * from './policy/rule.ts';
 export { RoaState } from './policy/rule.ts';
 export type * from './ports.ts';
+export type { RouteCursor, RouteEntry, RoutePage, RouteQuery } from './query.ts';
 export type { RangeConfig } from './ranges.ts';
 export type { Confederation, LocalAs } from './relation.ts';
 export type { Restarting } from './restart.ts';
@@ -438,6 +450,12 @@ export class Speaker {
     return [...this.#roster].map((peer) => peerView(peer, now));
   }
 
+  /** Milliseconds since a peer's session entered its state; 0 when there is no such peer. */
+  stateMs(name: string): number {
+    const peer = this.#roster.get(name);
+    return peer === undefined ? 0 : this.#clock.now() - peer.session.since;
+  }
+
   /** Prefixes with a best route, and attribute sets in use. */
   get totals(): { readonly ipv4: number; readonly ipv6: number; readonly attributeSets: number } {
     return { ipv4: this.#ribs[4].loc.size, ipv6: this.#ribs[6].loc.size, attributeSets: this.#attrs.size };
@@ -454,6 +472,33 @@ export class Speaker {
     const peer = filter.peer === undefined ? undefined : this.#roster.get(filter.peer);
     if (filter.peer !== undefined && peer === undefined) return;
     for (const rib of this.#allRibs()) yield* routesOf(this.#view(rib), kind, peer, filter.prefix);
+  }
+
+  /**
+   * A bounded part of a listing of routes: a turn of some milliseconds, whatever the size of the tables.
+   * @param from the `next` of the part before; undefined = from the beginning
+   * @param make called for each route while it is valid
+   */
+  page<T>(query: RouteQuery, from: RouteCursor | undefined, make: (route: RouteEntry) => T): RoutePage<T> {
+    const peer = query.peer === undefined ? undefined : this.#roster.get(query.peer);
+    if (query.peer !== undefined && peer === undefined) return { routes: [], next: undefined };
+    const views = this.#allRibs().map((rib) => this.#view(rib));
+    return pageOf(views, query, peer, from, make);
+  }
+
+  /** The longest prefix with a best route that holds an address, or a prefix. */
+  longestMatch(what: Addr | Prefix): Prefix | undefined {
+    return longestMatch(this.#ribs[what.family], what);
+  }
+
+  /** How many prefixes each peer has the best route to; '' stands for ourselves. A scan of the tables. */
+  bestCounts(): Map<string, { readonly ipv4: number; readonly ipv6: number }> {
+    const [ipv4, ipv6] = [4, 6].map((f) => bestCounts(this.#ribs[f as Family], this.#roster.byIndex.length)) as [
+      Float64Array,
+      Float64Array,
+    ];
+    const of = (i: number): { ipv4: number; ipv6: number } => ({ ipv4: ipv4[i]!, ipv6: ipv6[i]! });
+    return new Map([['', of(LOCAL_PEER)], ...[...this.#roster].map((p) => [p.config.name, of(p.index)] as const)]);
   }
 
   /**

@@ -1,5 +1,6 @@
 /** A peer as the configuration has it, as the speaker wants it. */
 import type { LinkId, Match, PeerConfig, Policy, RouteFunction } from '../../bgp/speaker.ts';
+import type { PeerFacts } from '../birdctl/protocols.ts';
 import type { BgpConfig, BgpPeerConfig } from '../config/bgp-model.ts';
 import type { Addr, Family } from '../lib/addr.ts';
 import { filterNamed } from './filter-module.ts';
@@ -80,4 +81,23 @@ export function replaysOf(settings: BgpConfig): MrtReplay[] {
   return settings.peers.flatMap(({ name, mrt, asn, address }): MrtReplay[] =>
     mrt === undefined ? [] : [{ name, path: mrt, asn, address, isExternal: asn !== settings.asn }],
   );
+}
+
+/** What BIRD's `show protocols all` tells of a peer besides its session. */
+export function birdFactsOf(name: string, settings: BgpConfig): Omit<PeerFacts, 'preferred' | 'message'> {
+  const p = settings.peers.find((c) => c.name === name);
+  const filter = (policy: BgpPeerConfig['importPolicy'] | BgpPeerConfig['exportPolicy'] | undefined): string =>
+    policy === 'all' ? 'ACCEPT' : policy === 'none' || policy === undefined ? 'REJECT' : '(unnamed)';
+  return {
+    description: undefined,
+    localAs: settings.asn,
+    port: p?.port ?? 179,
+    isMultihop: p !== undefined && p.via === undefined,
+    isPassive: p?.passive ?? true,
+    isReflectorClient: false,
+    importFilter: filter(p?.importPolicy),
+    exportFilter: filter(p?.exportPolicy),
+    importLimit: p?.maxPrefixes,
+    families: p?.families ?? ['ipv4', 'ipv6'],
+  };
 }

@@ -11,11 +11,12 @@ import {
   Speaker,
   type Transport,
 } from '../../bgp/speaker.ts';
+import type { BirdCommand } from '../birdctl/command.ts';
 import type { BgpConfig, BgpPeerConfig } from '../config/bgp-model.ts';
 import type { Answers, BgpPeerStatus, BgpRouteStatus, Verbs } from '../control/messages.ts';
 import type { FibWriter } from '../fib/writer.ts';
 import { Addr, Prefix } from '../lib/addr.ts';
-import { systemClock } from '../lib/clock.ts';
+import { systemClock, wallClockMs } from '../lib/clock.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import { Random, systemEntropy } from '../lib/rand.ts';
@@ -23,8 +24,9 @@ import type { BfdReport } from './bfd-status.ts';
 import { type BfdWatcher, BgpBfd } from './bgp-bfd.ts';
 import { BgpLinks } from './bgp-links.ts';
 import { BgpMonitoring } from './bgp-monitoring.ts';
-import { BY_ROUTING, HOST_LINK, MRT_LINK, peerConfigOf, replaysOf } from './bgp-peers.ts';
+import { BY_ROUTING, birdFactsOf, HOST_LINK, MRT_LINK, peerConfigOf, replaysOf } from './bgp-peers.ts';
 import { StackTransport, type StreamPort } from './bgp-transport.ts';
+import { BirdAnswers, type BirdFacts, type BirdPart, type BirdPosition } from './bird-answers.ts';
 import { HostBfd } from './host-bfd.ts';
 import { KernelTransport, SplitTransport } from './kernel-transport.ts';
 import { MrtTransport } from './mrt-transport.ts';
@@ -48,6 +50,8 @@ export class BgpRoom {
   readonly #links: BgpLinks;
   readonly #speaker: Speaker;
   readonly #rpki: RpkiRoom | undefined;
+  readonly #bird: BirdAnswers;
+  #reconfiguredMs = wallClockMs();
   #stopDriving: () => void = () => undefined;
   #isStopping = false;
 
@@ -132,6 +136,7 @@ export class BgpRoom {
         peerConfigOf(peer, settings, (link, family) => this.#links.addressOn(link, family), filters),
       );
     }
+    this.#bird = new BirdAnswers(this.#birdFacts());
   }
 
   start(): void {
@@ -232,6 +237,22 @@ export class BgpRoom {
     return {
       prefix: candidates[0]?.prefix ?? what,
       candidates: candidates.map((c) => ({ route: routeStatus(c), lost_by: verdict(c) })),
+    };
+  }
+
+  /** The reply to a command of BIRD's control socket, or its next part. */
+  bird(command: BirdCommand, from: BirdPosition | undefined): BirdPart {
+    return this.#bird.answer(command, from);
+  }
+
+  #birdFacts(): BirdFacts {
+    return {
+      speaker: this.#speaker,
+      factsOf: (name) => birdFactsOf(name, this.#settings),
+      networks: () => this.#settings.networks,
+      wallClockMs,
+      startedMs: wallClockMs(),
+      reconfiguredMs: () => this.#reconfiguredMs,
     };
   }
 

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { formatKey } from '../../wg/keys.ts';
 import type { WgEvent } from '../../wg/supervisor.ts';
+import { Code } from '../birdctl/reply.ts';
 import type { Config } from '../config/model.ts';
 import type { Answers, Verbs } from '../control/messages.ts';
 import { pathsIn, type SocketPaths } from '../control/paths.ts';
@@ -20,6 +21,7 @@ import { VERSION } from '../lib/version.ts';
 import { World } from '../lib/world.ts';
 import { loadNative, type Native, SOCK_SEQPACKET } from '../native/index.ts';
 import { type BfdReport, bfdStatus } from './bfd-status.ts';
+import { BirdSocket } from './bird-socket.ts';
 import { DataplaneClient } from './dataplane-client.ts';
 import type { DataplaneBoot, DataplaneStats, FromDataplane } from './dataplane-protocol.ts';
 import { pcapngHeader, pcapngPackets } from './pcapng.ts';
@@ -77,6 +79,7 @@ export class Daemon {
   #childIsDown = false;
   #native!: Native;
   #control: ControlServer | undefined;
+  #bird: BirdSocket | undefined;
   #wireguard: WireguardChild | undefined;
   #dataplaneWorker: Worker | undefined;
   #dataplane!: DataplaneClient;
@@ -121,10 +124,22 @@ export class Daemon {
       this.#routing.send({ kind: 'start' });
       this.#control = new ControlServer(this.#handlers());
       await this.#control.listen(this.#paths.control);
+      await this.#listenBird();
       return { shim: this.#paths.shim, control: this.#paths.control };
     } finally {
       release();
     }
+  }
+
+  /** Looking glasses and exporters ask there what they ask BIRD. */
+  async #listenBird(): Promise<void> {
+    const path = this.#config.birdSocket;
+    if (path === undefined) return;
+    this.#bird = new BirdSocket({
+      answer: (command, from) => this.#routing.bird(command, from),
+      configure: async () => [[], [Code.AccessDenied, 'Access denied']],
+    });
+    await this.#bird.listen(path);
   }
 
   /** Resolves when every endpoint that is a name has an address: packets sent before would be lost. */
@@ -202,6 +217,7 @@ export class Daemon {
     await this.#routingWorker?.terminate();
     await this.#wireguard?.supervisor.close();
     this.#control?.close();
+    this.#bird?.close();
   }
 
   async #startRouting(): Promise<unknown> {

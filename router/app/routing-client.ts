@@ -1,15 +1,18 @@
 /** The main thread's side of the routing worker: questions and their answers, and what the worker tells by itself. */
 import type { Worker } from 'node:worker_threads';
+import type { BirdCommand } from '../birdctl/command.ts';
 import type { Answers } from '../control/messages.ts';
 import { ERRORS, type ErrorCode, MlshimError } from '../lib/errors.ts';
+import { posted } from '../lib/post.ts';
 import type { BfdReport } from './bfd-status.ts';
+import type { BirdPart, BirdPosition } from './bird-answers.ts';
 import type {
   FromRouting,
-  RoutingOwnQuery,
   RoutingQuery,
   RoutingSummary,
   RoutingVerb,
   ToRouting,
+  WorkerQuery,
 } from './routing-protocol.ts';
 
 type Event = Exclude<FromRouting, { readonly kind: 'answer' | 'ready' | 'failed' | 'stopped' }>;
@@ -65,13 +68,18 @@ export class RoutingClient {
     return this.#query({ verb: 'host_bfd' }) as Promise<BfdReport>;
   }
 
+  /** A command of BIRD's control socket, or the rest of its reply. */
+  bird(command: BirdCommand, from: BirdPosition | undefined): Promise<BirdPart> {
+    return this.#query({ verb: 'bird', command: posted(command), from }) as Promise<BirdPart>;
+  }
+
   /** The worker is gone: nobody will answer. */
   abandon(): void {
     for (const w of this.#waiting.values()) w.reject(new MlshimError('INTERNAL', 'the routing worker ended'));
     this.#waiting.clear();
   }
 
-  #query(query: RoutingQuery | RoutingOwnQuery): Promise<unknown> {
+  #query(query: WorkerQuery): Promise<unknown> {
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });

@@ -5,12 +5,14 @@
 
 import type { BfdChange, BfdTarget } from '../../bgp/bfd/bfd.ts';
 import type { BfdSettings } from '../../bgp/bfd/session.ts';
+import type { BirdCommand } from '../birdctl/command.ts';
 import type { BgpConfig } from '../config/bgp-model.ts';
 import type { FpmConfig } from '../config/fpm.ts';
 import type { Answers, FpmStatus, RpkiStatus, Verbs } from '../control/messages.ts';
 import type { RouteSource } from '../fib/shared.ts';
 import type { ErrorCode } from '../lib/errors.ts';
 import type { Posted } from '../lib/post.ts';
+import type { BirdPosition } from './bird-answers.ts';
 import type { StreamSecurity, StreamTerms } from './dataplane-protocol.ts';
 
 /** A link as routing sees it. */
@@ -66,10 +68,20 @@ export type RoutingVerb =
   | 'bgp_peer'
   | 'bgp_rpki';
 
+/** A command of BIRD's control socket, or the rest of its reply. */
+export interface BirdQuery {
+  readonly verb: 'bird';
+  readonly command: Posted<BirdCommand>;
+  readonly from: BirdPosition | undefined;
+}
+
 export type RoutingQuery = { [V in RoutingVerb]: { readonly verb: V; readonly args: Verbs[V] } }[RoutingVerb];
 
 /** What the daemon itself asks. */
 export type RoutingOwnQuery = { readonly verb: 'summary' } | { readonly verb: 'host_bfd' };
+
+/** All the routing worker can be asked. */
+export type WorkerQuery = RoutingQuery | RoutingOwnQuery | BirdQuery;
 
 /** Numbers `status` needs, gathered in one visit. */
 export interface RoutingSummary {
@@ -86,7 +98,7 @@ export type ToRouting =
   /** The data plane serves: BGP may begin. */
   | { readonly kind: 'start' }
   | { readonly kind: 'link-state'; readonly index: number; readonly up: boolean }
-  | { readonly kind: 'query'; readonly id: number; readonly query: RoutingQuery | RoutingOwnQuery }
+  | { readonly kind: 'query'; readonly id: number; readonly query: WorkerQuery }
   | { readonly kind: 'stream-opened'; readonly id: number; readonly fd: number; readonly errno: number }
   | {
       readonly kind: 'stream-accepted';

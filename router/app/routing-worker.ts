@@ -21,11 +21,10 @@ import type {
   ConfiguredRoute,
   FromRouting,
   RoutingBoot,
-  RoutingOwnQuery,
-  RoutingQuery,
   RoutingSummary,
   StreamTarget,
   ToRouting,
+  WorkerQuery,
 } from './routing-protocol.ts';
 import { turns } from './turns.ts';
 
@@ -107,7 +106,7 @@ function parsed(text: string | undefined): Addr | undefined {
 
 const NO_BGP = { asn: 0, router_id: '', peers: [] };
 
-function answer(query: RoutingQuery | RoutingOwnQuery): unknown {
+function answer(query: WorkerQuery): unknown {
   switch (query.verb) {
     case 'route_get':
       return routeGet(facts, query.args.dst);
@@ -126,6 +125,9 @@ function answer(query: RoutingQuery | RoutingOwnQuery): unknown {
     case 'bgp_rpki':
       if (bgp === undefined) throw new MlshimError('USAGE', 'BGP is not configured');
       return bgp.rpki(query.args.action);
+    case 'bird':
+      if (bgp === undefined) throw new MlshimError('USAGE', 'BGP is not configured');
+      return bgp.bird(revived(query.command), query.from);
     case 'bgp_peer':
       if (bgp === undefined) throw new MlshimError('USAGE', 'BGP is not configured');
       bgp.order(query.args.peer, query.args.action);
@@ -146,7 +148,7 @@ function summary(): RoutingSummary {
   };
 }
 
-function onQuery(id: number, query: RoutingQuery | RoutingOwnQuery): void {
+function onQuery(id: number, query: WorkerQuery): void {
   try {
     send({ kind: 'answer', id, answer: answer(query) });
   } catch (e) {

@@ -45,6 +45,7 @@ export function quickConfig(
     source: { v4: undefined, v6: undefined },
     bgp: undefined,
     fpm: undefined,
+    birdSocket: undefined,
     loopback: 'kernel',
     bufferBytes: DEFAULT_BUFFER_BYTES,
   };

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { basename, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { MlshimError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
 import { subtractPrefixes } from '../lib/ranges.ts';
@@ -135,6 +135,7 @@ function toConfig({ shown, path }: ConfigSource, c: ParsedConfig): Config {
     dns: c.dns,
     source: { v4: c.source.ipv4, v6: c.source.ipv6 },
     fpm: c.fpm && toFpm(c.fpm),
+    birdSocket: c.bird_socket === undefined ? undefined : resolve(dirname(path), c.bird_socket),
     bgp: c.bgp && toBgp(c.bgp, path),
     loopback: c.loopback,
     bufferBytes: c.buffers,

@@ -54,6 +54,8 @@ export interface Config {
   readonly source: { readonly v4: Addr | undefined; readonly v6: Addr | undefined };
   readonly bgp: BgpConfig | undefined;
   readonly fpm: FpmConfig | undefined;
+  /** Absolute path of the socket that speaks BIRD's control protocol; undefined = there is none. */
+  readonly birdSocket: string | undefined;
   readonly loopback: 'kernel' | 'stack';
   /** Octets of TCP and reassembly buffers. */
   readonly bufferBytes: number;

@@ -87,6 +87,7 @@ export const configSchema = object({
   source: object({ ipv4: v4.optional(), ipv6: v6.optional() }).default({}),
   bgp: bgp.optional(),
   fpm: fpm.optional(),
+  bird_socket: text('a path', (s): string => s).optional(),
   loopback: choice(['kernel', 'stack']).default('kernel'),
   buffers: size.default(DEFAULT_BUFFER_BYTES),
 });

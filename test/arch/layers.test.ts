@@ -26,6 +26,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'bgp/policy/text',
   ],
   'router/control': ['router/lib'],
+  'router/birdctl': ['router/lib', 'bgp/show', 'bgp/wire'],
   'router/fpm': ['router/fib', 'router/lib'],
   bgp: ['router/lib'],
   wg: ['router/lib'],

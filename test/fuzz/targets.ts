@@ -12,6 +12,7 @@ import { decodeOpen, encodeOpen, MessageReader, MessageType } from '../../bgp/wi
 import { decodeMrt, updateOfEntry } from '../../bgp/wire/mrt.ts';
 import { isNlri } from '../../bgp/wire/nlri.ts';
 import { decodeUpdate, type Update, UpdatePacker } from '../../bgp/wire/update.ts';
+import { Mistake, parseCommand } from '../../router/birdctl/command.ts';
 import type { Instant } from '../../router/lib/clock.ts';
 import { Random } from '../../router/lib/rand.ts';
 import { signatureAt } from '../../router/wire/tcp.ts';
@@ -195,6 +196,23 @@ export const TARGETS: readonly Target[] = [
       const headerLength = 20 + Math.min(options.length & ~3, 40);
       const at = signatureAt(b, 0, headerLength);
       check(at === 0 || (at >= 22 && at + 16 <= headerLength), 'a digest outside of the options');
+    },
+  },
+  {
+    name: 'bird commands',
+    seeds: [
+      'show protocols all "dn42_*"',
+      'show route for 172.20.0.53 all primary',
+      'show route where net ~ [ fd00::/8+ ] count',
+      'reload in b',
+      'configure timeout 60',
+    ].map((line) => new Uint8Array(Buffer.from(line, 'latin1'))),
+    run: (line) => {
+      const command = parseCommand(Buffer.from(line).toString('latin1'));
+      check(
+        command instanceof Mistake ? command.text !== '' : command.kind !== undefined,
+        'neither command nor mistake',
+      );
     },
   },
 ];

@@ -14,17 +14,24 @@ export function hasBird(): boolean {
 
 /** One BIRD with a configuration of its own in a temporary folder. */
 export class Bird {
+  /** What starts it elsewhere, such as `nsenter` with its arguments. It then runs as who we are. */
+  readonly #prefix: readonly string[];
   readonly dir = mkdtempSync(join(tmpdir(), 'mlshim-bird-'));
   #child: ChildProcess | undefined;
   #output = '';
 
+  constructor(prefix: readonly string[] = []) {
+    this.#prefix = prefix;
+  }
+
   /** @returns when BIRD answers on its control socket */
   async start(config: string): Promise<void> {
     writeFileSync(join(this.dir, 'bird.conf'), config);
-    const drop = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
+    const drop = process.getuid?.() === 0 && this.#prefix.length === 0 ? { uid: 65534, gid: 65534 } : {};
     if (process.getuid?.() === 0) await run('chown', ['-R', '65534:65534', this.dir]);
     const args = ['-f', '-c', join(this.dir, 'bird.conf'), '-s', join(this.dir, 'ctl'), '-P', join(this.dir, 'pid')];
-    const child = spawn(BIRD, args, { ...drop, stdio: ['ignore', 'pipe', 'pipe'] });
+    const [program, ...words] = [...this.#prefix, BIRD, ...args] as [string, ...string[]];
+    const child = spawn(program, words, { ...drop, stdio: ['ignore', 'pipe', 'pipe'] });
     child.stdout.on('data', (b) => (this.#output += String(b)));
     child.stderr.on('data', (b) => (this.#output += String(b)));
     this.#child = child;
