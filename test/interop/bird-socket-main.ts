@@ -45,8 +45,7 @@ for (const n of [0, 1]) {
 }
 
 const SESSION = `
-  connect delay time 1; connect retry time 1; error wait time 1, 2; hold time 30; graceful restart off;
-  long lived graceful restart off; direct;`;
+  connect delay time 1; connect retry time 1; error wait time 1, 2; hold time 30; direct;`;
 
 const source = new Bird(inside);
 const reference = new Bird();
