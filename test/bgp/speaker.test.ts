@@ -22,7 +22,13 @@ test('two speakers over link-local addresses exchange both families, IPv4 with a
   t.is(hop.address.toString(), 'fe80::1:2');
   t.is(hop.link, 'a-b');
   t.true(a.session('b').extendedNextHop);
-  t.deepEqual(a.session('b').routes.ipv4, { received: 1, accepted: 1, advertised: 1, stale: 0 });
+  t.deepEqual(a.session('b').routes.ipv4, {
+    received: 1,
+    accepted: 1,
+    advertised: 1,
+    stale: 0,
+    nextHop: { global: undefined, linkLocal: 'fe80::1:1' },
+  });
 });
 
 test('when both sides connect at once exactly one connection survives', (t) => {
