@@ -27,7 +27,10 @@ export const COMMANDS: readonly Command[] = [
     words: ['run'],
     args: '-- APP ARGS...',
     summary: 'run an application on the uplinks, with a private router unless one serves already',
-    options: DAEMON_OPTIONS,
+    options: {
+      ...DAEMON_OPTIONS,
+      'routing-daemon': { type: 'boolean', help: 'let it believe that it fills kernel tables (FRR: zebra)' },
+    },
     min: 0,
     max: Number.MAX_SAFE_INTEGER,
     run: async (input) => (await import('./run.ts')).run(input),

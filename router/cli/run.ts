@@ -59,7 +59,11 @@ export async function run(input: Input): Promise<number> {
     }
     const signal = early.release();
     if (signal !== undefined) return 128 + osConstants.signals[signal];
-    return await runApp(app, { ...input.io.env, MLSHIM_SOCKET: shim, LD_PRELOAD: preload(library, input.io.env) });
+    const env: NodeJS.ProcessEnv = { ...input.io.env, MLSHIM_SOCKET: shim, LD_PRELOAD: preload(library, input.io.env) };
+    // Asked for each time: what a routing daemon starts may be anything.
+    if (input.options['routing-daemon'] === true) env['MLSHIM_ROUTING'] = '1';
+    else delete env['MLSHIM_ROUTING'];
+    return await runApp(app, env);
   } catch (e) {
     if (e instanceof NotRunnable) {
       input.io.err(`mlshim: ${e.message}\n`);

@@ -38,7 +38,7 @@ export interface FpmTableOptions {
 export interface FpmTableStats {
   /** Routes in the FIB. */
   readonly installed: number;
-  /** Routes whose next hops lead to none of our links. */
+  /** Routes whose gateways are behind none of our links. */
   readonly unresolved: number;
   /** Routes of an earlier session that have not been told again. */
   readonly stale: number;
@@ -58,7 +58,8 @@ interface Entry {
   /** Number of the session that told it last. */
   session: number;
   isGone: boolean;
-  state: 'new' | 'installed' | 'unresolved';
+  /** foreign: on the link of an interface that stands for none of ours. */
+  state: 'new' | 'installed' | 'unresolved' | 'foreign';
 }
 
 export class FpmTable {
@@ -223,7 +224,7 @@ export class FpmTable {
     const { vrf, prefix, state } = entry;
     const way = entry.isGone ? undefined : this.#wayOf(entry);
     if (entry.isGone) this.#remove(entry);
-    else this.#setState(entry, way === undefined ? 'unresolved' : 'installed');
+    else this.#setState(entry, way !== undefined ? 'installed' : this.#isForeign(entry) ? 'foreign' : 'unresolved');
     if (way !== undefined) return { vrf, prefix, source: RouteSource.External, ...way };
     return state === 'installed' ? { vrf, prefix, source: RouteSource.External, nextHops: undefined } : undefined;
   }
@@ -238,6 +239,12 @@ export class FpmTable {
     const nextHops = known ?? (hops ?? []).flatMap((h) => this.#o.resolve(h, family));
     if (numbered) this.#resolved.set(`${entry.hops}/${family}`, nextHops);
     return nextHops.length === 0 ? undefined : { nextHops, kind: RouteKind.Unicast };
+  }
+
+  /** Without any gateway: what is on the client's own links is no fault of the configuration. */
+  #isForeign({ hops: told }: Entry): boolean {
+    const hops = typeof told === 'number' ? this.#nextHops.hops(told) : told;
+    return typeof hops === 'object' && hops.every((h) => h.gateway === undefined);
   }
 
   #forgetResolved(id: number): void {

@@ -2,7 +2,8 @@
 /*
  * env.c - the shim's settings
  *
- * MLSHIM_SOCKET (path of the router's socket), MLSHIM_FAIL=open and our place in LD_PRELOAD come from the environment. A
+ * MLSHIM_SOCKET (path of the router's socket), MLSHIM_FAIL=open, MLSHIM_ROUTING=1 and our place in LD_PRELOAD come from the
+ * environment. A
  * program may scrub its own; then the one it was started with, which the kernel keeps in /proc/self/environ, answers.
  * nginx scrubs one and overwrites the other with its title: what the first request found is therefore remembered. This
  * is written once and always with the same octets, so threads, forks and vfork children cannot disagree about it.
@@ -15,8 +16,10 @@
 
 extern char **environ __attribute__((weak));
 
-static const char names[][16] = {"MLSHIM_SOCKET", "MLSHIM_FAIL", "LD_PRELOAD"};
+static const char names[][16] = {"MLSHIM_SOCKET", "MLSHIM_FAIL", "MLSHIM_ROUTING", "LD_PRELOAD"};
 static char remembered[ARRAY_LEN(names)][512];
+/* 0 = nobody has asked yet; written with the same value by whoever asks first. */
+static char routing_known;
 
 /*
  * Did this program gain privileges by exec? AT_SECURE is the kernel's answer; to ask it costs three calls, so the cheap
@@ -137,4 +140,14 @@ int env_fail_open(void)
 	char value[8];
 
 	return env_get("MLSHIM_FAIL", value, sizeof(value)) == 4 && mls_same(value, "open", 4);
+}
+
+int env_is_routing(void)
+{
+	enum { UNKNOWN, NO, YES };
+	char value[4];
+
+	if (routing_known == UNKNOWN)
+		routing_known = env_get("MLSHIM_ROUTING", value, sizeof(value)) == 1 && value[0] == '1' ? YES : NO;
+	return routing_known == YES;
 }

@@ -65,6 +65,8 @@ static long send_foreign(int fd, struct kmsg *k, int flags)
 		for (struct kcmsg *c = kcmsg_next(copy, k->controllen, NULL); c; c = kcmsg_next(copy, k->controllen, c))
 			c->len = (uint32_t)c->len;
 	}
+	if (unlikely(netlink_is_route(fd)))
+		return netlink_send(fd, k, flags);
 	return sys(sendmsg, fd, k, flags);
 }
 
@@ -176,8 +178,11 @@ long mls_send(int fd, const void *buf, size_t n, int flags, const struct sockadd
 	struct kmsg k = {.name = (void *)addr, .namelen = addr ? (int)len : 0, .iov = &iov, .iovlen = 1};
 	long r;
 
-	if (likely(mark == 0))
+	if (likely(mark == 0)) {
+		if (unlikely(netlink_is_route(fd)))
+			return netlink_send(fd, &k, flags);
 		return sys(sendto, fd, buf, n, flags, addr, len);
+	}
 	if (mark_is_dgram(mark))
 		return dgram_send(fd, mark, &k, flags);
 	r = may_send(fd, &mark, flags, addr, len);
@@ -266,7 +271,7 @@ long mls_sendmmsg(int fd, struct mmsghdr *vec, unsigned int n, int flags)
 
 	if (n > 1024) /* UIO_MAXIOV */
 		n = 1024;
-	if (mark == 0 && (!mem_readable(vec, n * sizeof(*vec)) || !vec_is_padded(vec, n)))
+	if (mark == 0 && (!mem_readable(vec, n * sizeof(*vec)) || (!vec_is_padded(vec, n) && !netlink_is_route(fd))))
 		return sys(sendmmsg, fd, vec, n, flags);
 	if (mark_is_dgram(mark))
 		return dgram_sendmmsg(fd, mark, vec, n, flags);
@@ -315,8 +320,11 @@ long mls_write(int fd, const void *buf, size_t n)
 	struct kmsg k = {.iov = &iov, .iovlen = 1};
 	long r;
 
-	if (likely(mark == 0))
+	if (likely(mark == 0)) {
+		if (unlikely(netlink_is_route(fd)))
+			return netlink_send(fd, &k, 0);
 		return sys(write, fd, buf, n);
+	}
 	if (mark_is_dgram(mark))
 		return dgram_send(fd, mark, &k, 0);
 	r = may_send(fd, &mark, 0, NULL, 0);
@@ -344,8 +352,11 @@ long mls_writev(int fd, const struct iovec *iov, int n)
 	struct kmsg k = {.iov = (struct iovec *)iov, .iovlen = (size_t)n};
 	long r;
 
-	if (likely(mark == 0) || n < 0 || n > 1024)
+	if (likely(mark == 0) || n < 0 || n > 1024) {
+		if (n > 0 && n <= 1024 && unlikely(netlink_is_route(fd)))
+			return netlink_send(fd, &k, 0);
 		return sys(writev, fd, iov, n);
+	}
 	if (mark_is_dgram(mark))
 		return dgram_send(fd, mark, &k, 0);
 	r = may_send(fd, &mark, 0, NULL, 0);

@@ -74,7 +74,7 @@ long mls_setsockopt(int fd, int level, int name, const void *value, socklen_t le
 	long r;
 
 	if (!ident_of(fd, &id))
-		return sys(setsockopt, fd, level, name, value, len);
+		return netlink_setsockopt(fd, level, name, value, len);
 	if ((int)len < 0)
 		return -EINVAL;
 	if (len > MLS_PAYLOAD_MAX)

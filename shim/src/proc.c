@@ -17,7 +17,7 @@ extern char **environ __attribute__((weak));
 #define NAME_PATH "PATH"
 
 /* What is kept, in this order; an environment that has a variable keeps its own value (LD_PRELOAD: ours is added). */
-static const char kept[PATCH_MOST][16] = {"LD_PRELOAD", "MLSHIM_SOCKET", "MLSHIM_FAIL"};
+static const char kept[PATCH_MOST][16] = {"LD_PRELOAD", "MLSHIM_SOCKET", "MLSHIM_FAIL", "MLSHIM_ROUTING"};
 
 static int starts_with(const char *s, const char *name, size_t n)
 {

@@ -94,6 +94,8 @@ static inline int mark_family(uint64_t mark)
 /* Length of NAME's value copied to buf (cut and terminated), or -1. Ignored (-1) in programs that gained privileges. */
 int env_get(const char *name, char *buf, size_t room);
 int env_fail_open(void);
+/* Was this program started as a routing daemon (netlink.c)? */
+int env_is_routing(void);
 /* Keep what was found for the time after the program has scrubbed every trace of it. */
 void env_remember(void);
 
@@ -147,7 +149,7 @@ long mls_execve(const char *path, char *const argv[], char *const envp[]);
 long mls_execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags);
 
 /* proc.c: what an environment lacks of ours */
-#define PATCH_MOST 3
+#define PATCH_MOST 4
 #define PATCH_ROOM 1024
 struct patch {
 	int count;
@@ -215,6 +217,13 @@ int dgram_error(int fd);
 /* cmsg.c: control messages of datagrams */
 long cmsg_to_dgram(const struct kmsg *k, int family, struct mls_dgram *d);
 void cmsg_from_dgram(struct kmsg *k, uint64_t mark, const struct mls_dgram *d);
+
+/* netlink.c */
+/* Is fd an rtnetlink socket of a routing daemon? Then it sends by netlink_send(). */
+int netlink_is_route(int fd);
+long netlink_send(int fd, const struct kmsg *k, int flags);
+long netlink_setsockopt(int fd, int level, int name, const void *value, socklen_t len);
+long mls_capset(void *header, const void *data);
 
 /* lane.c */
 /* The answer was MLS_LANE_DIRECT: put a kernel socket with the same options where fd is. 0 or -errno. */

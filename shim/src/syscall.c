@@ -67,7 +67,8 @@ __asm__(".text\n"
 #define HOOKED(X) \
 	(X(socket) | X(connect) | X(bind) | X(listen) | X(accept) | X(accept4) | X(getsockname) | X(getpeername) | \
 	 X(getsockopt) | X(setsockopt) | X(shutdown) | X(sendto) | X(recvfrom) | X(sendmsg) | X(recvmsg) | \
-	 X(sendmmsg) | X(recvmmsg) | X(read) | X(write) | X(readv) | X(writev) | X(ioctl) | X(execve) | X(execveat))
+	 X(sendmmsg) | X(recvmmsg) | X(read) | X(write) | X(readv) | X(writev) | X(ioctl) | X(execve) | X(execveat) | \
+	 X(capset))
 /* clang-format on */
 
 /* One bit per number that has a hook; constant, so that nothing runs at load. */
@@ -140,6 +141,8 @@ FROM_ASM long mls_syscall(long n, long a, long b, long c, long d, long e, long f
 		return sys_result(mls_writev((int)a, p, (int)c));
 	case __NR_ioctl:
 		return sys_result(mls_ioctl((int)a, (unsigned int)b, (void *)c));
+	case __NR_capset:
+		return sys_result(mls_capset((void *)a, p));
 	case __NR_execve:
 		return sys_result(mls_execve((void *)a, (void *)b, (void *)c));
 	case __NR_execveat:

@@ -11,6 +11,11 @@ import { delimiter, join } from 'node:path';
 /** The ordinary user tests run mlshim and its apps as. */
 export const NOBODY = 65534;
 
+export interface Account {
+  readonly uid: number;
+  readonly gid: number;
+}
+
 export interface Finished {
   readonly status: number;
   readonly stdout: string;
@@ -18,8 +23,8 @@ export interface Finished {
 }
 
 export interface RunOptions {
-  /** Run as uid nobody: no capabilities, no_new_privs, no /dev/net/tun. */
-  readonly unprivileged?: boolean;
+  /** Run as nobody, or as another ordinary user: no capabilities, no_new_privs, no /dev/net/tun. */
+  readonly unprivileged?: boolean | Account;
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
   /** Milliseconds after which the process group is killed and `run` rejects. */
@@ -181,6 +186,7 @@ export class Lab {
 
   /** Start a program in a namespace. The lab ends it at the latest when it closes. */
   start(ns: string, command: string, args: readonly string[], options: RunOptions = {}): LabProcess {
+    const { uid, gid } = typeof options.unprivileged === 'object' ? options.unprivileged : { uid: NOBODY, gid: NOBODY };
     const drop = options.unprivileged
       ? [
           'unshare',
@@ -188,7 +194,7 @@ export class Lab {
           'sh',
           '-c',
           // The container has no TUN device; `exec` keeps one process, so that signals and pids are the program's.
-          `mount -t tmpfs none /dev/net 2>/dev/null; exec setpriv --reuid ${NOBODY} --regid ${NOBODY} --clear-groups --inh-caps=-all --ambient-caps=-all --bounding-set=-all --no-new-privs -- "$@"`,
+          `mount -t tmpfs none /dev/net 2>/dev/null; exec setpriv --reuid ${uid} --regid ${gid} --clear-groups --inh-caps=-all --ambient-caps=-all --bounding-set=-all --no-new-privs -- "$@"`,
           'sh',
         ]
       : [];

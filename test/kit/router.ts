@@ -4,7 +4,7 @@
  */
 import { chmodSync, chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Finished, type Lab, type LabProcess, NOBODY, type RunOptions } from './lab.ts';
+import { type Account, type Finished, type Lab, type LabProcess, NOBODY, type RunOptions } from './lab.ts';
 import { type KeyPair, type Peer, wgKeyPair } from './peer.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
@@ -33,14 +33,17 @@ export class Router {
   readonly dir: string;
   readonly keys = new Map<string, KeyPair>();
   daemon: LabProcess | undefined;
+  readonly #account: Account;
 
-  constructor(lab: Lab, ns: string) {
+  /** @param account the ordinary user everything runs as */
+  constructor(lab: Lab, ns: string, account: Account = { uid: NOBODY, gid: NOBODY }) {
+    this.#account = account;
     this.lab = lab;
     this.ns = ns;
     this.dir = join(lab.dir, `${ns}-router`);
     mkdirSync(this.dir, { recursive: true });
     chmodSync(this.dir, 0o700);
-    chownSync(this.dir, NOBODY, NOBODY);
+    chownSync(this.dir, account.uid, account.gid);
   }
 
   /** The key pair of a tunnel, made on first use. */
@@ -61,7 +64,7 @@ export class Router {
   configure(tunnels: readonly Tunnel[], options = ''): void {
     const uplinks = tunnels.map((t) => {
       writeFileSync(join(this.dir, `${t.name}.key`), `${this.key(t.name).privateKey}\n`, { mode: 0o600 });
-      chownSync(join(this.dir, `${t.name}.key`), NOBODY, NOBODY);
+      chownSync(join(this.dir, `${t.name}.key`), this.#account.uid, this.#account.gid);
       return `  ${t.name}:
     wireguard:
       private_key: !file ${t.name}.key
@@ -92,7 +95,7 @@ ${sessions.join('')}`);
 
   write(yaml: string): void {
     writeFileSync(this.config, yaml);
-    chownSync(this.config, NOBODY, NOBODY);
+    chownSync(this.config, this.#account.uid, this.#account.gid);
   }
 
   /** Append lines to the configuration: its last part is the list of BGP peers. */
@@ -102,7 +105,7 @@ ${sessions.join('')}`);
 
   #options(options: RunOptions): RunOptions {
     return {
-      unprivileged: true,
+      unprivileged: this.#account,
       cwd: this.dir,
       ...options,
       env: { HOME: this.dir, XDG_RUNTIME_DIR: this.dir, NO_COLOR: '1', ...options.env },

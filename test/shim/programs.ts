@@ -24,7 +24,10 @@ const has = (tool: string): boolean => spawnSync('sh', ['-c', `command -v ${tool
 /** The compilers of this machine: glibc always, musl and the sanitizers where they are installed. */
 export function toolchains(): Toolchain[] {
   const found: Toolchain[] = [{ name: 'glibc', cc: 'cc', flags: ['-O1'], preload: [] }];
-  if (has('musl-gcc')) found.push({ name: 'musl', cc: 'musl-gcc', flags: ['-O1'], preload: [] });
+  // musl has no headers of the kernel: those of the machine's libc serve.
+  const multiarch = spawnSync('cc', ['-print-multiarch'], { encoding: 'utf8' }).stdout.trim();
+  const kernel = ['-idirafter', '/usr/include', '-idirafter', `/usr/include/${multiarch}`];
+  if (has('musl-gcc')) found.push({ name: 'musl', cc: 'musl-gcc', flags: ['-O1', ...kernel], preload: [] });
   const asan = spawnSync('cc', ['-print-file-name=libasan.so'], { encoding: 'utf8' }).stdout.trim();
   if (asan !== '' && existsSync(asan))
     found.push({

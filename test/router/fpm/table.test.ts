@@ -136,6 +136,17 @@ test("the client's own kernel, other tables and martians are not for us", (t) =>
   t.deepEqual(shown(), {});
 });
 
+test('what is on links of the client that stand for none of ours is kept aside without complaint', (t) => {
+  const { send, shown, table } = room();
+  send(
+    add('10.1.0.0/16', kit.oif(4)),
+    add('10.2.0.0/16', kit.oif(9)),
+    add('fd00::/16', kit.gateway('fe80::1'), kit.oif(4)),
+  );
+  t.deepEqual(shown(), { '10.2.0.0/16': '-%9*1' });
+  t.like(table.stats, { installed: 1, unresolved: 1 });
+});
+
 test('routes outlive their session for the hold time', (t) => {
   const { send, shown, table } = room();
   send(add('10.1.0.0/16', kit.gateway('10.0.1.1')));

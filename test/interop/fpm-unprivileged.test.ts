@@ -1,0 +1,133 @@
+/**
+ * FRR as an ordinary user without a single capability, under the shim: zebra believes that it fills the kernel's tables,
+ * tells us its FIB, and a whole ECMP group of it carries the packets of an app over two tunnels. Debian's FRR insists on
+ * the account it was built for, so everything here, the router too, runs as `frr`.
+ */
+import { join } from 'node:path';
+import anyTest, { type ExecutionContext, type TestFn } from 'ava';
+import type { FpmStatus, RouteStatus, Status } from '../../router/control/messages.ts';
+import { Frr, frrAccount, frrMissing } from '../kit/frr.ts';
+import { Lab } from '../kit/lab.ts';
+import { PEER_B, PEER_C, Peer } from '../kit/peer.ts';
+import { Router } from '../kit/router.ts';
+
+interface Context {
+  lab: Lab;
+  router: Router;
+  frr: Frr;
+  /** A copy without file capabilities: they make exec fail for who may have none. */
+  ping: string;
+}
+
+const missing = frrMissing() ?? Lab.missing('vtysh', 'wg', 'ping');
+const test = anyTest as TestFn<Context>;
+const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
+  if (missing === undefined) test.serial(name, body);
+  else test.skip(`${name} (${missing})`, body);
+};
+
+const OURS = '172.20.229.117';
+const TARGETS = '172.22.0.0/16';
+/** Tunnels, with our address on each and the peer's. */
+const TUNNELS = [
+  { name: 'left', plan: PEER_B, ours: '10.50.0.1', theirs: '10.50.0.3', host: '192.0.2' },
+  { name: 'right', plan: PEER_C, ours: '10.51.0.1', theirs: '10.51.0.4', host: '198.51.100' },
+] as const;
+
+/**
+ * zebra sees the interfaces of its kernel only: one route each tells it what is behind our uplinks. The group hangs on them,
+ * and zebra uses a route for others only when its kernel took it.
+ */
+const STATIC = `${TUNNELS.map((u) => `ip route ${u.ours.replace(/1$/, '0/24')} left\nip route ${TARGETS} ${u.theirs}`).join('\n')}
+ip route 172.23.0.0/16 blackhole`;
+
+if (missing === undefined) {
+  test.before(async (t) => {
+    const lab = new Lab();
+    const ns = await lab.namespace('a');
+    const router = new Router(lab, ns, frrAccount());
+    const uplinks: string[] = [];
+    for (const { name, plan, ours, theirs, host } of TUNNELS) {
+      const far = await lab.namespace(name);
+      await lab.veth(name, ns, `${host}.1/24`, far, `${host}.2/24`);
+      const peer = new Peer(lab, far, plan);
+      const keys = router.key(name);
+      await peer.tunnel({ publicKey: keys.publicKey, asn: 0, linkLocal: 'fe80::1' }, 51820);
+      await peer.ip('addr', 'add', `${theirs}/24`, 'dev', peer.device);
+      await peer.ip('route', 'add', `${OURS}/32`, 'dev', peer.device);
+      await peer.ip('route', 'add', 'local', TARGETS, 'dev', 'lo');
+      uplinks.push(`  ${name}:
+    wireguard:
+      private_key: '${keys.privateKey}'
+      addresses: [${ours}/24]
+      table: off
+      peers: [{ public_key: ${peer.keys.publicKey}, endpoint: '${host}.2:51820', allowed_ips: [0.0.0.0/0] }]
+`);
+    }
+    router.write(`uplinks:\n${uplinks.join('')}source: { ipv4: ${OURS} }\nfpm: {}\n`);
+    await router.up();
+    const frr = new Frr(lab, ns, (command, args) => {
+      const isZebra = command.endsWith('/zebra');
+      return router.cliStart(['run', ...(isZebra ? ['--routing-daemon'] : []), '--', command, ...args]);
+    });
+    const ping = join(lab.dir, 'ping');
+    await lab.host('sh', ['-c', `cp "$(command -v ping)" ${ping}`]);
+    t.context = { lab, router, frr, ping };
+  });
+  test.after.always(async (t) => {
+    await t.context.lab?.close();
+  });
+}
+
+async function fpm({ router }: Context): Promise<FpmStatus> {
+  return (await router.json<Status>('status')).fpm!;
+}
+
+async function group({ router }: Context): Promise<string[]> {
+  const { routes } = await router.json<{ routes: RouteStatus[] }>('route', 'show', '--proto', 'external');
+  return (routes.find((r) => r.prefix === TARGETS)?.next_hops ?? []).map((h) => `${h.gateway}%${h.uplink}`).sort();
+}
+
+const BOTH = TUNNELS.map((u) => `${u.theirs}%${u.name}`);
+const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
+
+it('zebra starts without a capability, and a whole group of it reaches our FIB', async (t) => {
+  const { lab, frr, router } = t.context;
+  const zebra = await frr.start('zebra', 'fpm address 127.0.0.1 port 2620', '-M', 'dplane_fpm_nl');
+  await frr.start('staticd', STATIC);
+  await lab.eventually('the group', async () => same(await group(t.context), BOTH));
+  const table = await frr.vtysh('show ip route');
+  t.notRegex(table, /^.{3,4}r /m, 'nothing is shown as rejected');
+  t.regex(table, /S>\s+172\.22\.0\.0\/16/);
+  // The two interface routes count: kernel interfaces that are called as our uplinks stand for them.
+  t.like(await fpm(t.context), { state: 'connected', routes: 4, unresolved: 0, malformed: 0 });
+  t.like(await router.json<{ kind: string }>('route', 'get', '172.23.0.1'), { kind: 'blackhole' });
+  // The kernel's table is as it was.
+  t.notRegex(await lab.host('ip', ['-n', frr.ns, 'route']), /172\.2[23]/);
+  t.notRegex(zebra.stdout + zebra.stderr, /privs_init|Operation not permitted.*netlink|Permission denied/i);
+});
+
+it('the group carries the packets of an app over both tunnels', async (t) => {
+  const { router, ping } = t.context;
+  for (let i = 1; i <= 24; i++)
+    t.regex(await router.appOk(ping, ['-c', '1', '-W', '5', `172.22.7.${i}`]), /1 received/);
+  const { uplinks } = await router.json<Status>('status');
+  for (const u of uplinks) t.true(u.rx_packets >= 3, `${u.name} carried ${u.rx_packets} packets`);
+});
+
+it('a member that is withdrawn leaves the group, and comes back', async (t) => {
+  const { lab, frr, router, ping } = t.context;
+  await frr.configure(`no ip route ${TARGETS} ${TUNNELS[1].theirs}`);
+  await lab.eventually('one hop', async () => same(await group(t.context), [BOTH[0]]));
+  t.regex(await router.appOk(ping, ['-c', '1', '-W', '5', '172.22.7.1']), /1 received/);
+  await frr.configure(`ip route ${TARGETS} ${TUNNELS[1].theirs}`);
+  await lab.eventually('both hops', async () => same(await group(t.context), BOTH));
+});
+
+it('without the option zebra ends at once: an ordinary program is promised nothing', async (t) => {
+  const { frr, router } = t.context;
+  const args = ['-z', `${frr.dir}/other.api`, '-i', `${frr.dir}/other.pid`, '--vty_socket', frr.dir, '-P', '0'];
+  const { status, stderr } = await router.app('/usr/lib/frr/zebra', args, { timeoutMs: 20_000 });
+  t.not(status, 0);
+  t.regex(stderr, /cap_set_proc failed/);
+});
