@@ -9,7 +9,7 @@ import type { Lab, LabProcess, RunOptions } from './lab.ts';
 
 const DAEMONS = '/usr/lib/frr';
 
-export type FrrDaemon = 'zebra' | 'staticd' | 'ospfd' | 'babeld' | 'bgpd';
+export type FrrDaemon = 'zebra' | 'staticd' | 'ospfd' | 'babeld' | 'bgpd' | 'bfdd';
 
 /** Why FRR cannot run here, or undefined when it can. */
 export function frrMissing(): string | undefined {
