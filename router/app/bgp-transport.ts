@@ -14,8 +14,8 @@ import type {
 } from '../../bgp/ports.ts';
 import { Addr } from '../lib/addr.ts';
 import type { StreamSecurity, StreamTerms } from './dataplane-protocol.ts';
+import { attach } from './fair-reads.ts';
 import type { StreamTarget } from './routing-protocol.ts';
-import { turns } from './turns.ts';
 
 /** Asks the data plane for streams; answers come to `opened` and `accepted` of the transport. */
 export interface StreamPort {
@@ -166,37 +166,6 @@ export function streamOf(socket: Socket, localAddress: Addr | undefined, abort =
       else socket.destroySoon();
     },
   };
-}
-
-/**
- * Connect a socket with its handler. After each chunk it is the turn of everything else in the event loop: libuv alone
- * would read up to 32 of them before timers and questions are looked at.
- */
-export function attach(socket: Socket, handler: StreamHandler): void {
-  let reason = 'closed by the peer';
-  let isResting = false;
-  socket.on('error', (e: NodeJS.ErrnoException) => {
-    reason = e.code === 'ECONNRESET' || e.code === 'EPIPE' ? 'connection reset' : (e.code ?? e.message);
-  });
-  socket.on('data', (octets) => {
-    turns.begin();
-    handler.data(octets);
-    if (isResting) return;
-    isResting = true;
-    socket.pause();
-    setImmediate(() => {
-      isResting = false;
-      socket.resume();
-    });
-  });
-  socket.on('drain', () => {
-    turns.begin();
-    handler.drained();
-  });
-  socket.on('close', () => {
-    turns.begin();
-    handler.closed(reason);
-  });
 }
 
 /** RFC 5082 §3: what has come over `hops` hops at most has lost one less than that of its 255. */

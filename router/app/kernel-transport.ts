@@ -14,7 +14,8 @@ import type {
   Transport,
 } from '../../bgp/ports.ts';
 import { Addr } from '../lib/addr.ts';
-import { allClosed, attach, errnoText, streamOf } from './bgp-transport.ts';
+import { allClosed, errnoText, streamOf } from './bgp-transport.ts';
+import { attach } from './fair-reads.ts';
 
 type Accept = (stream: Stream, remote: Addr, link: LinkId) => StreamHandler | undefined;
 

@@ -10,7 +10,8 @@ import type { RtrServerConfig } from '../config/rpki.ts';
 import { Addr } from '../lib/addr.ts';
 import { systemClock } from '../lib/clock.ts';
 import { BY_ROUTING } from './bgp-peers.ts';
-import { attach, streamOf } from './bgp-transport.ts';
+import { streamOf } from './bgp-transport.ts';
+import { attach } from './fair-reads.ts';
 
 /** The path to a cache may be long. */
 const ANY_HOPS = 255;

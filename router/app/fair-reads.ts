@@ -1,0 +1,100 @@
+/**
+ * What BGP streams have read, shared out fairly: in one turn of the event loop all of them together get a few
+ * milliseconds, in small pieces and one after the other, so that a peer that tells a full table holds up neither the other
+ * peers nor timers nor the control socket. (libuv alone would read up to 32 chunks of 64 KiB per socket and turn.)
+ */
+import type { Socket } from 'node:net';
+import type { StreamHandler } from '../../bgp/ports.ts';
+import { type Clock, systemClock } from '../lib/clock.ts';
+import { turns } from './turns.ts';
+
+/** Octets handed on at a time: some hundred prefixes. */
+const PIECE = 8192;
+/** How long one turn may go on handing on; what sessions do by themselves in the same turn comes on top. */
+const TURN_MS = 5;
+
+interface Waiting {
+  readonly octets: Uint8Array;
+  at: number;
+  readonly handler: StreamHandler;
+  /** All has been handed on. */
+  readonly done: () => void;
+}
+
+export class FairReads {
+  readonly #clock: Clock;
+  readonly #immediate: (turn: () => void) => void;
+  readonly #queue: Waiting[] = [];
+  #turnEnds = 0;
+  #isScheduled = false;
+
+  constructor(clock: Clock, immediate: (turn: () => void) => void) {
+    this.#clock = clock;
+    this.#immediate = immediate;
+  }
+
+  /** Hand octets on now or in a later turn; `done` is called after the last of them, maybe before this returns. */
+  offer(octets: Uint8Array, handler: StreamHandler, done: () => void): void {
+    this.#queue.push({ octets, at: 0, handler, done });
+    if (!this.#isScheduled) this.#begin();
+    this.#work();
+  }
+
+  #begin(): void {
+    turns.begin();
+    this.#turnEnds = this.#clock.now() + TURN_MS;
+    this.#isScheduled = true;
+    this.#immediate(() => {
+      this.#isScheduled = false;
+      if (this.#queue.length === 0) return;
+      this.#begin();
+      this.#work();
+    });
+  }
+
+  #work(): void {
+    while (this.#queue.length > 0 && this.#clock.now() < this.#turnEnds) {
+      const w = this.#queue.shift()!;
+      const piece = w.octets.subarray(w.at, w.at + PIECE);
+      w.at += piece.length;
+      w.handler.data(piece);
+      if (w.at < w.octets.length) this.#queue.push(w);
+      else w.done();
+    }
+  }
+}
+
+/** Each thread loads this module for itself and has one event loop. */
+const reads = new FairReads(systemClock, setImmediate);
+
+/** Connect a socket with its handler. */
+export function attach(socket: Socket, handler: StreamHandler): void {
+  let reason = 'closed by the peer';
+  let isReading = false;
+  let isClosed = false;
+  const closed = (): void => {
+    turns.begin();
+    handler.closed(reason);
+  };
+  socket.on('error', (e: NodeJS.ErrnoException) => {
+    reason = e.code === 'ECONNRESET' || e.code === 'EPIPE' ? 'connection reset' : (e.code ?? e.message);
+  });
+  socket.on('data', (octets) => {
+    isReading = true;
+    socket.pause();
+    reads.offer(octets, handler, () => {
+      isReading = false;
+      if (isClosed) closed();
+      else socket.resume();
+    });
+  });
+  socket.on('drain', () => {
+    turns.begin();
+    handler.drained();
+  });
+  // The last words of a peer come before its end.
+  socket.on('close', () => {
+    isClosed = true;
+    if (!isReading) closed();
+  });
+}
