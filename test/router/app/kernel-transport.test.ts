@@ -192,8 +192,7 @@ test('a busy stream lets the event loop turn every few milliseconds', async (t) 
   };
   await server.listening();
   const client = (await open(transport(t), target('127.0.0.1', port))) as Told;
-  t.false(client.stream!.write(new Uint8Array(total)));
-  t.is(await client.next(), 'drained');
+  client.stream!.write(new Uint8Array(total));
   await done;
   isCounting = false;
   t.true(turns >= 10, `${turns} turns in at least 128 ms of work`);
