@@ -74,7 +74,7 @@ export function announce(peer: Peer, rib: Rib, reach: Reach, update: Update, con
   while (cursor.next()) {
     const prefix = rib.prefixes.intern(cursor.w0, cursor.w1, cursor.w2, cursor.w3, cursor.length);
     judge.look(cursor.w0, cursor.w1, cursor.w2, cursor.w3, cursor.length);
-    store(peer, rib, prefix, cursor.pathId, received, judge.accepted, judge.verdict);
+    store(peer, rib, prefix, cursor.pathId, received, judge);
     if (judge.asksRoa) context.indexes?.[rib.family].add(prefix);
   }
 }
@@ -96,23 +96,17 @@ export function reconsiderRoute(peer: Peer, rib: Rib, route: number, context: Im
   judge.look(p.w0[id]!, long ? p.w1[id]! : 0, long ? p.w2[id]! : 0, long ? p.w3[id]! : 0, p.length[id]!);
   const { accepted, verdict } = judge;
   const isOld = rib.routes.staleOf[route] === Staleness.LongLived && accepted >= 0;
-  put(peer, rib, route, received, isOld ? withLlgrStale(accepted, context.attrs) : accepted, verdict);
+  put(peer, rib, route, received, isOld ? withLlgrStale(accepted, context.attrs) : accepted, verdict, judge.weight);
   if (judge.asksRoa) context.indexes?.[rib.family].add(id);
 }
 
-function store(
-  peer: Peer,
-  rib: Rib,
-  prefix: number,
-  pathId: number,
-  received: number,
-  accepted: number,
-  verdict: number,
-): void {
+function store(peer: Peer, rib: Rib, prefix: number, pathId: number, received: number, judge: Judge): void {
   const { routes, loc, family } = rib;
+  const { accepted, verdict, weight } = judge;
   const route = routes.find(prefix, peer.index, pathId);
   if (route < 0) {
-    routes.add(prefix, peer.index, pathId, received, accepted, verdict);
+    const added = routes.add(prefix, peer.index, pathId, received, accepted, verdict);
+    if (weight !== 0) routes.setWeight(added, weight);
     peer.received[family]++;
     if (accepted < 0) return;
     peer.accepted[family]++;
@@ -123,12 +117,21 @@ function store(
     routes.staleOf[route] = Staleness.Fresh;
     peer.stale[family]--;
   }
-  put(peer, rib, route, received, accepted, verdict);
+  put(peer, rib, route, received, accepted, verdict, weight);
 }
 
 /** What became of a route that is stored already. */
-function put(peer: Peer, rib: Rib, route: number, received: number, accepted: number, verdict: number): void {
+function put(
+  peer: Peer,
+  rib: Rib,
+  route: number,
+  received: number,
+  accepted: number,
+  verdict: number,
+  weight: number,
+): void {
   const { routes, loc, family } = rib;
+  if (routes.setWeight(route, weight) && accepted >= 0) loc.touch(routes.prefixOf[route]!);
   const before = routes.acceptedOf[route]!;
   if (before === accepted && routes.receivedOf[route] === received && routes.verdictOf[route] === verdict) return;
   routes.replace(route, received, accepted, verdict);
@@ -142,6 +145,8 @@ class Judge {
   /** Number of the attribute set to use, -1 = the route is refused. */
   accepted = -1;
   verdict: number = Verdict.Accepted;
+  /** `Changes.weight` of the route. */
+  weight = 0;
   /** Policy asks for the validation state of origins, and there is something to ask. */
   readonly asksRoa: boolean;
   /** Origin AS of the path, where policy asks for it. */
@@ -176,6 +181,7 @@ class Judge {
 
   look(w0: number, w1: number, w2: number, w3: number, length: number): void {
     this.accepted = -1;
+    this.weight = 0;
     this.verdict = this.#common;
     if (this.verdict !== Verdict.Accepted) return;
     if (this.#context.own.covers(this.#family, w0, w1, w2, w3, length)) {
@@ -196,6 +202,7 @@ class Judge {
       ? this.#context.roas!.state(this.#family, w0, w1, w2, w3, length, this.#origin)
       : RoaState.NotFound;
     const outcome = this.#plan.decide(subject);
+    this.weight = outcome?.weight ?? 0;
     if (outcome === undefined) this.verdict = Verdict.Policy;
     else this.accepted = (outcome.made[0] ??= this.#accept(outcome.attributes, outcome)) as number;
   }

@@ -6,6 +6,7 @@ import { LOCAL_PEER, VERDICT_TEXT } from './rib/adj-rib-in.ts';
 import type { AttrSet } from './rib/attrs.ts';
 import { decide, explain } from './rib/decision.ts';
 import type { LocRibInputs, ResolvedHop } from './rib/loc-rib.ts';
+import { type Multipath, sharesOf } from './rib/multipath.ts';
 import type { PrefixTable } from './rib/prefixes.ts';
 import type { Rib } from './rib/rib.ts';
 import { ROA_STATE_TEXT, type RoaTable, roaOrigin } from './rpki/roa-table.ts';
@@ -218,7 +219,7 @@ export function longestMatch(rib: Rib, what: Addr | Prefix): Prefix | undefined 
 }
 
 /** All routes to a prefix, the best one first, each with the step at which it lost. */
-export function candidatesOf(view: RibView, prefix: Prefix, maxPaths: number): CandidateView[] {
+export function candidatesOf(view: RibView, prefix: Prefix, multipath: Multipath): CandidateView[] {
   const { rib, inputs } = view;
   const id = rib.prefixes.findPrefix(prefix);
   if (id < 0) return [];
@@ -227,7 +228,8 @@ export function candidatesOf(view: RibView, prefix: Prefix, maxPaths: number): C
   const lostAt = explain(set.slice(0, n), inputs);
   const equal: number[] = [];
   const best = n === 0 ? -1 : decide(set, n, inputs, equal);
-  const shared = maxPaths > 1 ? equal.slice(0, maxPaths) : [];
+  const shared =
+    n < 2 || inputs.isLocal(best) ? [] : sharesOf(best, equal, inputs, (r) => inputs.hop(r)!, multipath).routes;
   const views: CandidateView[] = [];
   for (let r = rib.routes.first(id); r >= 0; r = rib.routes.next(r)) {
     views.push({ ...received(view, r).view(), lostAt: lostAt.get(r), isMultipath: r !== best && shared.includes(r) });

@@ -35,6 +35,7 @@ import { type AdjRibsIn, LOCAL_PEER, Verdict } from './rib/adj-rib-in.ts';
 import { AttrTable } from './rib/attrs.ts';
 import { RouteColumns } from './rib/batch.ts';
 import type { LocRibInputs, ResolvedHop } from './rib/loc-rib.ts';
+import { type Multipath, SINGLE_PATH } from './rib/multipath.ts';
 import { Rib } from './rib/rib.ts';
 import { NumberedWay, WayTable } from './rib/ways.ts';
 import { Roster } from './roster.ts';
@@ -62,6 +63,7 @@ export type { RouteCursor, RouteEntry, RoutePage, RouteQuery } from './query.ts'
 export type { RangeConfig } from './ranges.ts';
 export type { Confederation, LocalAs } from './relation.ts';
 export type { Restarting } from './restart.ts';
+export type { Multipath } from './rib/multipath.ts';
 export { changesOf, eachRoute, type RouteChange } from './routes.ts';
 export { ROA_STATE_TEXT, RoaTable } from './rpki/roa-table.ts';
 export { type Vrp, VrpList } from './rpki/vrp.ts';
@@ -86,7 +88,7 @@ export interface SpeakerOptions {
   readonly resolver: NextHopResolver;
   readonly networks?: readonly Network[];
   /** Equal routes used at the same time; 1 = no multipath. */
-  readonly maxPaths?: number;
+  readonly multipath?: Multipath;
   /** What policies know about the origins of routes (RFC 6811); say what changed in it by `revalidate`. */
   readonly roas?: RoaTable;
   /** RFC 4456 §7: identifies us as a reflector; our BGP Identifier when missing. */
@@ -151,9 +153,8 @@ export class Speaker {
     this.#clock = options.clock;
     this.asn = options.asn;
     this.routerId = options.routerId;
-    const maxPaths = options.maxPaths ?? 1;
     const inputs = (routes: AdjRibsIn): LocRibInputs => this.#inputs(routes);
-    const rib = (family: Family): Rib => new Rib(family, this.#attrs, this.#ways, maxPaths, inputs);
+    const rib = (family: Family): Rib => new Rib(family, this.#attrs, this.#ways, this.#multipath, inputs);
     this.#ribs = { 4: rib(4), 6: rib(6) };
     const batch = ({ prefixes }: Rib): RouteColumns =>
       new RouteColumns(DEFAULT_VRF, prefixes, this.#ways, DECISION_BUDGET);
@@ -538,7 +539,7 @@ export class Speaker {
   explain(what: Prefix | Addr): CandidateView[] {
     const view = this.#view(this.#ribs[what.family]);
     const prefix = what instanceof Addr ? longestMatch(view.rib, what) : what;
-    return prefix === undefined ? [] : candidatesOf(view, prefix, this.#options.maxPaths ?? 1);
+    return prefix === undefined ? [] : candidatesOf(view, prefix, this.#multipath);
   }
 
   #view(rib: Rib): RibView {
@@ -562,6 +563,10 @@ export class Speaker {
     act(peer);
     this.#work();
     return true;
+  }
+
+  get #multipath(): Multipath {
+    return this.#options.multipath ?? SINGLE_PATH;
   }
 
   get #clusterId(): number {
@@ -599,7 +604,8 @@ export class Speaker {
         const peer = peerOf(route);
         return peer === undefined ? LOCAL_HOP : peer.hop(this.#attrs.hopNumber(routes.acceptedOf[route]!));
       },
-      weight: () => 1,
+      weight: (route) => routes.weight(route),
+      pathIdentifier: (route) => routes.pathIdOf[route]!,
     };
   }
 

@@ -54,6 +54,8 @@ export class AdjRibsIn {
   receivedOf = new Int32Array(0);
   /** Invariant: -1 exactly when the verdict is not Accepted. */
   acceptedOf = new Int32Array(0);
+  /** Weights of import policy; empty while no route has one. */
+  #weight = new Uint16Array(0);
   #free = -1;
   #used = 0;
   #size = 0;
@@ -119,6 +121,19 @@ export class AdjRibsIn {
     return r;
   }
 
+  /** Preference of this speaker alone, 0..65535 (`Changes.weight`). */
+  weight(route: number): number {
+    return route < this.#weight.length ? this.#weight[route]! : 0;
+  }
+
+  /** @returns whether it is another one than before */
+  setWeight(route: number, weight: number): boolean {
+    if (this.weight(route) === weight) return false;
+    this.#weight = grown(this.#weight, route);
+    this.#weight[route] = weight;
+    return true;
+  }
+
   /** Put other attributes on a route (an implicit withdraw, or another policy). */
   replace(route: number, received: number, accepted: number, verdict: number): void {
     this.#table.retain(received);
@@ -139,6 +154,7 @@ export class AdjRibsIn {
     }
     this.#releaseSets(route);
     this.acceptedOf[route] = -1;
+    this.setWeight(route, 0);
     this.peerOf[route] = NO_PEER;
     this.#next[route] = this.#free;
     this.#free = route;

@@ -11,6 +11,8 @@ export interface Candidates {
   readonly table: AttrTable;
   /** Number of the route's attribute set in `table`. */
   attrs(route: number): number;
+  /** Preference of this speaker alone, set by import policy; higher is better. */
+  weight(route: number): number;
   /** Originated here. */
   isLocal(route: number): boolean;
   /** Learned from a peer in another AS. */
@@ -19,6 +21,8 @@ export interface Candidates {
   cost(route: number): number;
   /** BGP Identifier of the peer. */
   peerIdentifier(route: number): number;
+  /** RFC 7911 §3; 0 without. */
+  pathIdentifier(route: number): number;
   /** Order of peer addresses: negative when the peer of `a` has the lower one. */
   comparePeers(a: number, b: number): number;
 }
@@ -26,6 +30,7 @@ export interface Candidates {
 export type StepName =
   | 'local route'
   | 'long-lived stale'
+  | 'weight'
   | 'local preference'
   | 'AS path length'
   | 'origin'
@@ -61,6 +66,9 @@ const localRoute: Step = (set, n, c) => keepLowest(set, n, (r) => (c.isLocal(r) 
 
 /** RFC 9494 §4.3: a long-lived stale route is used where there is no other. */
 const longLivedStale: Step = (set, n, c) => keepLowest(set, n, (r) => (c.table.has(c.attrs(r), Has.LlgrStale) ? 1 : 0));
+
+/** What import policy says to this speaker only. */
+const weight: Step = (set, n, c) => keepLowest(set, n, (r) => -c.weight(r));
 
 /** RFC 4271 §9.1.1: the degree of preference. */
 const localPreference: Step = (set, n, c) => keepLowest(set, n, (r) => -c.table.preference(c.attrs(r)));
@@ -115,13 +123,14 @@ const peerAddress: Step = (set, n, c) => {
   return kept;
 };
 
-/** Several paths of one peer (RFC 7911): any fixed order will do. */
-const pathIdentifier: Step = (set, n) => keepLowest(set, n, (r) => r);
+/** Several paths of one peer (RFC 7911): any order will do that depends on the routes alone. */
+const pathIdentifier: Step = (set, n, c) => keepLowest(set, n, (r) => c.pathIdentifier(r));
 
 /** Routes that are equal after these share the traffic. */
 const MULTIPATH_STEPS: readonly (readonly [StepName, Step])[] = [
   ['local route', localRoute],
   ['long-lived stale', longLivedStale],
+  ['weight', weight],
   ['local preference', localPreference],
   ['AS path length', asPathLength],
   ['origin', origin],

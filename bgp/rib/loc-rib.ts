@@ -9,6 +9,7 @@ import type { FibNextHop, Way } from '../ports.ts';
 import type { AdjRibsIn } from './adj-rib-in.ts';
 import type { AttrSet, AttrTable } from './attrs.ts';
 import { type Candidates, decide } from './decision.ts';
+import { type Multipath, sharesOf } from './multipath.ts';
 import type { PrefixTable } from './prefixes.ts';
 import { IdQueue } from './queue.ts';
 import { NO_WAY, type NumberedWay, type WayTable } from './ways.ts';
@@ -22,8 +23,6 @@ export interface ResolvedHop extends FibNextHop {
 export interface LocRibInputs extends Candidates {
   /** Undefined when the route's next hop cannot be reached now: the route is not eligible (RFC 4271 §9.1.2). */
   hop(route: number): ResolvedHop | undefined;
-  /** Share of the flows when several routes are used, 1..65535. */
-  weight(route: number): number;
 }
 
 /** Told about each prefix whose best route or way changed. */
@@ -36,7 +35,7 @@ export class LocRib {
   readonly #routes: AdjRibsIn;
   readonly #table: AttrTable;
   readonly #inputs: LocRibInputs;
-  readonly #maxPaths: number;
+  readonly #multipath: Multipath;
   readonly #dirty: IdQueue;
   /** Peer whose route is best + 1, 0 = no route. */
   #peer = new Uint16Array(0);
@@ -55,14 +54,14 @@ export class LocRib {
     table: AttrTable,
     ways: WayTable,
     inputs: LocRibInputs,
-    maxPaths: number,
+    multipath: Multipath,
   ) {
     this.#prefixes = prefixes;
     this.#routes = routes;
     this.#table = table;
     this.#ways = ways;
     this.#inputs = inputs;
-    this.#maxPaths = maxPaths;
+    this.#multipath = multipath;
     this.#dirty = new IdQueue(prefixes);
   }
 
@@ -178,15 +177,8 @@ export class LocRib {
   /** The way by the next hops of the best route and of those equal to it, without repetitions. */
   #wayOf(best: number): NumberedWay {
     const first = this.#inputs.hop(best)!;
-    if (this.#maxPaths === 1 || this.#equal.length === 1 || first.alone.kind !== 'unicast') return first.alone;
-    const hops: ResolvedHop[] = [first];
-    const weights: number[] = [this.#inputs.weight(best)];
-    for (const r of this.#equal) {
-      const hop = this.#inputs.hop(r)!;
-      if (hops.length === this.#maxPaths || hop.alone.kind !== 'unicast' || hops.includes(hop)) continue;
-      hops.push(hop);
-      weights.push(this.#inputs.weight(r));
-    }
+    if (this.#multipath.maxPaths === 1 || this.#equal.length === 1) return first.alone;
+    const { hops, weights } = sharesOf(best, this.#equal, this.#inputs, (r) => this.#inputs.hop(r)!, this.#multipath);
     return hops.length === 1 ? first.alone : this.#ways.several(hops, weights, first.alone.isInternal);
   }
 }

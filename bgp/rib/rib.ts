@@ -4,6 +4,7 @@ import type { Family } from '../../router/lib/addr.ts';
 import { AdjRibsIn } from './adj-rib-in.ts';
 import type { AttrTable } from './attrs.ts';
 import { LocRib, type LocRibInputs } from './loc-rib.ts';
+import type { Multipath } from './multipath.ts';
 import { PrefixTable } from './prefixes.ts';
 import type { WayTable } from './ways.ts';
 
@@ -18,12 +19,12 @@ export class Rib {
     family: Family,
     table: AttrTable,
     ways: WayTable,
-    maxPaths: number,
+    multipath: Multipath,
     inputs: (routes: AdjRibsIn) => LocRibInputs,
   ) {
     this.family = family;
     this.prefixes = new PrefixTable(family);
     this.routes = new AdjRibsIn(this.prefixes, table);
-    this.loc = new LocRib(this.prefixes, this.routes, table, ways, inputs(this.routes), maxPaths);
+    this.loc = new LocRib(this.prefixes, this.routes, table, ways, inputs(this.routes), multipath);
   }
 }

@@ -19,6 +19,11 @@ export function toBgp(b: ParsedBgp, file: string): BgpConfig {
     peers: b.peers.map((p) => toPeer(p, b, inFolder)),
     clusterId: b.cluster_id,
     confederation: b.confederation,
+    multipath: b.multipath && {
+      maxPaths: b.multipath.max_paths,
+      weighted: b.multipath.weighted,
+      relaxed: b.multipath.relaxed,
+    },
     filters: b.filters === undefined ? undefined : inFolder(b.filters),
     bmp: b.bmp,
     mrt: { tables: toMrtFile(b.mrt.tables, inFolder), updates: toMrtFile(b.mrt.updates, inFolder) },

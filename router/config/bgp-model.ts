@@ -5,6 +5,7 @@
 import type { RemovePrivateAs } from '../../bgp/export.ts';
 import type { Rule } from '../../bgp/policy/rule.ts';
 import type { Confederation, LocalAs } from '../../bgp/relation.ts';
+import type { Multipath } from '../../bgp/rib/multipath.ts';
 import type { Addr, Prefix } from '../lib/addr.ts';
 import type { RpkiConfig } from './rpki.ts';
 
@@ -100,4 +101,5 @@ export interface BgpConfig {
   readonly filters: string | undefined;
   readonly clusterId: Addr | undefined;
   readonly confederation: Confederation | undefined;
+  readonly multipath: Multipath | undefined;
 }

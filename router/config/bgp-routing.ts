@@ -29,6 +29,11 @@ export const peerRouting = {
 /** Keys of the speaker. */
 export const speakerRouting = {
   cluster_id: v4.optional(),
+  multipath: object({
+    max_paths: int(1, 64, 'a number of paths').default(8),
+    weighted: bool.default(false),
+    relaxed: bool.default(true),
+  }).optional(),
   confederation: object({
     id: asn,
     members: list(asn, 'AS numbers').default([]),

@@ -21,6 +21,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'wg/model',
     'bgp/export',
     'bgp/relation',
+    'bgp/rib/multipath',
     'bgp/policy/path-pattern',
     'bgp/policy/rule',
     'bgp/policy/text',

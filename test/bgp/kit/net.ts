@@ -227,7 +227,7 @@ export class SimRouter implements Transport, NextHopResolver {
         },
       },
       networks: (o.networks ?? []).map((n) => ({ prefix: Prefix.parse(n)! })),
-      maxPaths: o.maxPaths ?? 1,
+      multipath: { maxPaths: o.maxPaths ?? 1 },
       ...(o.roas !== undefined && { roas: o.roas }),
       ...(o.gracefulRestart !== undefined && { gracefulRestart: o.gracefulRestart }),
       ...(restarting !== undefined && { restarting }),

@@ -53,5 +53,10 @@ for (const [keys, expected] of KEYS) {
 test('a cluster identifier and a confederation are those of the speaker', (t) => {
   const bgp = bgpOf(t, '', 'cluster_id: 10.9.9.9\n  confederation: { id: 64600, members: [65002, 65003] }');
   t.is(String(bgp.clusterId), '10.9.9.9');
+  t.deepEqual(bgpOf(t, '', 'multipath: { max_paths: 4, weighted: true }').multipath, {
+    maxPaths: 4,
+    weighted: true,
+    relaxed: true,
+  });
   t.deepEqual(bgp.confederation, { id: 64600, members: [65002, 65003] });
 });
