@@ -37,17 +37,27 @@ export class Exporter {
   readonly #settings: ExportSettings;
   readonly #attrs: AttrTable;
   readonly #clusterId: number;
+  readonly #isHidden: (rib: Rib, prefix: number) => boolean;
   /** What policy makes of attribute sets, by sender. */
   #memo: (Map<AttrSet, Plan> | undefined)[] = [];
   #memoSize = 0;
   filter: Filter;
 
-  constructor(peer: Peer, settings: ExportSettings, filter: Filter, attrs: AttrTable, clusterId: number) {
+  /** @param isHidden an aggregate stands for the prefix */
+  constructor(
+    peer: Peer,
+    settings: ExportSettings,
+    filter: Filter,
+    attrs: AttrTable,
+    clusterId: number,
+    isHidden: (rib: Rib, prefix: number) => boolean,
+  ) {
     this.#peer = peer;
     this.#settings = settings;
     this.filter = filter;
     this.#attrs = attrs;
     this.#clusterId = clusterId;
+    this.#isHidden = isHidden;
   }
 
   /** The attributes to tell the peer for a prefix, undefined = nothing. */
@@ -61,6 +71,7 @@ export class Exporter {
     if (a === undefined || from === this.#peer.index) return undefined;
     const sender = peers[from];
     if (sender === undefined && from !== 0) return undefined; // the peer was removed, a decision is due
+    if (this.#isHidden(out.rib, prefix)) return undefined;
     if (!mayExport(a, sender, this.#settings) || !mayTell(this.#peer.role, a.otc)) return undefined;
     // RFC 9494 §4.3: "SHOULD NOT be advertised to any neighbor from which the ... Capability has not been received".
     if (a.isLongLivedStale && this.#peer.session.negotiated?.longLived !== true) return undefined;

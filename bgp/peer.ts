@@ -123,6 +123,8 @@ export interface PeerContext {
   readonly restart: RestartSettings;
   /** We have restarted and routes are not selected yet. */
   isRestarting(): boolean;
+  /** An aggregate stands for the prefix: peers are not told of it. */
+  isHidden(rib: Rib, prefix: number): boolean;
   /** Name of the range the peer came from. */
   readonly range: string | undefined;
 }
@@ -254,6 +256,7 @@ export class Peer {
       this.#filter('export', config.export),
       context.attrs,
       context.clusterId,
+      (rib, prefix) => context.isHidden(rib, prefix),
     );
     this.session = new Session(
       {

@@ -12,8 +12,8 @@ import { type ImportContext, reconsider, reconsiderRoute } from './import.ts';
 import { Inbox, type PeerEvent } from './inbox.ts';
 import { mrtTable, receivedUpdates } from './monitor/dump.ts';
 import { type Monitor, type MonitoredSession, Monitors } from './monitor/monitor.ts';
+import { type AggregateConfig, type Network, Origination } from './origination.ts';
 import type { Peer, PeerConfig, RestartSettings } from './peer.ts';
-import { PrefixGuard } from './policy/prefix-set.ts';
 import type { Policy } from './policy/rule.ts';
 import type { LinkId, NextHopResolver, RouteSink, Transport } from './ports.ts';
 import {
@@ -31,7 +31,7 @@ import {
 import type { RangeConfig } from './ranges.ts';
 import type { Confederation } from './relation.ts';
 import { Deferral, type Restarting } from './restart.ts';
-import { type AdjRibsIn, LOCAL_PEER, Verdict } from './rib/adj-rib-in.ts';
+import { type AdjRibsIn, LOCAL_PEER } from './rib/adj-rib-in.ts';
 import { AttrTable } from './rib/attrs.ts';
 import { RouteColumns } from './rib/batch.ts';
 import type { LocRibInputs, ResolvedHop } from './rib/loc-rib.ts';
@@ -44,8 +44,6 @@ import type { RoaTable } from './rpki/roa-table.ts';
 import type { VrpList } from './rpki/vrp.ts';
 import { type CandidateView, type PeerView, peerView, type RouteView } from './show.ts';
 import { Switchboard } from './switchboard.ts';
-import { EMPTY_PATH } from './wire/attribute/as-path.ts';
-import { NO_NUMBERS, Origin } from './wire/attribute/model.ts';
 import type { BmpStatistics } from './wire/bmp.ts';
 import { FAMILIES, unicast } from './wire/family.ts';
 import { Cease } from './wire/fault.ts';
@@ -54,6 +52,7 @@ export { drive } from './drive.ts';
 export type { RemovePrivateAs } from './export.ts';
 export type { Crossing, MaxPrefixes } from './limits.ts';
 export type { Monitor, MonitoredSession } from './monitor/monitor.ts';
+export type { AggregateConfig, Network } from './origination.ts';
 export type { PeerConfig, RestartSettings } from './peer.ts';
 export type { FilterPeer, FilterRoute, RouteFunction } from './policy/module.ts';
 export type * from './policy/rule.ts';
@@ -69,13 +68,6 @@ export { ROA_STATE_TEXT, RoaTable } from './rpki/roa-table.ts';
 export { type Vrp, VrpList } from './rpki/vrp.ts';
 export type { CandidateView, PeerView, RouteView } from './show.ts';
 
-/** A prefix we originate. */
-export interface Network {
-  readonly prefix: Prefix;
-  readonly med?: number;
-  readonly communities?: readonly number[];
-}
-
 export interface SpeakerOptions {
   readonly asn: number;
   /** BGP Identifier (RFC 6286): any IPv4 address other than 0.0.0.0, unique in the AS. */
@@ -87,6 +79,7 @@ export interface SpeakerOptions {
   readonly sink: RouteSink;
   readonly resolver: NextHopResolver;
   readonly networks?: readonly Network[];
+  readonly aggregates?: readonly AggregateConfig[];
   /** Equal routes used at the same time; 1 = no multipath. */
   readonly multipath?: Multipath;
   /** What policies know about the origins of routes (RFC 6811); say what changed in it by `revalidate`. */
@@ -119,6 +112,8 @@ const LOCAL_HOP: ResolvedHop = {
   alone: new NumberedWay('unicast', [], false),
 };
 const REVALIDATION_BUDGET = 4096;
+/** Of aggregates: what nothing inside takes ends here. */
+const AGGREGATE_HOP: ResolvedHop = { ...LOCAL_HOP, alone: new NumberedWay('blackhole', [], false) };
 
 export class Speaker {
   readonly asn: number;
@@ -133,7 +128,7 @@ export class Speaker {
   readonly #ribs: Readonly<Record<Family, Rib>>;
   readonly #batches: Readonly<Record<Family, RouteColumns>>;
   readonly #roster: Roster;
-  readonly #networks = new Map<string, Network>();
+  readonly #own: Origination;
   readonly #revalidation: Revalidation | undefined;
   readonly #monitors = new Monitors();
   #import: ImportContext;
@@ -156,6 +151,8 @@ export class Speaker {
     const inputs = (routes: AdjRibsIn): LocRibInputs => this.#inputs(routes);
     const rib = (family: Family): Rib => new Rib(family, this.#attrs, this.#ways, this.#multipath, inputs);
     this.#ribs = { 4: rib(4), 6: rib(6) };
+    const aggregator = { asn: options.confederation?.id ?? options.asn, identifier: this.routerId.a3 >>> 0 };
+    this.#own = new Origination(this.#ribs, this.#attrs, aggregator, options.aggregates ?? []);
     const batch = ({ prefixes }: Rib): RouteColumns =>
       new RouteColumns(DEFAULT_VRF, prefixes, this.#ways, DECISION_BUDGET);
     this.#batches = { 4: batch(this.#ribs[4]), 6: batch(this.#ribs[6]) };
@@ -202,6 +199,7 @@ export class Speaker {
         nextTransport: () => this.#switchboard.nextTransport(),
         restart: this.#restart,
         isRestarting: () => this.#deferral !== undefined,
+        isHidden: (rib, prefix) => this.#own.hides(rib, prefix),
       },
       (peer) => inbox.retentionOf(peer),
     );
@@ -375,44 +373,14 @@ export class Speaker {
 
   /** Originate a prefix. */
   announce(network: Network): void {
-    const { prefix } = network;
-    this.#networks.set(prefix.toString(), network);
+    this.#own.announce(network);
     this.#ownPrefixesChanged();
-    const rib = this.#ribs[prefix.family];
-    const attrs = this.#attrs.intern(
-      {
-        origin: Origin.Igp,
-        asPath: EMPTY_PATH,
-        med: network.med,
-        localPref: undefined,
-        atomicAggregate: false,
-        aggregator: undefined,
-        communities: network.communities ?? NO_NUMBERS,
-        extendedCommunities: NO_NUMBERS,
-        largeCommunities: NO_NUMBERS,
-        originatorId: undefined,
-        clusterList: NO_NUMBERS,
-        otc: undefined,
-        unknown: [],
-      },
-      undefined,
-    );
-    const id = rib.prefixes.internPrefix(prefix);
-    const route = rib.routes.find(id, LOCAL_PEER, 0);
-    const number = this.#attrs.idOf(attrs);
-    if (route < 0) rib.routes.add(id, LOCAL_PEER, 0, number, number, Verdict.Accepted);
-    else rib.routes.replace(route, number, number, Verdict.Accepted);
-    rib.loc.touch(id);
     this.#work();
   }
 
   /** Stop originating a prefix; false when it was not originated. */
   withdraw(prefix: Prefix): boolean {
-    if (!this.#networks.delete(prefix.toString())) return false;
-    const rib = this.#ribs[prefix.family];
-    const id = rib.prefixes.findPrefix(prefix);
-    rib.loc.touch(id);
-    rib.routes.remove(rib.routes.find(id, LOCAL_PEER, 0));
+    if (!this.#own.withdraw(prefix)) return false;
     this.#ownPrefixesChanged();
     this.#work();
     return true;
@@ -579,7 +547,7 @@ export class Speaker {
       identifier: this.routerId.a3 >>> 0,
       clusterId: this.#clusterId,
       attrs: this.#attrs,
-      own: new PrefixGuard([...this.#networks.values()].map((n) => n.prefix)),
+      own: this.#own.guard(),
       roas: this.#options.roas,
       indexes: this.#revalidation?.indexes,
     };
@@ -602,7 +570,8 @@ export class Speaker {
       comparePeers: (a, b) => comparePeers(peerOf(a), peerOf(b)),
       hop: (route) => {
         const peer = peerOf(route);
-        return peer === undefined ? LOCAL_HOP : peer.hop(this.#attrs.hopNumber(routes.acceptedOf[route]!));
+        if (peer !== undefined) return peer.hop(this.#attrs.hopNumber(routes.acceptedOf[route]!));
+        return this.#attrs.nextHop(routes.acceptedOf[route]!) === undefined ? LOCAL_HOP : AGGREGATE_HOP;
       },
       weight: (route) => routes.weight(route),
       pathIdentifier: (route) => routes.pathIdOf[route]!,
@@ -678,12 +647,16 @@ export class Speaker {
     for (const rib of this.#allRibs()) {
       if (rib.loc.pending === 0) continue;
       const batch = this.#batches[rib.family];
-      rib.loc.process(DECISION_BUDGET, (id, routeChanged, wayChanged) => {
-        if (wayChanged) batch.add(id, rib.loc.wayNumber(id));
-        if (!routeChanged) return;
+      const tell = (id: number): void => {
         for (const peer of this.#roster) {
           for (const out of peer.outbound) if (out.rib === rib) out.adjRibOut.touch(id);
         }
+      };
+      rib.loc.process(DECISION_BUDGET, (id, routeChanged, wayChanged) => {
+        if (wayChanged) batch.add(id, rib.loc.wayNumber(id));
+        if (!routeChanged) return;
+        tell(id);
+        for (const hidden of this.#own.bestChanged(rib, id)) tell(hidden);
       });
       if (batch.count === 0) continue;
       this.#options.sink.apply(batch);

@@ -144,8 +144,7 @@ export class LocRib {
     const best = n === 0 ? NONE : n === 1 ? this.#set[0]! : decide(this.#set, n, this.#inputs, this.#equal);
     const peer = best < 0 ? NONE : this.#routes.peerOf[best]!;
     const attrs = best < 0 ? NONE : this.#routes.acceptedOf[best]!;
-    const isForwarded = best >= 0 && !this.#inputs.isLocal(best);
-    const way = !isForwarded ? undefined : n === 1 ? this.#inputs.hop(best)!.alone : this.#wayOf(best);
+    const way = best < 0 ? undefined : this.#inputs.isLocal(best) ? this.#localWay(best) : this.#forwardedBy(best, n);
 
     this.#peer = grown(this.#peer, prefix, 0, 8);
     this.#way = grown(this.#way, prefix, 0, 9);
@@ -172,6 +171,16 @@ export class LocRib {
       this.#size--;
       this.#prefixes.release(prefix);
     }
+  }
+
+  /** Networks of ours end here, in routes of others than BGP; aggregates discard what comes. */
+  #localWay(best: number): NumberedWay | undefined {
+    const { alone } = this.#inputs.hop(best)!;
+    return alone.kind === 'unicast' ? undefined : alone;
+  }
+
+  #forwardedBy(best: number, candidates: number): NumberedWay {
+    return candidates === 1 ? this.#inputs.hop(best)!.alone : this.#wayOf(best);
   }
 
   /** The way by the next hops of the best route and of those equal to it, without repetitions. */

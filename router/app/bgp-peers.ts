@@ -70,7 +70,8 @@ function policyOf(
   if (policy === 'all') return 'accept-all';
   if (policy === 'none') return 'reject-all';
   if (policy === 'own') {
-    const own: Match = { prefixes: settings.networks.map((prefix) => ({ prefix })) };
+    const prefixes = [...settings.networks, ...settings.aggregates.map((a) => a.prefix)];
+    const own: Match = { prefixes: prefixes.map((prefix) => ({ prefix })) };
     return [{ match: own, action: 'accept' }];
   }
   return 'module' in policy ? filterNamed(policy.module, filters, settings.filters ?? '') : policy;

@@ -111,6 +111,7 @@ export class BgpRoom {
       networks: settings.networks.map((prefix) => ({ prefix })),
       ...(settings.clusterId !== undefined && { clusterId: settings.clusterId }),
       ...(settings.confederation !== undefined && { confederation: settings.confederation }),
+      aggregates: settings.aggregates,
       ...(settings.multipath !== undefined && { multipath: settings.multipath }),
       hostName: hostname(),
       onEvent: (e) => {

@@ -19,6 +19,7 @@ export function toBgp(b: ParsedBgp, file: string): BgpConfig {
     peers: b.peers.map((p) => toPeer(p, b, inFolder)),
     clusterId: b.cluster_id,
     confederation: b.confederation,
+    aggregates: b.aggregates.map((a) => ({ prefix: a.prefix, summaryOnly: a.summary_only })),
     multipath: b.multipath && {
       maxPaths: b.multipath.max_paths,
       weighted: b.multipath.weighted,

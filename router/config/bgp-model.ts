@@ -102,4 +102,6 @@ export interface BgpConfig {
   readonly clusterId: Addr | undefined;
   readonly confederation: Confederation | undefined;
   readonly multipath: Multipath | undefined;
+  /** Announced while something more specific is there. */
+  readonly aggregates: readonly { readonly prefix: Prefix; readonly summaryOnly: boolean }[];
 }

@@ -5,8 +5,9 @@
 import { z } from 'zod';
 import type { RoutingSettings } from './bgp-model.ts';
 import type { ParsedBgp } from './bgp-schema.ts';
-import { asn, bool, choice, int, list, object, v4 } from './fields.ts';
+import { asn, bool, choice, int, list, object, prefix, v4 } from './fields.ts';
 import type { Path, SourceTree } from './tree.ts';
+import { Unique } from './unique.ts';
 
 /** Keys of one peer. */
 export const peerRouting = {
@@ -29,6 +30,15 @@ export const peerRouting = {
 /** Keys of the speaker. */
 export const speakerRouting = {
   cluster_id: v4.optional(),
+  aggregates: list(
+    object({
+      prefix,
+      summary_only: bool.default(false),
+      /** RFC 9774 has done away with AS_SET; the key is here for those who write `false`. */
+      as_set: z.literal(false, { error: 'as_set: AS_SET is not sent any more (RFC 9774)' }).default(false),
+    }),
+    'aggregates',
+  ).default([]),
   multipath: object({
     max_paths: int(1, 64, 'a number of paths').default(8),
     weighted: bool.default(false),
@@ -67,6 +77,13 @@ export function checkRouting(tree: SourceTree, bgp: ParsedBgp): void {
   const { confederation } = bgp;
   if (confederation?.members.includes(bgp.asn))
     tree.report('error', ['bgp', 'confederation', 'members'], 'lists the members other than our own AS');
+  const aggregates = new Unique<string>(tree, 'aggregate');
+  for (const [i, a] of bgp.aggregates.entries()) {
+    const at: Path = ['bgp', 'aggregates', i, 'prefix'];
+    aggregates.add(String(a.prefix), at);
+    if (a.prefix.length === (a.prefix.family === 4 ? 32 : 128))
+      tree.report('error', at, 'nothing can be inside of a host prefix');
+  }
   for (const [i, peer] of bgp.peers.entries()) {
     const at: Path = ['bgp', 'peers', i];
     const isInternal = peer.asn === bgp.asn;

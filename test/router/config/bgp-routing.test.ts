@@ -58,5 +58,10 @@ test('a cluster identifier and a confederation are those of the speaker', (t) =>
     weighted: true,
     relaxed: true,
   });
+  const { aggregates } = bgpOf(t, '', 'aggregates: [{ prefix: 172.20.0.0/16, summary_only: true, as_set: false }]');
+  t.deepEqual(
+    aggregates.map((a) => [String(a.prefix), a.summaryOnly]),
+    [['172.20.0.0/16', true]],
+  );
   t.deepEqual(bgp.confederation, { id: 64600, members: [65002, 65003] });
 });
