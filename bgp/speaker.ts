@@ -50,6 +50,7 @@ import { Cease } from './wire/fault.ts';
 
 export { drive } from './drive.ts';
 export type { RemovePrivateAs } from './export.ts';
+export type { AsMatch, Role } from './fsm/negotiate.ts';
 export type { Crossing, MaxPrefixes } from './limits.ts';
 export type { Monitor, MonitoredSession } from './monitor/monitor.ts';
 export type { AggregateConfig, Network } from './origination.ts';
@@ -411,6 +412,11 @@ export class Speaker {
     if (this.#revalidation?.isPending === true) return now;
     if (!isDeferred && this.#allRibs().some((rib) => rib.loc.pending > 0)) return now;
     return earliest === Infinity ? undefined : (earliest as Instant);
+  }
+
+  /** Names of all peers, those of ranges included. */
+  get peerNames(): string[] {
+    return [...this.#roster].map((peer) => peer.config.name);
   }
 
   /** All peers, in the order they were added. */

@@ -1,7 +1,7 @@
 /** A peer as the configuration has it, as the speaker wants it. */
-import type { LinkId, Match, PeerConfig, Policy, RouteFunction } from '../../bgp/speaker.ts';
+import type { LinkId, Match, PeerConfig, Policy, RangeConfig, RouteFunction } from '../../bgp/speaker.ts';
 import type { PeerFacts } from '../birdctl/protocols.ts';
-import type { BgpConfig, BgpPeerConfig } from '../config/bgp-model.ts';
+import type { BgpConfig, BgpNeighborConfig, BgpPeerConfig, BgpRangeConfig } from '../config/bgp-model.ts';
 import type { Addr, Family } from '../lib/addr.ts';
 import { filterNamed } from './filter-module.ts';
 import type { MrtReplay } from './mrt-transport.ts';
@@ -31,20 +31,48 @@ export function peerConfigOf(
   addressOn: (link: string, family: Family) => Addr | undefined,
   filters: ReadonlyMap<string, RouteFunction>,
 ): PeerConfig {
+  return {
+    ...neighborOf(p, p.address, settings, addressOn, filters),
+    address: p.address,
+    port: p.port,
+    passive: p.passive,
+  };
+}
+
+/**
+ * A range of peers, likewise.
+ * @throws MlshimError CONFIG_INVALID when the module has no function of a name
+ */
+export function rangeConfigOf(
+  p: BgpRangeConfig,
+  settings: BgpConfig,
+  addressOn: (link: string, family: Family) => Addr | undefined,
+  filters: ReadonlyMap<string, RouteFunction>,
+): RangeConfig {
+  const common = neighborOf(p, p.range.addr, settings, addressOn, filters);
+  return { ...common, range: p.range, ...(p.maxPeers !== undefined && { maxPeers: p.maxPeers }) };
+}
+
+/** @param at an address of the neighbour */
+function neighborOf(
+  p: BgpNeighborConfig,
+  at: Addr,
+  settings: BgpConfig,
+  addressOn: (link: string, family: Family) => Addr | undefined,
+  filters: ReadonlyMap<string, RouteFunction>,
+): Omit<PeerConfig, 'address' | 'port' | 'passive'> {
   const link = p.mrt !== undefined ? MRT_LINK : p.host ? HOST_LINK : (p.via ?? BY_ROUTING);
-  const isV6 = p.address.family === 6;
+  const isV6 = at.family === 6;
   // Nobody can forward to a loopback address.
-  const isLocal = p.host && p.address.isLoopback;
+  const isLocal = p.host && at.isLoopback;
   // Without RFC 8950 an IPv4 route needs an IPv4 next hop, whatever the session runs over.
   const nextHop4 = isLocal || (isV6 && !p.extendedNextHop) ? addressOn(link, 4) : undefined;
   const nextHop6 = isLocal || !isV6 ? addressOn(link, 6) : undefined;
   return {
+    ...p.session,
     name: p.name,
-    address: p.address,
     link,
     asn: p.asn,
-    port: p.port,
-    passive: p.passive,
     families: p.families,
     extendedNextHop: p.extendedNextHop && isV6,
     holdTimeS: p.holdTimeS,
@@ -56,7 +84,6 @@ export function peerConfigOf(
     ...p.routing,
     import: policyOf(p.importPolicy, settings, filters),
     export: policyOf(p.exportPolicy, settings, filters),
-    ...(p.maxPrefixes !== undefined && { maxPrefixes: p.maxPrefixes }),
     ...(nextHop4 !== undefined && { nextHop4 }),
     ...(nextHop6 !== undefined && { nextHop6 }),
   };
@@ -80,13 +107,16 @@ function policyOf(
 /** The peers that are files. */
 export function replaysOf(settings: BgpConfig): MrtReplay[] {
   return settings.peers.flatMap(({ name, mrt, asn, address }): MrtReplay[] =>
-    mrt === undefined ? [] : [{ name, path: mrt, asn, address, isExternal: asn !== settings.asn }],
+    mrt === undefined || typeof asn !== 'number'
+      ? []
+      : [{ name, path: mrt, asn, address, isExternal: asn !== settings.asn }],
   );
 }
 
 /** What BIRD's `show protocols all` tells of a peer besides its session. */
 export function birdFactsOf(name: string, settings: BgpConfig): Omit<PeerFacts, 'preferred' | 'message'> {
   const p = settings.peers.find((c) => c.name === name);
+  const limit = p?.session.maxPrefixes;
   const filter = (policy: BgpPeerConfig['importPolicy'] | BgpPeerConfig['exportPolicy'] | undefined): string =>
     policy === 'all' ? 'ACCEPT' : policy === 'none' || policy === undefined ? 'REJECT' : '(unnamed)';
   return {
@@ -98,7 +128,7 @@ export function birdFactsOf(name: string, settings: BgpConfig): Omit<PeerFacts, 
     isReflectorClient: p?.routing.routeReflectorClient ?? false,
     importFilter: filter(p?.importPolicy),
     exportFilter: filter(p?.exportPolicy),
-    importLimit: p?.maxPrefixes,
+    importLimit: typeof limit === 'object' ? limit.limit : limit,
     families: p?.families ?? ['ipv4', 'ipv6'],
   };
 }

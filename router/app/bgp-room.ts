@@ -15,7 +15,7 @@ import type { BirdCommand } from '../birdctl/command.ts';
 import type { BgpConfig, BgpPeerConfig } from '../config/bgp-model.ts';
 import type { Answers, BgpPeerStatus, BgpRouteStatus, Verbs } from '../control/messages.ts';
 import type { FibWriter } from '../fib/writer.ts';
-import { Addr, Prefix } from '../lib/addr.ts';
+import { Addr, type Family, Prefix } from '../lib/addr.ts';
 import { systemClock, wallClockMs } from '../lib/clock.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
@@ -24,7 +24,7 @@ import type { BfdReport } from './bfd-status.ts';
 import { type BfdWatcher, BgpBfd } from './bgp-bfd.ts';
 import { BgpLinks } from './bgp-links.ts';
 import { BgpMonitoring } from './bgp-monitoring.ts';
-import { BY_ROUTING, birdFactsOf, HOST_LINK, MRT_LINK, peerConfigOf, replaysOf } from './bgp-peers.ts';
+import { BY_ROUTING, birdFactsOf, HOST_LINK, MRT_LINK, peerConfigOf, rangeConfigOf, replaysOf } from './bgp-peers.ts';
 import { StackTransport, type StreamPort } from './bgp-transport.ts';
 import { BirdAnswers, type BirdFacts, type BirdPart, type BirdPosition } from './bird-answers.ts';
 import { HostBfd } from './host-bfd.ts';
@@ -73,7 +73,7 @@ export class BgpRoom {
   ) {
     this.#settings = settings;
     this.#links = new BgpLinks(DEFAULT_VRF, links, fib, sourceTo);
-    const hasRoutedPeers = settings.peers.some((p) => p.via === undefined);
+    const hasRoutedPeers = [...settings.peers, ...settings.ranges].some((p) => p.via === undefined);
     const jitter = new Random(randomSeed());
     this.transport = new StackTransport(port, settings.listenPort, (link, remote) => this.#links.localOn(link, remote));
     this.#hostTransport = new KernelTransport({
@@ -114,6 +114,7 @@ export class BgpRoom {
       aggregates: settings.aggregates,
       ...(settings.multipath !== undefined && { multipath: settings.multipath }),
       hostName: hostname(),
+      gracefulRestart: settings.gracefulRestart,
       onEvent: (e) => {
         if (e.kind === 'fault') log.warn('bad UPDATE', { peer: e.peer, fault: e.text });
         else if (e.kind === 'filter-error') log.error('filter failed', { peer: e.peer, error: e.text });
@@ -133,11 +134,9 @@ export class BgpRoom {
       onError: (where, why) => log.error("bfd cannot use the host's socket", { where, why }),
     });
     this.bfd = new BgpBfd(port, this.#hostBfd, this.#speaker, log.for('bfd'));
-    for (const peer of settings.peers) {
-      this.#speaker.addPeer(
-        peerConfigOf(peer, settings, (link, family) => this.#links.addressOn(link, family), filters),
-      );
-    }
+    const addressOn = (link: string, family: Family): Addr | undefined => this.#links.addressOn(link, family);
+    for (const peer of settings.peers) this.#speaker.addPeer(peerConfigOf(peer, settings, addressOn, filters));
+    for (const range of settings.ranges) this.#speaker.addRange(rangeConfigOf(range, settings, addressOn, filters));
     this.#bird = new BirdAnswers(this.#birdFacts());
   }
 
@@ -225,7 +224,7 @@ export class BgpRoom {
   /** @throws MlshimError USAGE for what is not a prefix, a peer or a table */
   routes({ table, peer, prefix }: Verbs['bgp_routes']): Answers['bgp_routes'] {
     const kind = table === 'in' || table === 'out' ? table : 'best';
-    if (peer !== '' && !this.#settings.peers.some((p) => p.name === peer)) throw this.#noPeer(peer);
+    if (peer !== '' && !this.#hasPeer(peer)) throw this.#noPeer(peer);
     if (kind === 'out' && peer === '') throw new MlshimError('USAGE', 'routes out need a peer: bgp routes out PEER');
     const wanted = prefix === '' ? undefined : parsePrefix(prefix);
     const filter = { ...(peer !== '' && { peer }), ...(wanted !== undefined && { prefix: wanted }) };
@@ -267,7 +266,7 @@ export class BgpRoom {
       reset: () => speaker.peerReset(peer),
       refresh: () => speaker.peerRefresh(peer),
     };
-    if (!this.#settings.peers.some((p) => p.name === peer)) throw this.#noPeer(peer);
+    if (!this.#hasPeer(peer)) throw this.#noPeer(peer);
     if (actions[action]?.() !== true) throw new MlshimError('USAGE', `bgp peer ${peer} cannot "${action}" now`);
   }
 
@@ -281,8 +280,12 @@ export class BgpRoom {
     return `BGP best of ${candidates}: AS path ${best.asPath} (${hops}), localpref ${best.localPref}`;
   }
 
+  #hasPeer(name: string): boolean {
+    return this.#speaker.peerNames.includes(name);
+  }
+
   #noPeer(name: string): MlshimError {
-    const known = this.#settings.peers.map((p) => p.name).join(', ');
+    const known = this.#speaker.peerNames.join(', ');
     return new MlshimError('USAGE', `no bgp peer "${name}" (known: ${known})`);
   }
 }
@@ -319,6 +322,9 @@ function peerStatus(v: PeerView, bfd: BfdState | undefined): BgpPeerStatus {
     hold_time_s: v.holdTimeS ?? 0,
     keepalive_s: keepaliveS,
     capabilities: v.capabilities.peer,
+    local_capabilities: v.capabilities.local,
+    stale: v.routes.ipv4.stale + v.routes.ipv6.stale,
+    restart: v.restart.map((r) => `${r.family} ${r.phase}, ${Math.ceil(r.leftMs / 1000)} s left`),
     remote_id: v.identifier ?? '',
     messages_in: messages(v.messages.received),
     messages_out: messages(v.messages.sent),

@@ -1,7 +1,8 @@
 /** What must be unique or consistent in the `bgp` part, once all its values are known to be well-formed. */
 import { checkPolicies } from './bgp-policy-check.ts';
 import { checkRouting } from './bgp-routing.ts';
-import type { ParsedBgp } from './bgp-schema.ts';
+import type { ParsedBgp, ParsedBgpPeer } from './bgp-schema.ts';
+import { checkSession } from './bgp-session.ts';
 import { checkRpki } from './rpki.ts';
 import type { Path, SourceTree } from './tree.ts';
 import { Unique } from './unique.ts';
@@ -14,6 +15,10 @@ export function checkBgp(tree: SourceTree, bgp: ParsedBgp): void {
     const at: Path = ['bgp', 'peers', i];
     if (peer.name !== undefined) names.add(peer.name, [...at, 'name']);
     const place = peer.mrt !== undefined ? '(mrt)' : peer.host ? '(host)' : (peer.via ?? '');
+    checkWho(tree, peer, at);
+    checkSession(tree, peer, at);
+    checkHoldTime(tree, peer.hold_time, [...at, 'hold_time']);
+    if (peer.address === undefined) continue;
     addresses.add(`${peer.address}%${place}`, [...at, 'address'], `a peer at ${peer.address}`);
     if (peer.mrt !== undefined && (peer.via !== undefined || peer.host || peer.passive))
       tree.report('error', [...at, 'mrt'], 'a peer that is a file has no "via" and no "host", and cannot be passive');
@@ -22,7 +27,6 @@ export function checkBgp(tree: SourceTree, bgp: ParsedBgp): void {
     if (peer.host) checkHostPeer(tree, bgp, peer, at);
     if (peer.local_address !== undefined && peer.local_address.family !== peer.address.family)
       tree.report('error', [...at, 'local_address'], `not of the family of ${peer.address}`);
-    checkHoldTime(tree, peer.hold_time, [...at, 'hold_time']);
     checkTtlSecurity(tree, peer, at);
     if (peer.address.family === 6 && peer.families.includes('ipv4') && !peer.extended_next_hop)
       tree.report('warning', at, 'IPv4 routes over an IPv6 session need extended_next_hop (RFC 8950)');
@@ -31,6 +35,29 @@ export function checkBgp(tree: SourceTree, bgp: ParsedBgp): void {
   if (bgp.rpki !== undefined) checkRpki(tree, bgp.rpki, ['bgp', 'rpki']);
   checkPolicies(tree, bgp);
   checkRouting(tree, bgp);
+}
+
+/** A peer has an address, or is one of many by their prefix. */
+function checkWho(tree: SourceTree, peer: ParsedBgpPeer, at: Path): void {
+  const { address, range } = peer;
+  if (address === undefined && range === undefined)
+    tree.report('error', at, '"address" is missing (or "range": a prefix peers connect from)');
+  if (typeof peer.asn !== 'number') {
+    if (peer.name === undefined) tree.report('error', at, 'needs a name: its AS is not known beforehand');
+    if (peer.mrt !== undefined) tree.report('error', [...at, 'asn'], 'a peer that is a file has one AS number');
+  }
+  if (range === undefined) {
+    if (peer.max_peers !== undefined) tree.report('error', [...at, 'max_peers'], 'has a meaning with "range" only');
+    return;
+  }
+  const refuse = (key: string, why: string): void => tree.report('error', [...at, key], why);
+  if (address !== undefined) refuse('range', 'a peer has an address or a range, not both');
+  if (peer.name === undefined) refuse('range', 'a range needs a name: its peers are called NAME-ADDRESS');
+  if (peer.mrt !== undefined) refuse('mrt', 'has no meaning with a range');
+  if (peer.bfd !== undefined) refuse('bfd', 'has no meaning with a range: its peers are not known beforehand');
+  if (peer.shutdown) refuse('shutdown', 'has no meaning with a range: leave it out');
+  if (range.addr.isLinkLocal && range.addr.family === 6 && peer.via === undefined)
+    refuse('range', `link-local ${range} needs "via": the uplink it is on`);
 }
 
 function checkHostPeer(tree: SourceTree, bgp: ParsedBgp, peer: ParsedBgp['peers'][number], at: Path): void {

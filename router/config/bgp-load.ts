@@ -1,10 +1,11 @@
 /** From the parsed `bgp` part of a file to the values of bgp-model.ts: names, defaults, and what one key says about another. */
 import { dirname, resolve } from 'node:path';
 import type { Rule } from '../../bgp/policy/rule.ts';
-import type { BfdConfig, BgpConfig, BgpPeerConfig, ListedPolicy } from './bgp-model.ts';
+import type { BfdConfig, BgpConfig, BgpNeighborConfig, ListedPolicy } from './bgp-model.ts';
 import type { ParsedPolicyItem, ParsedPolicyRef } from './bgp-policy.ts';
 import { toPeerRouting } from './bgp-routing.ts';
 import { EXPORT_WORDS, IMPORT_WORDS, type ParsedBgp, type ParsedBgpPeer } from './bgp-schema.ts';
+import { toSession } from './bgp-session.ts';
 import { toRpki } from './rpki.ts';
 
 /** @param file path of the configuration file */
@@ -16,7 +17,6 @@ export function toBgp(b: ParsedBgp, file: string): BgpConfig {
     listenPort: b.listen_port,
     hostListen: Array.isArray(b.host_listen) ? b.host_listen : [b.host_listen],
     networks: b.networks,
-    peers: b.peers.map((p) => toPeer(p, b, inFolder)),
     clusterId: b.cluster_id,
     confederation: b.confederation,
     aggregates: b.aggregates.map((a) => ({ prefix: a.prefix, summaryOnly: a.summary_only })),
@@ -24,6 +24,17 @@ export function toBgp(b: ParsedBgp, file: string): BgpConfig {
       maxPaths: b.multipath.max_paths,
       weighted: b.multipath.weighted,
       relaxed: b.multipath.relaxed,
+    },
+    peers: b.peers.flatMap((p) =>
+      p.address === undefined ? [] : [{ ...toNeighbor(p, b, inFolder), address: p.address }],
+    ),
+    ranges: b.peers.flatMap((p) =>
+      p.range === undefined ? [] : [{ ...toNeighbor(p, b, inFolder), range: p.range, maxPeers: p.max_peers }],
+    ),
+    gracefulRestart: {
+      restartTimeS: b.graceful_restart.restart_time,
+      staleTimeS: b.graceful_restart.stale_time,
+      longLivedS: b.graceful_restart.long_lived,
     },
     filters: b.filters === undefined ? undefined : inFolder(b.filters),
     bmp: b.bmp,
@@ -36,12 +47,12 @@ function toMrtFile(f: ParsedBgp['mrt']['tables'], inFolder: (path: string) => st
   return f && { path: inFolder(f.file), everyS: f.every };
 }
 
-function toPeer(p: ParsedBgpPeer, b: ParsedBgp, inFolder: (path: string) => string): BgpPeerConfig {
+function toNeighbor(p: ParsedBgpPeer, b: ParsedBgp, inFolder: (path: string) => string): BgpNeighborConfig {
   const isOnly = b.peers.filter((o) => o.asn === p.asn).length === 1;
   return {
     name: p.name ?? `AS${p.asn}${isOnly ? '' : `-${p.via ?? p.address}`}`,
     asn: p.asn,
-    address: p.address,
+    session: toSession(p),
     via: p.via,
     host: p.host,
     mrt: p.mrt && inFolder(p.mrt),
@@ -53,7 +64,6 @@ function toPeer(p: ParsedBgpPeer, b: ParsedBgp, inFolder: (path: string) => stri
     holdTimeS: p.hold_time ?? b.hold_time,
     importPolicy: toPolicy(p.import ?? 'all', IMPORT_WORDS, b),
     exportPolicy: toPolicy(p.export ?? (b.policy === 'transit' ? 'all' : 'own'), EXPORT_WORDS, b),
-    maxPrefixes: p.max_prefixes,
     multihop: hopsOf(p),
     password: p.password,
     ttlSecurity: p.ttl_security !== false,

@@ -3,10 +3,12 @@
  * key is a line in bgp-schema.ts, here, in bgp-load.ts, and where it has its effect.
  */
 import type { RemovePrivateAs } from '../../bgp/export.ts';
+import type { AsMatch } from '../../bgp/fsm/negotiate.ts';
 import type { Rule } from '../../bgp/policy/rule.ts';
 import type { Confederation, LocalAs } from '../../bgp/relation.ts';
 import type { Multipath } from '../../bgp/rib/multipath.ts';
 import type { Addr, Prefix } from '../lib/addr.ts';
+import type { BgpSessionConfig } from './bgp-session.ts';
 import type { RpkiConfig } from './rpki.ts';
 
 /** An address of the host with a TCP port. */
@@ -49,10 +51,13 @@ export interface RoutingSettings {
   readonly acceptBlackhole: boolean;
 }
 
-export interface BgpPeerConfig {
+/** What a peer and a range of peers have in common. */
+export interface BgpNeighborConfig {
   readonly name: string;
-  readonly asn: number;
-  readonly address: Addr;
+  /** The AS it must be in: one, any but ours, ours, or one of several. */
+  readonly asn: AsMatch;
+  /** How the session behaves; the speaker takes it as it is. */
+  readonly session: BgpSessionConfig;
   /** The uplink the peer is reached by; undefined = by routing. */
   readonly via: string | undefined;
   /** The peer is reached over the host's own sockets, such as a daemon on loopback. Never together with `via`. */
@@ -68,7 +73,6 @@ export interface BgpPeerConfig {
   readonly holdTimeS: number;
   readonly importPolicy: 'all' | 'none' | ListedPolicy;
   readonly exportPolicy: 'all' | 'own' | 'none' | ListedPolicy;
-  readonly maxPrefixes: number | undefined;
   /** How many hops away the peer may be, true = any number; undefined = a neighbour on `via`, or anywhere without it. */
   readonly multihop: boolean | number | undefined;
   /** Key of the TCP MD5 signature (RFC 2385). */
@@ -78,6 +82,17 @@ export interface BgpPeerConfig {
   /** Watch the path by BFD (RFC 5882); undefined = do not. */
   readonly bfd: BfdConfig | undefined;
   readonly routing: RoutingSettings;
+}
+
+export interface BgpPeerConfig extends BgpNeighborConfig {
+  readonly address: Addr;
+}
+
+/** Peers that are not named one by one: whoever connects from a prefix. */
+export interface BgpRangeConfig extends BgpNeighborConfig {
+  readonly range: Prefix;
+  /** More at a time are refused. */
+  readonly maxPeers: number | undefined;
 }
 
 export interface BgpConfig {
@@ -97,6 +112,9 @@ export interface BgpConfig {
   /** Where ROAs come from; undefined = nowhere. */
   readonly rpki: RpkiConfig | undefined;
   readonly peers: readonly BgpPeerConfig[];
+  readonly ranges: readonly BgpRangeConfig[];
+  /** RFC 4724 and RFC 9494, for all peers that take part. */
+  readonly gracefulRestart: { readonly restartTimeS: number; readonly staleTimeS: number; readonly longLivedS: number };
   /** Absolute path of the module whose functions peers name as policies. */
   readonly filters: string | undefined;
   readonly clusterId: Addr | undefined;

@@ -86,7 +86,7 @@ export function checkRouting(tree: SourceTree, bgp: ParsedBgp): void {
   }
   for (const [i, peer] of bgp.peers.entries()) {
     const at: Path = ['bgp', 'peers', i];
-    const isInternal = peer.asn === bgp.asn;
+    const isInternal = peer.asn === bgp.asn || peer.asn === 'internal';
     if (peer.route_reflector_client && !isInternal)
       tree.report('error', [...at, 'route_reflector_client'], 'a client of a route reflector is in our own AS');
     if (!isInternal) continue;

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { policies, policyRef } from './bgp-policy.ts';
 import { peerRouting, speakerRouting } from './bgp-routing.ts';
+import { gracefulRestart, peerAsn, sessionKeys } from './bgp-session.ts';
 import {
   addr,
   addrPort,
@@ -38,8 +39,10 @@ const mrt = object({
 
 const bgpPeer = object({
   name: name.optional(),
-  asn,
-  address: addr,
+  asn: peerAsn,
+  /** Either of these; `range` takes whoever connects from a prefix. */
+  address: addr.optional(),
+  range: prefix.optional(),
   via: name.optional(),
   host: bool.default(false),
   mrt: path.optional(),
@@ -51,7 +54,7 @@ const bgpPeer = object({
   hold_time: seconds(65535).optional(),
   import: policyRef(IMPORT_WORDS).optional(),
   export: policyRef(EXPORT_WORDS).optional(),
-  max_prefixes: int(1, 10000000, 'a number of prefixes').optional(),
+  ...sessionKeys,
   multihop: boolOr(int(1, 255, 'a number of hops')).optional(),
   password: secret(80).optional(),
   bfd: trueOr({
@@ -73,6 +76,7 @@ export const bgp = object({
   /** `transit` passes routes on between peers, `stub` announces `networks` only. */
   policy: choice(['transit', 'stub']).default('transit'),
   hold_time: seconds(65535).default(90),
+  graceful_restart: gracefulRestart.prefault({}),
   rpki: rpki.optional(),
   /** Lists of rules with names, for `import` and `export` of peers. */
   policies: policies.default({}),

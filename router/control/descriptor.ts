@@ -610,6 +610,20 @@ export const DESCRIPTOR = {
       "bfd": {
        "type": "string",
        "id": 40
+      },
+      "stale": {
+       "type": "uint32",
+       "id": 50
+      },
+      "restart": {
+       "rule": "repeated",
+       "type": "string",
+       "id": 51
+      },
+      "local_capabilities": {
+       "rule": "repeated",
+       "type": "string",
+       "id": 52
       }
      }
     },

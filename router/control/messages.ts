@@ -46,6 +46,11 @@ export interface BgpPeerStatus {
   readonly messages_out: number;
   /** State of the peer's BFD session, empty without one. */
   readonly bfd: string;
+  /** Routes that are kept while the peer restarts or tells them again. */
+  readonly stale: number;
+  /** Families that wait, for what, and for how long still: `ipv4 away, 34 s left`. */
+  readonly restart: readonly string[];
+  readonly local_capabilities: readonly string[];
 }
 
 /** A BFD session; intervals are those in force. */
