@@ -4,7 +4,7 @@
  */
 import { hasBird } from '../bgp/kit/bird.ts';
 import { BgpLab } from './bgp-lab.ts';
-import { dn42, flap, fourSenders, fullTable, tenSinks } from './bgp-phases.ts';
+import { dn42, flap, fourSenders, fullTable, tenSinks, traffic } from './bgp-phases.ts';
 import { BirdReceiver, GobgpReceiver, Mlshim, type Receiver } from './bgp-receivers.ts';
 import { type BenchReport, Samples } from './table.ts';
 
@@ -53,7 +53,7 @@ async function measure(): Promise<void> {
   for (let round = 1; round <= ROUNDS; round++) {
     samples.add('replay to a reader that only counts octets', 's', await lab.replayer.alone(lab.load(0)));
     await scenario('load', round, both, (r) => fullTable(lab, r, samples));
-    if (round === 1) await scenario('load', round, gobgps, (r) => fullTable(lab, r, samples));
+    if (round === 1) await scenario('gobgp', round, gobgps, (r) => fullTable(lab, r, samples));
     await scenario('four', round, both, (r) => fourSenders(lab, r, samples));
     await scenario('ten', round, both, (r) => tenSinks(lab, r, samples));
     const told = new Map<Receiver, Awaited<ReturnType<typeof flap>>>();
@@ -66,6 +66,7 @@ async function measure(): Promise<void> {
       if (count > 0) notes.push(`best paths differ, for example: ${differences.join(', ')}`);
     }
     await scenario('dn42', round, both, (r) => dn42(lab, r, samples));
+    await scenario('traffic', round, [mlshim], () => traffic(lab, samples));
   }
 }
 

@@ -5,7 +5,7 @@ import { type BgpLab, monotonicMs, type Took } from './bgp-lab.ts';
 import {
   type Counts,
   cpuOf,
-  type Mlshim,
+  Mlshim,
   memoryOf,
   NEXT_HOP6,
   type Neighbour,
@@ -15,6 +15,7 @@ import {
 } from './bgp-receivers.ts';
 import type { End } from './bgp-replayer.ts';
 import { dn42Tables, type Table } from './bgp-table.ts';
+import { FarEnd, withTraffic } from './bgp-traffic.ts';
 import type { Samples } from './table.ts';
 
 const SINKS = 10;
@@ -28,8 +29,8 @@ const DETOUR = 64496;
 
 /** Run a scenario with a receiver that is stopped afterwards, whatever happens. */
 async function using(receiver: Receiver, neighbours: readonly Neighbour[], body: () => Promise<void>): Promise<void> {
-  await receiver.start(neighbours);
   try {
+    await receiver.start(neighbours);
     await body();
   } finally {
     await receiver.stop();
@@ -246,6 +247,26 @@ export async function dn42(lab: BgpLab, receiver: Receiver, samples: Samples): P
     if (isMlshim(receiver)) await addTurns(samples, 'DN42', receiver);
     await lab.replayer.close(ends);
   });
+}
+
+/** A load while datagrams pass through the daemon. */
+export async function traffic(lab: BgpLab, samples: Samples): Promise<void> {
+  const far = new FarEnd(lab.dir);
+  const near = new Mlshim(lab.dir, far);
+  try {
+    await far.start();
+    await using(near, senders(lab, 1), async () => {
+      const { sent, back, worstMs } = await withTraffic(near, async () => {
+        const { ends } = await loadAll(lab, near, 1);
+        await lab.replayer.close(ends);
+      });
+      samples.add('datagrams through mlshim during a load', '', sent);
+      samples.add('datagrams lost', '', sent - back);
+      samples.add('longest round trip of a datagram', 'ms', worstMs);
+    });
+  } finally {
+    await far.stop();
+  }
 }
 
 function isMlshim(r: Receiver): r is Mlshim {

@@ -20,7 +20,7 @@ export const RECEIVER_ASN = 65002;
 export const NEXT_HOP4 = [10, 9, 9, 9] as const;
 export const NEXT_HOP6 = [0xfd, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9] as const;
 
-const CLI = join(import.meta.dirname, '../../router/cli/main.js');
+export const CLI = join(import.meta.dirname, '../../router/cli/main.js');
 const START_MS = 20_000;
 const HOLD_S = 240;
 const run = promisify(execFile);
@@ -63,7 +63,7 @@ export function memoryOf(pid: number, what: 'VmHWM' | 'VmRSS'): number {
   return Number(match![1]) / 1024;
 }
 
-async function until(isTrue: () => Promise<boolean>, what: string): Promise<void> {
+export async function until(isTrue: () => Promise<boolean>, what: string): Promise<void> {
   const end = Date.now() + START_MS;
   while (!(await isTrue())) {
     if (Date.now() > end) throw new Error(`${what} did not come up in ${START_MS} ms`);
@@ -75,11 +75,30 @@ export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-async function endOf(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+/** Started and not ended: an interrupted benchmark leaves nothing behind. */
+const running = new Set<ChildProcess>();
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGTERM');
+});
+
+export function watched(child: ChildProcess): ChildProcess {
+  running.add(child);
+  child.once('exit', () => running.delete(child));
+  return child;
+}
+
+export async function endOf(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const gone = new Promise((resolve) => child.once('exit', resolve));
   child.kill(signal);
   await gone;
+}
+
+/** The other end of mlshim's uplink. */
+export interface Far {
+  readonly key: Uint8Array;
+  readonly ownKey: Uint8Array;
+  readonly endpoint: string;
 }
 
 export class Mlshim implements Receiver {
@@ -87,12 +106,15 @@ export class Mlshim implements Receiver {
   readonly address = '127.0.0.3';
   readonly pollMs = 20;
   readonly #dir: string;
+  readonly #far: Far | undefined;
   #child: ChildProcess | undefined;
   #output = '';
   pid = 0;
 
-  constructor(dir: string) {
-    this.#dir = join(dir, 'mlshim');
+  /** @param far whom the uplink leads to; without it the uplink leads nowhere */
+  constructor(dir: string, far?: Far) {
+    this.#dir = join(dir, far === undefined ? 'mlshim' : 'mlshim-with-traffic');
+    this.#far = far;
   }
 
   async start(neighbours: readonly Neighbour[]): Promise<void> {
@@ -107,29 +129,32 @@ export class Mlshim implements Receiver {
     const yaml = `uplinks:
   lan:
     wireguard:
-      private_key: ${formatKey(generatePrivateKey())}
+      private_key: ${formatKey(this.#far?.ownKey ?? generatePrivateKey())}
       addresses: [10.9.9.1/24, "fd09::1/64"]
-      peers: [{ public_key: ${formatKey(publicKey(generatePrivateKey()))}, allowed_ips: [10.9.9.0/24, "fd09::/64"] }]
-bgp:
+      peers:
+        - public_key: ${formatKey(publicKey(this.#far?.key ?? generatePrivateKey()))}
+          allowed_ips: [10.9.9.0/24, "fd09::/64"]
+${this.#far === undefined ? '' : `          endpoint: ${this.#far.endpoint}\n`}bgp:
   asn: ${RECEIVER_ASN}
   router_id: 10.9.9.1
   hold_time: ${HOLD_S}
   host_listen: ${this.address}:${PORT}
   peers: ${peers.length === 0 ? '[]\n' : `\n${peers.join('')}`}`;
     writeFileSync(join(this.#dir, 'mlshim.yaml'), yaml, { mode: 0o600 });
-    const env = { PATH: process.env['PATH'], HOME: this.#dir, XDG_RUNTIME_DIR: this.#dir, NO_COLOR: '1' };
-    const child = spawn(process.execPath, [CLI, 'up', '-f', '-c', 'mlshim.yaml'], {
-      cwd: this.#dir,
-      env,
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
+    const child = this.cli(['up', '-f', '-c', 'mlshim.yaml']);
     this.#child = child;
-    child.stderr.on('data', (b) => (this.#output += String(b)));
+    child.stderr!.on('data', (b) => (this.#output += String(b)));
     await until(async () => {
       if (child.exitCode !== null) throw new Error(`mlshim ended with ${child.exitCode}: ${this.#output}`);
       return /\bready\b/.test(this.#output);
     }, 'mlshim');
     this.pid = (await this.status()).pid;
+  }
+
+  /** A command of the command line that speaks to this daemon. */
+  cli(args: readonly string[]): ChildProcess {
+    const env = { PATH: process.env['PATH'], HOME: this.#dir, XDG_RUNTIME_DIR: this.#dir, NO_COLOR: '1' };
+    return watched(spawn(process.execPath, [CLI, ...args], { cwd: this.#dir, env }));
   }
 
   get control(): string {
@@ -296,7 +321,7 @@ export class GobgpReceiver implements Receiver {
 ${sessions.join('')}`,
     );
     const args = ['-t', 'toml', '-f', 'gobgp.toml', '--api-hosts', `${this.address}:50051`, '--pprof-disable'];
-    const child = spawn('gobgpd', [...args, '-l', 'error'], { cwd: this.#dir, stdio: 'ignore' });
+    const child = watched(spawn('gobgpd', [...args, '-l', 'error'], { cwd: this.#dir, stdio: 'ignore' }));
     this.#child = child;
     await until(async () => {
       if (child.exitCode !== null) throw new Error(`gobgpd ended with ${child.exitCode}`);
