@@ -21,8 +21,8 @@ export class NextHopTable<User> {
     return this.#known;
   }
 
-  /** Set or (undefined) forget what a number means. @returns the users whose way on may have changed */
-  set(id: number, what: FpmNextHop['what'] | undefined): Set<User> {
+  /** Set or (undefined) forget what a number means. @returns the numbers whose way on changed: it and the groups it is in */
+  set(id: number, what: FpmNextHop['what'] | undefined): number[] {
     const slot = this.#slot(id);
     this.#known += Number(what !== undefined) - Number(slot.what !== undefined);
     for (const { id: member } of membersOf(slot.what)) {
@@ -31,10 +31,9 @@ export class NextHopTable<User> {
     }
     slot.what = what;
     for (const { id: member } of membersOf(what)) this.#slot(member).groups.add(id);
-    const affected = new Set(slot.users);
-    for (const group of slot.groups) for (const user of this.#slots.get(group)?.users ?? []) affected.add(user);
+    const changed = [id, ...slot.groups];
     this.#drop(id);
-    return affected;
+    return changed;
   }
 
   use(id: number, user: User): void {
@@ -44,6 +43,11 @@ export class NextHopTable<User> {
   unuse(id: number, user: User): void {
     this.#slots.get(id)?.users.delete(user);
     this.#drop(id);
+  }
+
+  /** Who uses a number; a live set. */
+  users(id: number): ReadonlySet<User> {
+    return this.#slots.get(id)?.users ?? new Set();
   }
 
   /** The ways on behind a number; undefined while it, or every member of it, is unknown. Groups hold single ones only. */

@@ -12,7 +12,9 @@ import type { FpmHop, FpmMessage, FpmRoute, FpmRouteType } from './message.ts';
 import { NextHopTable } from './nexthops.ts';
 
 /** Route changes given to the sink at a time: a few milliseconds of work. */
-const SLICE = 4096;
+const SLICE = 2048;
+/** Entries looked at in one slice, of which few may need a change. */
+const LOOKS = 32_768;
 /** A deadline in the past: there is more to do. */
 const AT_ONCE = 0 as Instant;
 
@@ -47,6 +49,14 @@ export interface FpmTableStats {
   readonly ignored: number;
 }
 
+/** What belongs to one connection of the client: numbers of next hops mean nothing beyond it. */
+interface Session {
+  readonly number: number;
+  readonly nextHops: NextHopTable<Entry>;
+  /** What a numbered next hop was resolved to: the same array for all of its routes, which makes grouping cheap. */
+  readonly resolved: Map<string, readonly NextHop[]>;
+}
+
 interface Entry {
   readonly key: string;
   readonly vrf: number;
@@ -55,11 +65,17 @@ interface Entry {
   type: FpmRouteType;
   metric: number;
   hops: readonly FpmHop[] | number;
-  /** Number of the session that told it last. */
-  session: number;
+  /** The session that told it last. */
+  session: Session;
   isGone: boolean;
   /** foreign: on the link of an interface that stands for none of ours. */
   state: 'new' | 'installed' | 'unresolved' | 'foreign';
+}
+
+/** Entries to look at again, some at a time; those of sessions before `before` go. */
+interface Walk {
+  readonly entries: Iterator<Entry>;
+  readonly before: number | undefined;
 }
 
 export class FpmTable {
@@ -67,11 +83,8 @@ export class FpmTable {
   readonly #entries = new Map<string, Entry>();
   /** Entries whose route in the FIB is to be made anew. */
   readonly #dirty = new Set<Entry>();
-  #nextHops = new NextHopTable<Entry>();
-  /** What a numbered next hop was resolved to: the same array for all of its routes, which makes grouping cheap. */
-  readonly #resolved = new Map<string, readonly NextHop[]>();
-  /** 0 before the first; odd or even says nothing. */
-  #session = 0;
+  readonly #walks: Walk[] = [];
+  #session = newSession(0);
   #sweeps: { readonly at: Instant; readonly before: number }[] = [];
   #expireAt: Instant | undefined;
   #fresh = 0;
@@ -88,25 +101,18 @@ export class FpmTable {
       installed: this.#installed,
       unresolved: this.#unresolved,
       stale: this.#entries.size - this.#fresh,
-      nextHops: this.#nextHops.size,
+      nextHops: this.#session.nextHops.size,
       ignored: this.#ignored,
     };
   }
 
-  /** A session began: all that is known is stale, and the numbers of next hops mean nothing any more. */
+  /** A session began: all that is known is stale. */
   sessionBegan(now: Instant): void {
-    for (const entry of this.#entries.values()) {
-      if (typeof entry.hops !== 'number') continue;
-      const hops = this.#nextHops.hops(entry.hops);
-      if (hops === 'blackhole') entry.type = 'blackhole';
-      entry.hops = typeof hops === 'object' ? hops : [];
-    }
-    this.#nextHops = new NextHopTable();
-    this.#resolved.clear();
-    this.#session++;
+    this.#session = newSession(this.#session.number + 1);
     this.#fresh = 0;
     this.#expireAt = undefined;
-    if (this.#entries.size > 0) this.#sweeps.push({ at: (now + this.#o.staleMs) as Instant, before: this.#session });
+    if (this.#entries.size > 0)
+      this.#sweeps.push({ at: (now + this.#o.staleMs) as Instant, before: this.#session.number });
   }
 
   sessionEnded(now: Instant): void {
@@ -125,13 +131,13 @@ export class FpmTable {
 
   /** Our links or their addresses changed: look for the way on of every route again. */
   linksChanged(): void {
-    this.#resolved.clear();
-    for (const entry of this.#entries.values()) this.#dirty.add(entry);
+    for (const entry of this.#entries.values()) entry.session.resolved.clear();
+    this.#walk(this.#entries.values());
     this.#flush();
   }
 
   deadline(): Instant | undefined {
-    if (this.#dirty.size > 0) return AT_ONCE;
+    if (this.#dirty.size > 0 || this.#walks.length > 0) return AT_ONCE;
     const times = this.#sweeps.map((s) => s.at);
     if (this.#expireAt !== undefined) times.push(this.#expireAt);
     return times.length === 0 ? undefined : (Math.min(...times) as Instant);
@@ -140,9 +146,9 @@ export class FpmTable {
   tick(now: Instant): void {
     if (this.#expireAt !== undefined && now >= this.#expireAt) {
       this.#expireAt = undefined;
-      this.#forgetBefore(this.#session + 1);
+      this.#walk(this.#entries.values(), this.#session.number + 1);
     }
-    for (const sweep of this.#sweeps) if (now >= sweep.at) this.#forgetBefore(sweep.before);
+    for (const sweep of this.#sweeps) if (now >= sweep.at) this.#walk(this.#entries.values(), sweep.before);
     this.#sweeps = this.#sweeps.filter((s) => now < s.at);
     this.#flush();
   }
@@ -173,15 +179,16 @@ export class FpmTable {
     const key = keyOf(vrf, m.prefix);
     let entry = this.#entries.get(key);
     if (entry === undefined) {
-      entry = { key, vrf, ...m, session: 0, isGone: false, state: 'new' };
+      entry = { key, vrf, ...m, session: this.#session, isGone: false, state: 'new' };
       this.#entries.set(key, entry);
+      this.#fresh++;
     } else {
-      if (typeof entry.hops === 'number') this.#nextHops.unuse(entry.hops, entry);
+      if (entry.session !== this.#session) this.#fresh++;
+      release(entry);
       Object.assign(entry, { protocol: m.protocol, type: m.type, metric: m.metric, hops: m.hops, isGone: false });
     }
-    if (typeof m.hops === 'number') this.#nextHops.use(m.hops, entry);
-    if (entry.session !== this.#session) this.#fresh++;
     entry.session = this.#session;
+    if (typeof m.hops === 'number') this.#session.nextHops.use(m.hops, entry);
     this.#dirty.add(entry);
   }
 
@@ -194,19 +201,17 @@ export class FpmTable {
   }
 
   #nextHop(id: number, what: Parameters<NextHopTable<Entry>['set']>[1]): void {
-    for (const entry of this.#nextHops.set(id, what)) {
-      if (typeof entry.hops === 'number') this.#forgetResolved(entry.hops);
-      this.#dirty.add(entry);
+    const { nextHops, resolved } = this.#session;
+    for (const changed of nextHops.set(id, what)) {
+      resolved.delete(`${changed}/4`);
+      resolved.delete(`${changed}/6`);
+      const users = nextHops.users(changed);
+      if (users.size > 0) this.#walk(users.values());
     }
-    this.#forgetResolved(id);
   }
 
-  #forgetBefore(session: number): void {
-    for (const entry of this.#entries.values()) {
-      if (entry.session >= session) continue;
-      entry.isGone = true;
-      this.#dirty.add(entry);
-    }
+  #walk(entries: Iterator<Entry>, before?: number): void {
+    this.#walks.push({ entries, before });
   }
 
   #flush(): void {
@@ -216,6 +221,16 @@ export class FpmTable {
       this.#dirty.delete(entry);
       const change = this.#changeOf(entry);
       if (change !== undefined) changes.push(change);
+    }
+    for (let looked = 0; looked < LOOKS && changes.length < SLICE && this.#walks.length > 0; looked++) {
+      const { entries, before } = this.#walks[0]!;
+      const { value: entry, done } = entries.next();
+      if (done === true) this.#walks.shift();
+      else if (before === undefined || entry.session.number < before) {
+        if (before !== undefined) entry.isGone = true;
+        const change = this.#changeOf(entry);
+        if (change !== undefined) changes.push(change);
+      }
     }
     if (changes.length > 0) this.#o.apply(changes);
   }
@@ -232,24 +247,20 @@ export class FpmTable {
   #wayOf(entry: Entry): { readonly nextHops: readonly NextHop[]; readonly kind: RouteKind } | undefined {
     if (entry.type !== 'unicast') return { nextHops: [], kind: KINDS[entry.type] };
     const numbered = typeof entry.hops === 'number';
-    const hops = numbered ? this.#nextHops.hops(entry.hops as number) : (entry.hops as readonly FpmHop[]);
+    const { nextHops: numbers, resolved } = entry.session;
+    const hops = numbered ? numbers.hops(entry.hops as number) : (entry.hops as readonly FpmHop[]);
     if (hops === 'blackhole') return { nextHops: [], kind: RouteKind.Blackhole };
     const { family } = entry.prefix;
-    const known = numbered ? this.#resolved.get(`${entry.hops}/${family}`) : undefined;
+    const known = numbered ? resolved.get(`${entry.hops}/${family}`) : undefined;
     const nextHops = known ?? (hops ?? []).flatMap((h) => this.#o.resolve(h, family));
-    if (numbered) this.#resolved.set(`${entry.hops}/${family}`, nextHops);
+    if (numbered) resolved.set(`${entry.hops}/${family}`, nextHops);
     return nextHops.length === 0 ? undefined : { nextHops, kind: RouteKind.Unicast };
   }
 
   /** Without any gateway: what is on the client's own links is no fault of the configuration. */
-  #isForeign({ hops: told }: Entry): boolean {
-    const hops = typeof told === 'number' ? this.#nextHops.hops(told) : told;
+  #isForeign({ hops: told, session }: Entry): boolean {
+    const hops = typeof told === 'number' ? session.nextHops.hops(told) : told;
     return typeof hops === 'object' && hops.every((h) => h.gateway === undefined);
-  }
-
-  #forgetResolved(id: number): void {
-    this.#resolved.delete(`${id}/4`);
-    this.#resolved.delete(`${id}/6`);
   }
 
   #setState(entry: Entry, state: Entry['state']): void {
@@ -259,11 +270,20 @@ export class FpmTable {
   }
 
   #remove(entry: Entry): void {
-    if (typeof entry.hops === 'number') this.#nextHops.unuse(entry.hops, entry);
+    release(entry);
     if (entry.session === this.#session) this.#fresh--;
+    this.#dirty.delete(entry);
     this.#setState(entry, 'new');
     this.#entries.delete(entry.key);
   }
+}
+
+function newSession(number: number): Session {
+  return { number, nextHops: new NextHopTable(), resolved: new Map() };
+}
+
+function release(entry: Entry): void {
+  if (typeof entry.hops === 'number') entry.session.nextHops.unuse(entry.hops, entry);
 }
 
 /** Destinations no route is taken for: they have their own rules in the stack. */
