@@ -10,6 +10,7 @@ import { announce, type ImportContext, withdraw } from './import.ts';
 import type { Crossing, PrefixLimit } from './limits.ts';
 import type { Monitors } from './monitor/monitor.ts';
 import type { Peer } from './peer.ts';
+import type { VpnPort } from './ports.ts';
 import type { RetentionHost } from './retention.ts';
 import type { AttrTable } from './rib/attrs.ts';
 import type { Rib } from './rib/rib.ts';
@@ -46,6 +47,8 @@ export interface InboxHost {
   readonly attrs: AttrTable;
   readonly clock: Clock;
   readonly monitors: Monitors;
+  /** Takes the VPN families. */
+  readonly vpn: VpnPort | undefined;
   importContext(): ImportContext;
   onEvent(event: PeerEvent): void;
   /** End a session for good. */
@@ -60,7 +63,7 @@ export class Inbox {
   }
 
   perform(peer: Peer, action: PeerAction): void {
-    const { clock, monitors, ribs } = this.#host;
+    const { clock, monitors, ribs, vpn } = this.#host;
     switch (action.kind) {
       case 'established':
         // The session may be over already, when the same octets held the Cease of a collision: what was agreed comes with
@@ -68,9 +71,13 @@ export class Inbox {
         peer.retention.back(action.negotiated, clock.now());
         peer.begin(action.negotiated, peer.conduits.get(action.transport)?.stream?.localAddress, ribs);
         monitors.up(peer.monitored!);
+        vpn?.up(peer.monitored!);
         break;
       case 'down':
-        if (peer.monitored !== undefined) monitors.down(peer.monitored, action.end);
+        if (peer.monitored !== undefined) {
+          monitors.down(peer.monitored, action.end);
+          vpn?.down(peer.monitored);
+        }
         peer.retention.down(action.negotiated, action.mayRestart, clock.now());
         peer.end();
         break;
@@ -114,6 +121,10 @@ export class Inbox {
       peer.lastFault = fault.words;
       this.#host.onEvent({ kind: 'fault', peer: peer.config.name, text: fault.words });
     }
+    if (update.vpn !== undefined && peer.monitored !== undefined) {
+      const fault = this.#host.vpn?.update(peer.monitored, update.vpn, update.attributes);
+      if (fault !== undefined) peer.session.handle({ kind: 'refuse', fault }, this.#host.clock.now());
+    }
     for (const nlri of update.withdrawn) withdraw(peer, this.#host.rib(nlri.family), nlri);
     if (update.endOfRib !== undefined) {
       const family = unicast(update.endOfRib);
@@ -152,6 +163,9 @@ export class Inbox {
 
   #onRefresh(peer: Peer, refresh: RouteRefresh): void {
     const family = familyNamed(refresh.afi, refresh.safi);
+    if (family !== undefined && refresh.subtype === 0 && peer.monitored !== undefined) {
+      this.#host.vpn?.refresh(peer.monitored, family);
+    }
     const out = peer.outbound.find((o) => unicast(o.rib.family) === family);
     // RFC 7313 §5: what was not agreed, or has an unknown subtype, is ignored.
     if (family === undefined || out === undefined) return;

@@ -281,7 +281,7 @@ export class Peer {
         maxConnectRetryMs: Math.max(MAX_CONNECT_RETRY_MS, config.connectRetryMs ?? 0),
         delayOpenMs: config.delayOpenMs,
         sendHoldMs: config.sendHoldMs,
-        addPath: { receive: false, send: false },
+        addPath: { receive: config.addPath === 'receive' || config.addPath === 'both', send: false },
         linkLocalCapability: config.linkLocalCapability ?? false,
         role: config.role,
         strictRole: config.strictRole ?? false,

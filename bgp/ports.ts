@@ -4,6 +4,11 @@
  */
 
 import type { Addr, Family, Prefix } from '../router/lib/addr.ts';
+import type { MonitoredSession } from './monitor/monitor.ts';
+import type { Attributes } from './wire/attribute/model.ts';
+import type { FamilyName } from './wire/family.ts';
+import type { BgpFault } from './wire/fault.ts';
+import type { VpnUpdate } from './wire/update.ts';
 
 /** Names an uplink; whatever the daemon uses (a name or an interface index). */
 export type LinkId = string | number;
@@ -128,4 +133,14 @@ export interface NextHopResolver {
     address: Addr,
     link: LinkId,
   ): { readonly address: Addr; readonly link: LinkId; readonly cost: number } | undefined;
+}
+
+/** Takes over what a speaker has no tables for: the VPN families of its sessions (bgp/vpn/vpn-room.ts). */
+export interface VpnPort {
+  up(session: MonitoredSession): void;
+  down(session: MonitoredSession): void;
+  /** @returns a fault that costs the session */
+  update(session: MonitoredSession, vpn: VpnUpdate, attributes: Attributes | undefined): BgpFault | undefined;
+  /** The peer wants everything again (RFC 2918). */
+  refresh(session: MonitoredSession, family: FamilyName): void;
 }

@@ -15,7 +15,7 @@ import { type Monitor, type MonitoredSession, Monitors } from './monitor/monitor
 import { type AggregateConfig, type Network, Origination } from './origination.ts';
 import type { Peer, PeerConfig, RestartSettings } from './peer.ts';
 import type { Policy } from './policy/rule.ts';
-import type { LinkId, NextHopResolver, RouteSink, Transport } from './ports.ts';
+import type { LinkId, NextHopResolver, RouteSink, Transport, VpnPort } from './ports.ts';
 import {
   bestCounts,
   candidatesOf,
@@ -78,7 +78,11 @@ export interface SpeakerOptions {
   readonly random: () => number;
   readonly transport: Transport;
   readonly sink: RouteSink;
+  /** Number of the VRF whose routes these are, as the sink's batches say it; default 0. */
+  readonly vrf?: number;
   readonly resolver: NextHopResolver;
+  /** Without it no VPN family should be configured: their routes would be read and forgotten. */
+  readonly vpn?: VpnPort;
   readonly networks?: readonly Network[];
   readonly aggregates?: readonly AggregateConfig[];
   /** Equal routes used at the same time; 1 = no multipath. */
@@ -155,7 +159,7 @@ export class Speaker {
     const aggregator = { asn: options.confederation?.id ?? options.asn, identifier: this.routerId.a3 >>> 0 };
     this.#own = new Origination(this.#ribs, this.#attrs, aggregator, options.aggregates ?? []);
     const batch = ({ prefixes }: Rib): RouteColumns =>
-      new RouteColumns(DEFAULT_VRF, prefixes, this.#ways, DECISION_BUDGET);
+      new RouteColumns(options.vrf ?? DEFAULT_VRF, prefixes, this.#ways, DECISION_BUDGET);
     this.#batches = { 4: batch(this.#ribs[4]), 6: batch(this.#ribs[6]) };
     this.#revalidation = options.roas && new Revalidation(this.#ribs);
     this.#restart = {
@@ -173,6 +177,7 @@ export class Speaker {
       attrs: this.#attrs,
       clock: options.clock,
       monitors: this.#monitors,
+      vpn: options.vpn,
       importContext: () => this.#import,
       onEvent: (e) => options.onEvent?.(e),
       end: (peer, reason) => this.#end(peer, reason),
@@ -482,6 +487,14 @@ export class Speaker {
    */
   addMonitor(monitor: Monitor): () => void {
     return this.#monitors.add(monitor);
+  }
+
+  /** Send UPDATE messages that somebody else has encoded; nothing happens when there is no such session. */
+  transmit(name: string, octets: Uint8Array, messages: number): void {
+    const peer = this.#roster.get(name);
+    if (peer === undefined) return;
+    peer.session.transmit(octets, messages);
+    this.#switchboard.pump(peer);
   }
 
   /** The established sessions. */

@@ -40,6 +40,7 @@ class QuickUpdate implements Update, WireAttributes {
   readonly withdrawn: readonly Nlri[] = NONE;
   readonly reach: readonly Reach[];
   readonly endOfRib: Family | undefined = undefined;
+  readonly vpn = undefined;
   readonly faults: readonly BgpFault[] = NONE;
   readonly octets: Uint8Array;
   readonly from: number;

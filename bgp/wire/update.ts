@@ -35,6 +35,14 @@ export interface Reach {
   readonly nextHop: NextHop;
 }
 
+/** What an UPDATE says about a VPN family: values of its MP attributes, well-formed as far as the family is known. */
+export interface VpnUpdate {
+  readonly reach: Uint8Array | undefined;
+  readonly unreach: Uint8Array | undefined;
+  /** What `reach` announces has to be treated as withdrawn (RFC 7606 §2). */
+  readonly isWithdrawn: boolean;
+}
+
 /** A decoded UPDATE. What had to be treated as withdrawn already stands in `withdrawn`. */
 export interface Update {
   readonly withdrawn: readonly Nlri[];
@@ -45,6 +53,7 @@ export interface Update {
   readonly wire: WireAttributes | undefined;
   /** RFC 4724 §2: this message marks the end of the initial table of a family. */
   readonly endOfRib: Family | undefined;
+  readonly vpn: VpnUpdate | undefined;
   /** Mistakes that did not cost the session, for counters and `mlshim bgp show`. */
   readonly faults: readonly BgpFault[];
 }
@@ -98,7 +107,7 @@ export function decodeCarefully(body: Uint8Array, context: WireContext): Update 
     faults = [...faults, toFault(f, NO_DATA)];
     if (worst === undefined || isWorse(f.handling, worst)) worst = f.handling;
   };
-  if (announced !== undefined || draft.reach !== undefined) {
+  if (announced !== undefined || draft.reach !== undefined || draft.vpnReach !== undefined) {
     mergeFourOctet(draft, context);
     const missing = missingWellKnown(draft, announced !== undefined, context);
     if (missing !== undefined) broken(missing);
@@ -143,8 +152,13 @@ export function decodeCarefully(body: Uint8Array, context: WireContext): Update 
         : draft.finish(),
     wire: undefined,
     endOfRib: endOfRib(body, draft, parsed.hasOther),
+    vpn: vpnOf(draft, worst === 'treat-as-withdraw'),
     faults,
   };
+}
+
+function vpnOf({ vpnReach: reach, vpnUnreach: unreach }: AttributeDraft, isWithdrawn: boolean): VpnUpdate | undefined {
+  return reach === undefined && unreach === undefined ? undefined : { reach, unreach, isWithdrawn };
 }
 
 interface Parsed {

@@ -15,9 +15,15 @@ export const HOST_LINK = '(host)';
 /** The link of a peer that is a file. */
 export const MRT_LINK = '(mrt)';
 
+/** The link of the session between a VRF and the VPN room. */
+export const VPN_LINK = '(vpn)';
+
+/** The families a table is kept for; BIRD's words have no others. */
+const UNICAST = ['ipv4', 'ipv6'] as const;
+
 /** Whether what a peer announces is reached by routing: its session runs over no uplink in particular. */
 export function isRouted(link: LinkId): boolean {
-  return link === BY_ROUTING || link === HOST_LINK || link === MRT_LINK;
+  return link === BY_ROUTING || link === HOST_LINK || link === MRT_LINK || link === VPN_LINK;
 }
 
 /**
@@ -129,6 +135,6 @@ export function birdFactsOf(name: string, settings: BgpConfig): Omit<PeerFacts, 
     importFilter: filter(p?.importPolicy),
     exportFilter: filter(p?.exportPolicy),
     importLimit: typeof limit === 'object' ? limit.limit : limit,
-    families: p?.families ?? ['ipv4', 'ipv6'],
+    families: UNICAST.filter((f) => p?.families.includes(f) ?? true),
   };
 }

@@ -9,6 +9,7 @@ import {
   type RouteFunction,
   type RouteView,
   Speaker,
+  type SpeakerEvent,
   type Transport,
 } from '../../bgp/speaker.ts';
 import type { BirdCommand } from '../birdctl/command.ts';
@@ -31,16 +32,36 @@ import { HostBfd } from './host-bfd.ts';
 import { KernelTransport, SplitTransport } from './kernel-transport.ts';
 import { MrtTransport } from './mrt-transport.ts';
 import { RibToFib } from './rib-to-fib.ts';
-import type { RoutingLink } from './routing-protocol.ts';
+import type { RoutingLink, RoutingVrf } from './routing-protocol.ts';
 import { RpkiRoom } from './rpki-room.ts';
 import { turns } from './turns.ts';
+import { VrfSpeakers } from './vrf-speakers.ts';
 
 const DEFAULT_VRF = 0;
 /** How long a Cease may take to leave. */
 const GOODBYE_MS = 1000;
 
+export interface BgpRoomOptions {
+  readonly settings: BgpConfig;
+  /** VRFs besides the default one. */
+  readonly vrfs: readonly RoutingVrf[];
+  readonly links: readonly RoutingLink[];
+  readonly fib: FibWriter;
+  readonly log: Logger;
+  /** Called after each batch of routes has reached the FIB. */
+  readonly changed: () => void;
+  /** Streams of our stack in the VRF of this number. */
+  readonly streams: (vrf: number) => StreamPort;
+  readonly watcher: BfdWatcher;
+  /** The source address our packets to a destination carry in a VRF. */
+  readonly sourceTo: (vrf: number, dst: Addr) => Addr | undefined;
+  /** The functions of the filter module. */
+  readonly filters: ReadonlyMap<string, RouteFunction>;
+}
+
 export class BgpRoom {
-  readonly transport: StackTransport;
+  readonly #transport: StackTransport;
+  readonly #vrfs: VrfSpeakers;
   readonly #hostTransport: KernelTransport;
   readonly #mrtTransport: MrtTransport;
   readonly #monitoring: BgpMonitoring;
@@ -55,27 +76,18 @@ export class BgpRoom {
   #stopDriving: () => void = () => undefined;
   #isStopping = false;
 
-  /**
-   * @param changed called after each batch of routes has reached the FIB
-   * @param sourceTo the source address our packets to a destination carry
-   * @param filters the functions of the filter module
-   * @throws MlshimError CONFIG_INVALID when a peer names a function that is not there
-   */
-  constructor(
-    settings: BgpConfig,
-    links: readonly RoutingLink[],
-    fib: FibWriter,
-    log: Logger,
-    changed: () => void,
-    port: StreamPort & BfdWatcher,
-    sourceTo: (dst: Addr) => Addr | undefined,
-    filters: ReadonlyMap<string, RouteFunction>,
-  ) {
+  /** @throws MlshimError CONFIG_INVALID when a peer names a function that is not there */
+  constructor({ settings, vrfs, links, fib, log, changed, streams, watcher, sourceTo, filters }: BgpRoomOptions) {
     this.#settings = settings;
-    this.#links = new BgpLinks(DEFAULT_VRF, links, fib, sourceTo);
-    const hasRoutedPeers = [...settings.peers, ...settings.ranges].some((p) => p.via === undefined);
+    this.#links = new BgpLinks(DEFAULT_VRF, links, fib, (dst) => sourceTo(DEFAULT_VRF, dst));
+    const isMain = (p: { readonly via: string | undefined }): boolean => p.via === undefined || this.#links.has(p.via);
+    const peers = settings.peers.filter(isMain);
+    const ranges = settings.ranges.filter(isMain);
+    const hasRoutedPeers = [...peers, ...ranges].some((p) => p.via === undefined);
     const jitter = new Random(randomSeed());
-    this.transport = new StackTransport(port, settings.listenPort, (link, remote) => this.#links.localOn(link, remote));
+    this.#transport = new StackTransport(streams(DEFAULT_VRF), settings.listenPort, (link, remote) =>
+      this.#links.localOn(link, remote),
+    );
     this.#hostTransport = new KernelTransport({
       listen: settings.hostListen,
       link: HOST_LINK,
@@ -85,13 +97,37 @@ export class BgpRoom {
     const random = (): number => (jitter.int32() >>> 0) / 2 ** 32;
     this.#rpki =
       settings.rpki &&
-      new RpkiRoom(settings.rpki, this.transport, random, log.for('rpki'), (roas) => this.#speaker.revalidate(roas));
+      new RpkiRoom(settings.rpki, this.#transport, random, log.for('rpki'), (roas) => this.#speaker.revalidate(roas));
+    const onEvent = (e: SpeakerEvent): void => {
+      if (e.kind === 'fault') log.warn('bad UPDATE', { peer: e.peer, fault: e.text });
+      else if (e.kind === 'filter-error') log.error('filter failed', { peer: e.peer, error: e.text });
+      else if (e.kind === 'limit') {
+        const words = e.crossing === 'near' ? 'peer comes near its prefix limit' : 'peer exceeds its prefix limit';
+        log.warn(words, { peer: e.peer, family: e.family, limit: e.limit });
+      } else if (e.to === 'Established') log.info('peer established', { peer: e.peer });
+      else if (e.from === 'Established' && this.#isStopping) log.info('peer told goodbye', { peer: e.peer });
+      else if (e.from === 'Established') log.warn('peer down', { peer: e.peer, why: e.why, code: 'B101' });
+      else log.debug('peer state', { peer: e.peer, from: e.from, to: e.to, why: e.why });
+    };
+    this.#vrfs = new VrfSpeakers({
+      settings,
+      vrfs,
+      links,
+      fib,
+      random,
+      filters,
+      port: streams,
+      sourceTo,
+      changed,
+      onEvent,
+      transmit: (peer, octets, messages) => this.#speaker.transmit(peer, octets, messages),
+    });
     this.#speaker = new Speaker({
       asn: settings.asn,
       routerId: settings.routerId,
       clock: systemClock,
       transport: new SplitTransport(
-        this.transport,
+        this.#transport,
         new Map<LinkId, Transport>([
           [HOST_LINK, this.#hostTransport],
           [MRT_LINK, this.#mrtTransport],
@@ -115,17 +151,8 @@ export class BgpRoom {
       ...(settings.multipath !== undefined && { multipath: settings.multipath }),
       hostName: hostname(),
       gracefulRestart: settings.gracefulRestart,
-      onEvent: (e) => {
-        if (e.kind === 'fault') log.warn('bad UPDATE', { peer: e.peer, fault: e.text });
-        else if (e.kind === 'filter-error') log.error('filter failed', { peer: e.peer, error: e.text });
-        else if (e.kind === 'limit') {
-          const words = e.crossing === 'near' ? 'peer comes near its prefix limit' : 'peer exceeds its prefix limit';
-          log.warn(words, { peer: e.peer, family: e.family, limit: e.limit });
-        } else if (e.to === 'Established') log.info('peer established', { peer: e.peer });
-        else if (e.from === 'Established' && this.#isStopping) log.info('peer told goodbye', { peer: e.peer });
-        else if (e.from === 'Established') log.warn('peer down', { peer: e.peer, why: e.why, code: 'B101' });
-        else log.debug('peer state', { peer: e.peer, from: e.from, to: e.to, why: e.why });
-      },
+      onEvent,
+      vpn: this.#vrfs.room,
     });
     this.#monitoring = new BgpMonitoring(settings, this.#speaker, hostname(), log);
     this.#hostBfd = new HostBfd({
@@ -133,11 +160,16 @@ export class BgpRoom {
       onChange: (change) => this.bfd.changed(change),
       onError: (where, why) => log.error("bfd cannot use the host's socket", { where, why }),
     });
-    this.bfd = new BgpBfd(port, this.#hostBfd, this.#speaker, log.for('bfd'));
+    this.bfd = new BgpBfd(watcher, this.#hostBfd, this.#speaker, log.for('bfd'));
     const addressOn = (link: string, family: Family): Addr | undefined => this.#links.addressOn(link, family);
-    for (const peer of settings.peers) this.#speaker.addPeer(peerConfigOf(peer, settings, addressOn, filters));
-    for (const range of settings.ranges) this.#speaker.addRange(rangeConfigOf(range, settings, addressOn, filters));
+    for (const peer of peers) this.#speaker.addPeer(peerConfigOf(peer, settings, addressOn, filters));
+    for (const range of ranges) this.#speaker.addRange(rangeConfigOf(range, settings, addressOn, filters));
     this.#bird = new BirdAnswers(this.#birdFacts());
+  }
+
+  /** The streams of a VRF. */
+  transport(vrf: number): StackTransport {
+    return this.#vrfs.transport(vrf) ?? this.#transport;
   }
 
   start(): void {
@@ -145,6 +177,7 @@ export class BgpRoom {
     this.#rpki?.start();
     for (const peer of this.#settings.peers) this.#watch(peer);
     this.#speaker.start();
+    this.#vrfs.start();
     this.#stopDriving = drive(this.#speaker, systemClock, (delayMs, fire) => {
       const timer = setTimeout(() => {
         turns.begin();
@@ -162,7 +195,8 @@ export class BgpRoom {
     this.#speaker.shutdown(reason);
     this.bfd.stop();
     this.#stopDriving();
-    await Promise.all([this.transport, this.#hostTransport].map((t) => t.finished(GOODBYE_MS)));
+    const streams = [this.#transport, this.#hostTransport].map((t) => t.finished(GOODBYE_MS));
+    await Promise.all([...streams, this.#vrfs.stop(reason, GOODBYE_MS)]);
     this.#mrtTransport.close();
     await this.#monitoring.stop();
     await this.#hostTransport.close();
@@ -190,11 +224,12 @@ export class BgpRoom {
 
   linkState(name: string, up: boolean): void {
     this.#links.linkState(name, up);
+    this.#vrfs.linkState(name, up);
   }
 
   /** @throws MlshimError USAGE when a peer is named that does not exist */
   show(name: string): Answers['bgp_show'] {
-    const views = this.#speaker.snapshot().filter((v) => name === '' || v.name === name);
+    const views = [...this.#speaker.snapshot(), ...this.#vrfs.snapshot()].filter((v) => name === '' || v.name === name);
     if (views.length === 0 && name !== '') throw this.#noPeer(name);
     return {
       asn: this.#settings.asn,
@@ -222,19 +257,19 @@ export class BgpRoom {
   }
 
   /** @throws MlshimError USAGE for what is not a prefix, a peer or a table */
-  routes({ table, peer, prefix }: Verbs['bgp_routes']): Answers['bgp_routes'] {
+  routes({ table, peer, prefix, vrf = '' }: Verbs['bgp_routes']): Answers['bgp_routes'] {
     const kind = table === 'in' || table === 'out' ? table : 'best';
     if (peer !== '' && !this.#hasPeer(peer)) throw this.#noPeer(peer);
     if (kind === 'out' && peer === '') throw new MlshimError('USAGE', 'routes out need a peer: bgp routes out PEER');
     const wanted = prefix === '' ? undefined : parsePrefix(prefix);
     const filter = { ...(peer !== '' && { peer }), ...(wanted !== undefined && { prefix: wanted }) };
-    return { routes: [...this.#speaker.routes(kind, filter)].map(routeStatus) };
+    return { routes: [...this.#speakerOf(vrf, peer).routes(kind, filter)].map(routeStatus) };
   }
 
   /** @throws MlshimError USAGE for what is neither prefix nor address */
-  explain(what: string): Answers['bgp_explain'] {
+  explain(what: string, vrf: string): Answers['bgp_explain'] {
     const target = what.includes('/') ? parsePrefix(what) : (Addr.parse(what) ?? parsePrefix(what));
-    const candidates = this.#speaker.explain(target);
+    const candidates = this.#speakerOf(vrf).explain(target);
     return {
       prefix: candidates[0]?.prefix ?? what,
       candidates: candidates.map((c) => ({ route: routeStatus(c), lost_by: verdict(c) })),
@@ -259,7 +294,7 @@ export class BgpRoom {
 
   /** @throws MlshimError USAGE */
   order(peer: string, action: string): void {
-    const speaker = this.#speaker;
+    const speaker = this.#speakerOf('', peer);
     const actions: Readonly<Record<string, () => boolean>> = {
       up: () => speaker.peerUp(peer),
       down: () => speaker.peerDown(peer),
@@ -271,8 +306,8 @@ export class BgpRoom {
   }
 
   /** `BGP best of 3: AS path 4242420263 4242422601 (2), localpref 100` */
-  describe(prefix: Prefix): string | undefined {
-    const all = this.#speaker.explain(prefix);
+  describe(prefix: Prefix, vrf: string): string | undefined {
+    const all = this.#speakerOf(vrf).explain(prefix);
     const best = all.find((c) => c.isBest);
     if (best === undefined) return undefined;
     const candidates = all.filter((c) => c.refused === undefined).length;
@@ -281,7 +316,15 @@ export class BgpRoom {
   }
 
   #hasPeer(name: string): boolean {
-    return this.#speaker.peerNames.includes(name);
+    return this.#speaker.peerNames.includes(name) || this.#vrfs.speakerOf(name) !== undefined;
+  }
+
+  /** @throws MlshimError USAGE when there is no such VRF */
+  #speakerOf(vrf: string, peer = ''): Speaker {
+    if (vrf === '') return this.#vrfs.speakerOf(peer) ?? this.#speaker;
+    const found = this.#vrfs.named(vrf);
+    if (found === undefined) throw new MlshimError('USAGE', `no VRF "${vrf}"`);
+    return found;
   }
 
   #noPeer(name: string): MlshimError {

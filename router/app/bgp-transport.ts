@@ -48,6 +48,9 @@ export function errnoText(errno: number): string {
   return ERRNO_TEXT[errno] ?? `error ${errno}`;
 }
 
+/** Numbers of streams are unique in this thread, whichever VRF they are in. */
+let nextStream = 1;
+
 interface Waiting {
   readonly opened: (stream: Stream) => StreamHandler;
   readonly failed: (reason: string) => void;
@@ -64,7 +67,6 @@ export class StackTransport implements Transport {
   #accept: ((stream: Stream, remote: Addr, link: LinkId) => StreamHandler | undefined) | undefined;
   #terms: readonly StreamTerms[] = [];
   #listenId: number | undefined;
-  #nextId = 1;
 
   constructor(port: StreamPort, listenPort: number, localOn: (link: LinkId, remote: Addr) => Addr | undefined) {
     this.#port = port;
@@ -73,7 +75,7 @@ export class StackTransport implements Transport {
   }
 
   connect(target: ConnectTarget, opened: (stream: Stream) => StreamHandler, failed: (reason: string) => void): Attempt {
-    const id = this.#nextId++;
+    const id = nextStream++;
     const localAddress = target.localAddress ?? this.#localOn(target.link, target.address);
     this.#waiting.set(id, { opened, failed, localAddress });
     this.#port.connect(id, {
@@ -92,7 +94,7 @@ export class StackTransport implements Transport {
 
   listen(accept: (stream: Stream, remote: Addr, link: LinkId) => StreamHandler | undefined): void {
     this.#accept = accept;
-    this.#listenId = this.#nextId++;
+    this.#listenId = nextStream++;
     this.#port.listen(this.#listenId, this.#listenPort, this.#terms);
   }
 

@@ -335,7 +335,7 @@ export class Daemon {
         const { remote, port, local, link, security } = e.target;
         const { reply } = this.#dataplane.request({
           kind: 'stream-connect',
-          vrf: 0,
+          vrf: e.vrf,
           remote,
           port,
           ...(local !== undefined && { local }),
@@ -349,7 +349,12 @@ export class Daemon {
         break;
       }
       case 'stream-listen': {
-        const { id, reply } = this.#dataplane.request({ kind: 'stream-listen', vrf: 0, port: e.port, terms: e.terms });
+        const { id, reply } = this.#dataplane.request({
+          kind: 'stream-listen',
+          vrf: e.vrf,
+          port: e.port,
+          terms: e.terms,
+        });
         this.#listens.set(e.id, id);
         void reply.then(({ errno }) => {
           if (errno !== 0) this.#log.for('bgp').error('cannot listen', { port: e.port, errno });

@@ -3,15 +3,10 @@
  * speaker sees an ordinary peer, so policy, decision and every command treat the file's routes like any others.
  */
 import { createReadStream, type ReadStream } from 'node:fs';
+import { type FarEnd, PipeStream } from '../../bgp/pipe.ts';
 import type { Attempt, ConnectTarget, Stream, StreamHandler, Transport } from '../../bgp/ports.ts';
 import { FAMILIES } from '../../bgp/wire/family.ts';
-import {
-  encodeKeepalive,
-  encodeOpen,
-  MAX_EXTENDED_MESSAGE,
-  MessageReader,
-  MessageType,
-} from '../../bgp/wire/message.ts';
+import { MAX_EXTENDED_MESSAGE, MessageType } from '../../bgp/wire/message.ts';
 import { decodeMrt, type MrtPeer, type MrtRecord, updateOfEntry } from '../../bgp/wire/mrt.ts';
 import { UpdatePacker } from '../../bgp/wire/update.ts';
 import type { Addr } from '../lib/addr.ts';
@@ -28,28 +23,23 @@ export interface MrtReplay {
   readonly isExternal: boolean;
 }
 
-const AS_TRANS = 23456;
-
 export class MrtTransport implements Transport {
   readonly #replays: ReadonlyMap<string, MrtReplay>;
-  readonly #open = new Set<Replayed>();
+  readonly #files = new Set<ReadStream>();
 
   constructor(replays: readonly MrtReplay[]) {
     this.#replays = new Map(replays.map((r) => [r.name, r]));
   }
 
   connect(target: ConnectTarget, opened: (stream: Stream) => StreamHandler, failed: (reason: string) => void): Attempt {
-    const replay = this.#replays.get(target.name);
-    if (replay === undefined) {
-      const timer = setImmediate(() => failed('no file'));
-      return { abort: () => clearImmediate(timer) };
-    }
+    const replay = this.#replays.get(target.name)!;
     const file = createReadStream(replay.path);
+    this.#files.add(file);
+    file.once('close', () => this.#files.delete(file));
     file.once('error', (e: NodeJS.ErrnoException) => failed(`${replay.path}: ${e.code ?? e.message}`));
     file.once('open', () => {
-      const stream = new Replayed(replay, file, () => this.#open.delete(stream));
-      this.#open.add(stream);
-      stream.begin(opened(stream));
+      const stream: PipeStream = new PipeStream(new Replay(replay, file, (why) => stream.fail(why)), setImmediate);
+      stream.attach(opened(stream));
     });
     return { abort: () => file.destroy() };
   }
@@ -58,81 +48,60 @@ export class MrtTransport implements Transport {
   listen(): void {}
 
   close(): void {
-    for (const stream of this.#open) stream.close();
+    for (const file of this.#files) file.destroy();
   }
 }
 
-/** One reading of a file as the other end of a session. */
-class Replayed implements Stream {
-  readonly localAddress = undefined;
+/** One reading of a file. */
+class Replay implements FarEnd {
+  readonly open: FarEnd['open'];
   readonly #replay: MrtReplay;
   readonly #file: ReadStream;
-  readonly #closed: () => void;
-  readonly #reader = new MessageReader();
-  #handler: StreamHandler | undefined;
-  #isClosed = false;
+  readonly #failed: (reason: string) => void;
+  /** Which peers of the table's index are replayed. */
+  #wanted: boolean[] = [];
+  #tell: (octets: Uint8Array) => void = () => undefined;
 
-  constructor(replay: MrtReplay, file: ReadStream, closed: () => void) {
+  constructor(replay: MrtReplay, file: ReadStream, failed: (reason: string) => void) {
     this.#replay = replay;
     this.#file = file;
-    this.#closed = closed;
-  }
-
-  begin(handler: StreamHandler): void {
-    this.#handler = handler;
-  }
-
-  /** What the speaker says: its OPEN is answered, and its KEEPALIVE begins the replay. */
-  write(octets: Uint8Array): boolean {
-    this.#reader.push(octets.slice());
-    for (let m = this.#reader.next(); m !== undefined && !('handling' in m); m = this.#reader.next()) {
-      if (m.type === MessageType.Open) setImmediate(() => this.#answer());
-      else if (m.type === MessageType.Keepalive) void this.#play();
-    }
-    return true;
-  }
-
-  close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    this.#file.destroy();
-    this.#closed();
-  }
-
-  #answer(): void {
-    const { asn, address } = this.#replay;
-    const open = encodeOpen({
-      version: 4,
-      asn: asn > 0xffff ? AS_TRANS : asn,
-      holdTimeS: 0, // RFC 4271 §4.2: a file sends no KEEPALIVE
-      identifier: address.a3 >>> 0 || 1,
+    this.#failed = failed;
+    this.open = {
+      asn: replay.asn,
+      identifier: replay.address.a3 >>> 0 || 1,
       capabilities: [
         { kind: 'multiprotocol', ...FAMILIES.ipv4 },
         { kind: 'multiprotocol', ...FAMILIES.ipv6 },
         { kind: 'extended-next-hop', entries: [{ ...FAMILIES.ipv4, nextHopAfi: 2 }] },
         { kind: 'extended-message' },
-        { kind: 'four-octet-as', asn },
       ],
-    });
-    this.#tell(open);
-    this.#tell(encodeKeepalive());
+    };
+  }
+
+  begin(tell: (octets: Uint8Array) => void): void {
+    this.#tell = tell;
+    void this.#play();
+  }
+
+  /** A file does not want to know. */
+  update(): void {}
+
+  ended(): void {
+    this.#file.destroy();
   }
 
   async #play(): Promise<void> {
-    if (this.#isPlaying) return;
-    this.#isPlaying = true;
     let rest: Uint8Array = new Uint8Array(0);
     try {
       for await (const chunk of this.#file) {
         const b = new Uint8Array(Buffer.concat([rest, chunk as Buffer]));
-        const read = this.#records(b);
-        rest = b.subarray(read);
+        rest = b.subarray(this.#records(b));
         await new Promise(setImmediate);
       }
       if (rest.length > 0) throw new Error(`${rest.length} octets are left over at the end`);
       this.#endOfRib();
     } catch (e) {
-      if (!this.#isClosed) this.#fail((e as Error).message);
+      this.#failed(`${this.#replay.path}: ${(e as Error).message}`);
     }
   }
 
@@ -140,7 +109,7 @@ class Replayed implements Stream {
   #records(b: Uint8Array): number {
     for (let at = 0; ; ) {
       const next = decodeMrt(b, at);
-      if (next === undefined || this.#isClosed) return at;
+      if (next === undefined) return at;
       if ('fault' in next) throw new Error(next.fault);
       this.#record(next.record);
       at += next.octets;
@@ -170,17 +139,4 @@ class Replayed implements Stream {
     packer.endOfRib(6);
     packer.flush();
   }
-
-  #tell(octets: Uint8Array): void {
-    if (!this.#isClosed) this.#handler?.data(octets);
-  }
-
-  #fail(reason: string): void {
-    this.close();
-    this.#handler?.closed(`${this.#replay.path}: ${reason}`);
-  }
-
-  /** Which peers of the table's index are replayed. */
-  #wanted: boolean[] = [];
-  #isPlaying = false;
 }

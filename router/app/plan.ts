@@ -32,7 +32,7 @@ export function planOf(config: Config, hostNameServers: readonly string[]): Plan
       spec: {
         index: FIRST_LINK_INDEX + i,
         name: uplink.name,
-        vrf: DEFAULT_VRF,
+        vrf: vrfNumber(config, uplink.vrf),
         mtu: uplink.mtu,
         child: ONE_CHILD,
         device: i,
@@ -45,6 +45,7 @@ export function planOf(config: Config, hostNameServers: readonly string[]): Plan
     links,
     routing: {
       links: links.map(({ spec: { index, name, vrf, mtu, addresses } }) => ({ index, name, vrf, mtu, addresses })),
+      vrfs: posted(config.vrfs.map((vrf) => ({ name: vrf.name, number: vrfNumber(config, vrf.name), config: vrf }))),
       routes: routesOf(config, links),
       bgp: config.bgp && posted(config.bgp),
       fpm: config.fpm && posted(config.fpm),
@@ -68,58 +69,74 @@ function serverText(s: ScopedAddr): string {
   return s.uplink === undefined ? String(s.addr) : `${s.addr}%${s.uplink}`;
 }
 
+/** VRFs are numbered in the order of the configuration; 0 is the default one. */
+function vrfNumber(config: Config, name: string | undefined): number {
+  return name === undefined ? DEFAULT_VRF : 1 + config.vrfs.findIndex((v) => v.name === name);
+}
+
 /** Connected prefixes, allowed IPs where they are routes, then `routes`, which win over allowed IPs. */
 function routesOf(config: Config, links: readonly PlannedLink[]): ConfiguredRoute[] {
-  const connected = new Map<string, RoutingHop[]>();
-  const allowed = new Map<string, RoutingHop[]>();
+  const connected = new Routes(RouteSource.Connected);
+  const allowed = new Routes(RouteSource.Static);
   for (const { spec, uplink } of links) {
     const hop: RoutingHop = { link: spec.index, gateway: undefined, weight: 1 };
     for (const { addr, prefix } of uplink.addresses) {
       const isHost = prefix.length === (addr.family === 4 ? 32 : 128);
       // Link-local prefixes exist once per link and are not in the table (RFC 4007 §9).
-      if (!isHost && !(addr.family === 6 && addr.isLinkLocal)) add(connected, String(prefix), hop);
+      if (!isHost && !(addr.family === 6 && addr.isLinkLocal)) connected.add(spec.vrf, String(prefix), hop);
     }
     if (uplink.installRoutes)
-      for (const peer of uplink.peers) for (const prefix of peer.allowedIps) add(allowed, String(prefix), hop);
+      for (const peer of uplink.peers) for (const prefix of peer.allowedIps) allowed.add(spec.vrf, String(prefix), hop);
   }
   const linkOf = (name: string): number => links.find((l) => l.spec.name === name)!.spec.index;
-  const statics = config.routes.map((r) => staticRoute(r, linkOf));
-  for (const route of statics) allowed.delete(route.prefix);
-  const unicast =
-    (source: ConfiguredRoute['source']) =>
-    ([prefix, hops]: readonly [string, readonly RoutingHop[]]): ConfiguredRoute => ({
-      prefix,
-      source,
-      kind: 'unicast',
-      hops,
-    });
+  const statics = config.routes.map((r) => staticRoute(r, vrfNumber(config, r.vrf), linkOf));
+  for (const route of statics) allowed.delete(route.vrf, route.prefix);
+  const known = [...connected.all, ...allowed.all, ...statics];
   // What we announce and do not know in detail must not go back to where it came from.
-  const known = new Set([...connected.keys(), ...allowed.keys(), ...statics.map((r) => r.prefix)]);
-  const announced = (config.bgp?.networks ?? []).map(String).filter((prefix) => !known.has(prefix));
-  const unreachable = announced.map((prefix): ConfiguredRoute => {
-    return { prefix, source: RouteSource.Static, kind: 'unreachable', hops: [] };
-  });
-  return [
-    ...unreachable,
-    ...[...connected].map(unicast(RouteSource.Connected)),
-    ...[...allowed].map(unicast(RouteSource.Static)),
-    ...statics,
+  const announced = [
+    { vrf: DEFAULT_VRF, networks: config.bgp?.networks ?? [] },
+    ...config.vrfs.map((v) => ({ vrf: vrfNumber(config, v.name), networks: v.networks })),
   ];
+  const unreachable = announced.flatMap(({ vrf, networks }) =>
+    networks
+      .map(String)
+      .filter((prefix) => !known.some((r) => r.vrf === vrf && r.prefix === prefix))
+      .map((prefix): ConfiguredRoute => ({ vrf, prefix, source: RouteSource.Static, kind: 'unreachable', hops: [] })),
+  );
+  return [...unreachable, ...known];
 }
 
-/** Two uplinks with the same prefix share its flows. */
-function add(map: Map<string, RoutingHop[]>, prefix: string, hop: RoutingHop): void {
-  const hops = map.get(prefix);
-  if (hops === undefined) map.set(prefix, [hop]);
-  else if (!hops.some((h) => h.link === hop.link)) hops.push(hop);
+/** Unicast routes of one source; two uplinks with the same prefix share its flows. */
+class Routes {
+  readonly #source: ConfiguredRoute['source'];
+  readonly #hops = new Map<string, { readonly vrf: number; readonly prefix: string; readonly hops: RoutingHop[] }>();
+
+  constructor(source: ConfiguredRoute['source']) {
+    this.#source = source;
+  }
+
+  get all(): ConfiguredRoute[] {
+    return [...this.#hops.values()].map((r) => ({ ...r, source: this.#source, kind: 'unicast' }));
+  }
+
+  add(vrf: number, prefix: string, hop: RoutingHop): void {
+    const key = `${vrf} ${prefix}`;
+    const known = this.#hops.get(key);
+    if (known === undefined) this.#hops.set(key, { vrf, prefix, hops: [hop] });
+    else if (!known.hops.some((h) => h.link === hop.link)) known.hops.push(hop);
+  }
+
+  delete(vrf: number, prefix: string): void {
+    this.#hops.delete(`${vrf} ${prefix}`);
+  }
 }
 
-function staticRoute(r: StaticRoute, linkOf: (name: string) => number): ConfiguredRoute {
+function staticRoute(r: StaticRoute, vrf: number, linkOf: (name: string) => number): ConfiguredRoute {
   const hops = r.targets.flatMap((t): RoutingHop[] => {
     return t.kind === 'uplink'
       ? [{ link: linkOf(t.uplink), gateway: t.gateway && String(t.gateway), weight: t.weight }]
       : [];
   });
   const first = r.targets[0]!.kind;
-  return { prefix: String(r.to), source: RouteSource.Static, kind: first === 'uplink' ? 'unicast' : first, hops };
+  return { vrf, prefix: String(r.to), source: RouteSource.Static, kind: first === 'uplink' ? 'unicast' : first, hops };
 }

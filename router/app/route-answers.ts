@@ -14,6 +14,8 @@ import { MlshimError } from '../lib/errors.ts';
 import type { RoutingLink } from './routing-protocol.ts';
 
 export interface RouteFacts {
+  /** The VRF asked about. */
+  readonly vrf: { readonly name: string; readonly number: number };
   readonly fib: FibWriter;
   readonly links: readonly RoutingLink[];
   /** Addresses of ours with the link that has them. */
@@ -24,8 +26,6 @@ export interface RouteFacts {
   /** The protocol of another daemon that made an external route, such as `ospf`. */
   protocolOf(prefix: Prefix): string | undefined;
 }
-
-const DEFAULT_VRF = 0;
 
 /** @throws MlshimError USAGE when `dst` is not an address */
 export function routeGet(facts: RouteFacts, dst: string): Answers['route_get'] {
@@ -42,7 +42,7 @@ export function routeGet(facts: RouteFacts, dst: string): Answers['route_get'] {
   }
   if (addr.isLinkLocal && addr.family === 6) return linkLocal(facts, none, addr, scope);
 
-  const candidates = facts.fib.lookupRoute(DEFAULT_VRF, addr);
+  const candidates = facts.fib.lookupRoute(facts.vrf.number, addr);
   const best = candidates[0];
   if (best === undefined) {
     const family = addr.family === 4 ? 'IPv4' : 'IPv6';
@@ -62,7 +62,7 @@ export function routeGet(facts: RouteFacts, dst: string): Answers['route_get'] {
     mtu: link?.mtu ?? 0,
     prefix: String(best.prefix),
     origin: ROUTE_SOURCE_NAMES[best.source],
-    reasons: [`table main: ${best.prefix}, ${originWords(facts, best)}`, ...others],
+    reasons: [`table ${facts.vrf.name}: ${best.prefix}, ${originWords(facts, best)}`, ...others],
   };
 }
 
@@ -92,7 +92,7 @@ function linkLocal(
 
 /** The source address our own packets to `dst` would carry, undefined when there is no way to it. */
 export function sourceTo(facts: RouteFacts, dst: Addr): Addr | undefined {
-  const best = facts.fib.lookupRoute(DEFAULT_VRF, dst)[0];
+  const best = facts.fib.lookupRoute(facts.vrf.number, dst)[0];
   const hop = best?.nextHops[0];
   const link = hop && facts.links.find((l) => l.index === hop.link);
   return best?.kind === RouteKind.Unicast ? sourceFor(facts, dst, hop, link) : undefined;
@@ -137,7 +137,7 @@ function hopStatus(facts: RouteFacts, h: NextHop): NextHopStatus {
 
 export function routeShow(facts: RouteFacts, origin: string): Answers['route_show'] {
   const routes: { readonly info: RouteInfo; readonly status: RouteStatus }[] = [];
-  for (const info of facts.fib.routes(DEFAULT_VRF)) {
+  for (const info of facts.fib.routes(facts.vrf.number)) {
     const name = ROUTE_SOURCE_NAMES[info.source];
     if (!info.isBest || (origin !== '' && origin !== name && !(origin === 'bgp' && name.endsWith('bgp')))) continue;
     routes.push({

@@ -8,6 +8,7 @@ import type { BfdSettings } from '../../bgp/bfd/session.ts';
 import type { BirdCommand } from '../birdctl/command.ts';
 import type { BgpConfig } from '../config/bgp-model.ts';
 import type { FpmConfig } from '../config/fpm.ts';
+import type { VrfConfig } from '../config/model.ts';
 import type { Answers, FpmStatus, RpkiStatus, Verbs } from '../control/messages.ts';
 import type { RouteSource } from '../fib/shared.ts';
 import type { ErrorCode } from '../lib/errors.ts';
@@ -33,15 +34,25 @@ export interface RoutingHop {
 
 /** One route that comes from the configuration. */
 export interface ConfiguredRoute {
+  readonly vrf: number;
   readonly prefix: string;
   readonly source: RouteSource;
   readonly kind: 'unicast' | 'blackhole' | 'unreachable';
   readonly hops: readonly RoutingHop[];
 }
 
+/** A VRF besides the default one. */
+export interface RoutingVrf {
+  readonly name: string;
+  /** Its number in the FIB and the data plane. */
+  readonly number: number;
+  readonly config: VrfConfig;
+}
+
 /** Given to the worker at start. */
 export interface RoutingBoot {
   readonly links: readonly RoutingLink[];
+  readonly vrfs: Posted<readonly RoutingVrf[]>;
   readonly routes: readonly ConfiguredRoute[];
   readonly bgp: Posted<BgpConfig> | undefined;
   readonly fpm: Posted<FpmConfig> | undefined;
@@ -124,10 +135,11 @@ export type FromRouting =
       readonly answer: unknown;
       readonly failure?: { readonly code: string; readonly message: string };
     }
-  | { readonly kind: 'stream-connect'; readonly id: number; readonly target: StreamTarget }
+  | { readonly kind: 'stream-connect'; readonly id: number; readonly vrf: number; readonly target: StreamTarget }
   | {
       readonly kind: 'stream-listen';
       readonly id: number;
+      readonly vrf: number;
       readonly port: number;
       readonly terms: readonly StreamTerms[];
     }

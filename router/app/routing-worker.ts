@@ -3,8 +3,6 @@
  * messages of routing-protocol.ts.
  */
 import { parentPort, workerData } from 'node:worker_threads';
-import type { BfdTarget } from '../../bgp/bfd/bfd.ts';
-import type { BfdSettings } from '../../bgp/bfd/session.ts';
 import type { BgpConfig } from '../config/bgp-model.ts';
 import { type NextHop, type RouteChange, RouteKind } from '../fib/shared.ts';
 import { FibWriter } from '../fib/writer.ts';
@@ -12,8 +10,9 @@ import { Addr, Prefix } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
 import { type Logger, makeLogger } from '../lib/log.ts';
 import { posted, revived } from '../lib/post.ts';
+import type { BfdWatcher } from './bgp-bfd.ts';
 import { BgpRoom } from './bgp-room.ts';
-import type { StreamTerms } from './dataplane-protocol.ts';
+import type { StreamPort } from './bgp-transport.ts';
 import { loadFilters } from './filter-module.ts';
 import { FpmRoom } from './fpm-room.ts';
 import { type RouteFacts, routeGet, routeShow, sourceTo } from './route-answers.ts';
@@ -22,7 +21,6 @@ import type {
   FromRouting,
   RoutingBoot,
   RoutingSummary,
-  StreamTarget,
   ToRouting,
   WorkerQuery,
 } from './routing-protocol.ts';
@@ -57,7 +55,7 @@ function routeChange(r: ConfiguredRoute): RouteChange {
   const nextHops = r.hops.map((h): NextHop => {
     return { link: h.link, gateway: h.gateway === undefined ? undefined : Addr.parse(h.gateway), weight: h.weight };
   });
-  return { vrf: DEFAULT_VRF, prefix: Prefix.parse(r.prefix)!, source: r.source, nextHops, kind: KINDS[r.kind] };
+  return { vrf: r.vrf, prefix: Prefix.parse(r.prefix)!, source: r.source, nextHops, kind: KINDS[r.kind] };
 }
 
 // Links carry nothing before the child has taken their keys.
@@ -65,23 +63,49 @@ for (const link of boot.links) fib.linkDown(link.index);
 const configured = boot.routes.map(routeChange);
 fib.apply(configured);
 
-const facts: RouteFacts = {
-  fib,
-  links: boot.links,
-  own,
-  source: { v4: parsed(boot.source.v4), v6: parsed(boot.source.v6) },
-  describeBgp: (prefix) => bgp?.describe(prefix),
-  protocolOf: (prefix) => fpm?.protocolOf(prefix),
-};
+const vrfs = revived(boot.vrfs);
+const MAIN = { name: 'main', number: DEFAULT_VRF };
+const NO_SOURCE = { v4: undefined, v6: undefined };
 
-const streams = {
-  connect: (id: number, target: StreamTarget): void => send({ kind: 'stream-connect', id, target }),
-  listen: (id: number, listenPort: number, terms: readonly StreamTerms[]): void =>
-    send({ kind: 'stream-listen', id, port: listenPort, terms }),
-  secure: (listen: number, terms: readonly StreamTerms[]): void => send({ kind: 'stream-secure', listen, terms }),
-  watch: (name: string, target: BfdTarget, settings: BfdSettings): void =>
-    send({ kind: 'bfd-watch', name, target: posted(target), settings }),
-  unwatch: (name: string): void => send({ kind: 'bfd-unwatch', name }),
+function factsOf(vrf: { readonly name: string; readonly number: number }): RouteFacts {
+  const isMain = vrf.number === DEFAULT_VRF;
+  return {
+    vrf,
+    fib,
+    links: boot.links,
+    own: own.filter((o) => o.link.vrf === vrf.number),
+    source: isMain ? { v4: parsed(boot.source.v4), v6: parsed(boot.source.v6) } : NO_SOURCE,
+    describeBgp: (prefix) => bgp?.describe(prefix, isMain ? '' : vrf.name),
+    protocolOf: (prefix) => (isMain ? fpm?.protocolOf(prefix) : undefined),
+  };
+}
+
+const allFacts = [MAIN, ...vrfs].map(factsOf);
+
+/** @throws MlshimError USAGE when there is no such VRF */
+function factsNamed(name: string): RouteFacts {
+  const found = allFacts.find((f) => f.vrf.name === (name === '' ? MAIN.name : name));
+  if (found !== undefined) return found;
+  const known = vrfs.map((v) => v.name).join(', ');
+  throw new MlshimError('USAGE', `no VRF "${name}"${known === '' ? '' : ` (known: ${known})`}`);
+}
+
+/** Streams of our stack by the VRF they are in; whose they are is known by their number. */
+const vrfOfStream = new Map<number, number>();
+const streams = (vrf: number): StreamPort => ({
+  connect: (id, target) => {
+    vrfOfStream.set(id, vrf);
+    send({ kind: 'stream-connect', id, vrf, target });
+  },
+  listen: (id, listenPort, terms) => {
+    vrfOfStream.set(id, vrf);
+    send({ kind: 'stream-listen', id, vrf, port: listenPort, terms });
+  },
+  secure: (listen, terms) => send({ kind: 'stream-secure', listen, terms }),
+});
+const watcher: BfdWatcher = {
+  watch: (name, target, settings) => send({ kind: 'bfd-watch', name, target: posted(target), settings }),
+  unwatch: (name) => send({ kind: 'bfd-unwatch', name }),
 };
 const bgp = await bgpRoom(boot.bgp && revived(boot.bgp));
 
@@ -89,8 +113,18 @@ async function bgpRoom(settings: BgpConfig | undefined): Promise<BgpRoom | undef
   if (settings === undefined) return undefined;
   try {
     const filters = settings.filters === undefined ? new Map() : await loadFilters(settings.filters);
-    const source = (dst: Addr): Addr | undefined => sourceTo(facts, dst);
-    return new BgpRoom(settings, boot.links, fib, log.for('bgp'), publish, streams, source, filters);
+    return new BgpRoom({
+      settings,
+      vrfs,
+      links: boot.links,
+      fib,
+      log: log.for('bgp'),
+      changed: publish,
+      streams,
+      watcher,
+      sourceTo: (vrf, dst) => sourceTo(allFacts[vrf]!, dst),
+      filters,
+    });
   } catch (e) {
     if (e instanceof MlshimError) send({ kind: 'failed', code: e.code, message: e.message });
     throw e;
@@ -109,9 +143,9 @@ const NO_BGP = { asn: 0, router_id: '', peers: [] };
 function answer(query: WorkerQuery): unknown {
   switch (query.verb) {
     case 'route_get':
-      return routeGet(facts, query.args.dst);
+      return routeGet(factsNamed(query.args.vrf ?? ''), query.args.dst);
     case 'route_show':
-      return routeShow(facts, query.args.origin);
+      return routeShow(factsNamed(query.args.vrf ?? ''), query.args.origin);
     case 'summary':
       return summary();
     case 'host_bfd':
@@ -121,7 +155,7 @@ function answer(query: WorkerQuery): unknown {
     case 'bgp_routes':
       return bgp?.routes(query.args) ?? { routes: [] };
     case 'bgp_explain':
-      return bgp?.explain(query.args.prefix) ?? { prefix: query.args.prefix, candidates: [] };
+      return bgp?.explain(query.args.prefix, query.args.vrf ?? '') ?? { prefix: query.args.prefix, candidates: [] };
     case 'bgp_rpki':
       if (bgp === undefined) throw new MlshimError('USAGE', 'BGP is not configured');
       return bgp.rpki(query.args.action);
@@ -180,10 +214,11 @@ port.on('message', (m: ToRouting) => {
       onLinkState(m.index, m.up);
       break;
     case 'stream-opened':
-      bgp?.transport.opened(m.id, m.fd, m.errno);
+      bgp?.transport(vrfOfStream.get(m.id) ?? DEFAULT_VRF).opened(m.id, m.fd, m.errno);
+      vrfOfStream.delete(m.id);
       break;
     case 'stream-accepted':
-      bgp?.transport.accepted(m.fd, m.remote, m.local, m.link);
+      bgp?.transport(vrfOfStream.get(m.listen) ?? DEFAULT_VRF).accepted(m.fd, m.remote, m.local, m.link);
       break;
     case 'bfd-change':
       bgp?.bfd.changed(m.change);

@@ -23,6 +23,11 @@ async function query<V extends ReadVerb>(input: Input, verb: V, args: Verbs[V]):
   return ask(socketPaths(input.io.env).control, verb, args);
 }
 
+/** The VRF asked about; empty = the default one. */
+function vrfOf(input: Input): string {
+  return (input.options['vrf'] as string | undefined) ?? '';
+}
+
 function print<A>(input: Input, answer: A, text: (a: A) => string): void {
   input.io.out(input.options['json'] === true ? `${JSON.stringify(answer, null, 2)}\n` : text(answer));
 }
@@ -34,7 +39,7 @@ export async function status(input: Input): Promise<number> {
 }
 
 export async function routeGet(input: Input): Promise<number> {
-  const answer = await query(input, 'route_get', { dst: input.args[0]! });
+  const answer = await query(input, 'route_get', { dst: input.args[0]!, vrf: vrfOf(input) });
   print(input, answer, routeGetText);
   return answer.kind === 'unicast' || answer.kind === 'local' ? 0 : 1;
 }
@@ -46,7 +51,7 @@ export async function routeShow(input: Input): Promise<number> {
   const origin = (input.options['proto'] as string | undefined) ?? '';
   if (origin !== '' && !ORIGINS.includes(origin))
     throw new MlshimError('USAGE', `--proto is one of ${ORIGINS.join(', ')}, not "${origin}"`);
-  print(input, await query(input, 'route_show', { origin }), (a) => routesText(a.routes));
+  print(input, await query(input, 'route_show', { origin, vrf: vrfOf(input) }), (a) => routesText(a.routes));
   return 0;
 }
 
@@ -79,12 +84,14 @@ export async function bgpRoutes(input: Input): Promise<number> {
   const isPrefix = (w: string): boolean => w.includes('/') || w.includes(':') || /^[\d.]+$/.test(w);
   const prefix = words.find(isPrefix) ?? '';
   const peer = words.find((w) => !isPrefix(w)) ?? '';
-  print(input, await query(input, 'bgp_routes', { table, peer, prefix }), (a) => bgpRoutesText(a.routes));
+  print(input, await query(input, 'bgp_routes', { table, peer, prefix, vrf: vrfOf(input) }), (a) =>
+    bgpRoutesText(a.routes),
+  );
   return 0;
 }
 
 export async function bgpExplain(input: Input): Promise<number> {
-  const answer = await query(input, 'bgp_explain', { prefix: input.args[0]! });
+  const answer = await query(input, 'bgp_explain', { prefix: input.args[0]!, vrf: vrfOf(input) });
   print(input, answer, bgpExplainText);
   return answer.candidates.length > 0 ? 0 : 1;
 }

@@ -8,6 +8,10 @@ const JSON_OPTION: Readonly<Record<string, Option>> = {
   json: { type: 'boolean', short: 'j', help: 'one JSON document instead of text' },
 };
 
+const VRF_OPTION: Readonly<Record<string, Option>> = {
+  vrf: { type: 'string', value: 'NAME', help: 'the table of this VRF' },
+};
+
 const CONFIG_OPTION: Readonly<Record<string, Option>> = {
   config: { type: 'string', short: 'c', value: 'FILE', help: 'mlshim.yaml, or a wg-quick file' },
 };
@@ -73,6 +77,7 @@ export const COMMANDS: readonly Command[] = [
     summary: 'the routing table',
     options: {
       ...JSON_OPTION,
+      ...VRF_OPTION,
       proto: { type: 'string', value: 'NAME', help: 'only connected, static, bgp, ebgp, ibgp or external' },
     },
     min: 0,
@@ -84,7 +89,7 @@ export const COMMANDS: readonly Command[] = [
     words: ['route', 'get'],
     args: 'DST',
     summary: 'which way a packet to DST goes, and why',
-    options: JSON_OPTION,
+    options: { ...JSON_OPTION, ...VRF_OPTION },
     min: 1,
     max: 1,
     run: async (input) => (await ask()).routeGet(input),
@@ -112,7 +117,7 @@ export const COMMANDS: readonly Command[] = [
     words: ['bgp', 'routes'],
     args: '[in|out|best] [PEER] [PREFIX]',
     summary: 'BGP routes: chosen (best), as received (in) or as announced (out)',
-    options: JSON_OPTION,
+    options: { ...JSON_OPTION, ...VRF_OPTION },
     min: 0,
     max: 3,
     run: async (input) => (await ask()).bgpRoutes(input),
@@ -121,7 +126,7 @@ export const COMMANDS: readonly Command[] = [
     words: ['bgp', 'explain'],
     args: 'PREFIX',
     summary: 'why the best route to PREFIX won (RFC 4271 §9.1.2.2)',
-    options: JSON_OPTION,
+    options: { ...JSON_OPTION, ...VRF_OPTION },
     min: 1,
     max: 1,
     run: async (input) => (await ask()).bgpExplain(input),

@@ -67,7 +67,7 @@ export interface BgpNeighborConfig {
   /** The address we connect from; undefined = what the uplink or the host has. */
   readonly localAddress: Addr | undefined;
   readonly port: number;
-  readonly families: readonly ('ipv4' | 'ipv6')[];
+  readonly families: readonly ('ipv4' | 'ipv6' | 'vpnv4' | 'vpnv6')[];
   readonly extendedNextHop: boolean;
   readonly passive: boolean;
   readonly holdTimeS: number;

@@ -24,7 +24,7 @@ import {
 } from './fields.ts';
 import { rpki } from './rpki.ts';
 
-const families = list(choice(['ipv4', 'ipv6']), 'address families');
+const families = list(choice(['ipv4', 'ipv6', 'vpnv4', 'vpnv6']), 'address families');
 
 /** Policies that need no rules. */
 export const IMPORT_WORDS = ['all', 'none'] as const;

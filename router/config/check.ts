@@ -27,7 +27,15 @@ export function checkReferences(tree: SourceTree): void {
       near !== undefined ? ` (did you mean "${near}"?)` : uplinks.length > 0 ? ` (known: ${uplinks.join(', ')})` : '';
     tree.report('error', path, `no uplink "${value}"${help}`);
   };
+  const vrfs = Object.keys(asMap(root['vrfs']));
+  const vrfMustExist = (value: unknown, path: Path): void => {
+    if (typeof value !== 'string' || vrfs.includes(value)) return;
+    tree.report('error', path, `no VRF "${value}"${vrfs.length > 0 ? ` (known: ${vrfs.join(', ')})` : ''}`);
+  };
+  for (const [name, uplink] of Object.entries(asMap(root['uplinks'])))
+    vrfMustExist(asMap(uplink)['vrf'], ['uplinks', name, 'vrf']);
   for (const [i, route] of asList(root['routes']).entries()) {
+    vrfMustExist(asMap(route)['vrf'], ['routes', i, 'vrf']);
     const via = asMap(route)['via'];
     if (Array.isArray(via))
       for (const [j, hop] of via.entries()) mustExist(asMap(hop)['via'], ['routes', i, 'via', j, 'via']);

@@ -32,6 +32,7 @@ export function quickConfig(
     uplinks: [
       {
         name,
+        vrf: undefined,
         addresses: quick.addresses,
         mtu: quick.mtu ?? DEFAULT_MTU,
         privateKey: quick.device.privateKey,
@@ -40,6 +41,7 @@ export function quickConfig(
         installRoutes: quick.table !== 'off',
       },
     ],
+    vrfs: [],
     routes: [],
     dns: { servers: quick.dns.map((addr) => ({ addr, uplink: undefined })), search: quick.dnsSearch },
     source: { v4: undefined, v6: undefined },

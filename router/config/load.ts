@@ -130,8 +130,15 @@ function reportIssue(tree: SourceTree, issue: Issue, above: Path): void {
 function toConfig({ shown, path }: ConfigSource, c: ParsedConfig): Config {
   return {
     file: shown,
-    uplinks: Object.entries(c.uplinks).map(([name, u]) => toUplink(name, u.wireguard)),
-    routes: c.routes.map(toRoute),
+    uplinks: Object.entries(c.uplinks).map(([name, u]) => toUplink(name, u.wireguard, u.vrf)),
+    vrfs: Object.entries(c.vrfs).map(([name, v]) => ({
+      name,
+      rd: v.rd,
+      importTargets: v.import,
+      exportTargets: v.export,
+      networks: v.networks,
+    })),
+    routes: c.routes.map((r) => toRoute(r, c)),
     dns: c.dns,
     source: { v4: c.source.ipv4, v6: c.source.ipv6 },
     fpm: c.fpm && toFpm(c.fpm),
@@ -142,9 +149,14 @@ function toConfig({ shown, path }: ConfigSource, c: ParsedConfig): Config {
   };
 }
 
-function toUplink(name: string, w: ParsedConfig['uplinks'][string]['wireguard']): UplinkConfig {
+function toUplink(
+  name: string,
+  w: ParsedConfig['uplinks'][string]['wireguard'],
+  vrf: string | undefined,
+): UplinkConfig {
   return {
     name,
+    vrf,
     addresses: w.addresses,
     mtu: w.mtu,
     privateKey: w.private_key,
@@ -161,7 +173,9 @@ function toUplink(name: string, w: ParsedConfig['uplinks'][string]['wireguard'])
   };
 }
 
-function toRoute(r: ParsedConfig['routes'][number]): StaticRoute {
+function toRoute(r: ParsedConfig['routes'][number], c: ParsedConfig): StaticRoute {
+  const first = typeof r.via === 'string' ? r.via : r.via?.[0]?.via;
+  const vrf = r.vrf ?? (first === undefined ? undefined : c.uplinks[first]?.vrf);
   const hop = (
     uplink: string,
     gateway: RouteTarget extends infer T ? (T extends { gateway: infer G } ? G : never) : never,
@@ -172,9 +186,9 @@ function toRoute(r: ParsedConfig['routes'][number]): StaticRoute {
     gateway,
     weight,
   });
-  if (r.type !== undefined) return { to: r.to, targets: [{ kind: r.type }] };
-  if (typeof r.via === 'string') return { to: r.to, targets: [hop(r.via, r.gateway, 1)] };
-  return { to: r.to, targets: (r.via ?? []).map((h) => hop(h.via, h.gateway, h.weight)) };
+  if (r.type !== undefined) return { to: r.to, vrf, targets: [{ kind: r.type }] };
+  if (typeof r.via === 'string') return { to: r.to, vrf, targets: [hop(r.via, r.gateway, 1)] };
+  return { to: r.to, vrf, targets: (r.via ?? []).map((h) => hop(h.via, h.gateway, h.weight)) };
 }
 
 function deepFreeze<T>(value: T): T {

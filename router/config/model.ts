@@ -2,6 +2,8 @@
  * The configuration as the router uses it: parsed once, frozen, addresses and prefixes as values. No text form of an
  * address survives beyond this file, and no other room imports the schema.
  */
+
+import type { EightOctets } from '../../bgp/vpn/route-distinguisher.ts';
 import type { WgPeerConfig } from '../../wg/model.ts';
 import type { Addr, Prefix } from '../lib/addr.ts';
 import type { BgpConfig } from './bgp-model.ts';
@@ -22,6 +24,8 @@ export interface InterfaceAddr {
 /** A way out: one WireGuard device. */
 export interface UplinkConfig {
   readonly name: string;
+  /** Name of its VRF; undefined = the default one. */
+  readonly vrf: string | undefined;
   readonly addresses: readonly InterfaceAddr[];
   readonly mtu: number;
   /** 32 octets. */
@@ -38,8 +42,20 @@ export type RouteTarget =
   | { readonly kind: 'blackhole' }
   | { readonly kind: 'unreachable' };
 
+/** A routing table of its own (RFC 4364 §3), and how its routes travel over VPN sessions. */
+export interface VrfConfig {
+  readonly name: string;
+  /** Undefined = its routes stay here. */
+  readonly rd: EightOctets | undefined;
+  readonly importTargets: readonly EightOctets[];
+  readonly exportTargets: readonly EightOctets[];
+  readonly networks: readonly Prefix[];
+}
+
 export interface StaticRoute {
   readonly to: Prefix;
+  /** Name of the VRF whose table it stands in; undefined = the default one. */
+  readonly vrf: string | undefined;
   /** More than one target makes an ECMP group; blackhole and unreachable stand alone. */
   readonly targets: readonly RouteTarget[];
 }
@@ -48,6 +64,7 @@ export interface Config {
   /** The file it came from, as the user wrote it. */
   readonly file: string;
   readonly uplinks: readonly UplinkConfig[];
+  readonly vrfs: readonly VrfConfig[];
   readonly routes: readonly StaticRoute[];
   readonly dns: { readonly servers: readonly ScopedAddr[]; readonly search: readonly string[] };
   /** Preferred source addresses of locally originated flows. */

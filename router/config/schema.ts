@@ -3,6 +3,7 @@
  * with each part. Positions, source lines and checks that need two places at once are load.ts's and check.ts's job.
  */
 import { z } from 'zod';
+import { type EightOctets, parseDistinguisher, parseRouteTarget } from '../../bgp/vpn/route-distinguisher.ts';
 import { bgp } from './bgp-schema.ts';
 import {
   addr,
@@ -54,7 +55,27 @@ const wireguard = object({
   peers: list(wgPeer, 'peers').default([]),
 });
 
-const uplink = object({ wireguard });
+const uplink = object({
+  wireguard,
+  /** The VRF it belongs to; the default one when missing. */
+  vrf: name.optional(),
+});
+
+const distinguisher = text('a route distinguisher', (s): EightOctets | Refusal => {
+  return parseDistinguisher(s) ?? new Refusal(`"${s}" is not a route distinguisher (AS:NUMBER or IPV4:NUMBER)`);
+});
+
+const routeTarget = text('a route target', (s): EightOctets | Refusal => {
+  return parseRouteTarget(s) ?? new Refusal(`"${s}" is not a route target (AS:NUMBER or IPV4:NUMBER)`);
+});
+
+const vrf = object({
+  rd: distinguisher.optional(),
+  import: list(routeTarget, 'route targets').default([]),
+  export: list(routeTarget, 'route targets').default([]),
+  /** Prefixes that the VRF's speaker originates. */
+  networks: list(prefix, 'prefixes').default([]),
+});
 
 const gateway = object({
   via: name,
@@ -68,6 +89,8 @@ const route = object({
   via: z.union([name, list(gateway, 'next hops').min(1, { error: 'names no next hop' })]).optional(),
   gateway: addr.optional(),
   type: choice(['blackhole', 'unreachable']).optional(),
+  /** The table it stands in; that of its uplink when missing. */
+  vrf: name.optional(),
 });
 
 const dns = object({
@@ -82,6 +105,7 @@ const dns = object({
 
 export const configSchema = object({
   uplinks: z.record(name, uplink, { error: (issue) => typeMessage('a mapping of uplinks', issue.input) }),
+  vrfs: z.record(name, vrf, { error: (issue) => typeMessage('a mapping of VRFs', issue.input) }).default({}),
   routes: list(route, 'routes').default([]),
   dns: dns.default({ servers: [], search: [] }),
   source: object({ ipv4: v4.optional(), ipv6: v6.optional() }).default({}),

@@ -419,6 +419,10 @@ export const DESCRIPTOR = {
       "dst": {
        "type": "string",
        "id": 1
+      },
+      "vrf": {
+       "type": "string",
+       "id": 2
       }
      }
     },
@@ -481,6 +485,10 @@ export const DESCRIPTOR = {
       "origin": {
        "type": "string",
        "id": 1
+      },
+      "vrf": {
+       "type": "string",
+       "id": 2
       }
      }
     },
@@ -745,6 +753,10 @@ export const DESCRIPTOR = {
     },
     "BgpRoutesQuery": {
      "fields": {
+      "vrf": {
+       "type": "string",
+       "id": 4
+      },
       "table": {
        "type": "string",
        "id": 1
@@ -844,6 +856,10 @@ export const DESCRIPTOR = {
       "prefix": {
        "type": "string",
        "id": 1
+      },
+      "vrf": {
+       "type": "string",
+       "id": 2
       }
      }
     },

@@ -274,11 +274,16 @@ type Empty = Readonly<Record<string, never>>;
 /** Arguments of each verb. */
 export interface Verbs {
   readonly status: Empty;
-  readonly route_get: { readonly dst: string };
-  readonly route_show: { readonly origin: string };
+  readonly route_get: { readonly dst: string; readonly vrf?: string };
+  readonly route_show: { readonly origin: string; readonly vrf?: string };
   readonly bgp_show: { readonly peer: string };
-  readonly bgp_routes: { readonly table: string; readonly peer: string; readonly prefix: string };
-  readonly bgp_explain: { readonly prefix: string };
+  readonly bgp_routes: {
+    readonly table: string;
+    readonly peer: string;
+    readonly prefix: string;
+    readonly vrf?: string;
+  };
+  readonly bgp_explain: { readonly prefix: string; readonly vrf?: string };
   readonly bgp_peer: { readonly peer: string; readonly action: string };
   readonly bgp_rpki: { readonly action: string };
   readonly bfd_show: Empty;

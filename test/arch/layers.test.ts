@@ -28,6 +28,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'bgp/policy/path-pattern',
     'bgp/policy/rule',
     'bgp/policy/text',
+    'bgp/vpn/route-distinguisher',
   ],
   'router/control': ['router/lib'],
   'router/birdctl': ['router/lib', 'bgp/show', 'bgp/wire'],

@@ -109,6 +109,9 @@ export class AttributeDraft {
   as4Aggregator: Aggregator | undefined = undefined;
   reach: { readonly nlri: Nlri; readonly nextHop: NextHop } | undefined = undefined;
   unreach: Nlri | undefined = undefined;
+  /** Values of MP_REACH_NLRI and MP_UNREACH_NLRI of a VPN family that was negotiated; bgp/vpn reads them. */
+  vpnReach: Uint8Array | undefined = undefined;
+  vpnUnreach: Uint8Array | undefined = undefined;
 
   /** Invariant: called only when origin and asPath are present. */
   finish(): Attributes {

@@ -6,7 +6,7 @@
 
 import { Addr, type Family } from '../../../router/lib/addr.ts';
 import { get16 } from '../../../router/lib/bytes.ts';
-import { unicast } from '../family.ts';
+import { familyNamed, unicast } from '../family.ts';
 import { UpdateError } from '../fault.ts';
 import { afiOf, familyOf, isNlri, SAFI_UNICAST } from '../nlri.ts';
 import type { OctetWriter } from '../octets.ts';
@@ -29,6 +29,7 @@ export const MP_REACH: AttributeCodec = {
     if (nlriAt > v.length)
       return flaw(UpdateError.OptionalAttribute, 'reset', 'MP_REACH_NLRI next hop runs past the end');
     const family = familyOf(get16(v, 0), v[2]!);
+    if (family === undefined && isVpn(v, context)) draft.vpnReach = v;
     if (family === undefined || !isNegotiated(family, context)) return undefined; // RFC 4760 §6: not ours to read
     const nlri = { family, hasPathIds: hasPathIds(family, context), bytes: v.subarray(nlriAt) };
     if (!isNlri(nlri.bytes, family, nlri.hasPathIds)) {
@@ -43,6 +44,12 @@ export const MP_REACH: AttributeCodec = {
     return undefined;
   },
 };
+
+/** Whether the value of an MP attribute is of a VPN family that was negotiated. */
+export function isVpn(v: Uint8Array, context: WireContext): boolean {
+  const name = familyNamed(get16(v, 0), v[2]!);
+  return name !== undefined && context.families[name] !== undefined;
+}
 
 export function isNegotiated(family: Family, context: WireContext): boolean {
   return context.families[unicast(family)] !== undefined;

@@ -6,7 +6,7 @@ import { UpdateError } from '../fault.ts';
 import { afiOf, familyOf, isNlri, SAFI_UNICAST } from '../nlri.ts';
 import type { OctetWriter } from '../octets.ts';
 import { AttributeCode, type AttributeCodec, flaw, OPTIONAL } from './model.ts';
-import { hasPathIds, isNegotiated } from './mp-reach.ts';
+import { hasPathIds, isNegotiated, isVpn } from './mp-reach.ts';
 
 export const MP_UNREACH: AttributeCodec = {
   code: AttributeCode.MpUnreach,
@@ -16,6 +16,7 @@ export const MP_UNREACH: AttributeCodec = {
   decode(v, draft, context) {
     if (v.length < 3) return flaw(UpdateError.OptionalAttribute, 'reset', 'MP_UNREACH_NLRI is cut short');
     const family = familyOf(get16(v, 0), v[2]!);
+    if (family === undefined && isVpn(v, context)) draft.vpnUnreach = v;
     if (family === undefined || !isNegotiated(family, context)) return undefined;
     const nlri = { family, hasPathIds: hasPathIds(family, context), bytes: v.subarray(3) };
     if (!isNlri(nlri.bytes, family, nlri.hasPathIds)) {

@@ -13,6 +13,7 @@ import type {
   Stream,
   StreamHandler,
   Transport,
+  VpnPort,
   Way,
 } from '../../../bgp/ports.ts';
 import type { PeerConfig, Restarting, RoaTable, RouteChange, SpeakerOptions } from '../../../bgp/speaker.ts';
@@ -168,6 +169,7 @@ export interface RouterOptions {
   readonly networks?: readonly string[];
   readonly maxPaths?: number;
   readonly roas?: RoaTable;
+  readonly vpn?: VpnPort;
   readonly gracefulRestart?: SpeakerOptions['gracefulRestart'];
   /** Whatever else a speaker can be told. */
   readonly speaker?: Partial<SpeakerOptions>;
@@ -228,6 +230,7 @@ export class SimRouter implements Transport, NextHopResolver {
       },
       networks: (o.networks ?? []).map((n) => ({ prefix: Prefix.parse(n)! })),
       multipath: { maxPaths: o.maxPaths ?? 1 },
+      ...(o.vpn !== undefined && { vpn: o.vpn }),
       ...(o.roas !== undefined && { roas: o.roas }),
       ...(o.gracefulRestart !== undefined && { gracefulRestart: o.gracefulRestart }),
       ...(restarting !== undefined && { restarting }),
@@ -238,31 +241,8 @@ export class SimRouter implements Transport, NextHopResolver {
         else this.events.push(`${e.peer} fault ${e.text}`);
       },
     });
-    this.#drive(speaker);
+    this.#cancel = this.#net.drive(speaker);
     return speaker;
-  }
-
-  /** Keep one timer of the virtual clock set to the speaker's deadline. */
-  #drive(speaker: Speaker): void {
-    const { clock } = this.#net;
-    let armed: number | undefined;
-    let cancel = (): void => {};
-    speaker.onActivity = () => {
-      const at = speaker.deadline();
-      if (at === armed) return;
-      cancel();
-      armed = at;
-      if (at === undefined) return;
-      cancel = clock.after(Math.max(0, at - clock.now()), () => {
-        armed = undefined;
-        speaker.tick(clock.now());
-        speaker.onActivity();
-      });
-    };
-    this.#cancel = () => {
-      speaker.onActivity = () => {};
-      cancel();
-    };
   }
 
   addPeer(config: PeerConfig): void {
@@ -361,6 +341,32 @@ export class SimNet {
 
   constructor(seed: number) {
     this.random = randomFrom(seed);
+  }
+
+  /**
+   * Keep one timer of the virtual clock set to a speaker's deadline.
+   * @returns stops
+   */
+  drive(speaker: Speaker): () => void {
+    const { clock } = this;
+    let armed: number | undefined;
+    let cancel = (): void => {};
+    speaker.onActivity = () => {
+      const at = speaker.deadline();
+      if (at === armed) return;
+      cancel();
+      armed = at;
+      if (at === undefined) return;
+      cancel = clock.after(Math.max(0, at - clock.now()), () => {
+        armed = undefined;
+        speaker.tick(clock.now());
+        speaker.onActivity();
+      });
+    };
+    return () => {
+      speaker.onActivity = () => {};
+      cancel();
+    };
   }
 
   router(name: string, options: RouterOptions): SimRouter {

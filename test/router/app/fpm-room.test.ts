@@ -13,8 +13,10 @@ import * as kit from '../fpm/kit.ts';
 
 const BOOT: Omit<RoutingBoot, 'fpm'> = {
   links: [{ index: 2, name: 'home', vrf: 0, mtu: 1420, addresses: ['10.0.1.2/24'] }],
+  vrfs: posted([]),
   routes: [
     {
+      vrf: 0,
       prefix: '10.0.1.0/24',
       source: RouteSource.Connected,
       kind: 'unicast',

@@ -19,10 +19,11 @@ const LINKS = [
 const hop = (link: number) => ({ link, gateway: undefined, weight: 1 });
 const BOOT: RoutingBoot = {
   links: LINKS,
+  vrfs: posted([]),
   routes: [
-    { prefix: '10.0.0.0/24', source: RouteSource.Connected, kind: 'unicast', hops: [hop(2)] },
-    { prefix: '0.0.0.0/0', source: RouteSource.Static, kind: 'unicast', hops: [hop(2), hop(3)] },
-    { prefix: '203.0.113.0/24', source: RouteSource.Static, kind: 'blackhole', hops: [] },
+    { vrf: 0, prefix: '10.0.0.0/24', source: RouteSource.Connected, kind: 'unicast', hops: [hop(2)] },
+    { vrf: 0, prefix: '0.0.0.0/0', source: RouteSource.Static, kind: 'unicast', hops: [hop(2), hop(3)] },
+    { vrf: 0, prefix: '203.0.113.0/24', source: RouteSource.Static, kind: 'blackhole', hops: [] },
   ],
   bgp: undefined,
   fpm: undefined,

@@ -70,7 +70,7 @@ test('a misspelt option suggests the nearest one', async (t) => {
 test('missing arguments print the usage', async (t) => {
   const { status, err } = await cli('route', 'get');
   t.is(status, 2);
-  t.regex(err, /usage: mlshim route get \[-j\] DST/);
+  t.regex(err, /usage: mlshim route get \[-j\] \[--vrf NAME\] DST/);
 });
 
 test('without a daemon read commands exit with 3 and say how to start one', async (t) => {

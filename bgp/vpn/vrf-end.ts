@@ -1,0 +1,130 @@
+/**
+ * The room's end of the session with one VRF's speaker: takes the VRF's best routes out of UPDATEs, and announces VPN
+ * routes to it under path identifiers. What was announced is remembered, because a speaker may come later or again.
+ */
+
+import type { Prefix } from '../../router/lib/addr.ts';
+import type { FarEnd } from '../pipe.ts';
+import type { Attributes, NextHop, WireContext } from '../wire/attribute/model.ts';
+import { AttributeCode, OPTIONAL, putAttribute } from '../wire/attribute/model.ts';
+import { putReachHead } from '../wire/attribute/mp-reach.ts';
+import { putUnreachHead } from '../wire/attribute/mp-unreach.ts';
+import { putAttributes } from '../wire/attribute/table.ts';
+import { FAMILIES, PLAIN_FACTS } from '../wire/family.ts';
+import { beginMessage, endMessage, MessageType } from '../wire/message.ts';
+import { prefixesOf, putPrefixValue } from '../wire/nlri.ts';
+import { OctetWriter } from '../wire/octets.ts';
+import { decodeUpdate } from '../wire/update.ts';
+
+export interface VrfRoute {
+  readonly prefix: Prefix;
+  /** Undefined = the VRF has no route of its own to this prefix any more. */
+  readonly attributes: Attributes | undefined;
+  readonly hop: NextHop | undefined;
+}
+
+export interface VrfEndHost {
+  route(route: VrfRoute): void;
+  ended(): void;
+}
+
+interface Announced {
+  readonly prefix: Prefix;
+  readonly number: number;
+  readonly octets: Uint8Array;
+}
+
+const facts = { ...PLAIN_FACTS, extendedNextHop: true };
+/** How we read what the VRF's speaker says: an internal session with everything the pipe's OPEN offers. */
+const CONTEXT: WireContext = {
+  fourOctetAs: true,
+  external: false,
+  families: { ipv4: facts, ipv6: facts },
+  firstAs: undefined,
+};
+
+export class VrfEnd implements FarEnd {
+  readonly open: FarEnd['open'];
+  readonly #host: VrfEndHost;
+  readonly #announced = new Map<number, Announced>();
+  #tell: ((octets: Uint8Array) => void) | undefined;
+
+  constructor(localAs: number, identifier: number, host: VrfEndHost) {
+    this.#host = host;
+    const both = [FAMILIES.ipv4, FAMILIES.ipv6];
+    this.open = {
+      asn: localAs,
+      identifier,
+      capabilities: [
+        ...both.map((f) => ({ kind: 'multiprotocol', ...f }) as const),
+        { kind: 'extended-next-hop', entries: [{ ...FAMILIES.ipv4, nextHopAfi: 2 }] },
+        { kind: 'extended-message' },
+        { kind: 'add-path', entries: both.map((f) => ({ ...f, mode: 2 })) },
+      ],
+    };
+  }
+
+  begin(tell: (octets: Uint8Array) => void): void {
+    this.#tell = tell;
+    for (const a of this.#announced.values()) tell(a.octets);
+  }
+
+  ended(): void {
+    this.#tell = undefined;
+    this.#host.ended();
+  }
+
+  update(body: Uint8Array): void {
+    const u = decodeUpdate(body, CONTEXT);
+    if ('handling' in u) return; // our own speaker's; it makes no mistakes of this kind
+    for (const nlri of u.withdrawn) {
+      for (const prefix of prefixesOf(nlri)) this.#host.route({ prefix, attributes: undefined, hop: undefined });
+    }
+    for (const { nlri, nextHop } of u.reach) {
+      for (const prefix of prefixesOf(nlri)) this.#host.route({ prefix, attributes: u.attributes, hop: nextHop });
+    }
+  }
+
+  announce(
+    route: { readonly prefix: Prefix; readonly attributes: Attributes; readonly hop: NextHop },
+    number: number,
+  ): void {
+    const { prefix, attributes, hop } = route;
+    const octets = message((w) => {
+      const v = new OctetWriter(64);
+      putReachHead(v, prefix.family, hop, 'native');
+      v.u32(number);
+      putPrefixValue(v, prefix);
+      putAttribute(w, OPTIONAL, AttributeCode.MpReach, v.take());
+      // An internal session asks for LOCAL_PREF; an external VPN session brought none.
+      putAttributes(w, { ...attributes, localPref: attributes.localPref ?? 100 }, undefined, true);
+    });
+    this.#announced.set(number, { prefix, number, octets });
+    this.#tell?.(octets);
+  }
+
+  withdraw(prefix: Prefix, number: number): void {
+    if (!this.#announced.delete(number)) return;
+    this.#tell?.(
+      message((w) => {
+        const v = new OctetWriter(64);
+        putUnreachHead(v, prefix.family);
+        v.u32(number);
+        putPrefixValue(v, prefix);
+        putAttribute(w, OPTIONAL, AttributeCode.MpUnreach, v.take());
+      }),
+    );
+  }
+}
+
+function message(attributes: (w: OctetWriter) => void): Uint8Array {
+  const w = new OctetWriter(256);
+  const start = beginMessage(w, MessageType.Update);
+  w.u16(0);
+  const lengthAt = w.length;
+  w.u16(0);
+  attributes(w);
+  w.patch16(lengthAt, w.length - lengthAt - 2);
+  endMessage(w, start);
+  return w.take();
+}

@@ -1,0 +1,180 @@
+/**
+ * The speakers of the VRFs: each has its own tables, its own sockets in its VRF of the data plane, the peers on its
+ * uplinks, and an internal session with the VPN room, which joins the VRFs of all routers (bgp/vpn/vpn-room.ts).
+ */
+import { PipeTransport } from '../../bgp/pipe.ts';
+import {
+  drive,
+  type LinkId,
+  type PeerView,
+  type RouteFunction,
+  Speaker,
+  type SpeakerEvent,
+  type Transport,
+} from '../../bgp/speaker.ts';
+import { VpnRoom } from '../../bgp/vpn/vpn-room.ts';
+import type { BgpConfig } from '../config/bgp-model.ts';
+import type { VrfConfig } from '../config/model.ts';
+import type { FibWriter } from '../fib/writer.ts';
+import { Addr, type Family } from '../lib/addr.ts';
+import { systemClock } from '../lib/clock.ts';
+import { BgpLinks } from './bgp-links.ts';
+import { peerConfigOf, rangeConfigOf, VPN_LINK } from './bgp-peers.ts';
+import { StackTransport, type StreamPort } from './bgp-transport.ts';
+import { SplitTransport } from './kernel-transport.ts';
+import { RibToFib } from './rib-to-fib.ts';
+import type { RoutingLink, RoutingVrf } from './routing-protocol.ts';
+import { turns } from './turns.ts';
+
+/** The peer of a VRF's speaker that stands for all others' VRFs. */
+const VPN_PEER = 'vpn';
+/** Not an address of anybody: the session's other end is in this process. */
+const VPN_ADDRESS = Addr.parse('::1')!;
+
+interface VrfSpeaker {
+  readonly name: string;
+  readonly speaker: Speaker;
+  readonly links: BgpLinks;
+  readonly transport: StackTransport;
+}
+
+export interface VrfSpeakersOptions {
+  readonly settings: BgpConfig;
+  readonly vrfs: readonly RoutingVrf[];
+  readonly links: readonly RoutingLink[];
+  readonly fib: FibWriter;
+  readonly random: () => number;
+  readonly filters: ReadonlyMap<string, RouteFunction>;
+  /** Streams in the VRF of this number. */
+  readonly port: (vrf: number) => StreamPort;
+  /** The source address our packets to a destination carry in a VRF. */
+  readonly sourceTo: (vrf: number, dst: Addr) => Addr | undefined;
+  /** Routes have reached the FIB. */
+  readonly changed: () => void;
+  readonly onEvent: (event: SpeakerEvent) => void;
+  /** Send UPDATE messages to a peer of the default VRF. */
+  readonly transmit: (peer: string, octets: Uint8Array, messages: number) => void;
+}
+
+export class VrfSpeakers {
+  readonly room: VpnRoom;
+  readonly #speakers: readonly VrfSpeaker[];
+  #stopDriving: (() => void)[] = [];
+
+  constructor(o: VrfSpeakersOptions) {
+    this.room = new VpnRoom({
+      localAs: o.settings.asn,
+      vrfs: o.vrfs.flatMap(({ name, config }) => (config.rd === undefined ? [] : [{ ...config, name, rd: config.rd }])),
+      transmit: o.transmit,
+    });
+    this.#speakers = o.vrfs.map((vrf) => this.#make(vrf, o));
+  }
+
+  #make({ name, number, config }: RoutingVrf, o: VrfSpeakersOptions): VrfSpeaker {
+    const links = new BgpLinks(number, o.links, o.fib, (dst) => o.sourceTo(number, dst));
+    const transport = new StackTransport(o.port(number), o.settings.listenPort, (link, remote) =>
+      links.localOn(link, remote),
+    );
+    const pipe = new PipeTransport(() => this.room.endOf(name), setImmediate);
+    const sink = new RibToFib(
+      o.fib,
+      (uplink) => links.indexOf(uplink),
+      () => {
+        o.changed();
+        links.tableChanged();
+      },
+    );
+    const speaker = new Speaker({
+      asn: o.settings.asn,
+      routerId: o.settings.routerId,
+      clock: systemClock,
+      random: o.random,
+      vrf: number,
+      transport: new SplitTransport(transport, new Map<LinkId, Transport>([[VPN_LINK, pipe]])),
+      sink,
+      resolver: links,
+      networks: config.networks.map((prefix) => ({ prefix })),
+      onEvent: (e) => {
+        // The session inside this process is nobody's business.
+        if (e.kind !== 'state' || e.peer !== VPN_PEER) o.onEvent(e);
+      },
+    });
+    const isHere = (p: { readonly via: string | undefined }): boolean => p.via !== undefined && links.has(p.via);
+    const addressOn = (link: string, family: Family): Addr | undefined => links.addressOn(link, family);
+    for (const peer of o.settings.peers.filter(isHere))
+      speaker.addPeer(peerConfigOf(peer, o.settings, addressOn, o.filters));
+    for (const range of o.settings.ranges.filter(isHere))
+      speaker.addRange(rangeConfigOf(range, o.settings, addressOn, o.filters));
+    if (config.rd !== undefined) this.#joinRoom(speaker, links, o.settings.asn, config);
+    return { name, speaker, links, transport };
+  }
+
+  #joinRoom(speaker: Speaker, links: BgpLinks, asn: number, config: VrfConfig): void {
+    const nextHop4 = links.addressOn(VPN_LINK, 4);
+    const nextHop6 = links.addressOn(VPN_LINK, 6);
+    speaker.addPeer({
+      name: VPN_PEER,
+      address: VPN_ADDRESS,
+      link: VPN_LINK,
+      asn,
+      families: ['ipv4', 'ipv6'],
+      extendedNextHop: nextHop4 === undefined,
+      addPath: 'receive',
+      multihop: true,
+      nextHopSelf: true,
+      gracefulRestart: false,
+      import: config.importTargets.length === 0 ? 'reject-all' : 'accept-all',
+      export: config.exportTargets.length === 0 ? 'reject-all' : 'accept-all',
+      ...(nextHop4 !== undefined && { nextHop4 }),
+      ...(nextHop6 !== undefined && { nextHop6 }),
+    });
+  }
+
+  start(): void {
+    for (const { speaker } of this.#speakers) {
+      speaker.start();
+      const stop = drive(speaker, systemClock, (delayMs, fire) => {
+        const timer = setTimeout(() => {
+          turns.begin();
+          fire();
+        }, delayMs);
+        return () => clearTimeout(timer);
+      });
+      this.#stopDriving.push(stop);
+    }
+  }
+
+  /** Say goodbye to the peers; resolves when that has left. */
+  async stop(reason: string, withinMs: number): Promise<void> {
+    for (const { speaker, links } of this.#speakers) {
+      links.stop();
+      speaker.shutdown(reason);
+    }
+    for (const stop of this.#stopDriving) stop();
+    await Promise.all(this.#speakers.map((s) => s.transport.finished(withinMs)));
+  }
+
+  linkState(name: string, up: boolean): void {
+    for (const { links } of this.#speakers) links.linkState(name, up);
+  }
+
+  /** The transport that asked for a stream, by its VRF. */
+  transport(vrf: number): StackTransport | undefined {
+    return this.#speakers.find((s) => s.links.vrf === vrf)?.transport;
+  }
+
+  /** Peers on uplinks of VRFs. */
+  snapshot(): PeerView[] {
+    return this.#speakers.flatMap((s) => s.speaker.snapshot().filter((v) => v.name !== VPN_PEER));
+  }
+
+  /** The speaker that has a peer, undefined when it is one of the default VRF's. */
+  speakerOf(peer: string): Speaker | undefined {
+    return this.#speakers.find((s) => s.speaker.peerNames.includes(peer))?.speaker;
+  }
+
+  /** The speaker of a VRF. */
+  named(vrf: string): Speaker | undefined {
+    return this.#speakers.find((s) => s.name === vrf)?.speaker;
+  }
+}

@@ -1,0 +1,217 @@
+/** Two routers with two VRFs each, joined by one session for both VPN families: routes reach the VRFs whose targets match. */
+import test from 'ava';
+import { PipeTransport } from '../../../bgp/pipe.ts';
+import { eachRoute } from '../../../bgp/routes.ts';
+import { Speaker } from '../../../bgp/speaker.ts';
+import { readVpnNlri, vpnKey } from '../../../bgp/vpn/nlri.ts';
+import { distinguisherText, parseDistinguisher, parseRouteTarget } from '../../../bgp/vpn/route-distinguisher.ts';
+import { VpnRoom } from '../../../bgp/vpn/vpn-room.ts';
+import { Addr, Prefix } from '../../../router/lib/addr.ts';
+import { hex } from '../kit/describe.ts';
+import { SimNet, type SimRouter } from '../kit/net.ts';
+
+const rd = (text: string) => parseDistinguisher(text)!;
+const rt = (text: string) => parseRouteTarget(text)!;
+
+interface VrfSim {
+  readonly speaker: Speaker;
+  readonly fib: Map<string, string>;
+}
+
+/** The speaker of a VRF, joined to its router's room. */
+function vrf(net: SimNet, room: VpnRoom, name: string, asn: number, nextHop: string): VrfSim {
+  const fib = new Map<string, string>();
+  const speaker = new Speaker({
+    asn,
+    routerId: Addr.parse('10.255.0.1')!,
+    clock: net.clock,
+    random: net.random,
+    transport: new PipeTransport(
+      () => room.endOf(name),
+      (run) => void net.clock.after(0, run),
+    ),
+    resolver: { isUp: () => true, subscribe: () => undefined },
+    sink: eachRoute(({ prefix, way }) => {
+      if (way === undefined) fib.delete(String(prefix));
+      else fib.set(String(prefix), way.nextHops.map((h) => String(h.address)).join(' '));
+    }),
+  });
+  net.drive(speaker);
+  speaker.addPeer({
+    name: 'vpn',
+    address: Addr.parse('::1')!,
+    link: 'vpn',
+    asn,
+    families: ['ipv4', 'ipv6'],
+    extendedNextHop: true,
+    addPath: 'receive',
+    multihop: true,
+    nextHopSelf: true,
+    nextHop4: Addr.parse(nextHop)!,
+    nextHop6: Addr.parse(`fd00::${nextHop.split('.').at(-1)}`)!,
+  });
+  speaker.start();
+  return { speaker, fib };
+}
+
+type Targets = Readonly<Record<string, { rd: string; import: string[]; export: string[] }>>;
+
+function roomOf(asn: number, r: () => SimRouter, vrfs: Targets): VpnRoom {
+  return new VpnRoom({
+    localAs: asn,
+    vrfs: Object.entries(vrfs).map(([name, v]) => ({
+      name,
+      rd: rd(v.rd),
+      importTargets: v.import.map(rt),
+      exportTargets: v.export.map(rt),
+    })),
+    transmit: (peer, octets, n) => r().speaker.transmit(peer, octets, n),
+  });
+}
+
+function network(asnB = 64601) {
+  const net = new SimNet(5);
+  let a!: SimRouter;
+  let b!: SimRouter;
+  const roomA = roomOf(64601, () => a, {
+    red: { rd: '64601:1', import: ['64601:100'], export: ['64601:100'] },
+    blue: { rd: '64601:2', import: ['64601:200'], export: ['64601:200'] },
+  });
+  const roomB = roomOf(asnB, () => b, {
+    red: { rd: '10.0.0.2:1', import: ['64601:100'], export: ['64601:100'] },
+    both: { rd: '4200000000:7', import: ['64601:100', '64601:200'], export: [] },
+  });
+  a = net.router('a', { asn: 64601, vpn: roomA });
+  b = net.router('b', { asn: asnB, vpn: roomB });
+  const cable = net.join(a, b, { families: ['ipv4', 'vpnv4', 'vpnv6'] });
+  const vrfs = {
+    redA: vrf(net, roomA, 'red', 64601, '10.1.0.1'),
+    blueA: vrf(net, roomA, 'blue', 64601, '10.2.0.1'),
+    redB: vrf(net, roomB, 'red', asnB, '10.1.0.2'),
+    bothB: vrf(net, roomB, 'both', asnB, '10.3.0.2'),
+  };
+  return { net, a, b, cable, roomA, roomB, ...vrfs };
+}
+
+const announce = (v: VrfSim, ...prefixes: string[]): void => {
+  for (const p of prefixes) v.speaker.announce({ prefix: Prefix.parse(p)! });
+};
+
+for (const [what, asnB] of [
+  ['internal', 64601],
+  ['external', 64602],
+] as const) {
+  test(`routes reach the VRFs whose targets match, and no other, over an ${what} session`, (t) => {
+    const n = network(asnB);
+    announce(n.redA, '192.168.1.0/24', 'fd01::/48');
+    announce(n.blueA, '192.168.2.0/24');
+    announce(n.redB, '192.168.3.0/24');
+    n.net.start();
+    n.net.runUntil(() => n.bothB.fib.size === 3 && n.redA.fib.size === 1);
+    n.net.run(1000);
+    t.deepEqual(Object.fromEntries(n.redB.fib), { '192.168.1.0/24': '10.1.0.1', 'fd01::/48': 'fd00::1' });
+    t.deepEqual(Object.fromEntries(n.bothB.fib), {
+      '192.168.1.0/24': '10.1.0.1',
+      '192.168.2.0/24': '10.2.0.1',
+      'fd01::/48': 'fd00::1',
+    });
+    t.deepEqual(Object.fromEntries(n.redA.fib), { '192.168.3.0/24': '10.1.0.2' });
+    t.is(n.blueA.fib.size, 0);
+    t.is(n.a.fib.size + n.b.fib.size, 0, 'nothing leaks into the default table');
+    const [route] = [...n.redB.speaker.routes('best', { prefix: Prefix.parse('192.168.1.0/24')! })];
+    t.deepEqual(route!.extendedCommunities, ['rt:64601:100']);
+    t.is(route!.asPath, asnB === 64601 ? '' : '64601');
+  });
+}
+
+test('a prefix of two VRFs is two paths in the VRF that imports both, and falls back when one goes', (t) => {
+  const n = network();
+  announce(n.redA, '192.168.1.0/24');
+  announce(n.blueA, '192.168.1.0/24');
+  n.net.start();
+  n.net.runUntil(() => [...n.bothB.speaker.routes('in')].length === 2);
+  n.net.run(1000);
+  const first = n.bothB.fib.get('192.168.1.0/24');
+  (first === '10.1.0.1' ? n.redA : n.blueA).speaker.withdraw(Prefix.parse('192.168.1.0/24')!);
+  n.net.runUntil(() => n.bothB.fib.get('192.168.1.0/24') !== first);
+  t.is(n.bothB.fib.get('192.168.1.0/24'), first === '10.1.0.1' ? '10.2.0.1' : '10.1.0.1');
+});
+
+test('what a session told is gone with it, and there again after it; a refresh brings it once more', (t) => {
+  const n = network();
+  announce(n.redA, '192.168.1.0/24');
+  n.net.start();
+  n.net.runUntil(() => n.redB.fib.size === 1);
+  t.deepEqual(n.roomB.counts, { learned: 1, exported: 0 });
+  n.net.setCable(n.cable, false);
+  n.net.runUntil(() => n.redB.fib.size === 0);
+  t.deepEqual(n.roomB.counts, { learned: 0, exported: 0 });
+  n.net.setCable(n.cable, true);
+  n.net.runUntil(() => n.redB.fib.size === 1);
+  const updates = (): number => n.b.session('a').messages.received.update;
+  const before = updates();
+  n.b.speaker.peerRefresh('a', 'in');
+  n.net.run(2000);
+  t.is(n.redB.fib.size, 1);
+  t.true(updates() > before);
+});
+
+test('a route with an MPLS label is counted and not imported', (t) => {
+  const n = network();
+  n.net.start();
+  n.net.runUntil(() => n.a.session('b').state === 'Established');
+  const session = [...n.b.speaker.sessions()][0]!;
+  const target = rt('64601:100');
+  const attributes = {
+    origin: 0,
+    asPath: [],
+    med: undefined,
+    localPref: 100,
+    atomicAggregate: false,
+    aggregator: undefined,
+    communities: [],
+    extendedCommunities: [target.high, target.low],
+    largeCommunities: [],
+    originatorId: undefined,
+    clusterList: [],
+    otc: undefined,
+    unknown: [],
+  };
+  // AFI 1, SAFI 128, next hop 0:10.1.0.9, then a label, RD 64601:9, 10.9.0.0/16.
+  const value = (label: string) => hex(`0001 80 0c 0000000000000000 0a010009 00 68 ${label} 0000fc5900000009 0a09`);
+  const reach = (label: string) => ({ reach: value(label), unreach: undefined, isWithdrawn: false });
+  t.is(n.roomB.update(session, reach('000101'), attributes), undefined);
+  t.is(n.roomB.labelled, 1);
+  t.is(n.roomB.counts.learned, 0);
+  t.is(n.roomB.update(session, reach('000031'), attributes), undefined);
+  t.is(n.roomB.counts.learned, 1);
+  n.net.runUntil(() => n.redB.fib.size === 1);
+  t.is(n.redB.fib.get('10.9.0.0/16'), '10.1.0.9');
+  const cut = { reach: value('000031').subarray(0, 30), unreach: undefined, isWithdrawn: false };
+  t.like(n.roomB.update(session, cut, attributes), { handling: 'reset' });
+});
+
+test('distinguishers of all three kinds are read and printed', (t) => {
+  for (const text of ['64601:1', '172.20.0.1:77', '4242420229:9']) t.is(distinguisherText(rd(text)), text);
+  for (const bad of ['', '1', '1:2:3', '70000:70000', '1.2.3:4', '1.2.3.4:70000', 'a:b'])
+    t.is(parseDistinguisher(bad), undefined, bad);
+  t.is(distinguisherText({ high: 0x00090001, low: 2 }), '0x0009000100000002');
+});
+
+test('VPN prefixes are read with labels, identifiers and withdrawals, and refused when cut short', (t) => {
+  const [p] = readVpnNlri(hex('70 000031 0000fc5900000009 0a0908'), 4, false, false)!;
+  t.is(vpnKey(p!), 'fc59.9 10.9.8.0/24');
+  t.is(p!.label, 3);
+  const stack = readVpnNlri(hex('00000007 88 000100 000031 0000fc5900000009 0a0908'), 4, true, false)!;
+  t.like(stack[0], { pathId: 7, label: 16 });
+  const gone = readVpnNlri(hex('70 800000 0000fc5900000009 0a0908'), 4, false, true)!;
+  t.is(vpnKey(gone[0]!), 'fc59.9 10.9.8.0/24');
+  const broken = [
+    '70 000031 0000fc5900000009 0a09',
+    '50 000031 0000fc59000000',
+    '57 000031 0000fc5900000009',
+    '79 000031 0000fc5900000009 0a0908 00',
+    'ff 000030',
+  ];
+  for (const bad of broken) t.is(readVpnNlri(hex(bad), 4, false, false), undefined, bad);
+});
