@@ -56,7 +56,7 @@ export class BgpBfd {
       this.#log.info('bfd up', { peer: name });
       this.#speaker.bfdUp(name);
     } else if (from === 'Up') {
-      this.#log.warn('bfd down', { peer: name, why, code: 'B102' });
+      this.#log.warn('bfd down', { peer: name, why });
       if (!change.isRemoteAdminDown) this.#speaker.bfdDown(name);
     }
   }

@@ -19,6 +19,7 @@ type Message<K extends ToDataplane['kind']> = Extract<ToDataplane, { readonly ki
 
 /** Class selector 6, as all routing protocols (RFC 2474 §4.2.2.2). */
 const TOS = 0xc0;
+/** Of sessions that keep to no link. */
 const DEFAULT_VRF = 0;
 const PACKET_ROOM = 64;
 /** Source ports tried before a session has to do with any free one. */
@@ -39,7 +40,8 @@ export class DataplaneBfd implements BfdPort, DatagramOwner<UdpEndpoint> {
   readonly #bfd: Bfd;
   readonly #at: number;
   readonly #senders = new Map<number, Sender>();
-  readonly #listeners = new Map<number, UdpEndpoint>();
+  /** Sockets that hear, by VRF and port. */
+  readonly #listeners = new Map<string, UdpEndpoint>();
   #lastMs: number;
   #nowMs = 0;
   /** When the next timer fires, on the tick's scale: looked at once per vector, so it is kept and not searched for. */
@@ -61,7 +63,7 @@ export class DataplaneBfd implements BfdPort, DatagramOwner<UdpEndpoint> {
 
   watch(m: Message<'bfd-watch'>): void {
     const target = revived(m.target);
-    this.#listen(target.multihop ? BFD_MULTIHOP_PORT : BFD_PORT);
+    this.#listen(this.#vrfOf(target), target.multihop ? BFD_MULTIHOP_PORT : BFD_PORT);
     this.#bfd.watch(m.name, target, m.settings, this.#now());
     this.#arm();
   }
@@ -99,7 +101,7 @@ export class DataplaneBfd implements BfdPort, DatagramOwner<UdpEndpoint> {
 
   open(id: number, target: BfdTarget): void {
     const { remote: r, local: l } = target;
-    const endpoint = this.#hub.stack.udp.open(DEFAULT_VRF, r.family, DEAF);
+    const endpoint = this.#hub.stack.udp.open(this.#vrfOf(target), r.family, DEAF);
     endpoint.ttl = BFD_TTL;
     endpoint.tos = TOS;
     const link = target.multihop ? 0 : this.#linkOf(target);
@@ -148,11 +150,18 @@ export class DataplaneBfd implements BfdPort, DatagramOwner<UdpEndpoint> {
 
   error(): void {}
 
-  #listen(port: number): void {
-    if (this.#listeners.has(port)) return;
-    const endpoint = this.#hub.stack.udp.open(DEFAULT_VRF, 6, this);
-    if (endpoint.bind(0, 0, 0, 0, 0, port) === 0) this.#listeners.set(port, endpoint);
+  #listen(vrf: number, port: number): void {
+    const key = `${vrf} ${port}`;
+    if (this.#listeners.has(key)) return;
+    const endpoint = this.#hub.stack.udp.open(vrf, 6, this);
+    if (endpoint.bind(0, 0, 0, 0, 0, port) === 0) this.#listeners.set(key, endpoint);
     else endpoint.close(); // an application's BFD has the port: its own affair, and ours stays down
+  }
+
+  /** The VRF of the uplink a neighbour is on. */
+  #vrfOf(target: BfdTarget): number {
+    const link = this.#linkOf(target);
+    return link === 0 ? DEFAULT_VRF : (this.#hub.stack.links.byIndex(link)?.vrf ?? DEFAULT_VRF);
   }
 
   #linkOf(target: BfdTarget): number {
