@@ -39,6 +39,7 @@ import { type Multipath, SINGLE_PATH } from './rib/multipath.ts';
 import { Rib } from './rib/rib.ts';
 import { NumberedWay, WayTable } from './rib/ways.ts';
 import { Roster } from './roster.ts';
+import { Rota } from './rota.ts';
 import { Revalidation } from './rpki/revalidation.ts';
 import type { RoaTable } from './rpki/roa-table.ts';
 import type { VrpList } from './rpki/vrp.ts';
@@ -105,10 +106,12 @@ export interface SpeakerOptions {
 
 export type SpeakerEvent = PeerEvent | { readonly kind: 'filter-error'; readonly peer: string; readonly text: string };
 
-/** Prefixes decided, and prefixes told to each peer, in one turn: bounds how long the event loop is held. */
+/** Prefixes decided in one turn: bounds how long the event loop is held. */
 const DECISION_BUDGET = 8192;
 const RESTART_DEFAULTS = { restartTimeS: 120, staleTimeS: 360, longLivedS: 0 } as const;
+/** Prefixes told to a peer at a time, and how long the peers together may be told in one turn. */
 const EXPORT_BUDGET = 2048;
+const TELLING_MS = 5;
 const DEFAULT_VRF = 0;
 const LOCAL_HOP: ResolvedHop = {
   address: Addr.v4(0),
@@ -127,6 +130,7 @@ export class Speaker {
   onActivity: () => void = () => {};
   readonly #options: SpeakerOptions;
   readonly #clock: Clock;
+  readonly #telling: Rota<Peer>;
   readonly #attrs = new AttrTable();
   /** Shared by both families: an IPv4 prefix may go the way of an IPv6 one. */
   readonly #ways = new WayTable();
@@ -151,6 +155,7 @@ export class Speaker {
     if (options.routerId.family !== 4 || options.routerId.isUnspecified) throw new RangeError('router id');
     this.#options = options;
     this.#clock = options.clock;
+    this.#telling = new Rota(options.clock, TELLING_MS);
     this.asn = options.asn;
     this.routerId = options.routerId;
     const inputs = (routes: AdjRibsIn): LocRibInputs => this.#inputs(routes);
@@ -681,11 +686,11 @@ export class Speaker {
       this.#options.sink.apply(batch);
       batch.clear();
     }
-    for (const peer of this.#roster) {
-      if (!peer.hasWork) continue;
+    const waiting = [...this.#roster].filter((peer) => peer.hasWork);
+    this.#telling.turn(waiting, (peer) => {
       peer.pull(EXPORT_BUDGET, this.#roster.byIndex);
       this.#switchboard.pump(peer);
-    }
+    });
     if (this.#allRibs().some((rib) => rib.loc.pending > 0)) return;
     this.#roster.decided();
     if (!this.#isSettling) return;

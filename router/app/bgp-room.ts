@@ -179,10 +179,16 @@ export class BgpRoom {
     this.#speaker.start();
     this.#vrfs.start();
     this.#stopDriving = drive(this.#speaker, systemClock, (delayMs, fire) => {
-      const timer = setTimeout(() => {
+      const due = (): void => {
         turns.begin();
         fire();
-      }, delayMs);
+      };
+      // Work that goes on follows at once, after whatever else is due.
+      if (delayMs === 0) {
+        const immediate = setImmediate(due);
+        return () => clearImmediate(immediate);
+      }
+      const timer = setTimeout(due, delayMs);
       return () => clearTimeout(timer);
     });
   }
