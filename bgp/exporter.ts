@@ -62,13 +62,33 @@ export class Exporter {
 
   /** The attributes to tell the peer for a prefix, undefined = nothing. */
   select(prefix: number, out: Outbound, peers: readonly (Peer | undefined)[]): AttrSet | undefined {
-    const { loc, prefixes } = out.rib;
-    if (out.self === undefined) return undefined;
-    if (this.#peer.config.defaultOriginate === true && prefixes.length[prefix] === 0) return this.#default(out.self);
+    const { loc } = out.rib;
+    const own = this.ownDefault(prefix, out);
+    if (own !== undefined) return own;
     const a = loc.attrs(prefix);
-    const from = loc.peer(prefix);
+    return a === undefined ? undefined : this.route(prefix, out, peers, a, loc.peer(prefix));
+  }
+
+  /** The default route that is told in place of any other, where that is configured. */
+  ownDefault(prefix: number, out: Outbound): AttrSet | undefined {
+    const isWanted = this.#peer.config.defaultOriginate === true && out.rib.prefixes.length[prefix] === 0;
+    return isWanted && out.self !== undefined ? this.#default(out.self) : undefined;
+  }
+
+  /**
+   * The attributes to tell the peer for one route to a prefix, undefined = it is not told.
+   * @param a the route's accepted attributes
+   * @param from number of the peer it came from
+   */
+  route(
+    prefix: number,
+    out: Outbound,
+    peers: readonly (Peer | undefined)[],
+    a: AttrSet,
+    from: number,
+  ): AttrSet | undefined {
     // A route is never told to the peer it was learned from.
-    if (a === undefined || from === this.#peer.index) return undefined;
+    if (out.self === undefined || from === this.#peer.index) return undefined;
     const sender = peers[from];
     if (sender === undefined && from !== 0) return undefined; // the peer was removed, a decision is due
     if (this.#isHidden(out.rib, prefix)) return undefined;

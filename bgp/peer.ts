@@ -11,6 +11,7 @@ import type { AsMatch, Negotiated, RestartOffer, Role } from './fsm/negotiate.ts
 import { Session } from './fsm/session.ts';
 import { type MaxPrefixes, PrefixLimit } from './limits.ts';
 import { type MonitoredSession, monitoredSession } from './monitor/monitor.ts';
+import { pathsFor } from './paths.ts';
 import { Filter } from './policy/filter.ts';
 import type { FilterPeer } from './policy/module.ts';
 import type { Policy } from './policy/rule.ts';
@@ -18,6 +19,7 @@ import type { Attempt, LinkId, NextHopResolver, Stream } from './ports.ts';
 import { type Confederation, type LocalAs, type OwnAses, ownAsesOf, type Relation, relationOf } from './relation.ts';
 import { Retention, type RetentionHost } from './retention.ts';
 import { AdjRibOut } from './rib/adj-rib-out.ts';
+import { AdjRibPathsOut } from './rib/adj-rib-paths-out.ts';
 import type { AttrTable } from './rib/attrs.ts';
 import type { ResolvedHop } from './rib/loc-rib.ts';
 import type { Rib } from './rib/rib.ts';
@@ -74,6 +76,8 @@ export interface PeerConfig {
   readonly linkLocalCapability?: boolean;
   /** RFC 7911: several paths to a prefix are received, sent, or both. Default: neither. */
   readonly addPath?: 'receive' | 'send' | 'both';
+  /** How many paths to a prefix are sent at most, the best ones; default all that export policy lets pass. */
+  readonly addPathLimit?: number;
   /**
    * RFC 4724: true = we may restart and want our routes kept meanwhile, 'helper' = we keep those of a peer that restarts,
    * false = restarts are not spoken of. Default 'helper'.
@@ -153,7 +157,8 @@ export interface Conduit {
 /** What the peer is told and has been told about one family. */
 export interface Outbound {
   readonly rib: Rib;
-  readonly adjRibOut: AdjRibOut;
+  /** With RFC 7911 the peer is told several paths. */
+  readonly adjRibOut: AdjRibOut | AdjRibPathsOut;
   /** Our next hop for this family; undefined = nothing can be announced. */
   readonly self: NextHop | undefined;
   endOfRibDue: boolean;
@@ -281,7 +286,7 @@ export class Peer {
         maxConnectRetryMs: Math.max(MAX_CONNECT_RETRY_MS, config.connectRetryMs ?? 0),
         delayOpenMs: config.delayOpenMs,
         sendHoldMs: config.sendHoldMs,
-        addPath: { receive: config.addPath === 'receive' || config.addPath === 'both', send: false },
+        addPath: { receive: isOneOf(config.addPath, 'receive'), send: isOneOf(config.addPath, 'send') },
         linkLocalCapability: config.linkLocalCapability ?? false,
         role: config.role,
         strictRole: config.strictRole ?? false,
@@ -375,7 +380,13 @@ export class Peer {
     this.isCongested = false;
     this.#exporter.forget();
     this.packer = new UpdatePacker(
-      { fourOctetAs: n.context.fourOctetAs, maxMessage: n.maxMessage, linkLocalForm: linkLocalForm ?? 'single' },
+      {
+        fourOctetAs: n.context.fourOctetAs,
+        maxMessage: n.maxMessage,
+        // draft-ietf-idr-linklocal-capability: to a peer that has it, a link-local next hop stands alone.
+        linkLocalForm: n.linkLocalNextHop ? 'single' : (linkLocalForm ?? 'single'),
+        pathIds: n.families.some((f) => n.context.families[f]!.sendsPathIds),
+      },
       (octets, messages) => this.session.transmit(octets, messages),
     );
     const { families } = n.context;
@@ -389,7 +400,10 @@ export class Peer {
       .filter((rib) => families[unicast(rib.family)] !== undefined)
       .map((rib) => ({
         rib,
-        adjRibOut: new AdjRibOut(rib.prefixes, this.#context.attrs),
+        adjRibOut:
+          families[unicast(rib.family)]?.sendsPathIds === true
+            ? new AdjRibPathsOut(rib.prefixes, this.#context.attrs)
+            : new AdjRibOut(rib.prefixes, this.#context.attrs),
         self: selfNextHop(rib.family, own),
         endOfRibDue: true,
         refresh: 'none' as const,
@@ -439,7 +453,7 @@ export class Peer {
     for (const out of this.outbound) {
       if (out.refresh === 'due' && !out.endOfRibDue) this.#beginRefresh(out);
       if (out.adjRibOut.pending > 0) {
-        out.adjRibOut.pull(budget, (prefix) => this.#exporter.select(prefix, out, peers), this.packer);
+        this.#pull(out, budget, peers, this.packer);
       }
       // RFC 4724 §2: the initial table is complete when nothing waits, neither here nor for a decision.
       if (out.endOfRibDue && out.adjRibOut.pending === 0 && out.rib.loc.pending === 0) {
@@ -453,6 +467,16 @@ export class Peer {
       }
     }
     this.packer.flush();
+  }
+
+  #pull(out: Outbound, budget: number, peers: readonly (Peer | undefined)[], packer: UpdatePacker): void {
+    const { adjRibOut } = out;
+    if (adjRibOut instanceof AdjRibOut) {
+      adjRibOut.pull(budget, (prefix) => this.#exporter.select(prefix, out, peers), packer);
+    } else {
+      const { addPathLimit = Infinity } = this.config;
+      adjRibOut.pull(budget, (prefix) => pathsFor(prefix, out, this.#exporter, peers, addPathLimit), packer);
+    }
   }
 
   /** RFC 2918 §4, RFC 7313 §4: everything is told again; between two marks where the peer knows them. */
@@ -552,4 +576,8 @@ export class Peer {
 /** RFC 6666 §2: a next hop where everything ends. */
 function discards(address: Addr, link: LinkId, isInternal: boolean): ResolvedHop {
   return { address, link, cost: 0, alone: new NumberedWay('blackhole', [], isInternal) };
+}
+
+function isOneOf(mode: PeerConfig['addPath'], direction: 'receive' | 'send'): boolean {
+  return mode === direction || mode === 'both';
 }

@@ -3,6 +3,7 @@
 import { type Addr, type Family, Prefix } from '../router/lib/addr.ts';
 import type { Peer } from './peer.ts';
 import { LOCAL_PEER, VERDICT_TEXT } from './rib/adj-rib-in.ts';
+import type { ToldPath } from './rib/adj-rib-paths-out.ts';
 import type { AttrSet } from './rib/attrs.ts';
 import { decide, explain } from './rib/decision.ts';
 import type { LocRibInputs, ResolvedHop } from './rib/loc-rib.ts';
@@ -147,8 +148,8 @@ export function* routesOf(
 function atPrefix(view: RibView, id: number, kind: RouteKind, peer: Peer | undefined): RouteEntry[] {
   const { rib } = view;
   if (kind === 'out') {
-    const sent = peer?.outbound.find((o) => o.rib === rib)?.adjRibOut.sent(id);
-    return sent === undefined ? [] : [told(rib.prefixes.prefix(id), sent, peer!)];
+    const paths = peer?.outbound.find((o) => o.rib === rib)?.adjRibOut.told(id) ?? [];
+    return paths.map((path) => told(rib.prefixes.prefix(id), path, peer!));
   }
   const entries: RouteEntry[] = [];
   for (let r = rib.routes.first(id); r >= 0; r = rib.routes.next(r)) {
@@ -163,8 +164,8 @@ function atPrefix(view: RibView, id: number, kind: RouteKind, peer: Peer | undef
   return kind === 'candidates' ? entries.sort((a, b) => Number(b.isBest) - Number(a.isBest)) : entries;
 }
 
-function told(prefix: Prefix, attrs: AttrSet, peer: Peer): RouteEntry {
-  const to = { peer: peer.config.name, link: peer.config.link };
+function told(prefix: Prefix, { attrs, pathId }: ToldPath, peer: Peer): RouteEntry {
+  const to = { peer: peer.config.name, link: peer.config.link, pathId };
   return {
     prefix,
     attrs,
@@ -192,7 +193,8 @@ function received(view: RibView, route: number): RouteEntry {
         : undefined;
   const prefix = prefixes.prefix(id);
   const attrs = accepted ?? routes.received(route);
-  const from = { peer: peer?.config.name, link: peer?.config.link };
+  const pathId = routes.pathIdOf[route]!;
+  const from = { peer: peer?.config.name, link: peer?.config.link, pathId: pathId === 0 ? undefined : pathId };
   const asView = (): RouteView =>
     routeView(prefix, attrs, from, isBest, refused, roaText(view, id, routes.received(route)));
   return { prefix, attrs, peer, isBest, refused, hop, view: asView };

@@ -81,6 +81,8 @@ export interface RouteView {
   readonly prefix: string;
   /** Name of the peer, undefined for our own routes. */
   readonly peer: string | undefined;
+  /** RFC 7911: which of several paths of the peer, or to it; undefined = it has one. */
+  readonly pathId: number | undefined;
   readonly nextHop: string | undefined;
   readonly linkLocalNextHop: string | undefined;
   readonly link: LinkId | undefined;
@@ -184,7 +186,7 @@ export function identifierText(id: number): string {
 export function routeView(
   prefix: Prefix,
   a: AttrSet,
-  from: { readonly peer: string | undefined; readonly link: LinkId | undefined },
+  from: { readonly peer: string | undefined; readonly link: LinkId | undefined; readonly pathId: number | undefined },
   isBest: boolean,
   refused: string | undefined,
   roa: string | undefined,
@@ -192,6 +194,7 @@ export function routeView(
   return {
     prefix: prefix.toString(),
     peer: from.peer,
+    pathId: from.pathId,
     nextHop: a.nextHop?.global?.toString(),
     linkLocalNextHop: a.nextHop?.linkLocal?.toString(),
     link: from.link,

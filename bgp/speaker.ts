@@ -13,7 +13,7 @@ import { Inbox, type PeerEvent } from './inbox.ts';
 import { mrtTable, receivedUpdates } from './monitor/dump.ts';
 import { type Monitor, type MonitoredSession, Monitors } from './monitor/monitor.ts';
 import { type AggregateConfig, type Network, Origination } from './origination.ts';
-import type { Peer, PeerConfig, RestartSettings } from './peer.ts';
+import type { Outbound, Peer, PeerConfig, RestartSettings } from './peer.ts';
 import type { Policy } from './policy/rule.ts';
 import type { LinkId, NextHopResolver, RouteSink, Transport, VpnPort } from './ports.ts';
 import {
@@ -32,6 +32,7 @@ import type { RangeConfig } from './ranges.ts';
 import type { Confederation } from './relation.ts';
 import { Deferral, type Restarting } from './restart.ts';
 import { type AdjRibsIn, LOCAL_PEER } from './rib/adj-rib-in.ts';
+import { AdjRibOut } from './rib/adj-rib-out.ts';
 import { AttrTable } from './rib/attrs.ts';
 import { RouteColumns } from './rib/batch.ts';
 import type { LocRibInputs, ResolvedHop } from './rib/loc-rib.ts';
@@ -671,17 +672,29 @@ export class Speaker {
     for (const rib of this.#allRibs()) {
       if (rib.loc.pending === 0) continue;
       const batch = this.#batches[rib.family];
+      const outs = [...this.#roster].flatMap((peer) => peer.outbound.filter((o) => o.rib === rib));
+      const isPlain = (o: Outbound): boolean => o.adjRibOut instanceof AdjRibOut;
+      const [plain, several] = [outs.filter(isPlain), outs.filter((o) => !isPlain(o))];
       const tell = (id: number): void => {
-        for (const peer of this.#roster) {
-          for (const out of peer.outbound) if (out.rib === rib) out.adjRibOut.touch(id);
-        }
+        for (const out of plain) out.adjRibOut.touch(id);
       };
-      rib.loc.process(DECISION_BUDGET, (id, routeChanged, wayChanged) => {
-        if (wayChanged) batch.add(id, rib.loc.wayNumber(id));
-        if (!routeChanged) return;
-        tell(id);
-        for (const hidden of this.#own.bestChanged(rib, id)) tell(hidden);
-      });
+      // Peers that are told several paths care for changes of any of them.
+      const tellPaths = (id: number): void => {
+        for (const out of several) out.adjRibOut.touch(id);
+      };
+      rib.loc.process(
+        DECISION_BUDGET,
+        (id, routeChanged, wayChanged) => {
+          if (wayChanged) batch.add(id, rib.loc.wayNumber(id));
+          if (!routeChanged) return;
+          tell(id);
+          for (const hidden of this.#own.bestChanged(rib, id)) {
+            tell(hidden);
+            tellPaths(hidden);
+          }
+        },
+        several.length === 0 ? undefined : tellPaths,
+      );
       if (batch.count === 0) continue;
       this.#options.sink.apply(batch);
       batch.clear();

@@ -6,6 +6,7 @@
 import { grown } from '../../router/lib/columns.ts';
 import type { NextHop } from '../wire/attribute/model.ts';
 import type { UpdatePacker } from '../wire/update.ts';
+import type { ToldPath } from './adj-rib-paths-out.ts';
 import type { AttrSet, AttrTable } from './attrs.ts';
 import type { PrefixTable } from './prefixes.ts';
 import { IdQueue } from './queue.ts';
@@ -43,6 +44,12 @@ export class AdjRibOut {
   sent(prefix: number): AttrSet | undefined {
     const id = this.#sentNumber(prefix);
     return id < 0 ? undefined : this.#table.set(id);
+  }
+
+  /** The path of a prefix the peer has, in a list as of a peer that may have several. */
+  told(prefix: number): ToldPath[] {
+    const attrs = this.sent(prefix);
+    return attrs === undefined ? [] : [{ pathId: undefined, attrs }];
   }
 
   #sentNumber(prefix: number): number {

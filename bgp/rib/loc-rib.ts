@@ -120,12 +120,26 @@ export class LocRib {
     return end >= limit ? NONE : end;
   }
 
-  /** Decide up to `budget` waiting prefixes. */
-  process(budget: number, onChange: OnChange): void {
+  /** What the decision process asks. */
+  get inputs(): LocRibInputs {
+    return this.#inputs;
+  }
+
+  /** The attributes of a route that is a candidate. */
+  acceptedSet(route: number): AttrSet {
+    return this.#table.set(this.#routes.acceptedOf[route]!);
+  }
+
+  /**
+   * Decide up to `budget` waiting prefixes.
+   * @param onDecided told about each of them, also where the best route stayed: another candidate may have changed
+   */
+  process(budget: number, onChange: OnChange, onDecided?: (prefix: number) => void): void {
     for (let i = 0; i < budget; i++) {
       const prefix = this.#dirty.shift();
       if (prefix < 0) return;
       this.#decide(prefix, onChange);
+      onDecided?.(prefix);
       this.#prefixes.release(prefix);
     }
   }

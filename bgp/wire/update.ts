@@ -279,6 +279,7 @@ function toFault(f: Flaw, data: Uint8Array): BgpFault {
   return { code: ErrorCode.Update, subcode: f.subcode, data, handling: f.handling, words: f.words };
 }
 
+const PATH_ID_OCTETS = 4; // RFC 7911 §3
 const CHUNK_OCTETS = 32768;
 
 /** What packing depends on. */
@@ -287,6 +288,8 @@ export interface PackSettings {
   /** Octets of the largest message the peer takes. */
   readonly maxMessage: number;
   readonly linkLocalForm: LinkLocalForm;
+  /** Prefixes may be given path identifiers (RFC 7911 §3). */
+  readonly pathIds?: boolean;
 }
 
 /**
@@ -330,7 +333,8 @@ export class UpdatePacker {
       putReachHead(this.#head, family, hop, this.#settings.linkLocalForm);
       putAttributes(this.#tail, attributes, undefined, this.#settings.fourOctetAs);
     }
-    const largest = HEADER_OCTETS + this.#head.length + this.#tail.length + prefixOctets(family === 4 ? 32 : 128);
+    const prefix = prefixOctets(family === 4 ? 32 : 128) + (this.#settings.pathIds === true ? PATH_ID_OCTETS : 0);
+    const largest = HEADER_OCTETS + this.#head.length + this.#tail.length + prefix;
     return largest <= this.#settings.maxMessage;
   }
 
@@ -350,18 +354,18 @@ export class UpdatePacker {
     }
   }
 
-  add(w0: number, w1: number, w2: number, w3: number, length: number): void {
+  /** @param pathId for sessions that use them, and then for every prefix of the family */
+  add(w0: number, w1: number, w2: number, w3: number, length: number, pathId?: number): void {
     const out = this.#out;
-    if (
-      this.#start >= 0 &&
-      out.length - this.#start + prefixOctets(length) + this.#tail.length > this.#settings.maxMessage
-    ) {
+    const octets = prefixOctets(length) + (pathId === undefined ? 0 : PATH_ID_OCTETS);
+    if (this.#start >= 0 && out.length - this.#start + octets + this.#tail.length > this.#settings.maxMessage) {
       this.#close();
     }
     if (this.#start < 0) {
       this.#start = beginMessage(out, MessageType.Update);
       out.put(this.#head.bytes.subarray(0, this.#head.length));
     }
+    if (pathId !== undefined) out.u32(pathId);
     putPrefix(out, w0, w1, w2, w3, length);
   }
 

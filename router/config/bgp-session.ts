@@ -36,6 +36,7 @@ export const sessionKeys = {
   link_local_capability: bool.default(false),
   max_prefixes: maxPrefixes.optional(),
   add_path: choice(['receive', 'send', 'both']).optional(),
+  add_path_limit: int(1, 1000, 'a number of paths').optional(),
   role: choice(['provider', 'customer', 'peer', 'route-server', 'route-server-client']).optional(),
   strict_role: bool.default(false),
   graceful_restart: z.union([bool, choice(['helper'])]).default('helper'),
@@ -63,6 +64,7 @@ export type BgpSessionConfig = Pick<
   | 'linkLocalCapability'
   | 'maxPrefixes'
   | 'addPath'
+  | 'addPathLimit'
   | 'role'
   | 'strictRole'
   | 'gracefulRestart'
@@ -81,6 +83,7 @@ export function toSession(p: ParsedSession): BgpSessionConfig {
     ...(p.link_local_form !== undefined && { linkLocalForm: p.link_local_form }),
     ...(p.max_prefixes !== undefined && { maxPrefixes: toMaxPrefixes(p.max_prefixes) }),
     ...(p.add_path !== undefined && { addPath: p.add_path }),
+    ...(p.add_path_limit !== undefined && { addPathLimit: p.add_path_limit }),
     ...(p.role !== undefined && { role: p.role }),
   };
 }
@@ -103,6 +106,8 @@ export function checkSession(tree: SourceTree, p: ParsedSession, at: Path): void
     tree.report('error', [...at, 'max_prefixes', 'restart_after'], `has no meaning with action: ${m.action}`);
   if (p.strict_role && p.role === undefined)
     tree.report('error', [...at, 'strict_role'], 'which role? say "role: customer" or another one');
+  if (p.add_path_limit !== undefined && (p.add_path === undefined || p.add_path === 'receive'))
+    tree.report('error', [...at, 'add_path_limit'], 'limits what is sent: say "add_path: send" or "both"');
   // RFC 9687 §3: a timer that fires before a hold timer could is no help.
   if (p.send_hold_time === 0)
     tree.report('error', [...at, 'send_hold_time'], 'must not be zero; leave it out for the default');

@@ -27,6 +27,7 @@ test('every key reaches the speaker', (t) => {
       link_local_capability: true
       max_prefixes: { limit: 2000, warn_at: 80, action: restart, restart_after: 15m, count: received }
       add_path: both
+      add_path_limit: 4
       role: customer
       strict_role: true
       graceful_restart: true
@@ -45,6 +46,7 @@ test('every key reaches the speaker', (t) => {
     linkLocalCapability: true,
     maxPrefixes: { limit: 2000, warnAt: 80, action: 'restart', restartAfterMs: 900_000, count: 'received' },
     addPath: 'both',
+    addPathLimit: 4,
     role: 'customer',
     strictRole: true,
     gracefulRestart: true,
