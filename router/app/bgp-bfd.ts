@@ -18,15 +18,21 @@ export interface BfdWatcher {
 export class BgpBfd {
   readonly #stack: BfdWatcher;
   readonly #host: HostBfd;
-  readonly #speaker: Pick<Speaker, 'bfdUp' | 'bfdDown'>;
+  readonly #speakerOf: (peer: string) => Pick<Speaker, 'bfdUp' | 'bfdDown'>;
   readonly #log: Logger;
   readonly #states = new Map<string, BfdState>();
   readonly #onHost = new Set<string>();
 
-  constructor(stack: BfdWatcher, host: HostBfd, speaker: Pick<Speaker, 'bfdUp' | 'bfdDown'>, log: Logger) {
+  /** @param speakerOf the speaker of a peer: each VRF has its own */
+  constructor(
+    stack: BfdWatcher,
+    host: HostBfd,
+    speakerOf: (peer: string) => Pick<Speaker, 'bfdUp' | 'bfdDown'>,
+    log: Logger,
+  ) {
     this.#stack = stack;
     this.#host = host;
-    this.#speaker = speaker;
+    this.#speakerOf = speakerOf;
     this.#log = log;
   }
 
@@ -54,10 +60,10 @@ export class BgpBfd {
     this.#states.set(name, to);
     if (to === 'Up') {
       this.#log.info('bfd up', { peer: name });
-      this.#speaker.bfdUp(name);
+      this.#speakerOf(name).bfdUp(name);
     } else if (from === 'Up') {
       this.#log.warn('bfd down', { peer: name, why });
-      if (!change.isRemoteAdminDown) this.#speaker.bfdDown(name);
+      if (!change.isRemoteAdminDown) this.#speakerOf(name).bfdDown(name);
     }
   }
 

@@ -160,7 +160,12 @@ export class BgpRoom {
       onChange: (change) => this.bfd.changed(change),
       onError: (where, why) => log.error("bfd cannot use the host's socket", { where, why }),
     });
-    this.bfd = new BgpBfd(watcher, this.#hostBfd, this.#speaker, log.for('bfd'));
+    this.bfd = new BgpBfd(
+      watcher,
+      this.#hostBfd,
+      (peer) => this.#vrfs.speakerOf(peer) ?? this.#speaker,
+      log.for('bfd'),
+    );
     const addressOn = (link: string, family: Family): Addr | undefined => this.#links.addressOn(link, family);
     for (const peer of peers) this.#speaker.addPeer(peerConfigOf(peer, settings, addressOn, filters));
     for (const range of ranges) this.#speaker.addRange(rangeConfigOf(range, settings, addressOn, filters));
