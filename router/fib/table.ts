@@ -296,7 +296,7 @@ function sortedSlots(rib: PrefixTable): Uint32Array {
   pass((slot) => rib.lengthAt(slot));
   for (let w = 3; w >= 0; w--) {
     // Words that are zero in every prefix need no pass: those beyond the longest prefix, and all but one of IPv4.
-    if (rib.family === 4 ? w !== 3 : !rib.hasLongerThan(32 * w)) continue;
+    if (rib.family === 4 ? w !== 3 : rib.countLongerThan(32 * w) === 0) continue;
     pass((slot) => rib.wordAt(slot, w) & 0xffff);
     pass((slot) => rib.wordAt(slot, w) >>> 16);
   }

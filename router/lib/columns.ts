@@ -2,7 +2,7 @@
 
 type Column = Int32Array | Uint32Array | Uint16Array | Int16Array | Uint8Array;
 
-const FIRST = 1024;
+const FIRST = 64;
 
 /**
  * `column` itself when it holds index `at`, else a copy of at least double size, new cells set to `fill`.

@@ -6,14 +6,13 @@
 
 import { grown } from './columns.ts';
 
-const FIRST_BUCKETS = 256;
+const FIRST_BUCKETS = 64;
 
 export class HashIndex {
   /** Row + 1 of each bucket's first row, 0 = empty. */
   #heads = new Int32Array(FIRST_BUCKETS);
-  /** Row + 1 of the next row of the bucket. */
-  #next = new Int32Array(0);
-  #hashes = new Int32Array(0);
+  /** Two words for each row, side by side because they are read together: row + 1 of the next row of the bucket, and the hash. */
+  #cells = new Int32Array(0);
   #buckets = FIRST_BUCKETS;
   /** Buckets below this many have been split in the present round; `#mask` is for the next round. */
   #mask = FIRST_BUCKETS * 2 - 1;
@@ -26,7 +25,7 @@ export class HashIndex {
 
   /** Octets of memory held. */
   get bytes(): number {
-    return this.#heads.byteLength + this.#next.byteLength + this.#hashes.byteLength;
+    return this.#heads.byteLength + this.#cells.byteLength;
   }
 
   /** The first row that may have this hash, -1 = none; then `after`. Compare `hashOf` before the keys. */
@@ -35,34 +34,42 @@ export class HashIndex {
   }
 
   after(row: number): number {
-    return this.#next[row]! - 1;
+    return this.#cells[row << 1]! - 1;
   }
 
   hashOf(row: number): number {
-    return this.#hashes[row]!;
+    return this.#cells[(row << 1) + 1]!;
   }
 
   /** @param hash int32, well mixed */
   add(row: number, hash: number): void {
-    this.#next = grown(this.#next, row, 0, 1);
-    this.#hashes = grown(this.#hashes, row, 0, 2);
-    this.#hashes[row] = hash;
+    this.#cells = grown(this.#cells, (row << 1) + 1, 0, 1);
+    this.#cells[(row << 1) + 1] = hash;
     if (++this.#size > this.#buckets) this.#split();
     const bucket = this.#bucket(hash);
-    this.#next[row] = this.#heads[bucket]!;
+    this.#cells[row << 1] = this.#heads[bucket]!;
     this.#heads[bucket] = row + 1;
   }
 
   remove(row: number): void {
-    const bucket = this.#bucket(this.#hashes[row]!);
+    const cells = this.#cells;
+    const bucket = this.#bucket(cells[(row << 1) + 1]!);
     const link = row + 1;
     let at = this.#heads[bucket]!;
-    if (at === link) this.#heads[bucket] = this.#next[row]!;
+    if (at === link) this.#heads[bucket] = cells[row << 1]!;
     else {
-      while (this.#next[at - 1] !== link) at = this.#next[at - 1]!;
-      this.#next[at - 1] = this.#next[row]!;
+      while (cells[(at - 1) << 1] !== link) at = cells[(at - 1) << 1]!;
+      cells[(at - 1) << 1] = cells[row << 1]!;
     }
-    this.#size--;
+    if (--this.#size === 0) this.#reset();
+  }
+
+  /** Empty again: give the memory back. */
+  #reset(): void {
+    this.#heads = new Int32Array(FIRST_BUCKETS);
+    this.#cells = new Int32Array(0);
+    this.#buckets = FIRST_BUCKETS;
+    this.#mask = FIRST_BUCKETS * 2 - 1;
   }
 
   #bucket(hash: number): number {
@@ -77,13 +84,15 @@ export class HashIndex {
     const from = opened & (this.#mask >>> 1);
     let stays = 0;
     let moves = 0;
+    const cells = this.#cells;
     for (let at = this.#heads[from]!; at !== 0; ) {
-      const next = this.#next[at - 1]!;
-      if ((this.#hashes[at - 1]! & this.#mask) === opened) {
-        this.#next[at - 1] = moves;
+      const cell = (at - 1) << 1;
+      const next = cells[cell]!;
+      if ((cells[cell + 1]! & this.#mask) === opened) {
+        cells[cell] = moves;
         moves = at;
       } else {
-        this.#next[at - 1] = stays;
+        cells[cell] = stays;
         stays = at;
       }
       at = next;

@@ -5,6 +5,9 @@
  * With `--out` one more peer is told everything. Prints one line per phase: time, CPU, the longest turn, memory.
  */
 
+import { execFileSync } from 'node:child_process';
+import { writeSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { localOpen } from '../../bgp/fsm/negotiate.ts';
 import { type LinkId, Speaker, type Stream, type StreamHandler } from '../../bgp/speaker.ts';
@@ -23,6 +26,9 @@ const { values } = parseArgs({
     peers: { type: 'string', default: '1' },
     out: { type: 'boolean', default: false },
     'no-fib': { type: 'boolean', default: false },
+    'load-only': { type: 'boolean', default: false },
+    /** Write the table of this peer to standard output and do nothing else. */
+    emit: { type: 'string' },
   },
 });
 const PEERS = Number(values.peers);
@@ -133,13 +139,27 @@ const table = (n: number): TableOptions => ({
   nextHop6: Addr.parse('fd09::9')!,
 });
 
+if (values.emit !== undefined) {
+  writeSync(1, internetTable(table(Number(values.emit))));
+  process.exit(0);
+}
+
+/** Tables are made by other processes, so that the memory shown is the speaker's. */
+function madeTable(n: number): Uint8Array {
+  const args = [fileURLToPath(import.meta.url), '--emit', String(n), '--ipv4', values.ipv4, '--ipv6', values.ipv6];
+  return execFileSync(process.execPath, args, { maxBuffer: 2 ** 31 });
+}
+
 const senders = Array.from({ length: PEERS }, (_, i) => peer(i + 1, false));
 if (values.out) peer(PEERS + 1, true);
-const tables = senders.map((_, i) => internetTable(table(i + 1)));
-console.log(`before: RSS ${Math.round(process.memoryUsage().rss / 1e6)} MB with tables of ${tables[0]!.length} octets`);
+const tables = senders.map((_, i) => madeTable(i + 1));
+console.log(
+  `before: RSS ${Math.round(process.memoryUsage().rss / 1e6)} MB, with tables of ${tables[0]!.length} octets`,
+);
 senders.forEach((sender, i) => {
   phase(`load ${i + 1}`, () => feed(sender, tables[i]!));
 });
+if (values['load-only']) process.exit(0);
 const few = internetTable({ ...table(1), ipv4: 1000, ipv6: 0, nextHop4: Addr.parse('10.9.9.8')! });
 phase('change 1000', () => feed(senders[0]!, few));
 phase('policy', () => turn(() => speaker.setPolicies('peer1', { import: [{ action: 'accept', set: { med: 5 } }] })));
