@@ -38,11 +38,22 @@ const own = boot.links.flatMap((link) => link.addresses.map((text) => ({ ...Pref
 /** The data plane has the FIB as it was at `ready`; before that there is nobody to tell. */
 let isReady = false;
 
-/** Tell the data plane when the FIB's arrays were replaced. */
+/** Routes copied per turn into a table that is being made anew: some milliseconds. */
+const FIB_SLICE = 4096;
+let isWorking = false;
+
+/** Tell the data plane when the FIB's arrays were replaced, and go on with tables that are being made anew. */
 function publish(): void {
   if (!isReady) return;
   const shared = fib.takeChangedShared();
   if (shared !== undefined) send({ kind: 'fib', fib: shared });
+  if (isWorking || !fib.isBuilding) return;
+  isWorking = true;
+  setImmediate(() => {
+    isWorking = false;
+    fib.work(FIB_SLICE);
+    publish();
+  });
 }
 
 const KINDS = {

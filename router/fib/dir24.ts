@@ -2,6 +2,8 @@
  * Longest-prefix match for large IPv4 tables: DIR-24-8. One cell per /24 gives the group, or the number of a block with
  * one cell per address when longer prefixes exist there: one or two memory reads per lookup.
  *
+ * The default route has a cell of its own, so that its change is one store and not sixteen million.
+ *
  * Updates patch cells in place, each by one store from a right answer to a right answer. Private arrays beside the shared
  * ones hold the length of the prefix that owns each cell: a prefix of length L takes over the cells owned by lengths <= L.
  * Cells have 16 bits (32 MiB) until there are more than 32767 groups or blocks, then 32 (64 MiB).
@@ -9,6 +11,8 @@
  */
 
 const SLASH24 = 1 << 24;
+/** The cell of the default route, in block 0, which is nobody's: what no other prefix owns holds 0 and leads there. */
+const DEFAULT = 0;
 const BLOCK16 = 0x8000;
 const BLOCK32 = 0x80000000;
 /** Owner length of a /24 that has a block: its cells' owners are in the block. */
@@ -17,13 +21,13 @@ const IN_BLOCK = 255;
 /** Group for an IPv4 address in a table with 16-bit cells. */
 export function lookupDir16(index: Uint16Array, cells: Uint16Array, a3: number): number {
   const cell = index[a3 >>> 8]!;
-  return cell < BLOCK16 ? cell : cells[((cell & 0x7fff) << 8) | (a3 & 255)]!;
+  return (cell < BLOCK16 ? cell : cells[((cell & 0x7fff) << 8) | (a3 & 255)]!) || cells[DEFAULT]!;
 }
 
 /** Group for an IPv4 address in a table with 32-bit cells. */
 export function lookupDir32(index: Int32Array, cells: Int32Array, a3: number): number {
   const cell = index[a3 >>> 8]!;
-  return cell >= 0 ? cell : cells[((cell & 0x7fffffff) << 8) | (a3 & 255)]!;
+  return (cell >= 0 ? cell : cells[((cell & 0x7fffffff) << 8) | (a3 & 255)]!) || cells[DEFAULT]!;
 }
 
 type Cells = Uint16Array | Int32Array;
@@ -41,7 +45,7 @@ export class Dir24 {
   readonly #maxBlocks: number;
   readonly #owners = new Uint8Array(SLASH24);
   #blockOwners = new Uint8Array(64 * 256);
-  #blocks = 0;
+  #blocks = 1;
 
   /** @param blocks how many /24s hold longer prefixes; there is room for as many again. Untouched pages take no memory. */
   constructor(isWide: boolean, blocks: number) {
@@ -57,6 +61,11 @@ export class Dir24 {
 
   get blocks(): number {
     return this.#blocks;
+  }
+
+  /** Three quarters of the blocks are taken: time for a table with more. */
+  get isNearlyFull(): boolean {
+    return this.#blocks > (this.#maxBlocks >>> 2) * 3;
   }
 
   /** Octets of shared memory in use. */
@@ -80,6 +89,14 @@ export class Dir24 {
    * `length` itself for an announcement, the covering prefix's length (and group) for a withdrawal.
    */
   set(a3: number, length: number, ownerLength: number, group: number): void {
+    if (length === 0) {
+      this.#cells[DEFAULT] = group;
+      return;
+    }
+    this.#set(a3, length, ownerLength, ownerLength === 0 ? 0 : group);
+  }
+
+  #set(a3: number, length: number, ownerLength: number, group: number): void {
     const first = a3 >>> 8;
     if (length > 24) {
       const block = this.#blockOf(first);

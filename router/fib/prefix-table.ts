@@ -9,6 +9,10 @@ import { grown } from '../lib/columns.ts';
 import { HashIndex } from '../lib/hash-index.ts';
 import { mix32 } from './hash.ts';
 
+/** IPv4 prefixes from which on it pays to remember in bitmaps which ones exist, and the longest of those. */
+const MANY = 16_384;
+const MAPPED_LENGTH = 24;
+
 /** Words of a row before the address: the value, and the prefix length + 1, 0 in a free row, whose value is the next one. */
 const ADDRESS = 2;
 
@@ -23,6 +27,8 @@ export class PrefixTable {
   #limit = 0;
   /** Prefixes per length: lengths without any are not probed. */
   readonly #perLength: Int32Array;
+  /** A large IPv4 table: one bit for each possible prefix of a length, so that a search for covering ones probes little. */
+  #maps: Uint32Array[] | undefined;
 
   constructor(family: Family) {
     this.family = family;
@@ -104,13 +110,17 @@ export class PrefixTable {
     }
     this.#index.add(slot, this.#hash(a0, a1, a2, a3, length));
     this.#perLength[length]!++;
+    if (this.#maps !== undefined) this.#mark(a3, length, true);
+    else if (this.family === 4 && this.size === MANY) this.#makeMaps();
     return slot;
   }
 
   /** Remove the prefix in `slot`, as `find` gave it. */
   remove(slot: number): void {
     const at = slot * this.#stride;
-    this.#perLength[this.lengthAt(slot)]!--;
+    const length = this.lengthAt(slot);
+    this.#perLength[length]!--;
+    if (this.#maps !== undefined) this.#mark(this.#rows[at + ADDRESS]!, length, false);
     this.#index.remove(slot);
     this.#rows[at] = this.#free;
     this.#rows[at + 1] = 0;
@@ -119,12 +129,14 @@ export class PrefixTable {
     this.#rows = new Int32Array(0);
     this.#free = 0;
     this.#limit = 0;
+    this.#maps = undefined;
   }
 
   /** Row of the longest prefix of at most `maxLength` bits that contains the address, or -1. */
   findCovering(a0: number, a1: number, a2: number, a3: number, maxLength: number): number {
     for (let length = maxLength; length >= 0; length--) {
       if (this.#perLength[length] === 0) continue;
+      if (this.#maps !== undefined && length <= MAPPED_LENGTH && !this.#isMarked(a3, length)) continue;
       const slot =
         this.family === 4
           ? this.find(0, 0, 0, a3 & maskWord(length), length)
@@ -138,6 +150,29 @@ export class PrefixTable {
       if (slot >= 0) return slot;
     }
     return -1;
+  }
+
+  #makeMaps(): void {
+    this.#maps = Array.from(
+      { length: MAPPED_LENGTH + 1 },
+      (_, length) => new Uint32Array(Math.max(1, 2 ** length / 32)),
+    );
+    for (let slot = 0; slot < this.#limit; slot++) {
+      if (this.isUsed(slot)) this.#mark(this.wordAt(slot, 3), this.lengthAt(slot), true);
+    }
+  }
+
+  #mark(a3: number, length: number, isThere: boolean): void {
+    if (length > MAPPED_LENGTH) return;
+    const bit = length === 0 ? 0 : a3 >>> (32 - length);
+    const map = this.#maps![length]!;
+    if (isThere) map[bit >>> 5]! |= 1 << (bit & 31);
+    else map[bit >>> 5]! &= ~(1 << (bit & 31));
+  }
+
+  #isMarked(a3: number, length: number): boolean {
+    const bit = length === 0 ? 0 : a3 >>> (32 - length);
+    return (this.#maps![length]![bit >>> 5]! & (1 << (bit & 31))) !== 0;
   }
 
   #take(): number {

@@ -6,8 +6,8 @@
  * An IPv4 key is its word and a zero. IPv6 keys are the upper 64 bits of the address; an answer inside a chunk may be
  * *deep* (negative): the offset of a second chunk over the lower 64 bits, so prefixes of any length match.
  *
- * A bucket of many ranges is a *node* (negative count) over chunks of at most LEAF_MAX ranges, so that a change copies
- * little. Chunks and nodes are written once and never changed, so a reader can not see one half written: the writer
+ * A bucket of many ranges is a tree of *nodes* (negative count) over chunks, all of at most LEAF_MAX entries, so that a
+ * change copies little. Chunks and nodes are written once and never changed, so a reader can not see one half written: the writer
  * publishes new ones by one store into `index`. Space of replaced ones is regained by copying what lives into new arrays.
  *
  * An answer is `length << 23 | group`: the length of the prefix that owns the range, kept here because it makes updates
@@ -80,6 +80,12 @@ class RangeList {
     this.count = n + 1;
   }
 
+  /** Append the ranges of a tree. */
+  loadTree(cells: Int32Array, root: number): void {
+    if (cells[root]! >= 0) this.load(cells, root);
+    else for (let i = 0; i < -cells[root]!; i++) this.loadTree(cells, childAt(cells, root, i));
+  }
+
   /** Append the ranges of a chunk. */
   load(cells: Int32Array, chunk: number): void {
     const end = chunk + CHUNK_HEADER + cells[chunk]! * RANGE_WORDS;
@@ -112,10 +118,14 @@ export interface SortedPrefixes {
 const CHUNK_HEADER = 1;
 const RANGE_WORDS = 3;
 /** Most ranges of a chunk, and how many a chunk starts with when a longer list is cut. */
-const LEAF_MAX = 64;
-const LEAF_CUT = 48;
+const LEAF_MAX = 16;
+const LEAF_CUT = 12;
 /** A chunk with fewer is merged with its neighbour when it changes. */
-const LEAF_MIN = 16;
+const LEAF_MIN = 4;
+/** What copying a bucket without chunks costs, as part of one with. */
+const LEAF_COST = 1 / 64;
+/** Words of chunks beyond which a table is not compacted in one go. */
+const LARGE = 1 << 16;
 /** Least free words after `build` and compaction. */
 const SLACK = 1024;
 
@@ -160,11 +170,21 @@ export class RangeTable {
   readonly #upper = new Edit();
   readonly #lower = new Edit();
 
-  /** An empty table. @param indexBits 1..24 */
-  constructor(indexBits: number) {
+  /** An empty table. @param indexBits 1..24 @param words room for chunks to begin with */
+  constructor(indexBits: number, words = SLACK) {
     this.shift = 32 - indexBits;
     this.#index = new Int32Array(new SharedArrayBuffer(4 << indexBits)).fill(MIN);
-    this.#cells = new Int32Array(new SharedArrayBuffer(SLACK * 4));
+    this.#cells = new Int32Array(new SharedArrayBuffer(Math.max(words, SLACK) * 4));
+  }
+
+  /** A large table of which most is unreachable by now: its owner had better make it anew, in slices. */
+  get isWasteful(): boolean {
+    return this.#next > LARGE && this.#next > 3 * this.#live;
+  }
+
+  /** Words of chunks that are reachable. */
+  get liveWords(): number {
+    return this.#live;
   }
 
   get indexMemory(): SharedArrayBuffer {
@@ -189,7 +209,11 @@ export class RangeTable {
     const answer = (ownerLength << LENGTH_SHIFT) | group;
     const bits = 32 - this.shift;
     const first = a0 >>> this.shift;
-    if (this.#cells.length - this.#next < this.#cells.length >>> 3) this.#compact();
+    // Copying what lives of a large table would hold the event loop too long; more room is one copy of memory.
+    if (this.#cells.length - this.#next < this.#cells.length >>> 3) {
+      if (this.#live < LARGE) this.#compact();
+      else this.#resize(Math.max(this.#next + (this.#next >>> 1), 4 * this.#live));
+    }
     if (length > bits) {
       this.#setInBucket(first, a0, a1, a2, a3, length, answer);
       return;
@@ -231,36 +255,84 @@ export class RangeTable {
    */
   #edit(edit: Edit, root: number, was: number, a2: number, a3: number, length: number, answer: number): number {
     const { source, result } = edit;
-    const cells = this.#cells;
+    if (root >= 0) {
+      return this.#rooted(edit, this.#replace(edit, root, edit.limitHigh, edit.limitLow, a2, a3, length, answer));
+    }
     source.count = 0;
     result.count = 0;
-    const count = root < 0 ? 1 : cells[root]!;
-    let from = 0;
-    let to = 0;
-    let { limitHigh, limitLow } = edit;
-    if (root < 0) source.emit(edit.firstHigh, edit.firstLow, was);
-    else if (count >= 0) source.load(cells, root);
-    else {
-      from = childOf(cells, root, edit.startHigh, edit.startLow);
-      to = childOf(cells, root, edit.endHigh, edit.endLow);
-      for (let i = from; i <= to; i++) source.load(cells, childAt(cells, root, i));
-      if (source.count < LEAF_MIN && to + 1 < -count) source.load(cells, childAt(cells, root, ++to));
-      if (to + 1 < -count) {
-        const next = root + CHUNK_HEADER + (to + 1) * RANGE_WORDS;
-        limitHigh = cells[next]!;
-        limitLow = cells[next + 1]!;
-      }
+    source.emit(edit.firstHigh, edit.firstLow, was);
+    this.#splice(edit, edit.limitHigh, edit.limitLow, a2, a3, length, answer);
+    return result.count === 1 ? -1 : this.#writeTree(result);
+  }
+
+  /** One root over trees of equal height, or -1 when one range is left. */
+  #rooted(edit: Edit, trees: readonly number[]): number {
+    let row = trees;
+    while (row.length > 1) row = this.#writeNodes(row);
+    let root = row[0]!;
+    // A node with one child is of no use.
+    while (this.#cells[root] === -1) {
+      this.#live -= CHUNK_HEADER + RANGE_WORDS;
+      root = childAt(this.#cells, root, 0);
     }
-    this.#splice(edit, limitHigh, limitLow, a2, a3, length, answer);
-    if (count >= 0) {
-      if (root >= 0) this.#live -= CHUNK_HEADER + count * RANGE_WORDS;
-      return result.count === 1 ? -1 : this.#writeTree(result);
+    if (this.#cells[root] !== 1) return root;
+    edit.result.answers[0] = childAt(this.#cells, root, 0);
+    this.#live -= CHUNK_HEADER + RANGE_WORDS;
+    return -1;
+  }
+
+  /** The trees, as high as the one at `root`, that take its place when the change is made; its keys end before the limit. */
+  #replace(
+    edit: Edit,
+    root: number,
+    limitHigh: number,
+    limitLow: number,
+    a2: number,
+    a3: number,
+    length: number,
+    answer: number,
+  ): number[] {
+    const { source, result } = edit;
+    const count = -this.#cells[root]!;
+    if (count <= 0) {
+      source.count = 0;
+      result.count = 0;
+      source.load(this.#cells, root);
+      this.#splice(edit, limitHigh, limitLow, a2, a3, length, answer);
+      this.#live -= CHUNK_HEADER - count * RANGE_WORDS;
+      return this.#writeChunks(result);
     }
-    for (let i = from; i <= to; i++) this.#live -= CHUNK_HEADER + cells[childAt(cells, root, i)]! * RANGE_WORDS;
-    this.#live -= CHUNK_HEADER - count * RANGE_WORDS;
-    const isAll = from === 0 && to + 1 === -count;
-    if (isAll) return result.count === 1 ? -1 : this.#writeTree(result);
-    return this.#writeNode(result, root, from, to);
+    const cells = this.#cells;
+    const from = childOf(cells, root, edit.startHigh, edit.startLow);
+    let to = childOf(cells, root, edit.endHigh, edit.endLow);
+    const children: number[] = [];
+    for (let i = 0; i < from; i++) children.push(childAt(cells, root, i));
+    const endOf = (i: number, word: number): number => cells[root + CHUNK_HEADER + (i + 1) * RANGE_WORDS + word]!;
+    const first = childAt(cells, root, from);
+    const isThin = cells[first]! >= 0 && cells[first]! < LEAF_MIN && to + 1 < count;
+    if (from === to && !isThin) {
+      const isLast = to + 1 === count;
+      const high = isLast ? limitHigh : endOf(to, 0);
+      const low = isLast ? limitLow : endOf(to, 1);
+      children.push(...this.#replace(edit, first, high, low, a2, a3, length, answer));
+    } else {
+      if (isThin) to = Math.max(to, from + 1);
+      const isLast = to + 1 === count;
+      source.count = 0;
+      result.count = 0;
+      for (let i = from; i <= to; i++) source.loadTree(cells, childAt(cells, root, i));
+      const high = isLast ? limitHigh : endOf(to, 0);
+      const low = isLast ? limitLow : endOf(to, 1);
+      this.#splice(edit, high, low, a2, a3, length, answer);
+      const height = heightOf(cells, first);
+      for (let i = from; i <= to; i++) this.#dropNodes(childAt(cells, root, i));
+      let row = this.#writeChunks(result);
+      for (let h = 0; h < height; h++) row = this.#writeNodes(row);
+      children.push(...row);
+    }
+    for (let i = to + 1; i < count; i++) children.push(childAt(cells, root, i));
+    this.#live -= CHUNK_HEADER + count * RANGE_WORDS;
+    return this.#writeNodes(children);
   }
 
   /** Copy `source` to `result` with the change made; the last range of `source` ends before the limit. */
@@ -301,42 +373,51 @@ export class RangeTable {
     }
   }
 
-  /** Write a list as one chunk, or as chunks below a node. */
+  /** Write a list as one tree. */
   #writeTree(list: RangeList): number {
-    return list.count <= LEAF_MAX ? this.#writeChunk(list, 0, list.count) : this.#writeNode(list, -1, 0, -1);
+    let row = this.#writeChunks(list);
+    while (row.length > 1) row = this.#writeNodes(row);
+    return row[0]!;
   }
 
-  /** Write a node: the children of node `old` with those from `from` to `to` replaced by chunks of `list`. */
-  #writeNode(list: RangeList, old: number, from: number, to: number): number {
+  #writeChunks(list: RangeList): number[] {
+    if (list.count <= LEAF_MAX) return [this.#writeChunk(list, 0, list.count)];
     const chunks: number[] = [];
-    const step = list.count <= LEAF_MAX ? list.count : LEAF_CUT;
-    for (let i = 0; i < list.count; i += step) chunks.push(this.#writeChunk(list, i, Math.min(i + step, list.count)));
-    const kept = old < 0 ? 0 : -this.#cells[old]!;
-    const n = from + chunks.length + Math.max(0, kept - to - 1);
-    this.#makeRoom(CHUNK_HEADER + n * RANGE_WORDS);
-    const cells = this.#cells;
-    const node = this.#next;
-    let at = node + CHUNK_HEADER;
-    cells[node] = -n;
-    if (from > 0) {
-      const start = old + CHUNK_HEADER;
-      cells.copyWithin(at, start, start + from * RANGE_WORDS);
-      at += from * RANGE_WORDS;
+    for (let i = 0; i < list.count; i += LEAF_CUT) {
+      chunks.push(this.#writeChunk(list, i, Math.min(i + LEAF_CUT, list.count)));
     }
-    for (const chunk of chunks) {
-      cells[at] = cells[chunk + CHUNK_HEADER]!;
-      cells[at + 1] = cells[chunk + CHUNK_HEADER + 1]!;
-      cells[at + 2] = chunk;
-      at += RANGE_WORDS;
+    return chunks;
+  }
+
+  /** Nodes over trees of equal height, which follow each other. */
+  #writeNodes(children: readonly number[]): number[] {
+    const nodes: number[] = [];
+    const step = children.length <= LEAF_MAX ? children.length : LEAF_CUT;
+    for (let first = 0; first < children.length; first += step) {
+      const n = Math.min(step, children.length - first);
+      this.#makeRoom(CHUNK_HEADER + n * RANGE_WORDS);
+      const cells = this.#cells;
+      const node = this.#next;
+      cells[node] = -n;
+      let at = node + CHUNK_HEADER;
+      for (let i = first; i < first + n; i++, at += RANGE_WORDS) {
+        const child = children[i]!;
+        cells[at] = cells[child + CHUNK_HEADER]!;
+        cells[at + 1] = cells[child + CHUNK_HEADER + 1]!;
+        cells[at + 2] = child;
+      }
+      this.#next = at;
+      this.#live += at - node;
+      nodes.push(node);
     }
-    if (to + 1 < kept) {
-      const start = old + CHUNK_HEADER;
-      cells.copyWithin(at, start + (to + 1) * RANGE_WORDS, start + kept * RANGE_WORDS);
-      at += (kept - to - 1) * RANGE_WORDS;
-    }
-    this.#next = at;
-    this.#live += at - node;
-    return node;
+    return nodes;
+  }
+
+  /** The chunks and nodes of a tree were written anew; what its answers lead to is still in use. */
+  #dropNodes(root: number): void {
+    const count = this.#cells[root]!;
+    this.#live -= CHUNK_HEADER + Math.abs(count) * RANGE_WORDS;
+    for (let i = 0; i < -count; i++) this.#dropNodes(childAt(this.#cells, root, i));
   }
 
   #writeChunk(list: RangeList, from: number, to: number): number {
@@ -388,17 +469,73 @@ export class RangeTable {
     }
   }
 
+  /**
+   * Take over what another table of any index size answers, in slices: begin with unit 0 and go on with what is returned
+   * until it is -1. Between the calls changes have to be made in both tables.
+   * @param budget about how many buckets with chunks are copied
+   */
+  copyFrom(from: RangeTable, unit: number, budget: number): number {
+    const bits = 32 - this.shift;
+    const fromBits = 32 - from.shift;
+    const units = 1 << Math.min(bits, fromBits);
+    let at = unit;
+    for (let left = budget; at < units && left > 0; at++) {
+      if (bits === fromBits) {
+        const cell = from.#index[at]!;
+        this.#dropTree(this.#index[at]!);
+        const copy = cell < 0 ? cell : this.#copyTree(from.#cells, cell);
+        this.#index[at] = copy;
+        left -= cell < 0 ? LEAF_COST : 1;
+      } else left -= this.#copyUnit(from, at, units);
+    }
+    return at < units ? at : -1;
+  }
+
+  /** Copy the buckets of both tables that hold the same keys; returns the cost. */
+  #copyUnit(from: RangeTable, unit: number, units: number): number {
+    const list = this.#upper.source;
+    const perOld = from.#index.length / units;
+    const perNew = this.#index.length / units;
+    list.count = 0;
+    for (let bucket = unit * perOld; bucket < (unit + 1) * perOld; bucket++) {
+      const cell = from.#index[bucket]!;
+      if (cell < 0) list.emit((bucket << from.shift) ^ MIN, MIN, cell & OFFSET_MASK);
+      else list.loadTree(from.#cells, cell);
+    }
+    for (let i = 0; i < list.count; i++) {
+      const answer = list.answers[i]!;
+      if (answer < 0) list.answers[i] = MIN | this.#copyTree(from.#cells, answer & OFFSET_MASK);
+    }
+    for (let bucket = unit * perNew; bucket < (unit + 1) * perNew; bucket++) this.#dropTree(this.#index[bucket]!);
+    this.#fillIndex(list, unit * perNew, (unit + 1) * perNew);
+    return list.count === 1 ? LEAF_COST * Math.max(perOld, perNew) : 1 + LEAF_COST * Math.max(perOld, perNew);
+  }
+
+  /** A bucket is written anew: what its chunks take is not reachable any more. */
+  #dropTree(cell: number): void {
+    if (cell < 0) return;
+    const count = this.#cells[cell]!;
+    this.#live -= CHUNK_HEADER + Math.abs(count) * RANGE_WORDS;
+    for (let i = 0; i < Math.abs(count); i++) {
+      const answer = childAt(this.#cells, cell, i);
+      if (count < 0) this.#dropTree(answer);
+      else if (answer < 0) this.#dropTree(answer & OFFSET_MASK);
+    }
+  }
+
   #copyTree(from: Int32Array, root: number): number {
     const isNode = from[root]! < 0;
     const words = CHUNK_HEADER + Math.abs(from[root]!) * RANGE_WORDS;
+    this.#makeRoom(words);
     const at = this.#next;
     this.#cells.set(from.subarray(root, root + words), at);
     this.#next += words;
     this.#live += words;
     for (let i = at + CHUNK_HEADER + 2; i < at + words; i += RANGE_WORDS) {
       const answer = this.#cells[i]!;
-      if (isNode) this.#cells[i] = this.#copyTree(from, answer);
-      else if (answer < 0) this.#cells[i] = MIN | this.#copyTree(from, answer & OFFSET_MASK);
+      if (!isNode && answer >= 0) continue;
+      const copy = this.#copyTree(from, answer & OFFSET_MASK); // may replace the array
+      this.#cells[i] = isNode ? copy : MIN | copy;
     }
     return at;
   }
@@ -409,7 +546,7 @@ export class RangeTable {
     const ranges = new RangeList();
     ranges.emit(MIN, MIN, 0);
     table.#sweep(prefixes, ranges);
-    table.#fillIndex(ranges);
+    table.#fillIndex(ranges, 0, table.#index.length);
     table.#resize(table.#next + (table.#next >>> 1) + SLACK);
     return table;
   }
@@ -449,10 +586,11 @@ export class RangeTable {
     return this.#writeTree(out);
   }
 
-  #fillIndex(ranges: RangeList): void {
+  /** Fill buckets from a list whose first range begins with the first of them at the latest. */
+  #fillIndex(ranges: RangeList, first: number, limit: number): void {
     const one = this.#upper.result;
     let r = 0; // the range that holds the bucket's first key
-    for (let bucket = 0; bucket < this.#index.length; bucket++) {
+    for (let bucket = first; bucket < limit; bucket++) {
       const high = (bucket << this.shift) ^ MIN;
       const end = high | ((1 << this.shift) - 1) | 0;
       while (r + 1 < ranges.count && !isLess(high, MIN, ranges.high[r + 1]!, ranges.low[r + 1]!)) r++;
@@ -523,6 +661,13 @@ function childOf(cells: Int32Array, node: number, high: number, low: number): nu
     n -= half;
   }
   return first;
+}
+
+/** Levels of nodes above the chunks of a tree. */
+function heightOf(cells: Int32Array, root: number): number {
+  let height = 0;
+  for (let at = root; cells[at]! < 0; at = childAt(cells, at, 0)) height++;
+  return height;
 }
 
 function childAt(cells: Int32Array, node: number, i: number): number {

@@ -3,6 +3,7 @@
  * Lock-free: one writer changes the same memory meanwhile; every answer is one that was right before or after a change
  * in progress. Allocates nothing per lookup. Does not cache flows: the stack does, keyed by `generation`.
  */
+import { lookupDir20 } from './dir20.ts';
 import { lookupDir16, lookupDir32 } from './dir24.ts';
 import { lookupRanges } from './range-table.ts';
 import {
@@ -17,7 +18,7 @@ import {
   type TableShared,
 } from './shared.ts';
 
-const SHAPES = { ranges: 0, dir16: 1, dir32: 2 } as const;
+const SHAPES = { ranges: 0, dir16: 1, dir32: 2, dir20: 3 } as const;
 const W = NextHopWord.Words;
 
 /** One table with a typed array per kind, so that every lookup function sees one kind of array. */
@@ -89,7 +90,9 @@ export class FibReader {
   /** Group for an IPv6 destination (four int32 words), or NO_ROUTE (0). */
   lookup6(vrf: number, a0: number, a1: number, a2: number, a3: number): number {
     const t = this.#v6[vrf];
-    return t === undefined ? NO_ROUTE : lookupRanges(t.index32, t.cells32, t.shift, a0, a1, a2, a3);
+    if (t === undefined) return NO_ROUTE;
+    if (t.shape === SHAPES.dir20) return lookupDir20(t.index32, t.cells32, a0, a1, a2, a3);
+    return lookupRanges(t.index32, t.cells32, t.shift, a0, a1, a2, a3);
   }
 
   /** What the group does with a packet. A Unicast group whose links are all down has no member: `nextHop` gives -1. */

@@ -81,8 +81,8 @@ export interface RouteInfo {
   readonly isBest: boolean;
 }
 
-/** How a table is laid out; see range-table.ts and dir24.ts. */
-export type TableShape = 'ranges' | 'dir16' | 'dir32';
+/** How a table is laid out; see range-table.ts, dir24.ts (16- or 32-bit cells) and dir20.ts. */
+export type TableShape = 'ranges' | 'dir16' | 'dir32' | 'dir20';
 
 /** One table of one VRF and family. */
 export interface TableShared {

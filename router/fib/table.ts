@@ -1,17 +1,24 @@
 /**
  * One table of one VRF and family, writer's side: the compact RIB (which sources have which group for a prefix) and the
- * shared structure readers search, kept equal. Small tables are range tables whose index grows with them; IPv4 tables
- * above PROMOTE routes become DIR-24-8. Does not own groups: it tells its caller which references to give back.
+ * shared structure readers search, kept equal. Small tables are range tables whose index grows with them; tables
+ * above PROMOTE routes become arrays of cells that are patched in place (dir24.ts, dir20.ts). Does not own groups: it tells its caller which references to give back.
  */
 import type { Family } from '../lib/addr.ts';
+import { Dir20 } from './dir20.ts';
 import { Dir24 } from './dir24.ts';
 import { PrefixTable } from './prefix-table.ts';
 import { RangeTable, type SortedPrefixes } from './range-table.ts';
 import { ROUTE_DISTANCE, type RouteSource, type TableShared } from './shared.ts';
 
-/** IPv4 routes above which a table becomes DIR-24-8, and below which it goes back. */
+/** Routes above which a table becomes an array of cells, and below which it goes back. */
 const PROMOTE = 50_000;
 const DEMOTE = 20_000;
+/** Routes of which a range table is made anew at once; larger ones are made in slices. */
+const BUILT_AT_ONCE = 4096;
+/** Room for chunks that a range table made from the RIB begins with. */
+const WORDS_PER_ROUTE = 8;
+/** Group numbers up to this leave time to make a table with wider cells. */
+const NARROW_ENOUGH = (Dir24.NARROW_GROUPS * 3) / 4;
 /** A RIB value: group (20 bits) | source (4 bits) << 20, or MANY | key into the overflow map. */
 const GROUP_BITS = 20;
 const GROUP_MASK = (1 << GROUP_BITS) - 1;
@@ -23,6 +30,15 @@ export interface SourceRoute {
   readonly group: number;
 }
 
+type Structure = RangeTable | Dir24 | Dir20;
+
+/** A structure that is being made: range tables from range tables, everything else from the RIB. */
+interface Successor {
+  readonly to: Structure;
+  /** The next part of the range table, or the next row of the RIB, to be copied. */
+  at: number;
+}
+
 export class VrfTable {
   readonly vrf: number;
   readonly family: Family;
@@ -31,42 +47,42 @@ export class VrfTable {
   isBulk = false;
   readonly #many = new Map<number, readonly SourceRoute[]>();
   #nextMany = 0;
-  #ranges: RangeTable | undefined;
-  #dir: Dir24 | undefined;
+  /** What readers search. */
+  #now: Structure;
+  #successor: Successor | undefined;
+  #highestGroup = 0;
 
   constructor(vrf: number, family: Family) {
     this.vrf = vrf;
     this.family = family;
     this.rib = new PrefixTable(family);
-    this.#ranges = new RangeTable(indexBits(family, 0));
+    this.#now = new RangeTable(indexBits(family, 0));
   }
 
   /** What readers need. The identity of the two arrays changes when they must be told. */
   get shared(): TableShared {
     const { vrf, family } = this;
-    if (this.#dir !== undefined) {
-      const shape = this.#dir.isWide ? 'dir32' : 'dir16';
-      return { vrf, family, shape, index: this.#dir.indexMemory, cells: this.#dir.cellMemory, shift: 8 };
-    }
-    const r = this.#ranges!;
-    return { vrf, family, shape: 'ranges', index: r.indexMemory, cells: r.cellMemory, shift: r.shift };
+    const { indexMemory: index, cellMemory: cells } = this.#now;
+    const s = this.#now;
+    if (s instanceof RangeTable) return { vrf, family, shape: 'ranges', index, cells, shift: s.shift };
+    const shape = s instanceof Dir20 ? 'dir20' : s.isWide ? 'dir32' : 'dir16';
+    return { vrf, family, shape, index, cells, shift: 8 };
   }
 
   /** The array whose replacement means that readers need a new bundle. */
   get identity(): SharedArrayBuffer {
-    return this.#dir !== undefined ? this.#dir.indexMemory : this.#ranges!.cellMemory;
+    return this.#now.cellMemory;
   }
 
   /** Octets in use: shared with readers, and private to the writer. */
   get memory(): { shared: number; private: number } {
-    const own = this.rib.bytes;
-    if (this.#dir !== undefined) return { shared: this.#dir.sharedBytes, private: own + this.#dir.privateBytes };
-    return { shared: this.#ranges!.sharedBytes, private: own };
+    const own = this.#now instanceof Dir24 ? this.#now.privateBytes : 0;
+    return { shared: this.#now.sharedBytes, private: this.rib.bytes + own };
   }
 
-  /** Whether `count` changes are cheaper as one rebuild than one by one. DIR-24-8 is always patched. */
+  /** Whether `count` changes are cheaper as one rebuild than one by one. Cells are always patched. */
   wantsBulk(count: number): boolean {
-    return this.#dir === undefined && count > 1024 && count > this.rib.size >>> 2;
+    return this.#now instanceof RangeTable && count > 1024 && count > this.rib.size >>> 2;
   }
 
   /** Sources of the prefix in a RIB slot, best first. */
@@ -191,35 +207,130 @@ export class VrfTable {
 
   #publish(a0: number, a1: number, a2: number, a3: number, length: number, owner: number, group: number): void {
     if (this.isBulk) return;
-    if (this.#dir !== undefined) {
-      if (this.rib.size < DEMOTE || !this.#dir.fits(a3, length, group)) this.rebuild();
-      else this.#dir.set(a3, length, owner, group);
+    if (group > this.#highestGroup) this.#highestGroup = group;
+    if (!this.#put(this.#now, a0, a1, a2, a3, length, owner, group)) {
+      // The successor was begun in good time; what is left of it has to be done now.
+      if (this.#successor === undefined || !isWide(this.#successor.to)) this.#succeed(this.#emptyDir(true));
+      while (this.#successor !== undefined) this.work(Infinity);
       return;
     }
-    const table = this.#ranges!;
+    const next = this.#successor;
+    if (next === undefined) this.#consider();
+    else if (!this.#put(next.to, a0, a1, a2, a3, length, owner, group)) this.#succeed(this.#emptyDir(true));
+  }
+
+  /** Give the part of a prefix that no longer prefix owns to a group; false when the structure has no room for it. */
+  #put(
+    to: Structure,
+    a0: number,
+    a1: number,
+    a2: number,
+    a3: number,
+    length: number,
+    owner: number,
+    group: number,
+  ): boolean {
+    if (to instanceof Dir24) {
+      if (!to.fits(a3, length, group)) return false;
+      to.set(a3, length, owner, group);
+    } else if (this.family === 4) to.set(a3, 0, 0, 0, length, owner, group);
+    else to.set(a0, a1, a2, a3, length, owner, group);
+    return true;
+  }
+
+  /** Another structure is being made, in slices: `work` goes on with it. */
+  get isBuilding(): boolean {
+    return this.#successor !== undefined;
+  }
+
+  /**
+   * Copy routes into the structure that will take the present one's place, and swap when it is complete. Order does not
+   * matter: longer prefixes keep their cells from shorter ones. What changes meanwhile is changed in both.
+   * @param budget about how many routes
+   */
+  work(budget: number): void {
+    const next = this.#successor;
+    if (next === undefined) return;
+    if (next.to instanceof RangeTable && this.#now instanceof RangeTable) {
+      next.at = next.to.copyFrom(this.#now, next.at, budget);
+      if (next.at < 0) this.#takeOver(next);
+      return;
+    }
+    const { rib } = this;
+    let left = budget;
+    while (left > 0 && next.at < rib.slots) {
+      const row = next.at++;
+      if (!rib.isUsed(row)) continue;
+      const w = (i: number): number => rib.wordAt(row, i);
+      const length = rib.lengthAt(row);
+      if (!this.#put(next.to, w(0), w(1), w(2), w(3), length, length, this.#bestGroup(row))) {
+        this.#succeed(this.#emptyDir(true));
+        return;
+      }
+      // A /8 has 65,536 cells, which takes as long as some sixty /24s.
+      left -= length > 0 && length < 14 ? 1 << (14 - Math.max(length, 8)) : 1;
+    }
+    if (next.at >= rib.slots) this.#takeOver(next);
+  }
+
+  #takeOver({ to }: Successor): void {
+    this.#now = to;
+    this.#successor = undefined;
+  }
+
+  #succeed(to: Structure): void {
+    this.#successor = { to, at: 0 };
+  }
+
+  /** Begin another structure when the present one does not suit the number of routes any more, or will soon be full. */
+  #consider(): void {
     const { size } = this.rib;
-    const bits = 32 - table.shift;
-    if (
-      (this.family === 4 && size > PROMOTE) ||
-      indexBits(this.family, size) > bits ||
-      indexBits(this.family, size * 4) < bits
-    )
-      this.rebuild();
-    else if (this.family === 4) table.set(a3, 0, 0, 0, length, owner, group);
-    else table.set(a0, a1, a2, a3, length, owner, group);
+    const now = this.#now;
+    if (!(now instanceof RangeTable)) {
+      if (size < DEMOTE) this.#succeed(new RangeTable(indexBits(this.family, size), size * WORDS_PER_ROUTE));
+      else if (now instanceof Dir24 && (now.isNearlyFull || (!now.isWide && this.#highestGroup > NARROW_ENOUGH))) {
+        this.#succeed(this.#emptyDir(true));
+      }
+      return;
+    }
+    if (size > PROMOTE) {
+      this.#succeed(this.family === 6 ? new Dir20(size) : this.#emptyDir(this.#highestGroup > NARROW_ENOUGH));
+      return;
+    }
+    const bits = 32 - now.shift;
+    const isSmall = indexBits(this.family, size) > bits;
+    const isLarge = indexBits(this.family, size * 4) < bits;
+    if (!isSmall && !isLarge && !now.isWasteful) return;
+    if (size < BUILT_AT_ONCE) this.rebuild();
+    else this.#succeed(new RangeTable(indexBits(this.family, size), 2 * now.liveWords));
+  }
+
+  #emptyDir(isWide: boolean): Dir24 {
+    // At most one block for each longer prefix; a block that is never used takes no memory.
+    const blocks = this.rib.countLongerThan(24);
+    return new Dir24(isWide || blocks + (blocks >>> 2) > Dir24.NARROW_BLOCKS, blocks);
   }
 
   /** Make the structure anew from the RIB, in the layout its size asks for, and swap it in. Ends bulk mode. */
   rebuild(): void {
     this.isBulk = false;
+    this.#successor = undefined;
     const { size } = this.rib;
-    if (this.family === 4 && size > (this.#dir === undefined ? PROMOTE : DEMOTE)) {
-      this.#dir = this.#buildDir();
-      this.#ranges = undefined;
-    } else {
-      this.#ranges = RangeTable.build(indexBits(this.family, size), this.#sorted());
-      this.#dir = undefined;
+    const isRanges = size <= (this.#now instanceof RangeTable ? PROMOTE : DEMOTE);
+    if (isRanges) this.#now = RangeTable.build(indexBits(this.family, size), this.#sorted());
+    else this.#now = this.family === 4 ? this.#buildDir() : this.#buildDir20();
+  }
+
+  #buildDir20(): Dir20 {
+    const { rib } = this;
+    const dir = new Dir20(rib.size);
+    for (let slot = 0; slot < rib.slots; slot++) {
+      if (!rib.isUsed(slot)) continue;
+      const w = (i: number): number => rib.wordAt(slot, i);
+      const length = rib.lengthAt(slot);
+      dir.set(w(0), w(1), w(2), w(3), length, length, this.#bestGroup(slot));
     }
+    return dir;
   }
 
   #buildDir(): Dir24 {
@@ -234,7 +345,9 @@ export class VrfTable {
       const l = rib.lengthAt(slot);
       order[starts[l]!] = slot;
       starts[l] = starts[l]! + 1;
-      if (this.#bestGroup(slot) >= Dir24.NARROW_GROUPS) isNarrow = false;
+      const group = this.#bestGroup(slot);
+      if (group >= Dir24.NARROW_GROUPS) isNarrow = false;
+      if (group > this.#highestGroup) this.#highestGroup = group;
     }
     const blocks = this.#slash24sWithBlocks();
     // A quarter of room is left, so that the next few longer prefixes do not rebuild the table again.
@@ -272,6 +385,10 @@ export class VrfTable {
     }
     return { count: n, a0: words[0]!, a1: words[1]!, a2: words[2]!, a3: words[3]!, length, group };
   }
+}
+
+function isWide(s: Structure): boolean {
+  return s instanceof Dir24 && s.isWide;
 }
 
 /** Used slots in ascending order of address, then length: a radix sort by 16 bits, least significant first. */

@@ -80,6 +80,7 @@ export class FibWriter {
     }
     for (const table of bulk) table.rebuild();
     for (const group of unused) this.#groups.release(group);
+    this.#advance(2 * changes.length);
     this.#publish();
   }
 
@@ -113,7 +114,25 @@ export class FibWriter {
     }
     if (table.isBulk) table.rebuild();
     for (const old of unused) this.#groups.release(old);
+    // Twice as fast as changes come: it is finished some day, even if nobody calls `work`.
+    table.work(2 * batch.count);
     this.#publish();
+  }
+
+  /** A table is being made anew beside the one in use: call `work` soon. */
+  get isBuilding(): boolean {
+    for (const table of this.#tables.values()) if (table.isBuilding) return true;
+    return false;
+  }
+
+  /** Go on with tables that are being made anew, by about `budget` routes. */
+  work(budget: number): void {
+    this.#advance(budget);
+    if (this.#rebundle()) this.#bump();
+  }
+
+  #advance(budget: number): void {
+    for (const table of this.#tables.values()) table.work(budget);
   }
 
   /** A link went down: groups stop using it, O(groups). Routes stay; their protocols decide about them. */
@@ -210,12 +229,18 @@ export class FibWriter {
   }
 
   #publish(): void {
+    this.#rebundle();
+    this.#bump();
+  }
+
+  /** A new bundle when arrays were swapped; whether they were. */
+  #rebundle(): boolean {
     for (const table of this.#tables.values()) {
       if (this.#published.get(table) === table.identity) continue;
       this.#shared = this.#bundle();
-      break;
+      return true;
     }
-    this.#bump();
+    return false;
   }
 
   #bump(): void {

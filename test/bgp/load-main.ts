@@ -33,6 +33,7 @@ const { values } = parseArgs({
 });
 const PEERS = Number(values.peers);
 const CHUNK = 65_536;
+const FIB_SLICE = 4096;
 const SENDER_AS = 65_100;
 
 const fib = new FibWriter();
@@ -106,6 +107,7 @@ function finish(): void {
     if (at === undefined || at > now) break;
     turn(() => speaker.tick(now));
   }
+  if (fib.isBuilding) turn(() => fib.work(FIB_SLICE));
 }
 
 function phase(name: string, act: () => void): void {

@@ -1,6 +1,12 @@
 import test, { type ExecutionContext } from 'ava';
 import { FibReader } from '../../../router/fib/reader.ts';
-import { type NextHop, type RouteChange, RouteSource } from '../../../router/fib/shared.ts';
+import {
+  type NextHop,
+  type RouteChange,
+  type RouteColumns,
+  RouteKind,
+  RouteSource,
+} from '../../../router/fib/shared.ts';
 import { FibWriter } from '../../../router/fib/writer.ts';
 import { Addr, type Family, Prefix } from '../../../router/lib/addr.ts';
 import { edges, MapOracle, words } from './oracle.ts';
@@ -59,7 +65,7 @@ for (const family of [4, 6] as const)
       apply(announce(batch));
       check(t, reader, oracle, sample());
     }
-    t.is(shapeOf(writer, family), family === 4 ? 'dir16' : 'ranges');
+    t.is(shapeOf(writer, family), family === 4 ? 'dir16' : 'dir20');
     for (let round = 0; round < 5; round++) {
       const changes = announce(100);
       for (const prefix of sample())
@@ -143,3 +149,67 @@ test('a route whose group has no room is not installed, and counted', (t) => {
   t.is(reader.lookup4(0, 65_599 << 8), 0);
   t.is(reader.memberLink(reader.lookup4(0, 65_000 << 8), 0), 65_001);
 });
+
+/** The columns of some changes; undefined = withdraw. */
+function columns(family: Family, routes: readonly (readonly [Prefix, number | undefined])[]): RouteColumns {
+  const column = (word: (p: Prefix) => number): Int32Array => Int32Array.from(routes, ([p]) => word(p));
+  const isV4 = family === 4;
+  return {
+    ...{ vrf: 0, family, count: routes.length },
+    w0: column(({ addr }) => (isV4 ? addr.a3 : addr.a0)),
+    w1: column(({ addr }) => addr.a1),
+    w2: column(({ addr }) => addr.a2),
+    w3: column(({ addr }) => addr.a3),
+    length: Uint8Array.from(routes, ([p]) => p.length),
+    target: Int32Array.from(routes, ([, link]) => link ?? 0),
+    targets: [undefined, ...HOPS.map((nextHops) => ({ source: RouteSource.Ebgp, kind: RouteKind.Unicast, nextHops }))],
+    sources: [RouteSource.Ebgp, RouteSource.Ibgp],
+  };
+}
+
+for (const family of [4, 6] as const)
+  test(`an IPv${family} table gives right answers while another one is made in its place, slice by slice`, (t) => {
+    const next = words(60 + family);
+    const writer = new FibWriter();
+    const reader = new FibReader(writer.shared);
+    const oracle = new MapOracle();
+    const known: Prefix[] = [];
+    let slices = 0;
+    let swaps = 0;
+    const change = (routes: [Prefix, number | undefined][]): void => {
+      // One prefix stands once in a batch.
+      const once = [...new Map(routes.map(([p, link]) => [String(p), [p, link] as const])).values()];
+      writer.applyColumns(columns(family, once));
+      for (const [prefix, link] of once) oracle.set(prefix, link);
+      if (writer.isBuilding) {
+        slices++;
+        writer.work(4000);
+      }
+      const shared = writer.takeChangedShared();
+      if (shared === undefined) return;
+      swaps++;
+      reader.refresh(shared);
+    };
+    const sample = (n: number): Prefix[] => Array.from({ length: n }, () => known[next() % known.length]!);
+    const round = (size: number, gone: number): void => {
+      const routes: [Prefix, number | undefined][] = [];
+      for (let i = 0; i < size; i++) {
+        const prefix = randomPrefix(family, next);
+        known.push(prefix);
+        routes.push([prefix, 1 + (next() % 200)]);
+      }
+      for (const prefix of known.length === 0 ? [] : sample(gone)) routes.push([prefix, next() % 3 ? undefined : 7]);
+      change(routes);
+      if (next() % (writer.isBuilding ? 4 : 16) === 0)
+        check(t, reader, oracle, [...sample(4), ...routes.map(([p]) => p).slice(0, 4)]);
+    };
+    while (known.length < (family === 4 ? 70_000 : 60_000)) round(1000, 20);
+    while (writer.isBuilding) round(100, 20);
+    t.is(shapeOf(writer, family), family === 4 ? 'dir16' : 'dir20');
+    for (let i = 0; i < known.length; i += 900)
+      change(known.slice(i, i + 900).map((p) => [p, i % 5400 === 0 ? 9 : undefined]));
+    for (let i = 0; i < 40; i++) round(50, 50);
+    t.is(shapeOf(writer, family), 'ranges');
+    check(t, reader, oracle, sample(200));
+    t.true(slices > 5 && swaps > 3, `${slices} slices, ${swaps} swaps`);
+  });
