@@ -1,0 +1,60 @@
+/** A GoBGP of the distribution as a child process, for interoperability tests. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { run, until } from './bird.ts';
+
+const GOBGPD = '/usr/bin/gobgpd';
+const GOBGP = '/usr/bin/gobgp';
+
+export function hasGobgp(): boolean {
+  return existsSync(GOBGPD) && existsSync(GOBGP);
+}
+
+export class Gobgp {
+  readonly dir = mkdtempSync(join(tmpdir(), 'mlshim-gobgp-'));
+  readonly #api: { readonly host: string; readonly port: number };
+  #child: ChildProcess | undefined;
+  #output = '';
+
+  /** @param api where the daemon answers questions */
+  constructor(api: { readonly host: string; readonly port: number }) {
+    this.#api = api;
+  }
+
+  /** @returns when GoBGP answers */
+  async start(config: string, ...args: string[]): Promise<void> {
+    const file = join(this.dir, 'gobgp.toml');
+    writeFileSync(file, config);
+    const { host, port } = this.#api;
+    const words = ['-t', 'toml', '-f', file, '--api-hosts', `${host}:${port}`, '--pprof-disable', ...args];
+    const child = spawn(GOBGPD, words, { stdio: ['ignore', 'pipe', 'pipe'] });
+    child.stdout.on('data', (b) => (this.#output += String(b)));
+    child.stderr.on('data', (b) => (this.#output += String(b)));
+    this.#child = child;
+    await until(async () => {
+      if (child.exitCode !== null) throw new Error(`gobgpd ended with ${child.exitCode}: ${this.#output}`);
+      return (await this.ask('global')).includes('AS:');
+    }, 'an answer of gobgpd');
+  }
+
+  /** What `gobgp` prints for a command. */
+  ask(command: string): Promise<string> {
+    const { host, port } = this.#api;
+    return run(GOBGP, ['-u', host, '-p', String(port), ...command.split(' ')]);
+  }
+
+  async stop(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = new Promise((resolve) => child.once('exit', resolve));
+    child.kill(signal);
+    await gone;
+  }
+
+  async remove(): Promise<void> {
+    await this.stop();
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
