@@ -11,7 +11,7 @@ const RELOOKUP_MS = 100;
 
 export class BgpLinks implements NextHopResolver {
   readonly vrf: number;
-  readonly #links: readonly RoutingLink[];
+  #links: readonly RoutingLink[];
   readonly #fib: FibWriter;
   readonly #sourceTo: (dst: Addr) => Addr | undefined;
   readonly #up = new Set<string>();
@@ -27,6 +27,17 @@ export class BgpLinks implements NextHopResolver {
     this.#links = all.filter((l) => l.vrf === vrf);
     this.#fib = fib;
     this.#sourceTo = sourceTo;
+  }
+
+  /** Other links from now on; those that are gone are down. */
+  setLinks(all: readonly RoutingLink[]): void {
+    const before = this.#links;
+    this.#links = all.filter((l) => l.vrf === this.vrf);
+    for (const { name, index } of before) {
+      if (this.indexOf(name) === index) continue;
+      this.#up.delete(name);
+      this.#announce(name, false);
+    }
   }
 
   has(name: string): boolean {

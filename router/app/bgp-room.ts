@@ -1,10 +1,12 @@
 /** The BGP speaker in the routing worker: its peers from the configuration, its ports, its answers to questions. */
 import { hostname } from 'node:os';
+import { isDeepStrictEqual } from 'node:util';
 import type { BfdState } from '../../bgp/bfd/packet.ts';
 import {
   type CandidateView,
   drive,
   type LinkId,
+  type PeerConfig,
   type PeerView,
   type RouteFunction,
   type RouteView,
@@ -20,6 +22,7 @@ import { Addr, type Family, Prefix } from '../lib/addr.ts';
 import { systemClock, wallClockMs } from '../lib/clock.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
+import { posted } from '../lib/post.ts';
 import { Random, systemEntropy } from '../lib/rand.ts';
 import type { BfdReport } from './bfd-status.ts';
 import { type BfdWatcher, BgpBfd } from './bgp-bfd.ts';
@@ -67,7 +70,10 @@ export class BgpRoom {
   readonly #monitoring: BgpMonitoring;
   readonly #hostBfd: HostBfd;
   readonly bfd: BgpBfd;
-  readonly #settings: BgpConfig;
+  #settings: BgpConfig;
+  readonly #filters: ReadonlyMap<string, RouteFunction>;
+  /** What the speaker was told of each peer. */
+  readonly #told = new Map<string, PeerConfig>();
   readonly #links: BgpLinks;
   readonly #speaker: Speaker;
   readonly #rpki: RpkiRoom | undefined;
@@ -79,11 +85,10 @@ export class BgpRoom {
   /** @throws MlshimError CONFIG_INVALID when a peer names a function that is not there */
   constructor({ settings, vrfs, links, fib, log, changed, streams, watcher, sourceTo, filters }: BgpRoomOptions) {
     this.#settings = settings;
+    this.#filters = filters;
     this.#links = new BgpLinks(DEFAULT_VRF, links, fib, (dst) => sourceTo(DEFAULT_VRF, dst));
-    const isMain = (p: { readonly via: string | undefined }): boolean => p.via === undefined || this.#links.has(p.via);
-    const peers = settings.peers.filter(isMain);
-    const ranges = settings.ranges.filter(isMain);
-    const hasRoutedPeers = [...peers, ...ranges].some((p) => p.via === undefined);
+    const peers = settings.peers.filter((p) => isInMain(p, links));
+    const ranges = settings.ranges.filter((p) => isInMain(p, links));
     const jitter = new Random(randomSeed());
     this.#transport = new StackTransport(streams(DEFAULT_VRF), settings.listenPort, (link, remote) =>
       this.#links.localOn(link, remote),
@@ -140,7 +145,8 @@ export class BgpRoom {
         (name) => this.#links.indexOf(name),
         () => {
           changed();
-          if (hasRoutedPeers && !this.#isStopping) this.#links.tableChanged();
+          const { peers, ranges } = this.#settings;
+          if (!this.#isStopping && [...peers, ...ranges].some((p) => p.via === undefined)) this.#links.tableChanged();
         },
       ),
       resolver: this.#links,
@@ -166,8 +172,8 @@ export class BgpRoom {
       (peer) => this.#vrfs.speakerOf(peer) ?? this.#speaker,
       log.for('bfd'),
     );
+    for (const peer of peers) this.#add(this.#peerConfig(peer, settings));
     const addressOn = (link: string, family: Family): Addr | undefined => this.#links.addressOn(link, family);
-    for (const peer of peers) this.#speaker.addPeer(peerConfigOf(peer, settings, addressOn, filters));
     for (const range of ranges) this.#speaker.addRange(rangeConfigOf(range, settings, addressOn, filters));
     this.#bird = new BirdAnswers(this.#birdFacts());
   }
@@ -231,6 +237,75 @@ export class BgpRoom {
       { minTxUs: intervalUs, minRxUs: intervalUs, multiplier },
       p.host,
     );
+  }
+
+  #peerConfig(peer: BgpPeerConfig, settings: BgpConfig): PeerConfig {
+    return peerConfigOf(peer, settings, (link, family) => this.#links.addressOn(link, family), this.#filters);
+  }
+
+  #add(config: PeerConfig): void {
+    this.#told.set(config.name, config);
+    this.#speaker.addPeer(config);
+  }
+
+  /**
+   * Go over to other settings. A peer whose policies alone differ keeps its session, one that differs otherwise begins
+   * anew, one that does not differ notices nothing.
+   * @param links all links from now on
+   * @throws MlshimError before anything has changed: CONFIG_INVALID, or RELOAD_REFUSED for sessions of other VRFs
+   */
+  reload(settings: BgpConfig, links: readonly RoutingLink[]): void {
+    const peers = settings.peers.filter((p) => isInMain(p, links));
+    for (const peer of peers) this.#peerConfig(peer, settings); // names of functions that are not there
+    const before = this.#settings;
+    const others = (all: readonly BgpPeerConfig[], of: readonly BgpPeerConfig[]): readonly BgpPeerConfig[] =>
+      all.filter((p) => !of.includes(p));
+    const mainBefore = before.peers.filter((p) => this.#told.has(p.name));
+    if (!isSame(others(before.peers, mainBefore), others(settings.peers, peers)))
+      throw new MlshimError('RELOAD_REFUSED', 'cannot change while the router runs: bgp.peers of VRFs');
+    this.#settings = settings;
+    this.#reconfiguredMs = wallClockMs();
+    this.#changeNetworks(before.networks, settings.networks);
+    for (const { name } of mainBefore) if (!peers.some((p) => p.name === name)) this.#remove(name);
+    this.#links.setLinks(links);
+    for (const peer of peers)
+      this.#change(
+        peer,
+        settings,
+        mainBefore.find((p) => p.name === peer.name),
+      );
+  }
+
+  #change(peer: BgpPeerConfig, settings: BgpConfig, before: BgpPeerConfig | undefined): void {
+    const config = this.#peerConfig(peer, settings);
+    const { import: imports, export: exports, ...rest } = config;
+    const told = this.#told.get(peer.name);
+    if (told !== undefined) {
+      const { import: importsBefore, export: exportsBefore, ...restBefore } = told;
+      if (isSame(rest, restBefore) && isSame(peer.bfd, before?.bfd)) {
+        if (isSame(imports, importsBefore) && isSame(exports, exportsBefore)) return;
+        this.#told.set(peer.name, config);
+        this.#speaker.setPolicies(peer.name, {
+          ...(imports !== undefined && { import: imports }),
+          ...(exports !== undefined && { export: exports }),
+        });
+        return;
+      }
+      this.#remove(peer.name);
+    }
+    this.#add(config);
+    this.#watch(peer);
+  }
+
+  #remove(name: string): void {
+    this.bfd.unwatch(name);
+    this.#told.delete(name);
+    this.#speaker.removePeer(name);
+  }
+
+  #changeNetworks(before: readonly Prefix[], after: readonly Prefix[]): void {
+    for (const prefix of before) if (!after.some((p) => p.equals(prefix))) this.#speaker.withdraw(prefix);
+    for (const prefix of after) if (!before.some((p) => p.equals(prefix))) this.#speaker.announce({ prefix });
   }
 
   linkState(name: string, up: boolean): void {
@@ -342,6 +417,16 @@ export class BgpRoom {
     const known = this.#speaker.peerNames.join(', ');
     return new MlshimError('USAGE', `no bgp peer "${name}" (known: ${known})`);
   }
+}
+
+/** Whether a peer belongs to the main table: its uplink does, or it has none. */
+function isInMain(p: { readonly via: string | undefined }, links: readonly RoutingLink[]): boolean {
+  return p.via === undefined || links.some((l) => l.name === p.via && l.vrf === DEFAULT_VRF);
+}
+
+/** Equal as data; functions are equal when they are the same one. */
+function isSame(a: unknown, b: unknown): boolean {
+  return isDeepStrictEqual(posted(a), posted(b));
 }
 
 const NO_RPKI = { vrps_ipv4: 0, vrps_ipv6: 0, loading: false, revalidated: 0, servers: [], files: [] };

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { formatKey } from '../../wg/keys.ts';
 import type { WgEvent } from '../../wg/supervisor.ts';
-import { Code } from '../birdctl/reply.ts';
+import type { ConfigChange, Effect } from '../config/diff.ts';
 import type { Config } from '../config/model.ts';
 import type { Answers, Verbs } from '../control/messages.ts';
 import { pathsIn, type SocketPaths } from '../control/paths.ts';
@@ -25,7 +25,8 @@ import { BirdSocket } from './bird-socket.ts';
 import { DataplaneClient } from './dataplane-client.ts';
 import type { DataplaneBoot, DataplaneStats, FromDataplane } from './dataplane-protocol.ts';
 import { pcapngHeader, pcapngPackets } from './pcapng.ts';
-import { type Plan, planOf } from './plan.ts';
+import { type Plan, type PlannedLink, planOf } from './plan.ts';
+import { birdConfigure, Reloader } from './reload.ts';
 import { RoutingClient } from './routing-client.ts';
 import type { FromRouting, RoutingBoot } from './routing-protocol.ts';
 import { type Sample, statusOf } from './status.ts';
@@ -43,6 +44,8 @@ const FLUSH_POLL_MS = 20;
 const UNACKNOWLEDGED: readonly number[] = [4, 9, 11];
 const BGP_STOP_MS = 2000;
 const WORKER_STOP_MS = 1000;
+/** How long a link that is taken away still carries what sessions say last. */
+const GOODBYE_MS = 200;
 /** A child that is not back within this time takes its uplinks down, so that flows move. */
 const CHILD_GRACE_MS = 300;
 /** How long a start waits for the host's resolver; an uplink whose name is not known by then comes up later. */
@@ -61,10 +64,10 @@ interface Flow {
 export class Daemon {
   /** Exit status, when everything is down. */
   readonly ended: Promise<number>;
-  readonly #config: Config;
+  readonly #reloader: Reloader;
   readonly #paths: SocketPaths;
   readonly #log: Logger;
-  readonly #plan: Plan;
+  #plan: Plan;
   readonly #startedAt = systemClock.now();
   readonly #captures = new Map<number, Stream<Answers['capture']>>();
   /** Listening ids of the data plane, by the routing worker's. */
@@ -87,15 +90,22 @@ export class Daemon {
   #routing!: RoutingClient;
   #lastSample: Sample | undefined;
 
-  /** @param folder where the sockets live */
-  constructor(config: Config, folder: string, log: Logger) {
-    this.#config = config;
+  /**
+   * @param folder where the sockets live
+   * @param load reads the configuration again
+   */
+  constructor(config: Config, folder: string, log: Logger, load: () => Config) {
+    this.#reloader = new Reloader(config, { load, apply: (next, changes) => this.#apply(next, changes) }, log);
     this.#paths = pathsIn(folder);
     this.#log = log;
     this.#plan = planOf(config, hostNameServers());
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
+  }
+
+  get #config(): Config {
+    return this.#reloader.current;
   }
 
   /** It has been told to stop. */
@@ -137,9 +147,43 @@ export class Daemon {
     if (path === undefined) return;
     this.#bird = new BirdSocket({
       answer: (command, from) => this.#routing.bird(command, from),
-      configure: async () => [[], [Code.AccessDenied, 'Access denied']],
+      configure: (command) => birdConfigure(this.#reloader, command),
     });
     await this.#bird.listen(path);
+  }
+
+  /** Make the difference between the running configuration and `next`: what it does not touch is not interrupted. */
+  async #apply(next: Config, changes: readonly ConfigChange[]): Promise<void> {
+    const before = this.#plan.links;
+    const plan = planOf(next, hostNameServers(), before);
+    const has = (links: readonly PlannedLink[], l: PlannedLink): boolean =>
+      links.some((o) => o.spec.index === l.spec.index);
+    const changed = (l: PlannedLink, effect?: Effect): boolean =>
+      changes.some(
+        (c) => c.path.startsWith(`uplinks.${l.spec.name}.`) && (effect === undefined || c.effect === effect),
+      );
+    const added = plan.links.filter((l) => !has(before, l));
+    const removed = before.filter((l) => !has(plan.links, l));
+    const restarted = plan.links.filter((l) => has(before, l) && changed(l, 'uplink'));
+    await this.#routing.reload(plan.routing);
+    this.#plan = plan;
+    const wireguard = this.#wireguard!;
+    for (const l of restarted) {
+      this.#setLink(l, false);
+      this.#dataplane.send({ kind: 'link-remove', index: l.spec.index });
+    }
+    for (const { spec } of [...restarted, ...added]) this.#dataplane.send({ kind: 'link-add', link: spec });
+    for (const l of plan.links) {
+      if (added.includes(l)) await wireguard.addDevice(l);
+      else if (changed(l)) await wireguard.setDevice(l);
+    }
+    for (const l of [...restarted, ...added]) this.#setLink(l, !this.#childIsDown);
+    if (removed.length === 0) return;
+    await sleep(GOODBYE_MS); // what its sessions say last leaves by it
+    for (const l of removed) {
+      this.#dataplane.send({ kind: 'link-remove', index: l.spec.index });
+      await wireguard.supervisor.removeDevice(l.spec.device);
+    }
   }
 
   /** Resolves when every endpoint that is a name has an address: packets sent before would be lost. */
@@ -206,6 +250,7 @@ export class Daemon {
   async #takeDown(): Promise<void> {
     this.#isStopping = true;
     clearTimeout(this.#childDownTimer);
+    this.#reloader.stop();
     const worker = this.#dataplaneWorker;
     if (worker !== undefined) {
       const gone = new Promise((resolve) => worker.once('exit', resolve));
@@ -264,10 +309,12 @@ export class Daemon {
   }
 
   #setLinks(up: boolean): void {
-    for (const { spec } of this.#plan.links) {
-      this.#dataplane.send({ kind: 'link-state', index: spec.index, up });
-      this.#routing.send({ kind: 'link-state', index: spec.index, up });
-    }
+    for (const link of this.#plan.links) this.#setLink(link, up);
+  }
+
+  #setLink({ spec: { index } }: PlannedLink, up: boolean): void {
+    this.#dataplane.send({ kind: 'link-state', index, up });
+    this.#routing.send({ kind: 'link-state', index, up });
   }
 
   #onWgEvent(e: WgEvent): void {
@@ -386,6 +433,11 @@ export class Daemon {
       bfd_show: () => this.#bfdShow(),
       wg_show: (args) => this.#wgShow(args),
       capture: (args, stream) => this.#capture(args, stream),
+      reload: (args) => this.#reloader.reload(args),
+      confirm: () => {
+        this.#reloader.confirm();
+        return {};
+      },
       down: () => {
         void this.stop('mlshim down');
         return {};
@@ -427,6 +479,7 @@ export class Daemon {
       uptimeS: (systemClock.now() - this.#startedAt) / 1000,
       isDraining: this.#isStopping,
       configFile: this.#config.file,
+      revertsInS: this.#reloader.revertsInS,
       shimSocket: this.#paths.shim,
       links: this.#plan.links,
       now,

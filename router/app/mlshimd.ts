@@ -6,6 +6,7 @@ import { fstatSync, rmSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { formatDiagnostics } from '../config/diagnostic.ts';
 import { loadConfig } from '../config/load.ts';
+import type { Config } from '../config/model.ts';
 import { ERRORS, MlshimError } from '../lib/errors.ts';
 import { formatLine, type Logger, makeLogger } from '../lib/log.ts';
 import { Daemon } from './daemon.ts';
@@ -72,13 +73,13 @@ process.on('uncaughtException', (e) => {
 });
 
 try {
-  const { config, diagnostics } = loadConfig(orders.config);
-  if (diagnostics.length > 0) process.stderr.write(`${formatDiagnostics(diagnostics)}\n`);
-  daemon = new Daemon(
-    orders.loopback === undefined ? config : { ...config, loopback: orders.loopback },
-    orders.folder,
-    log,
-  );
+  const load = (): Config => {
+    const { config, diagnostics } = loadConfig(orders.config);
+    if (diagnostics.length > 0) process.stderr.write(`${formatDiagnostics(diagnostics)}\n`);
+    return orders.loopback === undefined ? config : { ...config, loopback: orders.loopback };
+  };
+  const config = load();
+  daemon = new Daemon(config, orders.folder, log, load);
   const { shim, control } = await daemon.start();
   log.info('ready', { pid: process.pid, shim, config: config.file });
   if (hasLifeline()) {

@@ -25,17 +25,28 @@ export interface PlannedLink {
   readonly uplink: UplinkConfig;
 }
 
-export function planOf(config: Config, hostNameServers: readonly string[]): Plan {
-  const links = config.uplinks.map((uplink, i): PlannedLink => {
+/** @param running links that exist already: their uplinks keep their numbers, and new ones get others */
+export function planOf(config: Config, hostNameServers: readonly string[], running: readonly PlannedLink[] = []): Plan {
+  const taken = new Set(running.map((l) => l.spec.index));
+  const numberOf = (name: string): number => {
+    const known = running.find((l) => l.spec.name === name)?.spec.index;
+    if (known !== undefined) return known;
+    let index = FIRST_LINK_INDEX;
+    while (taken.has(index)) index++;
+    taken.add(index);
+    return index;
+  };
+  const links = config.uplinks.map((uplink): PlannedLink => {
+    const index = numberOf(uplink.name);
     return {
       uplink,
       spec: {
-        index: FIRST_LINK_INDEX + i,
+        index,
         name: uplink.name,
         vrf: vrfNumber(config, uplink.vrf),
         mtu: uplink.mtu,
         child: ONE_CHILD,
-        device: i,
+        device: index - FIRST_LINK_INDEX,
         addresses: uplink.addresses.map(addressText),
       },
     };

@@ -8,6 +8,7 @@ import type { BfdReport } from './bfd-status.ts';
 import type { BirdPart, BirdPosition } from './bird-answers.ts';
 import type {
   FromRouting,
+  RoutingBoot,
   RoutingQuery,
   RoutingSummary,
   RoutingVerb,
@@ -71,6 +72,11 @@ export class RoutingClient {
   /** A command of BIRD's control socket, or the rest of its reply. */
   bird(command: BirdCommand, from: BirdPosition | undefined): Promise<BirdPart> {
     return this.#query({ verb: 'bird', command: posted(command), from }) as Promise<BirdPart>;
+  }
+
+  /** @throws MlshimError CONFIG_INVALID when it cannot be done; nothing has changed then */
+  async reload(boot: RoutingBoot): Promise<void> {
+    await this.#query({ verb: 'reload', boot });
   }
 
   /** The worker is gone: nobody will answer. */

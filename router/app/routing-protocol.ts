@@ -91,8 +91,14 @@ export type RoutingQuery = { [V in RoutingVerb]: { readonly verb: V; readonly ar
 /** What the daemon itself asks. */
 export type RoutingOwnQuery = { readonly verb: 'summary' } | { readonly verb: 'host_bfd' };
 
+/** Another configuration; sessions that it does not change stay. */
+export interface ReloadQuery {
+  readonly verb: 'reload';
+  readonly boot: RoutingBoot;
+}
+
 /** All the routing worker can be asked. */
-export type WorkerQuery = RoutingQuery | RoutingOwnQuery | BirdQuery;
+export type WorkerQuery = RoutingQuery | RoutingOwnQuery | BirdQuery | ReloadQuery;
 
 /** Numbers `status` needs, gathered in one visit. */
 export interface RoutingSummary {

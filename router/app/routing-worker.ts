@@ -20,6 +20,7 @@ import type {
   ConfiguredRoute,
   FromRouting,
   RoutingBoot,
+  RoutingLink,
   RoutingSummary,
   ToRouting,
   WorkerQuery,
@@ -33,7 +34,13 @@ const send = (message: FromRouting): void => port.postMessage(message);
 const log: Logger = makeLogger((line) => send({ kind: 'log', ...line }), 'routing', 'debug');
 
 const fib = new FibWriter();
-const own = boot.links.flatMap((link) => link.addresses.map((text) => ({ ...Prefix.parseLoose(text)!, link })));
+/** The links and our addresses on them as they are now; those who hold these lists see every change. */
+const links: RoutingLink[] = [...boot.links];
+const own: { addr: Addr; prefix: Prefix; link: RoutingLink }[] = ownOf(links);
+
+function ownOf(all: readonly RoutingLink[]) {
+  return all.flatMap((link) => link.addresses.map((text) => ({ ...Prefix.parseLoose(text)!, link })));
+}
 
 /** The data plane has the FIB as it was at `ready`; before that there is nobody to tell. */
 let isReady = false;
@@ -70,8 +77,8 @@ function routeChange(r: ConfiguredRoute): RouteChange {
 }
 
 // Links carry nothing before the child has taken their keys.
-for (const link of boot.links) fib.linkDown(link.index);
-const configured = boot.routes.map(routeChange);
+for (const link of links) fib.linkDown(link.index);
+let configured = boot.routes.map(routeChange);
 fib.apply(configured);
 
 const vrfs = revived(boot.vrfs);
@@ -83,8 +90,10 @@ function factsOf(vrf: { readonly name: string; readonly number: number }): Route
   return {
     vrf,
     fib,
-    links: boot.links,
-    own: own.filter((o) => o.link.vrf === vrf.number),
+    links,
+    get own() {
+      return own.filter((o) => o.link.vrf === vrf.number);
+    },
     source: isMain ? { v4: parsed(boot.source.v4), v6: parsed(boot.source.v6) } : NO_SOURCE,
     describeBgp: (prefix) => bgp?.describe(prefix, isMain ? '' : vrf.name),
     protocolOf: (prefix) => (isMain ? fpm?.protocolOf(prefix) : undefined),
@@ -127,7 +136,7 @@ async function bgpRoom(settings: BgpConfig | undefined): Promise<BgpRoom | undef
     return new BgpRoom({
       settings,
       vrfs,
-      links: boot.links,
+      links,
       fib,
       log: log.for('bgp'),
       changed: publish,
@@ -143,7 +152,7 @@ async function bgpRoom(settings: BgpConfig | undefined): Promise<BgpRoom | undef
 }
 
 const known = configured.map((c) => ({ prefix: c.prefix, nextHops: c.nextHops ?? [] }));
-const fpm = boot.fpm && new FpmRoom(revived(boot.fpm), boot.links, known, fib, log.for('fpm'), publish);
+const fpm = boot.fpm && new FpmRoom(revived(boot.fpm), links, known, fib, log.for('fpm'), publish);
 
 function parsed(text: string | undefined): Addr | undefined {
   return text === undefined ? undefined : Addr.parse(text);
@@ -170,6 +179,8 @@ function answer(query: WorkerQuery): unknown {
     case 'bgp_rpki':
       if (bgp === undefined) throw new MlshimError('USAGE', 'BGP is not configured');
       return bgp.rpki(query.args.action);
+    case 'reload':
+      return reload(query.boot);
     case 'bird':
       if (bgp === undefined) throw new MlshimError('USAGE', 'BGP is not configured');
       return bgp.bird(revived(query.command), query.from);
@@ -178,6 +189,31 @@ function answer(query: WorkerQuery): unknown {
       bgp.order(query.args.peer, query.args.action);
       return {};
   }
+}
+
+/** Go over to another configuration: routes and links as it has them, sessions only where they differ. */
+function reload(next: RoutingBoot): undefined {
+  const routes = next.routes.map(routeChange);
+  const isKept = (link: RoutingLink): boolean => next.links.some((l) => l.index === link.index);
+  for (const link of next.links) if (!links.some((l) => l.index === link.index)) fib.linkDown(link.index);
+  const before = [...links];
+  links.splice(0, links.length, ...next.links);
+  own.splice(0, own.length, ...ownOf(next.links));
+  try {
+    if (next.bgp !== undefined) bgp?.reload(revived(next.bgp), next.links);
+  } catch (e) {
+    links.splice(0, links.length, ...before);
+    own.splice(0, own.length, ...ownOf(before));
+    throw e;
+  }
+  const keyOf = (c: RouteChange): string => `${c.vrf} ${c.source} ${c.prefix}`;
+  const wanted = new Set(routes.map(keyOf));
+  const gone = configured.filter((c) => !wanted.has(keyOf(c))).map((c): RouteChange => ({ ...c, nextHops: undefined }));
+  fib.apply([...gone, ...routes]);
+  configured = routes;
+  for (const link of before) if (!isKept(link)) fib.linkDown(link.index);
+  publish();
+  return undefined;
 }
 
 function summary(): RoutingSummary {
@@ -206,7 +242,7 @@ function onQuery(id: number, query: WorkerQuery): void {
 function onLinkState(index: number, up: boolean): void {
   if (up) fib.linkUp(index);
   else fib.linkDown(index);
-  const link = boot.links.find((l) => l.index === index);
+  const link = links.find((l) => l.index === index);
   if (link !== undefined) bgp?.linkState(link.name, up);
   publish();
 }

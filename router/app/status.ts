@@ -22,6 +22,8 @@ export interface StatusInput {
   readonly uptimeS: number;
   readonly isDraining: boolean;
   readonly configFile: string;
+  /** Seconds until the configuration before comes back, while one is on trial. */
+  readonly revertsInS: number | undefined;
   readonly shimSocket: string;
   readonly links: readonly PlannedLink[];
   /** The latest figures, and some from a moment before, for rates. */
@@ -103,6 +105,8 @@ function problemsOf(s: StatusInput, uplinks: readonly UplinkStatus[]): Problem[]
   const add = (code: Problem['code'], text: string): void => {
     problems.push({ code, text });
   };
+  if (s.revertsInS !== undefined)
+    add('C102', `the configuration before comes back in ${Math.ceil(s.revertsInS)} s unless confirmed`);
   if (s.childIsRestarting) add('C101', 'the WireGuard child is being restarted');
   for (const u of uplinks) {
     const device = deviceOf(s, u.index);

@@ -1,9 +1,11 @@
 /** The one WireGuard child of the daemon: its memory in the World, its descriptors, its supervisor. */
 import { lookup } from 'node:dns/promises';
 import { fileURLToPath } from 'node:url';
+import type { WgDeviceConfig } from '../../wg/model.ts';
 import { initRegion } from '../../wg/ring.ts';
 import { HEADER_BYTES, RING_BYTES } from '../../wg/ring-layout.ts';
 import { type WgEvent, WgSupervisor } from '../../wg/supervisor.ts';
+import type { UplinkConfig } from '../config/model.ts';
 import { Addr } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
@@ -52,11 +54,17 @@ export class WireguardChild {
   }
 
   addDevice({ spec, uplink }: PlannedLink): Promise<void> {
-    return this.supervisor.addDevice(
-      { index: spec.device, name: spec.name, mtu: spec.mtu },
-      { privateKey: uplink.privateKey, listenPort: uplink.listenPort, peers: uplink.peers },
-    );
+    return this.supervisor.addDevice({ index: spec.device, name: spec.name, mtu: spec.mtu }, deviceConfig(uplink));
   }
+
+  /** Other keys, peers, port or MTU; sessions with peers that stay as they are go on. */
+  setDevice({ spec, uplink }: PlannedLink): Promise<void> {
+    return this.supervisor.setDevice(spec.device, deviceConfig(uplink), spec.mtu);
+  }
+}
+
+function deviceConfig({ privateKey, listenPort, peers }: UplinkConfig): WgDeviceConfig {
+  return { privateKey, listenPort, peers };
 }
 
 /** Endpoints are resolved by the host's resolver: they are how the uplinks come to be. */

@@ -63,6 +63,32 @@ export const COMMANDS: readonly Command[] = [
     run: async (input) => (await import('./up.ts')).down(input),
   },
   {
+    words: ['reload'],
+    args: '',
+    summary: 'load the changed configuration; only what differs restarts',
+    options: {
+      ...JSON_OPTION,
+      confirm: {
+        type: 'string',
+        bare: '60s',
+        value: '60s',
+        help: 'go back after this time unless mlshim confirm follows',
+      },
+    },
+    min: 0,
+    max: 1,
+    run: async (input) => (await import('./reload.ts')).reload(input),
+  },
+  {
+    words: ['confirm'],
+    args: '',
+    summary: 'keep the configuration that was loaded with reload --confirm',
+    options: {},
+    min: 0,
+    max: 0,
+    run: async (input) => (await import('./reload.ts')).confirm(input),
+  },
+  {
     words: ['status'],
     args: '',
     summary: 'problems first, then uplinks and BGP peers',
@@ -212,6 +238,15 @@ export const COMMANDS: readonly Command[] = [
     min: 0,
     max: 1,
     run: async (input) => (await import('./config.ts')).check(input),
+  },
+  {
+    words: ['config', 'diff'],
+    args: '',
+    summary: 'what is different between the file and what runs; 1 when something is',
+    options: JSON_OPTION,
+    min: 0,
+    max: 0,
+    run: async (input) => (await import('./reload.ts')).diff(input),
   },
   {
     words: ['config', 'schema'],

@@ -8,6 +8,7 @@ import { systemClock } from '../lib/clock.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Input } from './command.ts';
 import { startDaemon } from './daemon-process.ts';
+import { durationMs } from './duration.ts';
 import { levelOption } from './report.ts';
 import { loopbackOption } from './run.ts';
 
@@ -17,7 +18,8 @@ const POLL_MS = 50;
 
 export async function up(input: Input): Promise<number> {
   const paths = socketPaths(input.io.env);
-  const waitMs = waitOption(input.options['wait'] as string | undefined);
+  const wait = input.options['wait'] as string | undefined; // `--wait` alone waits 30 s
+  const waitMs = wait === undefined ? undefined : durationMs('--wait', wait);
   mkdirSync(paths.folder, { recursive: true, mode: 0o700 });
   const foreground = input.options['foreground'] === true;
   const log = (input.options['log'] as string | undefined) ?? join(paths.folder, 'log');
@@ -53,14 +55,6 @@ export async function up(input: Input): Promise<number> {
   input.io.out(`mlshim is up, pid ${daemon.process.pid}, log ${log}\n`);
   release();
   return 0;
-}
-
-/** `--wait` alone waits 30 s; `--wait=5s` says how long. */
-function waitOption(value: string | undefined): number | undefined {
-  if (value === undefined) return undefined;
-  const m = /^(\d+)(ms|s|m)?$/.exec(value);
-  if (m === null) throw new MlshimError('USAGE', `--wait takes a duration such as 30s, not "${value}"`);
-  return Number(m[1]) * { ms: 1, s: 1000, m: 60_000 }[(m[2] ?? 's') as 'ms' | 's' | 'm'];
 }
 
 /** One line per uplink when it has come up. */

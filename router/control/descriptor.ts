@@ -18,6 +18,8 @@ export const DESCRIPTOR = {
         "capture",
         "down",
         "bgp_peer",
+        "reload",
+        "confirm",
         "bgp_rpki",
         "bfd_show"
        ]
@@ -68,6 +70,14 @@ export const DESCRIPTOR = {
        "type": "BgpPeerCommand",
        "id": 11
       },
+      "reload": {
+       "type": "ReloadCommand",
+       "id": 12
+      },
+      "confirm": {
+       "type": "Empty",
+       "id": 13
+      },
       "bgp_rpki": {
        "type": "BgpRpkiQuery",
        "id": 40
@@ -91,6 +101,7 @@ export const DESCRIPTOR = {
         "wg_devices",
         "captured",
         "done",
+        "reloaded",
         "rpki",
         "bfd_sessions"
        ]
@@ -144,6 +155,10 @@ export const DESCRIPTOR = {
       "done": {
        "type": "Empty",
        "id": 12
+      },
+      "reloaded": {
+       "type": "Reloaded",
+       "id": 13
       },
       "rpki": {
        "type": "Rpki",
@@ -1172,6 +1187,63 @@ export const DESCRIPTOR = {
       "pcapng": {
        "type": "bytes",
        "id": 1
+      }
+     }
+    },
+    "ReloadCommand": {
+     "fields": {
+      "check": {
+       "type": "bool",
+       "id": 1
+      },
+      "confirm_s": {
+       "type": "double",
+       "id": 2
+      }
+     }
+    },
+    "Reloaded": {
+     "fields": {
+      "file": {
+       "type": "string",
+       "id": 1
+      },
+      "changes": {
+       "rule": "repeated",
+       "type": "ConfigChange",
+       "id": 2
+      },
+      "applied": {
+       "type": "bool",
+       "id": 3
+      },
+      "reverts_in_s": {
+       "type": "double",
+       "id": 4
+      }
+     }
+    },
+    "ConfigChange": {
+     "fields": {
+      "path": {
+       "type": "string",
+       "id": 1
+      },
+      "kind": {
+       "type": "string",
+       "id": 2
+      },
+      "before": {
+       "type": "string",
+       "id": 3
+      },
+      "after": {
+       "type": "string",
+       "id": 4
+      },
+      "effect": {
+       "type": "string",
+       "id": 5
       }
      }
     }

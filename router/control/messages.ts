@@ -262,6 +262,25 @@ export interface Captured {
   readonly pcapng: Uint8Array;
 }
 
+/** One difference between the configuration that runs and the file. */
+export interface ConfigChange {
+  readonly path: string;
+  readonly kind: string;
+  readonly before: string;
+  readonly after: string;
+  /** What it takes: live, session, uplink or restart. */
+  readonly effect: string;
+}
+
+export interface Reloaded {
+  readonly file: string;
+  readonly changes: readonly ConfigChange[];
+  /** False when it was only asked what is different. */
+  readonly applied: boolean;
+  /** Seconds until the configuration before comes back unless confirmed; 0 = it does not. */
+  readonly reverts_in_s: number;
+}
+
 export interface Failure {
   readonly code: string;
   readonly message: string;
@@ -290,6 +309,8 @@ export interface Verbs {
   readonly wg_show: { readonly device: string };
   readonly capture: { readonly uplink: string; readonly snap_length: number };
   readonly down: Empty;
+  readonly reload: { readonly check: boolean; readonly confirm_s: number };
+  readonly confirm: Empty;
 }
 
 /** Answer of each verb. */
@@ -306,6 +327,8 @@ export interface Answers {
   readonly wg_show: WgDevices;
   readonly capture: Captured;
   readonly down: Empty;
+  readonly reload: Reloaded;
+  readonly confirm: Empty;
 }
 
 export type Verb = keyof Verbs;
@@ -324,6 +347,8 @@ export const BODY_OF = {
   wg_show: 'wg_devices',
   capture: 'captured',
   down: 'done',
+  reload: 'reloaded',
+  confirm: 'done',
 } as const satisfies Record<Verb, string>;
 
 export type Request = { [V in Verb]: { readonly id: number; readonly verb: V; readonly args: Verbs[V] } }[Verb];

@@ -27,6 +27,11 @@ export const ERRORS = {
   USAGE: { errno: undefined, exit: 2, hint: 'mlshim --help lists the commands' },
   DAEMON_UNREACHABLE: { errno: undefined, exit: 3, hint: 'start it with: mlshim up -c FILE' },
   DAEMON_RUNNING: { errno: undefined, exit: 1, hint: 'mlshim down stops it, or choose another one with MLSHIM_SOCKET' },
+  RELOAD_REFUSED: {
+    errno: undefined,
+    exit: 1,
+    hint: 'mlshim config diff shows every change; mlshim down, then mlshim up starts with all of them',
+  },
   TIMEOUT: { errno: 'ETIMEDOUT', exit: 4, hint: 'mlshim status shows what is not up yet' },
   CHILD_FAILED: {
     errno: undefined,

@@ -10,6 +10,11 @@ export interface ProblemSpec {
 }
 
 export const PROBLEMS = {
+  C102: {
+    title: 'a configuration waits for a confirmation',
+    meaning: 'It was loaded with mlshim reload --confirm. When time is up the one before comes back by itself.',
+    hint: 'mlshim confirm keeps it.',
+  },
   C101: {
     title: 'the WireGuard child process is being restarted',
     meaning: 'The process that encrypts ended. Connections are kept; a new one starts with the same keys and ports.',

@@ -4,6 +4,7 @@ import type {
   BgpExplanation,
   BgpPeers,
   BgpRoutes,
+  Reloaded,
   RouteAnswer,
   Routes,
   RpkiStatus,
@@ -320,3 +321,21 @@ export const EXPLANATION: BgpExplanation = {
     },
   ],
 };
+
+export const RELOADED: Reloaded = {
+  file: 'mlshim.yaml',
+  changes: [
+    { path: 'uplinks.kioubit', kind: 'added', before: '', after: '', effect: 'live' },
+    { path: 'uplinks.dn42.mtu', kind: 'changed', before: '1420', after: '1380', effect: 'uplink' },
+    { path: 'routes.203.0.113.0/24', kind: 'removed', before: '', after: '', effect: 'live' },
+    { path: 'bgp.asn', kind: 'changed', before: '65001', after: '65002', effect: 'restart' },
+    { path: 'bgp.peers.kioubit', kind: 'added', before: '', after: '', effect: 'live' },
+    { path: 'bgp.peers.burble', kind: 'removed', before: '', after: '', effect: 'live' },
+    { path: 'bgp.peers.dn42.export', kind: 'changed', before: 'all', after: 'own', effect: 'live' },
+    { path: 'bgp.peers.dn42.password', kind: 'changed', before: '(secret)', after: '(secret)', effect: 'session' },
+  ],
+  applied: false,
+  reverts_in_s: 0,
+};
+
+export const NOTHING_CHANGED: Reloaded = { file: 'mlshim.yaml', changes: [], applied: true, reverts_in_s: 0 };

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { commandHelp, tableHelp } from '../../../router/cli/command.ts';
 import { COMMANDS } from '../../../router/cli/commands.ts';
+import { reloadText } from '../../../router/cli/reload.ts';
 import { rpkiText } from '../../../router/cli/rpki.ts';
 import {
   bfdText,
@@ -14,7 +15,19 @@ import {
   routesText,
   statusText,
 } from '../../../router/cli/show.ts';
-import { BFD, BGP, BGP_ROUTES, BGP_ROUTES_ROA, EXPLANATION, ROUTE_ANSWERS, ROUTES, RPKI, STATUS } from './samples.ts';
+import {
+  BFD,
+  BGP,
+  BGP_ROUTES,
+  BGP_ROUTES_ROA,
+  EXPLANATION,
+  NOTHING_CHANGED,
+  RELOADED,
+  ROUTE_ANSWERS,
+  ROUTES,
+  RPKI,
+  STATUS,
+} from './samples.ts';
 
 const GOLDEN = join(import.meta.dirname, '../../../../test/router/cli/golden');
 
@@ -29,6 +42,7 @@ const TEXTS: Readonly<Record<string, string>> = {
   'bgp-routes-roa': bgpRoutesText(BGP_ROUTES_ROA.routes),
   'bgp-rpki': rpkiText(RPKI),
   'bgp-explain': bgpExplainText(EXPLANATION),
+  reload: [RELOADED, { ...RELOADED, applied: true, reverts_in_s: 60 }, NOTHING_CHANGED].map(reloadText).join('\n'),
   help: tableHelp(COMMANDS),
   'help-commands': COMMANDS.map(commandHelp).join('\n'),
 };

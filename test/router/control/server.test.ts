@@ -44,6 +44,8 @@ function handlers(over: Partial<Handlers> = {}): Handlers {
     wg_show: unused,
     capture: unused,
     down: () => ({}),
+    reload: unused,
+    confirm: unused,
     ...over,
   };
 }

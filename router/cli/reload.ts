@@ -1,0 +1,59 @@
+/** `mlshim reload`, `confirm` and `config diff`: a changed configuration without a new start. */
+import { ask } from '../control/client.ts';
+import type { ConfigChange, Reloaded } from '../control/messages.ts';
+import { socketPaths } from '../control/paths.ts';
+import type { Input } from './command.ts';
+import { durationMs } from './duration.ts';
+import { plural, table } from './render.ts';
+
+export async function reload(input: Input): Promise<number> {
+  const option = input.options['confirm'] as string | undefined;
+  // `--confirm 60s` is how people write it; the option's own value stands for `--confirm` alone.
+  const confirm = option === undefined ? undefined : (input.args[0] ?? option);
+  const confirm_s = confirm === undefined ? 0 : durationMs('--confirm', confirm) / 1000;
+  const answer = await ask(socketPaths(input.io.env).control, 'reload', { check: false, confirm_s });
+  print(input, answer);
+  return 0;
+}
+
+export async function confirm(input: Input): Promise<number> {
+  await ask(socketPaths(input.io.env).control, 'confirm', {});
+  return 0;
+}
+
+/** As diff(1): 1 when there are differences. */
+export async function diff(input: Input): Promise<number> {
+  const answer = await ask(socketPaths(input.io.env).control, 'reload', { check: true, confirm_s: 0 });
+  print(input, answer);
+  return answer.changes.length === 0 ? 0 : 1;
+}
+
+function print(input: Input, answer: Reloaded): void {
+  input.io.out(input.options['json'] === true ? `${JSON.stringify(answer, null, 2)}\n` : reloadText(answer));
+}
+
+const SIGNS: Readonly<Record<string, string>> = { added: '+', removed: '-', changed: '~' };
+
+/** One change per line, with what it takes. */
+export function reloadText(r: Reloaded): string {
+  if (r.changes.length === 0) return `${r.file}: nothing is different from what runs\n`;
+  const rows = r.changes.map((c) => [`  ${SIGNS[c.kind] ?? '?'} ${c.path}`, valuesText(c), effectText(c)]);
+  const head = `${r.file}: ${plural(r.changes.length, 'change')}${r.applied ? '' : ', not loaded'}`;
+  const tail =
+    r.reverts_in_s === 0 ? '' : `the configuration before comes back in ${r.reverts_in_s} s unless: mlshim confirm\n`;
+  return `${head}\n${table(rows)}\n${tail}`;
+}
+
+function valuesText(c: ConfigChange): string {
+  return c.kind === 'changed' ? `${c.before} -> ${c.after}` : c.kind === 'added' ? c.after : c.before;
+}
+
+function effectText(c: ConfigChange): string {
+  const isWhole = /^(bgp\.peers|uplinks)\.[^.]+$/.test(c.path) && c.kind !== 'changed';
+  const what = c.path.startsWith('bgp.') ? 'session' : 'uplink';
+  if (c.effect === 'restart') return 'NEEDS A NEW START';
+  if (c.effect === 'session') return 'session restarts';
+  if (c.effect === 'uplink') return 'uplink restarts';
+  if (isWhole) return `${what} ${c.kind === 'added' ? 'starts' : 'ends'}`;
+  return /\.(import|export)(\.|$)/.test(c.path) ? 'session stays, routes are judged again' : 'nothing restarts';
+}

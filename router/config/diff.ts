@@ -1,0 +1,163 @@
+/**
+ * What is different between two configurations, in the words of the file, and what each difference means for a running
+ * router. Pure. Secrets are compared, never shown.
+ */
+import { Addr, Prefix } from '../lib/addr.ts';
+import type { Config } from './model.ts';
+
+/**
+ * What it takes: `live` = nothing is interrupted, `session` = that BGP session restarts, `uplink` = that uplink and what
+ * runs over it restarts, `restart` = only a new start of the router can do it.
+ */
+export type Effect = 'live' | 'session' | 'uplink' | 'restart';
+
+export interface ConfigChange {
+  /** As in the file, with names instead of numbers: `bgp.peers.b.import`. */
+  readonly path: string;
+  readonly kind: 'added' | 'removed' | 'changed';
+  /** Values in a few words; empty for parts that are whole sections. */
+  readonly before: string;
+  readonly after: string;
+  readonly effect: Effect;
+}
+
+type Tree = { readonly [key: string]: Tree | string };
+
+/** All differences, in the order of the file's sections. */
+export function diffConfig(before: Config, after: Config): ConfigChange[] {
+  const changes: ConfigChange[] = [];
+  compare('', treeOf(before), treeOf(after), changes);
+  return changes;
+}
+
+/** Whether the router can make these changes while it runs. */
+export function isReloadable(changes: readonly ConfigChange[]): boolean {
+  return changes.every((c) => c.effect !== 'restart');
+}
+
+function compare(path: string, a: Tree, b: Tree, out: ConfigChange[]): void {
+  for (const key of new Set([...Object.keys(a), ...Object.keys(b)])) {
+    const below = path === '' ? key : `${path}.${key}`;
+    const x = a[key];
+    const y = b[key];
+    if (x === undefined || y === undefined) {
+      const kind = x === undefined ? 'added' : 'removed';
+      out.push({ path: below, kind, before: leaf(x), after: leaf(y), effect: wholeEffect(below, kind, x ?? y) });
+    } else if (typeof x !== 'string' && typeof y !== 'string') compare(below, x, y, out);
+    else if (x !== y) {
+      out.push({ path: below, kind: 'changed', before: leaf(x), after: leaf(y), effect: effectOf(below, 'changed') });
+    }
+  }
+}
+
+/** A peer that is a file is read at the start only, and VRFs have the uplinks they began with. */
+function wholeEffect(path: string, kind: ConfigChange['kind'], what: Tree | string | undefined): Effect {
+  return typeof what === 'object' && ('mrt' in what || ('vrf' in what && path.startsWith('uplinks.')))
+    ? 'restart'
+    : effectOf(path, kind);
+}
+
+const MAX_SHOWN = 40;
+
+/** Secrets stand between two of these (a character of nobody's text), so that they compare and do not show. */
+const MARK = '\ue000';
+
+function leaf(v: Tree | string | undefined): string {
+  if (typeof v !== 'string') return '';
+  const shown = v
+    .split(MARK)
+    .map((part, i) => (i % 2 === 0 ? part : '(secret)'))
+    .join('');
+  return shown.length <= MAX_SHOWN ? shown : `${shown.slice(0, MAX_SHOWN - 3)}...`;
+}
+
+function effectOf(path: string, kind: ConfigChange['kind']): Effect {
+  const [section, part, third, key] = path.split('.');
+  const isWhole = key === undefined && kind !== 'changed';
+  if (section === 'routes' && part !== undefined) return 'live';
+  if (section === 'uplinks') {
+    if (third === 'vrf') return 'restart';
+    return third === 'mtu' || third === 'addresses' ? 'uplink' : 'live';
+  }
+  if (section !== 'bgp') return 'restart';
+  if (part === 'networks') return 'live';
+  if (part !== 'peers') return 'restart';
+  if (isWhole || key === 'import' || key === 'export') return 'live';
+  return key === 'mrt' ? 'restart' : 'session';
+}
+
+const SECRETS: readonly string[] = ['private_key', 'preshared_key', 'password'];
+
+function treeOf(config: Config): Tree {
+  const { file: _, ...rest } = config;
+  return branch(rest);
+}
+
+function branch(o: object): Tree {
+  const out: Record<string, Tree | string> = {};
+  for (const [name, value] of Object.entries(o)) {
+    const key = keyText(name);
+    if (value === undefined) continue;
+    // Settings that stand together in memory stand beside the others in the file.
+    if (key === 'routing') Object.assign(out, branch(value as object));
+    else out[key] = SECRETS.includes(key) ? secretText(value) : nodeOf(value);
+  }
+  return out;
+}
+
+function secretText(v: unknown): string {
+  return `${MARK}${valueText(v)}${MARK}`;
+}
+
+/** `holdTimeS` is `hold_time` in the file, `importPolicy` is `import`. */
+function keyText(name: string): string {
+  if (name === 'bufferBytes') return 'buffers';
+  return name.replace(/(S|Ms|Policy)$/, '').replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`);
+}
+
+function nodeOf(v: unknown): Tree | string {
+  if (Array.isArray(v)) return listOf(v);
+  if (typeof v !== 'object' || v === null || isValue(v)) return valueText(v);
+  if (Object.values(v).every((inner) => inner === undefined)) return '';
+  return branch(v);
+}
+
+/** Lists of things with names, prefixes or targets are compared by those; others as a whole. */
+function listOf(list: readonly unknown[]): Tree | string {
+  const named: Record<string, Tree | string> = {};
+  for (const item of list) {
+    const name = nameOf(item);
+    if (name === undefined || name in named) return valueText(list);
+    named[name] = item instanceof Prefix ? 'yes' : branch(item as object);
+  }
+  return named;
+}
+
+function nameOf(item: unknown): string | undefined {
+  if (item instanceof Prefix) return String(item);
+  if (typeof item !== 'object' || item === null) return undefined;
+  const { name, to, publicKey } = item as { name?: unknown; to?: unknown; publicKey?: unknown };
+  if (typeof name === 'string') return name.replaceAll('.', '_');
+  if (publicKey instanceof Uint8Array) return valueText(publicKey).slice(0, 8);
+  return to instanceof Prefix ? String(to) : undefined;
+}
+
+function isValue(v: object): boolean {
+  return v instanceof Addr || v instanceof Prefix || ArrayBuffer.isView(v);
+}
+
+/** A value as text that is equal exactly when the values are. */
+function valueText(v: unknown): string {
+  if (v instanceof Addr || v instanceof Prefix) return String(v);
+  if (v instanceof Uint8Array) return Buffer.from(v).toString('base64');
+  if (Array.isArray(v)) return `[${v.map(valueText).join(', ')}]`;
+  if (typeof v === 'object' && v !== null) {
+    const inner = Object.entries(v).filter(([, x]) => x !== undefined);
+    const texts = inner.map(([name, x]) => {
+      const key = keyText(name);
+      return `${key}: ${SECRETS.includes(key) ? secretText(x) : valueText(x)}`;
+    });
+    return `{ ${texts.join(', ')} }`;
+  }
+  return String(v);
+}

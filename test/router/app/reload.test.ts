@@ -1,0 +1,124 @@
+import test from 'ava';
+import { birdConfigure, Reloader, type ReloadPort } from '../../../router/app/reload.ts';
+import type { Config } from '../../../router/config/model.ts';
+import { makeLogger } from '../../../router/lib/log.ts';
+
+const CONFIG: Config = {
+  file: 'x.yaml',
+  uplinks: [],
+  vrfs: [],
+  routes: [],
+  dns: { servers: [], search: [] },
+  source: { v4: undefined, v6: undefined },
+  bgp: undefined,
+  fpm: undefined,
+  birdSocket: undefined,
+  loopback: 'kernel',
+  bufferBytes: 1,
+};
+const UPLINK = {
+  name: 'a',
+  vrf: undefined,
+  addresses: [],
+  mtu: 1420,
+  privateKey: new Uint8Array(32),
+  listenPort: 0,
+  peers: [],
+  installRoutes: true,
+};
+
+function make(next: () => Config, apply: ReloadPort['apply'] = async () => undefined) {
+  const said: string[] = [];
+  const log = makeLogger((line) => said.push(`${line.level} ${line.message}`), 'daemon', 'debug');
+  const applied: Config[] = [];
+  const port: ReloadPort = {
+    load: next,
+    apply: async (c, changes) => {
+      await apply(c, changes);
+      applied.push(c);
+    },
+  };
+  return { reloader: new Reloader(CONFIG, port, log), applied, said };
+}
+
+const WITH_UPLINK: Config = { ...CONFIG, uplinks: [UPLINK] };
+
+test('a difference is carried out once; without one nothing is', async (t) => {
+  const { reloader, applied } = make(() => WITH_UPLINK);
+  const first = await reloader.reload({ check: false, confirm_s: 0 });
+  t.like(first, { applied: true, reverts_in_s: 0 });
+  t.deepEqual(
+    first.changes.map((c) => c.path),
+    ['uplinks.a'],
+  );
+  t.deepEqual((await reloader.reload({ check: false, confirm_s: 0 })).changes, []);
+  t.deepEqual(applied, [WITH_UPLINK]);
+});
+
+test('a check changes nothing', async (t) => {
+  const { reloader, applied } = make(() => WITH_UPLINK);
+  t.like(await reloader.reload({ check: true, confirm_s: 0 }), { applied: false });
+  t.is(reloader.current, CONFIG);
+  t.deepEqual(applied, []);
+});
+
+test('what needs a new start is refused with its places, and nothing is done', async (t) => {
+  const { reloader, applied } = make(() => ({ ...WITH_UPLINK, loopback: 'stack', bufferBytes: 2 }));
+  await t.throwsAsync(reloader.reload({ check: false, confirm_s: 0 }), {
+    code: 'RELOAD_REFUSED',
+    message: 'cannot change while the router runs: loopback, buffers',
+  });
+  t.deepEqual(applied, []);
+});
+
+test('a change that fails leaves the configuration as it was', async (t) => {
+  const { reloader } = make(
+    () => WITH_UPLINK,
+    async () => {
+      throw new Error('no');
+    },
+  );
+  await t.throwsAsync(reloader.reload({ check: false, confirm_s: 0 }), { message: 'no' });
+  t.is(reloader.current, CONFIG);
+});
+
+test('a configuration nobody confirms goes by itself, one that is confirmed stays', async (t) => {
+  const { reloader, applied, said } = make(() => WITH_UPLINK);
+  await reloader.reload({ check: false, confirm_s: 0.02 });
+  t.true(reloader.revertsInS! <= 0.02);
+  await new Promise<void>((resolve) => {
+    const look = (): void => {
+      if (applied.length === 2) resolve();
+      else setImmediate(look);
+    };
+    look();
+  });
+  t.is(applied[1], CONFIG);
+  t.true(said.includes('info configuration taken back: nobody confirmed'));
+  t.throws(() => reloader.confirm(), { message: 'no configuration waits for a confirmation' });
+  await reloader.reload({ check: false, confirm_s: 60 });
+  reloader.confirm();
+  t.is(reloader.revertsInS, undefined);
+  t.is(reloader.current, WITH_UPLINK);
+});
+
+test('a second trial goes back to what was confirmed last', async (t) => {
+  const other: Config = { ...CONFIG, uplinks: [{ ...UPLINK, name: 'b' }] };
+  let next = WITH_UPLINK;
+  const { reloader, applied } = make(() => next);
+  await reloader.reload({ check: false, confirm_s: 60 });
+  next = other;
+  await reloader.reload({ check: false, confirm_s: 60 });
+  await reloader.undo('test');
+  t.deepEqual(applied, [WITH_UPLINK, other, CONFIG]);
+});
+
+test('configure of BIRD does the same in its own words', async (t) => {
+  const { reloader } = make(() => WITH_UPLINK);
+  const ask = (what: 'load' | 'check' | 'confirm' | 'undo', timeoutS?: number) =>
+    birdConfigure(reloader, { kind: 'configure', what, timeoutS });
+  t.deepEqual(await ask('check'), [[[2, 'Reading configuration from x.yaml']], [20, 'Configuration OK']]);
+  t.deepEqual(await ask('load', 60), [[[2, 'Reading configuration from x.yaml']], [3, 'Reconfigured']]);
+  t.is((await ask('confirm'))[1][0], 3);
+  t.deepEqual(await ask('confirm'), [[], [8002, 'no configuration waits for a confirmation']]);
+});
