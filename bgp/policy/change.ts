@@ -32,7 +32,12 @@ export function copyOf(a: Attributes): Attributes {
  * @param ownAs what `prepend` puts in front when the rule names no AS
  */
 export function changed(a: Attributes, set: Changes | undefined, ownAs: number): Attributes {
-  if (set === undefined || !touchesAttributes(set)) return a;
+  if (set === undefined) return a;
+  const next = touchesAttributes(set) ? relabelledCopy(a, set, ownAs) : a;
+  return set.edit === undefined ? next : set.edit(next);
+}
+
+function relabelledCopy(a: Attributes, set: Changes, ownAs: number): Attributes {
   const { prepend: more } = set;
   return {
     ...copyOf(a),
@@ -65,7 +70,7 @@ export function changed(a: Attributes, set: Changes | undefined, ownAs: number):
 }
 
 function touchesAttributes(set: Changes): boolean {
-  for (const key of Object.keys(set)) if (key !== 'nextHop' && key !== 'weight') return true;
+  for (const key of Object.keys(set)) if (key !== 'nextHop' && key !== 'weight' && key !== 'edit') return true;
   return false;
 }
 

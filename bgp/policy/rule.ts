@@ -5,6 +5,7 @@
  */
 
 import type { Addr, Family, Prefix } from '../../router/lib/addr.ts';
+import type { Attributes } from '../wire/attribute/model.ts';
 import type { RouteFunction } from './module.ts';
 
 /** Numbers from `min` to `max`, both included. */
@@ -98,6 +99,8 @@ export interface Changes {
   /** ORIGIN value. */
   readonly origin?: number;
   readonly nextHop?: HopChange;
+  /** A pure function that has the last word on the attributes; the same object when it changes nothing. */
+  readonly edit?: (a: Attributes) => Attributes;
   /** Import only: a preference of this speaker that no peer is told; higher is better, 0 without. */
   readonly weight?: number;
 }

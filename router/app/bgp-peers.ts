@@ -1,4 +1,6 @@
 /** A peer as the configuration has it, as the speaker wants it. */
+
+import { dn42Export, dn42Import, type LinkQuality } from '../../bgp/policy/dn42.ts';
 import type { LinkId, Match, PeerConfig, Policy, RangeConfig, RouteFunction } from '../../bgp/speaker.ts';
 import type { PeerFacts } from '../birdctl/protocols.ts';
 import type { BgpConfig, BgpNeighborConfig, BgpPeerConfig, BgpRangeConfig } from '../config/bgp-model.ts';
@@ -88,15 +90,37 @@ function neighborOf(
     ...(p.password !== undefined && { password: p.password }),
     ...(p.localAddress !== undefined && { localAddress: p.localAddress }),
     ...p.routing,
-    import: policyOf(p.importPolicy, settings, filters),
-    export: policyOf(p.exportPolicy, settings, filters),
+    ...policiesOf(p, settings, filters, linkQuality(p, undefined)),
     ...(nextHop4 !== undefined && { nextHop4 }),
     ...(nextHop6 !== undefined && { nextHop6 }),
   };
 }
 
+/** @param measured the latency community that was measured; undefined = not yet */
+export function linkQuality({ dn42 }: BgpNeighborConfig, measured: number | undefined): LinkQuality {
+  return {
+    latency: dn42.latency === 'measured' ? measured : dn42.latency,
+    bandwidth: dn42.bandwidth,
+    crypto: dn42.crypto,
+  };
+}
+
+/** @throws MlshimError CONFIG_INVALID when the filter module has no function of a name */
+export function policiesOf(
+  p: BgpNeighborConfig,
+  settings: BgpConfig,
+  filters: ReadonlyMap<string, RouteFunction>,
+  link: LinkQuality,
+): { readonly import: Policy; readonly export: Policy } {
+  const { importPolicy: i, exportPolicy: e } = p;
+  return {
+    import: i === 'dn42' ? dn42Import(link, p.dn42.maxPathLength) : policyOf(i, settings, filters),
+    export: e === 'dn42' ? dn42Export(link, settings.dn42) : policyOf(e, settings, filters),
+  };
+}
+
 function policyOf(
-  policy: BgpPeerConfig['importPolicy'] | BgpPeerConfig['exportPolicy'],
+  policy: Exclude<BgpPeerConfig['importPolicy'] | BgpPeerConfig['exportPolicy'], 'dn42'>,
   settings: BgpConfig,
   filters: ReadonlyMap<string, RouteFunction>,
 ): Policy {

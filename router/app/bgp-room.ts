@@ -28,9 +28,20 @@ import type { BfdReport } from './bfd-status.ts';
 import { type BfdWatcher, BgpBfd } from './bgp-bfd.ts';
 import { BgpLinks } from './bgp-links.ts';
 import { BgpMonitoring } from './bgp-monitoring.ts';
-import { BY_ROUTING, birdFactsOf, HOST_LINK, MRT_LINK, peerConfigOf, rangeConfigOf, replaysOf } from './bgp-peers.ts';
+import {
+  BY_ROUTING,
+  birdFactsOf,
+  HOST_LINK,
+  linkQuality,
+  MRT_LINK,
+  peerConfigOf,
+  policiesOf,
+  rangeConfigOf,
+  replaysOf,
+} from './bgp-peers.ts';
 import { StackTransport, type StreamPort } from './bgp-transport.ts';
 import { BirdAnswers, type BirdFacts, type BirdPart, type BirdPosition } from './bird-answers.ts';
+import { Dn42Latency, type PingPort } from './dn42-latency.ts';
 import { HostBfd } from './host-bfd.ts';
 import { KernelTransport, SplitTransport } from './kernel-transport.ts';
 import { MrtTransport } from './mrt-transport.ts';
@@ -56,6 +67,7 @@ export interface BgpRoomOptions {
   /** Streams of our stack in the VRF of this number. */
   readonly streams: (vrf: number) => StreamPort;
   readonly watcher: BfdWatcher;
+  readonly ping: PingPort;
   /** The source address our packets to a destination carry in a VRF. */
   readonly sourceTo: (vrf: number, dst: Addr) => Addr | undefined;
   /** The functions of the filter module. */
@@ -79,11 +91,13 @@ export class BgpRoom {
   readonly #rpki: RpkiRoom | undefined;
   readonly #bird: BirdAnswers;
   #reconfiguredMs = wallClockMs();
+  readonly #latency: Dn42Latency;
   #stopDriving: () => void = () => undefined;
   #isStopping = false;
 
   /** @throws MlshimError CONFIG_INVALID when a peer names a function that is not there */
-  constructor({ settings, vrfs, links, fib, log, changed, streams, watcher, sourceTo, filters }: BgpRoomOptions) {
+  constructor(o: BgpRoomOptions) {
+    const { settings, vrfs, links, fib, log, changed, streams, watcher, sourceTo, filters } = o;
     this.#settings = settings;
     this.#filters = filters;
     this.#links = new BgpLinks(DEFAULT_VRF, links, fib, (dst) => sourceTo(DEFAULT_VRF, dst));
@@ -176,6 +190,10 @@ export class BgpRoom {
     const addressOn = (link: string, family: Family): Addr | undefined => this.#links.addressOn(link, family);
     for (const range of ranges) this.#speaker.addRange(rangeConfigOf(range, settings, addressOn, filters));
     this.#bird = new BirdAnswers(this.#birdFacts());
+    this.#latency = new Dn42Latency(peers, settings.dn42.latencyWindowS, o.ping, (peer, latency) => {
+      log.info('latency of a link', { peer: peer.name, community: `64511:${latency}` });
+      this.#speaker.setPolicies(peer.name, policiesOf(peer, settings, filters, linkQuality(peer, latency)));
+    });
   }
 
   /** The streams of a VRF. */
@@ -209,6 +227,7 @@ export class BgpRoom {
     this.#isStopping = true;
     this.#links.stop();
     this.#rpki?.stop();
+    this.#latency.stop();
     this.#speaker.shutdown(reason);
     this.bfd.stop();
     this.#stopDriving();
@@ -309,6 +328,7 @@ export class BgpRoom {
   }
 
   linkState(name: string, up: boolean): void {
+    this.#latency.linkState(name, up);
     this.#links.linkState(name, up);
     this.#vrfs.linkState(name, up);
   }
@@ -320,7 +340,7 @@ export class BgpRoom {
     return {
       asn: this.#settings.asn,
       router_id: String(this.#settings.routerId),
-      peers: views.map((v) => peerStatus(v, this.bfd.stateOf(v.name))),
+      peers: views.map((v) => ({ ...peerStatus(v, this.bfd.stateOf(v.name)), ...this.#latencyOf(v.name) })),
     };
   }
 
@@ -337,9 +357,23 @@ export class BgpRoom {
     return this.#rpki?.show(this.#speaker.revalidated) ?? NO_RPKI;
   }
 
-  /** What `status` judges; undefined where ROAs are not configured. */
+  /** What `status` judges; undefined where ROAs play no part. */
   rpkiSummary(): Answers['bgp_rpki'] | undefined {
-    return this.#rpki?.show(this.#speaker.revalidated);
+    const isNeeded = this.#settings.peers.some((p) => p.importPolicy === 'dn42');
+    return this.#rpki?.show(this.#speaker.revalidated) ?? (isNeeded ? NO_RPKI : undefined);
+  }
+
+  /** A neighbour has answered an echo request. */
+  pong(id: number, rttUs: number | undefined): void {
+    this.#latency.answered(id, rttUs);
+  }
+
+  #latencyOf(peer: string): Pick<BgpPeerStatus, 'latency_ms' | 'latency_class'> {
+    const { averageMs, class: community } = this.#latency.of(peer) ?? {};
+    return {
+      ...(averageMs !== undefined && { latency_ms: averageMs }),
+      ...(community !== undefined && { latency_class: community }),
+    };
   }
 
   /** @throws MlshimError USAGE for what is not a prefix, a peer or a table */

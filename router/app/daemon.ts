@@ -395,6 +395,14 @@ export class Daemon {
         });
         break;
       }
+      case 'ping': {
+        const { reply } = this.#dataplane.request({ kind: 'ping', remote: e.remote, link: e.link });
+        void reply.then(({ result }) => {
+          const rttUs = (result as { rttUs?: number } | undefined)?.rttUs;
+          this.#routing.send({ kind: 'pong', id: e.id, rttUs });
+        });
+        break;
+      }
       case 'stream-listen': {
         const { id, reply } = this.#dataplane.request({
           kind: 'stream-listen',

@@ -121,6 +121,8 @@ export type ToDataplane =
     }
   | { readonly kind: 'bfd-unwatch'; readonly name: string }
   | { readonly kind: 'bfd-show'; readonly id: number }
+  /** One echo request out of an uplink; answered with { rttUs } or an errno, not at all when nobody answers. */
+  | { readonly kind: 'ping'; readonly id: number; readonly remote: string; readonly link: string }
   | { readonly kind: 'stats'; readonly id: number }
   | { readonly kind: 'flows'; readonly id: number }
   | {

@@ -9,7 +9,7 @@ import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_thread
 import { WgRing } from '../../wg/ring.ts';
 import { FibReader } from '../fib/reader.ts';
 import type { FibShared } from '../fib/shared.ts';
-import { Addr, Prefix } from '../lib/addr.ts';
+import { Addr, Prefix, V4_MAPPED_WORD } from '../lib/addr.ts';
 import { MutableTick } from '../lib/clock.ts';
 import type { PacketLink, PacketSink, PacketSource } from '../lib/link.ts';
 import { Random, systemEntropy } from '../lib/rand.ts';
@@ -20,6 +20,7 @@ import { Hub } from '../shimlink/hub.ts';
 import { LoopbackLink } from '../shimlink/loopback.ts';
 import { NameService } from '../shimlink/name-service.ts';
 import { Pollable, Poller } from '../shimlink/poller.ts';
+import { E } from '../shimlink/proto.ts';
 import { Requests } from '../shimlink/requests.ts';
 import { type NameServer, Resolver, type ResolverSettings } from '../shimlink/resolver.ts';
 import { Server } from '../shimlink/server.ts';
@@ -28,6 +29,7 @@ import { Stack } from '../stack/stack.ts';
 import { TcpEngine } from '../tcp/engine.ts';
 import { DataplaneBfd } from './dataplane-bfd.ts';
 import { Capture } from './dataplane-capture.ts';
+import { Pings } from './dataplane-ping.ts';
 import type {
   DataplaneBoot,
   DataplaneSettings,
@@ -97,6 +99,7 @@ class Dataplane {
   readonly #resolver: Resolver;
   readonly #names: NameService;
   readonly #capture: Capture;
+  readonly #pings: Pings;
   readonly #wake: Doorbell;
   readonly #watchAt: number;
   readonly #children = new Map<number, Child>();
@@ -158,6 +161,7 @@ class Dataplane {
     this.#names = new NameService(this.#hub, this.#resolver, hosts, new ServicesFile(textOf('/etc/services')));
     this.#requests = new Requests(this.#hub, this.#names, process.pid);
     this.#server = new Server(native, world, this.#hub.area, this.#poller, boot.shimFd, uid, this.#requests);
+    this.#pings = new Pings(this.#stack, world, this.#tick);
     this.#capture = new Capture(this.#stack, world.u8);
     this.#sink = this.#stack;
     this.#wake = new Doorbell(boot.wakeFd, native.drain);
@@ -277,6 +281,9 @@ class Dataplane {
       case 'bfd-show':
         post({ kind: 'reply', id: m.id, result: this.#bfd.show() });
         break;
+      case 'ping':
+        this.#ping(m);
+        break;
       case 'stats':
         post({ kind: 'reply', id: m.id, result: this.#stats() });
         break;
@@ -394,6 +401,21 @@ class Dataplane {
   }
 
   // ---- Figures
+
+  #ping(m: ToDataplane & { readonly kind: 'ping' }): void {
+    const remote = Addr.parse(m.remote);
+    const link = this.#stack.links.all().find((l) => l.link.name === m.link)?.link.index;
+    if (remote === undefined || link === undefined) {
+      post({ kind: 'reply', id: m.id, result: undefined, errno: E.EINVAL });
+      return;
+    }
+    const { a0, a1, a2, a3 } = remote;
+    const isV4 = remote.family === 4;
+    const words = isV4 ? ([0, 0, V4_MAPPED_WORD, a3] as const) : ([a0, a1, a2, a3] as const);
+    this.#pings.send({ isV4, link, words }, (rttUs, errno) => {
+      post({ kind: 'reply', id: m.id, result: { rttUs }, errno });
+    });
+  }
 
   #stats(): DataplaneStats {
     const { counters } = this.#stack.core;

@@ -116,6 +116,7 @@ export type ToRouting =
   | { readonly kind: 'start' }
   | { readonly kind: 'link-state'; readonly index: number; readonly up: boolean }
   | { readonly kind: 'query'; readonly id: number; readonly query: WorkerQuery }
+  | { readonly kind: 'pong'; readonly id: number; readonly rttUs: number | undefined }
   | { readonly kind: 'stream-opened'; readonly id: number; readonly fd: number; readonly errno: number }
   | {
       readonly kind: 'stream-accepted';
@@ -149,6 +150,8 @@ export type FromRouting =
       readonly port: number;
       readonly terms: readonly StreamTerms[];
     }
+  /** Answered by `pong`, or not at all. */
+  | { readonly kind: 'ping'; readonly id: number; readonly remote: string; readonly link: string }
   | {
       readonly kind: 'bfd-watch';
       readonly name: string;

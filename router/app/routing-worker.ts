@@ -142,6 +142,7 @@ async function bgpRoom(settings: BgpConfig | undefined): Promise<BgpRoom | undef
       changed: publish,
       streams,
       watcher,
+      ping: (id, remote, link) => send({ kind: 'ping', id, remote, link }),
       sourceTo: (vrf, dst) => sourceTo(allFacts[vrf]!, dst),
       filters,
     });
@@ -259,6 +260,9 @@ port.on('message', (m: ToRouting) => {
       break;
     case 'link-state':
       onLinkState(m.index, m.up);
+      break;
+    case 'pong':
+      bgp?.pong(m.id, m.rttUs);
       break;
     case 'stream-opened':
       bgp?.transport(vrfOfStream.get(m.id) ?? DEFAULT_VRF).opened(m.id, m.fd, m.errno);

@@ -136,6 +136,7 @@ export function bgpPeerText(p: BgpPeerStatus): string {
     ],
     ['restart', p.restart.join('; ')],
     ['messages', `${p.messages_in} in, ${p.messages_out} out`],
+    ['latency', latencyWords(p)],
     ['bfd', p.bfd],
     ['last error', p.last_error],
   ];
@@ -160,6 +161,12 @@ export function bfdText(b: BfdSessions): string {
   const head = ['PEER', 'ADDRESS', 'KIND', 'STATE', 'SINCE', 'TX/RX', 'DETECTION', 'FLAPS', 'WHY'];
   const drops = Object.entries(b.drops).map(([reason, n]) => `${n} ${reason}`);
   return `${table([head, ...rows])}\n${drops.length === 0 ? '' : `discarded: ${drops.join(', ')}\n`}`;
+}
+
+function latencyWords(p: BgpPeerStatus): string {
+  if (p.latency_ms === undefined) return '';
+  const told = p.latency_class === undefined ? 'not told yet' : `told as 64511:${p.latency_class}`;
+  return `${p.latency_ms.toFixed(1)} ms on average, ${told}`;
 }
 
 export function bgpRoutesText(routes: readonly BgpRouteStatus[]): string {

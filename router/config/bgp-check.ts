@@ -33,6 +33,13 @@ export function checkBgp(tree: SourceTree, bgp: ParsedBgp): void {
   }
   checkHoldTime(tree, bgp.hold_time, ['bgp', 'hold_time']);
   if (bgp.rpki !== undefined) checkRpki(tree, bgp.rpki, ['bgp', 'rpki']);
+  const hasSources = (bgp.rpki?.servers.length ?? 0) + (bgp.rpki?.files.length ?? 0) > 0;
+  if (bgp.policy === 'dn42' && !hasSources)
+    tree.report(
+      'warning',
+      ['bgp', 'policy'],
+      'dn42 accepts proven origins only, and no source of ROAs is given (bgp.rpki)',
+    );
   checkPolicies(tree, bgp);
   checkRouting(tree, bgp);
 }

@@ -1,15 +1,20 @@
 /** From the parsed `bgp` part of a file to the values of bgp-model.ts: names, defaults, and what one key says about another. */
 import { dirname, resolve } from 'node:path';
+import { DN42_MAX_PREFIXES } from '../../bgp/policy/dn42.ts';
 import type { Rule } from '../../bgp/policy/rule.ts';
 import type { BfdConfig, BgpConfig, BgpNeighborConfig, ListedPolicy } from './bgp-model.ts';
 import type { ParsedPolicyItem, ParsedPolicyRef } from './bgp-policy.ts';
 import { toPeerRouting } from './bgp-routing.ts';
 import { EXPORT_WORDS, IMPORT_WORDS, type ParsedBgp, type ParsedBgpPeer } from './bgp-schema.ts';
 import { toSession } from './bgp-session.ts';
+import { type Tunnel, toDn42, toDn42Link } from './dn42.ts';
 import { toRpki } from './rpki.ts';
 
-/** @param file path of the configuration file */
-export function toBgp(b: ParsedBgp, file: string): BgpConfig {
+/**
+ * @param file path of the configuration file
+ * @param tunnelOf how what goes through an uplink is encrypted
+ */
+export function toBgp(b: ParsedBgp, file: string, tunnelOf: (uplink: string) => Tunnel = () => 'wireguard'): BgpConfig {
   const inFolder = (path: string): string => resolve(dirname(file), path);
   return {
     asn: b.asn,
@@ -26,10 +31,10 @@ export function toBgp(b: ParsedBgp, file: string): BgpConfig {
       relaxed: b.multipath.relaxed,
     },
     peers: b.peers.flatMap((p) =>
-      p.address === undefined ? [] : [{ ...toNeighbor(p, b, inFolder), address: p.address }],
+      p.address === undefined ? [] : [{ ...toNeighbor(p, b, inFolder, tunnelOf), address: p.address }],
     ),
     ranges: b.peers.flatMap((p) =>
-      p.range === undefined ? [] : [{ ...toNeighbor(p, b, inFolder), range: p.range, maxPeers: p.max_peers }],
+      p.range === undefined ? [] : [{ ...toNeighbor(p, b, inFolder, tunnelOf), range: p.range, maxPeers: p.max_peers }],
     ),
     gracefulRestart: {
       restartTimeS: b.graceful_restart.restart_time,
@@ -39,6 +44,7 @@ export function toBgp(b: ParsedBgp, file: string): BgpConfig {
     filters: b.filters === undefined ? undefined : inFolder(b.filters),
     bmp: b.bmp,
     mrt: { tables: toMrtFile(b.mrt.tables, inFolder), updates: toMrtFile(b.mrt.updates, inFolder) },
+    dn42: toDn42(b.dn42),
     rpki: b.rpki && toRpki(b.rpki, file),
   };
 }
@@ -47,12 +53,21 @@ function toMrtFile(f: ParsedBgp['mrt']['tables'], inFolder: (path: string) => st
   return f && { path: inFolder(f.file), everyS: f.every };
 }
 
-function toNeighbor(p: ParsedBgpPeer, b: ParsedBgp, inFolder: (path: string) => string): BgpNeighborConfig {
+function toNeighbor(
+  p: ParsedBgpPeer,
+  b: ParsedBgp,
+  inFolder: (path: string) => string,
+  tunnelOf: (uplink: string) => Tunnel,
+): BgpNeighborConfig {
+  // The customs of DN42 are for other networks; inside our own everything is told.
+  const isMember = (asn: unknown): boolean => b.confederation?.members.some((m) => m === asn) === true;
+  const isOurs = p.asn === b.asn || p.asn === 'internal' || isMember(p.asn);
+  const isDn42 = b.policy === 'dn42' && !isOurs;
   const isOnly = b.peers.filter((o) => o.asn === p.asn).length === 1;
   return {
     name: p.name ?? `AS${p.asn}${isOnly ? '' : `-${p.via ?? p.address}`}`,
     asn: p.asn,
-    session: toSession(p),
+    session: { ...toSession(p), ...(isDn42 && p.max_prefixes === undefined && { maxPrefixes: DN42_MAX_PREFIXES }) },
     via: p.via,
     host: p.host,
     mrt: p.mrt && inFolder(p.mrt),
@@ -62,8 +77,9 @@ function toNeighbor(p: ParsedBgpPeer, b: ParsedBgp, inFolder: (path: string) => 
     extendedNextHop: p.extended_next_hop,
     passive: p.passive,
     holdTimeS: p.hold_time ?? b.hold_time,
-    importPolicy: toPolicy(p.import ?? 'all', IMPORT_WORDS, b),
-    exportPolicy: toPolicy(p.export ?? (b.policy === 'transit' ? 'all' : 'own'), EXPORT_WORDS, b),
+    importPolicy: toPolicy(p.import ?? (isDn42 ? 'dn42' : 'all'), IMPORT_WORDS, b),
+    exportPolicy: toPolicy(p.export ?? (isDn42 ? 'dn42' : b.policy === 'stub' ? 'own' : 'all'), EXPORT_WORDS, b),
+    dn42: toDn42Link(p.dn42, b.dn42, p.via === undefined ? 'none' : tunnelOf(p.via)),
     multihop: hopsOf(p),
     password: p.password,
     ttlSecurity: p.ttl_security !== false,

@@ -9,6 +9,7 @@ import type { Confederation, LocalAs } from '../../bgp/relation.ts';
 import type { Multipath } from '../../bgp/rib/multipath.ts';
 import type { Addr, Prefix } from '../lib/addr.ts';
 import type { BgpSessionConfig } from './bgp-session.ts';
+import type { Dn42Config, Dn42Link } from './dn42.ts';
 import type { RpkiConfig } from './rpki.ts';
 
 /** An address of the host with a TCP port. */
@@ -71,8 +72,10 @@ export interface BgpNeighborConfig {
   readonly extendedNextHop: boolean;
   readonly passive: boolean;
   readonly holdTimeS: number;
-  readonly importPolicy: 'all' | 'none' | ListedPolicy;
-  readonly exportPolicy: 'all' | 'own' | 'none' | ListedPolicy;
+  readonly importPolicy: 'all' | 'none' | 'dn42' | ListedPolicy;
+  readonly exportPolicy: 'all' | 'own' | 'none' | 'dn42' | ListedPolicy;
+  /** What the policy dn42 tells about the link. */
+  readonly dn42: Dn42Link;
   /** How many hops away the peer may be, true = any number; undefined = a neighbour on `via`, or anywhere without it. */
   readonly multihop: boolean | number | undefined;
   /** Key of the TCP MD5 signature (RFC 2385). */
@@ -109,6 +112,7 @@ export interface BgpConfig {
   readonly hostListen: readonly AddrPort[];
   /** Prefixes we originate. */
   readonly networks: readonly Prefix[];
+  readonly dn42: Dn42Config;
   /** Where ROAs come from; undefined = nowhere. */
   readonly rpki: RpkiConfig | undefined;
   readonly peers: readonly BgpPeerConfig[];

@@ -3,6 +3,8 @@ import { z } from 'zod';
 import { policies, policyRef } from './bgp-policy.ts';
 import { peerRouting, speakerRouting } from './bgp-routing.ts';
 import { gracefulRestart, peerAsn, sessionKeys } from './bgp-session.ts';
+import { peerTunnel, placePeers } from './bgp-wireguard.ts';
+import { dn42, peerDn42 } from './dn42.ts';
 import {
   addr,
   addrPort,
@@ -27,8 +29,8 @@ import { rpki } from './rpki.ts';
 const families = list(choice(['ipv4', 'ipv6', 'vpnv4', 'vpnv6']), 'address families');
 
 /** Policies that need no rules. */
-export const IMPORT_WORDS = ['all', 'none'] as const;
-export const EXPORT_WORDS = ['all', 'own', 'none'] as const;
+export const IMPORT_WORDS = ['all', 'none', 'dn42'] as const;
+export const EXPORT_WORDS = ['all', 'own', 'none', 'dn42'] as const;
 
 const mrtFile = (every: number) => object({ file: path, every: seconds(86400 * 7).default(every) });
 
@@ -65,19 +67,22 @@ const bgpPeer = object({
   }),
   ttl_security: boolOr(int(1, 254, 'a number of hops')).default(false),
   ...peerRouting,
+  wireguard: peerTunnel.optional(),
+  dn42: peerDn42.optional(),
 });
 
-export const bgp = object({
+const shape = object({
   asn,
   router_id: v4,
   listen_port: int(1, 65535, 'a port').default(179),
   host_listen: z.union([addrPort, list(addrPort, 'ADDRESS:PORT')]).default([]),
   networks: list(prefix, 'prefixes').default([]),
-  /** `transit` passes routes on between peers, `stub` announces `networks` only. */
-  policy: choice(['transit', 'stub']).default('transit'),
+  /** `transit` passes routes on between peers, `stub` announces `networks` only, `dn42` follows the customs there. */
+  policy: choice(['transit', 'stub', 'dn42']).default('transit'),
   hold_time: seconds(65535).default(90),
   graceful_restart: gracefulRestart.prefault({}),
   rpki: rpki.optional(),
+  dn42: dn42.optional(),
   /** Lists of rules with names, for `import` and `export` of peers. */
   policies: policies.default({}),
   /** A module of filter functions, relative to the configuration file. */
@@ -87,6 +92,8 @@ export const bgp = object({
   mrt: mrt.default({}),
   peers: list(bgpPeer, 'peers').default([]),
 });
+
+export const bgp = shape.transform((b, ctx) => ({ ...b, peers: placePeers(b, ctx) }));
 
 export type ParsedBgp = z.output<typeof bgp>;
 export type ParsedBgpPeer = ParsedBgp['peers'][number];

@@ -6,6 +6,7 @@
 import type { Prefix } from '../lib/addr.ts';
 import { nearest } from '../lib/nearest.ts';
 import { checkBgp } from './bgp-check.ts';
+import { customPort } from './bgp-wireguard.ts';
 import { checkFpm } from './fpm.ts';
 import type { ParsedConfig } from './schema.ts';
 import type { Path, SourceTree } from './tree.ts';
@@ -19,7 +20,9 @@ const asList = (v: unknown): readonly unknown[] => (Array.isArray(v) ? v : []);
 /** Every `via` must name an uplink. Needs nothing but the tree, so it also runs when the schema has complained. */
 export function checkReferences(tree: SourceTree): void {
   const root = asMap(tree.root);
-  const uplinks = Object.keys(asMap(root['uplinks']));
+  const peers = asList(asMap(root['bgp'])['peers']).map(asMap);
+  const tunnels = peers.filter((p) => p['wireguard'] !== undefined).map((p) => String(p['name'] ?? `AS${p['asn']}`));
+  const uplinks = [...Object.keys(asMap(root['uplinks'])), ...tunnels];
   const mustExist = (value: unknown, path: Path): void => {
     if (typeof value !== 'string' || uplinks.includes(value)) return;
     const near = nearest(value, uplinks);
@@ -58,7 +61,8 @@ export function checkReferences(tree: SourceTree): void {
 /** What must be unique or consistent, once all values are known to be well-formed. */
 export function checkValues(tree: SourceTree, config: ParsedConfig): void {
   const uplinks = Object.entries(config.uplinks);
-  if (uplinks.length === 0) tree.report('error', ['uplinks'], 'no uplink: there is no way out');
+  const tunnelled = [...(config.bgp?.peers ?? []).entries()].filter(([, p]) => p.wireguard !== undefined);
+  if (uplinks.length + tunnelled.length === 0) tree.report('error', ['uplinks'], 'no uplink: there is no way out');
 
   const ports = new Unique<number>(tree, 'listen port');
   const privateKeys = new Unique<string>(tree, 'private key');
@@ -76,6 +80,14 @@ export function checkValues(tree: SourceTree, config: ParsedConfig): void {
       if (peer.name !== undefined) names.add(peer.name, [...below, 'name']);
       for (const [j, prefix] of peer.allowed_ips.entries()) allowed.add(String(prefix), [...below, 'allowed_ips', j]);
     }
+  }
+
+  for (const [i, p] of tunnelled) {
+    const at: Path = ['bgp', 'peers', i, 'wireguard'];
+    const port = p.wireguard!.listen_port ?? customPort(Number(p.asn));
+    if (port !== 0) ports.add(port, at, `listen port ${port} (of AS${p.asn})`);
+    if (config.uplinks[p.via!] !== undefined)
+      tree.report('error', at, `there is another uplink "${p.via}": give the peer a name`);
   }
 
   const routes = new Unique<string>(tree, 'route');

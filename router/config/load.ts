@@ -9,8 +9,10 @@ import { MlshimError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
 import { subtractPrefixes } from '../lib/ranges.ts';
 import { toBgp } from './bgp-load.ts';
+import { peerUplinks } from './bgp-wireguard.ts';
 import { checkReferences, checkValues } from './check.ts';
 import { formatDiagnostics } from './diagnostic.ts';
+import type { Tunnel } from './dn42.ts';
 import { toFpm } from './fpm.ts';
 import { quickConfig } from './from-quick.ts';
 import type { Config, Diagnostic, RouteTarget, StaticRoute, UplinkConfig } from './model.ts';
@@ -128,9 +130,15 @@ function reportIssue(tree: SourceTree, issue: Issue, above: Path): void {
 }
 
 function toConfig({ shown, path }: ConfigSource, c: ParsedConfig): Config {
+  const listed = Object.entries(c.uplinks).map(([name, u]) => toUplink(name, u.wireguard, u.vrf));
+  const uplinks = [...listed, ...(c.bgp === undefined ? [] : peerUplinks(c.bgp, [c.source.ipv4, c.source.ipv6]))];
+  const tunnelOf = (name: string): Tunnel => {
+    const peers = uplinks.find((u) => u.name === name)?.peers ?? [];
+    return peers.length > 0 && peers.every((p) => p.presharedKey !== undefined) ? 'wireguard-psk' : 'wireguard';
+  };
   return {
     file: shown,
-    uplinks: Object.entries(c.uplinks).map(([name, u]) => toUplink(name, u.wireguard, u.vrf)),
+    uplinks,
     vrfs: Object.entries(c.vrfs).map(([name, v]) => ({
       name,
       rd: v.rd,
@@ -143,7 +151,7 @@ function toConfig({ shown, path }: ConfigSource, c: ParsedConfig): Config {
     source: { v4: c.source.ipv4, v6: c.source.ipv6 },
     fpm: c.fpm && toFpm(c.fpm),
     birdSocket: c.bird_socket === undefined ? undefined : resolve(dirname(path), c.bird_socket),
-    bgp: c.bgp && toBgp(c.bgp, path),
+    bgp: c.bgp && toBgp(c.bgp, path, tunnelOf),
     loopback: c.loopback,
     bufferBytes: c.buffers,
   };

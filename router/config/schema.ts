@@ -104,8 +104,9 @@ const dns = object({
 });
 
 export const configSchema = object({
-  uplinks: z.record(name, uplink, { error: (issue) => typeMessage('a mapping of uplinks', issue.input) }),
   vrfs: z.record(name, vrf, { error: (issue) => typeMessage('a mapping of VRFs', issue.input) }).default({}),
+  /** BGP peers may bring tunnels of their own (bgp-wireguard.ts), so there may be none here. */
+  uplinks: z.record(name, uplink, { error: (issue) => typeMessage('a mapping of uplinks', issue.input) }).default({}),
   routes: list(route, 'routes').default([]),
   dns: dns.default({ servers: [], search: [] }),
   source: object({ ipv4: v4.optional(), ipv6: v6.optional() }).default({}),

@@ -555,6 +555,16 @@ export const DESCRIPTOR = {
        "oneof": [
         "since_s"
        ]
+      },
+      "_latency_ms": {
+       "oneof": [
+        "latency_ms"
+       ]
+      },
+      "_latency_class": {
+       "oneof": [
+        "latency_class"
+       ]
       }
      },
      "fields": {
@@ -629,6 +639,20 @@ export const DESCRIPTOR = {
       "messages_out": {
        "type": "double",
        "id": 17
+      },
+      "latency_ms": {
+       "type": "double",
+       "id": 60,
+       "options": {
+        "proto3_optional": true
+       }
+      },
+      "latency_class": {
+       "type": "uint32",
+       "id": 61,
+       "options": {
+        "proto3_optional": true
+       }
       },
       "bfd": {
        "type": "string",

@@ -44,6 +44,9 @@ export interface BgpPeerStatus {
   readonly remote_id: string;
   readonly messages_in: number;
   readonly messages_out: number;
+  /** Average round trip to the neighbour, and the DN42 community (64511, x) it is told as, where that is measured. */
+  readonly latency_ms?: number;
+  readonly latency_class?: number;
   /** State of the peer's BFD session, empty without one. */
   readonly bfd: string;
   /** Routes that are kept while the peer restarts or tells them again. */

@@ -25,6 +25,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'bgp/peer',
     'bgp/relation',
     'bgp/rib/multipath',
+    'bgp/policy/dn42',
     'bgp/policy/path-pattern',
     'bgp/policy/rule',
     'bgp/policy/text',
