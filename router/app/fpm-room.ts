@@ -209,7 +209,8 @@ class Interfaces {
   linkOf(ifindex: number): number | undefined {
     const name = this.#nameOf(ifindex);
     const uplink = this.#uplinks.get(String(ifindex)) ?? (name && (this.#uplinks.get(name) ?? name));
-    return this.#links.find((l) => l.name === uplink)?.index;
+    // A client under the shim sees our interfaces, by our numbers.
+    return this.#links.find((l) => (uplink === undefined ? l.index === ifindex : l.name === uplink))?.index;
   }
 
   #nameOf(ifindex: number): string | undefined {

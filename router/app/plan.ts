@@ -8,8 +8,8 @@ import { posted } from '../lib/post.ts';
 import type { DataplaneSettings, LinkSpec } from './dataplane-protocol.ts';
 import type { ConfiguredRoute, RoutingBoot, RoutingHop } from './routing-protocol.ts';
 
-/** 1 is the stack's loopback interface. */
-const FIRST_LINK_INDEX = 2;
+/** 1 is the stack's loopback interface; far above what a host's kernel numbers its own with, so that the two are told apart. */
+const FIRST_LINK_INDEX = 1000;
 const DEFAULT_VRF = 0;
 /** All devices live in one child process: 0.5 MB each (wg/README.md). */
 export const ONE_CHILD = 0;

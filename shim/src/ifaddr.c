@@ -19,7 +19,7 @@ struct link_addr {
 	uint8_t packet, len, mac[8];
 };
 
-static long ask_list(struct mls_ifaddr *out, size_t room)
+long interfaces_ask(struct mls_ifaddr *out, size_t room)
 {
 	struct chan_call c;
 	long r;
@@ -64,7 +64,7 @@ EXPORT int getifaddrs(struct ifaddrs **res)
 
 	if (answer == NULL)
 		return (int)sys_result(-ENOMEM);
-	n = ask_list(answer, LIST_ROOM);
+	n = interfaces_ask(answer, LIST_ROOM);
 	if (n <= 0) {
 		sys(munmap, answer, LIST_ROOM);
 		*res = NULL;
@@ -116,7 +116,7 @@ static long find(const char *name, unsigned int index, struct mls_ifaddr *found)
 
 	if (answer == NULL)
 		return -ENOMEM;
-	n = ask_list(answer, LIST_ROOM);
+	n = interfaces_ask(answer, LIST_ROOM);
 	if (n < 0)
 		r = n;
 	for (long i = 0; i < n && r == 0; i++) {
@@ -166,7 +166,7 @@ EXPORT struct if_nameindex *if_nameindex(void)
 	struct names *all = NULL;
 	char(*text)[16];
 	size_t length, count = 0;
-	long n = answer ? ask_list(answer, LIST_ROOM) : -ENOMEM;
+	long n = answer ? interfaces_ask(answer, LIST_ROOM) : -ENOMEM;
 
 	if (n >= 0) {
 		length = sizeof(*all) + (size_t)(n + 1) * sizeof(all->entry[0]) + (size_t)n * 16;
@@ -218,7 +218,7 @@ long ifconf_fill(void *arg)
 	answer = map_block(LIST_ROOM);
 	if (answer == NULL)
 		return -ENOMEM;
-	n = ask_list(answer, LIST_ROOM);
+	n = interfaces_ask(answer, LIST_ROOM);
 	for (long i = 0; i < n; i++) {
 		struct ifreq req;
 

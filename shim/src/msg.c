@@ -196,8 +196,10 @@ long mls_recv(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, soc
 	struct kmsg k = {.name = addr, .iov = &iov, .iovlen = 1};
 	long r;
 
-	if (likely(mark == 0))
-		return sys(recvfrom, fd, buf, n, flags, addr, len);
+	if (likely(mark == 0)) {
+		r = sys(recvfrom, fd, buf, n, flags, addr, len);
+		return r > 0 && (size_t)r <= n && unlikely(netlink_is_route(fd)) ? netview_edit(&iov, r) : r;
+	}
 	if (addr) {
 		if (!mem_readable(len, sizeof(*len)))
 			return -EFAULT;
@@ -239,9 +241,11 @@ long mls_recvmsg(int fd, struct msghdr *msg, int flags)
 	if (unlikely(mem_wild(msg)) || (mark == 0 && !mem_readable(msg, sizeof(*msg))))
 		return sys(recvmsg, fd, msg, flags);
 	kmsg_of(&k, msg);
-	if (mark == 0)
+	if (mark == 0) {
 		r = sys(recvmsg, fd, &k, flags);
-	else if (k.namelen < 0 && k.name)
+		if (r > 0 && k.iovlen == 1 && (size_t)r <= k.iov->iov_len && unlikely(netlink_is_route(fd)))
+			r = netview_edit(k.iov, r);
+	} else if (k.namelen < 0 && k.name)
 		return -EINVAL;
 	else
 		r = mark_is_dgram(mark) ? dgram_recv(fd, mark, &k, flags) : stream_recv(fd, mark, &k, flags);
@@ -338,8 +342,10 @@ long mls_read(int fd, void *buf, size_t n)
 	struct kmsg k = {.iov = &iov, .iovlen = 1};
 	long r;
 
-	if (likely(mark == 0))
-		return sys(read, fd, buf, n);
+	if (likely(mark == 0)) {
+		r = sys(read, fd, buf, n);
+		return r > 0 && unlikely(netlink_is_route(fd)) ? netview_edit(&iov, r) : r;
+	}
 	if (mark_is_dgram(mark))
 		return n == 0 ? 0 : dgram_recv(fd, mark, &k, 0);
 	r = may_receive(mark);

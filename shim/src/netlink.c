@@ -14,30 +14,10 @@
 
 #include <errno.h>
 
+#include "netlink.h"
+
 #define OPT_PROTOCOL 38
 #define OPT_DOMAIN   39
-
-/* The kernel's headers, by value: a libc without them builds this too. */
-#define NETLINK_ROUTE  0
-#define NLMSG_NOOP     1
-#define NLM_F_REQUEST  1
-#define RTM_NEWLINK    16
-#define RTM_NEWADDR    20
-#define RTM_NEWROUTE   24
-#define RTM_NEWNEIGH   28
-#define RTM_NEWRULE    32
-#define RTM_NEWNEXTHOP 104
-
-struct nlmsghdr {
-	uint32_t len;
-	uint16_t type, flags;
-	uint32_t seq, pid;
-};
-
-struct sockaddr_nl {
-	uint16_t family, pad;
-	uint32_t pid, groups;
-};
 
 /* Messages given to the kernel at a time; the copies of their headers are on the stack. */
 #define CHUNK 128

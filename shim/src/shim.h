@@ -170,6 +170,8 @@ void *map_block(size_t n);
 long resolve(struct chan_call *c, const char *host, const char *service, const struct addrinfo *hints);
 long nameinfo(const struct sockaddr *addr, socklen_t len, int flags, char *text, size_t room);
 long ifconf_fill(void *arg);
+/* The router's interfaces and addresses: how many entries were filled in, or -errno. */
+long interfaces_ask(struct mls_ifaddr *out, size_t room);
 
 /* connect.c */
 int fd_is_nonblocking(int fd);
@@ -222,6 +224,8 @@ void cmsg_from_dgram(struct kmsg *k, uint64_t mark, const struct mls_dgram *d);
 /* Is fd an rtnetlink socket of a routing daemon? Then it sends by netlink_send(). */
 int netlink_is_route(int fd);
 long netlink_send(int fd, const struct kmsg *k, int flags);
+/* `got` octets came from an rtnetlink socket of a routing daemon: show it our network. Returns how many there are now. */
+long netview_edit(const struct iovec *iov, long got);
 long netlink_setsockopt(int fd, int level, int name, const void *value, socklen_t len);
 long mls_capset(void *header, const void *data);
 

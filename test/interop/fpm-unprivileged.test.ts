@@ -1,7 +1,7 @@
 /**
- * FRR as an ordinary user without a single capability, under the shim: zebra believes that it fills the kernel's tables,
- * tells us its FIB, and a whole ECMP group of it carries the packets of an app over two tunnels. Debian's FRR insists on
- * the account it was built for, so everything here, the router too, runs as `frr`.
+ * FRR as an ordinary user without a single capability, under the shim: zebra sees our uplinks, believes that it fills the
+ * kernel's tables, tells us its FIB, and a whole ECMP group of it carries the packets of an app over two tunnels. Debian's
+ * FRR insists on the account it was built for, so everything here, the router too, runs as `frr`.
  */
 import { join } from 'node:path';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
@@ -15,6 +15,8 @@ interface Context {
   lab: Lab;
   router: Router;
   frr: Frr;
+  /** FRR of the peer behind the left tunnel. */
+  far: Frr;
   /** A copy without file capabilities: they make exec fail for who may have none. */
   ping: string;
 }
@@ -34,12 +36,9 @@ const TUNNELS = [
   { name: 'right', plan: PEER_C, ours: '10.51.0.1', theirs: '10.51.0.4', host: '198.51.100' },
 ] as const;
 
-/**
- * zebra sees the interfaces of its kernel only: one route each tells it what is behind our uplinks. The group hangs on them,
- * and zebra uses a route for others only when its kernel took it.
- */
-const STATIC = `${TUNNELS.map((u) => `ip route ${u.ours.replace(/1$/, '0/24')} left\nip route ${TARGETS} ${u.theirs}`).join('\n')}
-ip route 172.23.0.0/16 blackhole`;
+const STATIC = `${TUNNELS.map((u) => `ip route ${TARGETS} ${u.theirs}`).join('\n')}
+ip route 172.23.0.0/16 blackhole
+ipv6 route fd42:22::/32 fe80::2 right`;
 
 if (missing === undefined) {
   test.before(async (t) => {
@@ -47,9 +46,11 @@ if (missing === undefined) {
     const ns = await lab.namespace('a');
     const router = new Router(lab, ns, frrAccount());
     const uplinks: string[] = [];
+    const namespaces: string[] = [];
     for (const { name, plan, ours, theirs, host } of TUNNELS) {
       const far = await lab.namespace(name);
-      await lab.veth(name, ns, `${host}.1/24`, far, `${host}.2/24`);
+      namespaces.push(far);
+      await lab.veth(`k-${name}`, ns, `${host}.1/24`, far, `${host}.2/24`);
       const peer = new Peer(lab, far, plan);
       const keys = router.key(name);
       await peer.tunnel({ publicKey: keys.publicKey, asn: 0, linkLocal: 'fe80::1' }, 51820);
@@ -59,20 +60,20 @@ if (missing === undefined) {
       uplinks.push(`  ${name}:
     wireguard:
       private_key: '${keys.privateKey}'
-      addresses: [${ours}/24]
+      addresses: [${ours}/24, 'fe80::1/64']
       table: off
-      peers: [{ public_key: ${peer.keys.publicKey}, endpoint: '${host}.2:51820', allowed_ips: [0.0.0.0/0] }]
+      peers: [{ public_key: ${peer.keys.publicKey}, endpoint: '${host}.2:51820', allowed_ips: [0.0.0.0/0, '::/0'] }]
 `);
     }
     router.write(`uplinks:\n${uplinks.join('')}source: { ipv4: ${OURS} }\nfpm: {}\n`);
     await router.up();
     const frr = new Frr(lab, ns, (command, args) => {
-      const isZebra = command.endsWith('/zebra');
-      return router.cliStart(['run', ...(isZebra ? ['--routing-daemon'] : []), '--', command, ...args]);
+      const isPlain = command.endsWith('/staticd');
+      return router.cliStart(['run', ...(isPlain ? [] : ['--routing-daemon']), '--', command, ...args]);
     });
     const ping = join(lab.dir, 'ping');
     await lab.host('sh', ['-c', `cp "$(command -v ping)" ${ping}`]);
-    t.context = { lab, router, frr, ping };
+    t.context = { lab, router, frr, far: new Frr(lab, namespaces[0]!), ping };
   });
   test.after.always(async (t) => {
     await t.context.lab?.close();
@@ -98,11 +99,16 @@ it('zebra starts without a capability, and a whole group of it reaches our FIB',
   await lab.eventually('the group', async () => same(await group(t.context), BOTH));
   const table = await frr.vtysh('show ip route');
   t.notRegex(table, /^.{3,4}r /m, 'nothing is shown as rejected');
-  t.regex(table, /S>\s+172\.22\.0\.0\/16/);
-  // The two interface routes count: kernel interfaces that are called as our uplinks stand for them.
-  t.like(await fpm(t.context), { state: 'connected', routes: 4, unresolved: 0, malformed: 0 });
+  t.regex(table, /S>\* 172\.22\.0\.0\/16/);
+  t.like(await fpm(t.context), { state: 'connected', routes: 3, unresolved: 0, malformed: 0 });
+  const { routes } = await router.json<{ routes: RouteStatus[] }>('route', 'show', '--proto', 'external');
+  t.deepEqual(routes.find((r) => r.prefix === 'fd42:22::/32')?.next_hops, [
+    { gateway: 'fe80::2', uplink: 'right', weight: 1 },
+  ]);
   t.like(await router.json<{ kind: string }>('route', 'get', '172.23.0.1'), { kind: 'blackhole' });
-  // The kernel's table is as it was.
+  // It sees our uplinks where the kernel has other interfaces, and the kernel's table is as it was.
+  t.regex(table, /C>\* 10\.50\.0\.0\/24 is directly connected, left/);
+  t.notRegex(table, /192\.0\.2\./);
   t.notRegex(await lab.host('ip', ['-n', frr.ns, 'route']), /172\.2[23]/);
   t.notRegex(zebra.stdout + zebra.stderr, /privs_init|Operation not permitted.*netlink|Permission denied/i);
 });
@@ -130,4 +136,42 @@ it('without the option zebra ends at once: an ordinary program is promised nothi
   const { status, stderr } = await router.app('/usr/lib/frr/zebra', args, { timeoutMs: 20_000 });
   t.not(status, 0);
   t.regex(stderr, /cap_set_proc failed/);
+});
+
+it("FRR's bgpd speaks over our stack, and its routes come back to our FIB by zebra", async (t) => {
+  const { lab, frr, far, router, ping } = t.context;
+  const { ours, theirs } = TUNNELS[0];
+  // The peer: FRR as root behind the left tunnel.
+  await far.start('zebra', '');
+  await far.start(
+    'bgpd',
+    `router bgp 4242420053
+ bgp router-id ${theirs}
+ no bgp ebgp-requires-policy
+ no bgp network import-check
+ neighbor ${ours} remote-as 4242420229
+ neighbor ${ours} timers 3 9
+ address-family ipv4 unicast
+  network 172.24.0.0/16
+ exit-address-family`,
+  );
+  await frr.start(
+    'bgpd',
+    `router bgp 4242420229
+ bgp router-id ${OURS}
+ no bgp ebgp-requires-policy
+ neighbor ${theirs} remote-as 4242420053
+ neighbor ${theirs} timers 3 9
+ neighbor ${theirs} timers connect 1`,
+  );
+  await router.routeTo('172.24.0.1');
+  const { routes } = await router.json<{ routes: RouteStatus[] }>('route', 'show', '--proto', 'external');
+  t.like(
+    routes.find((r) => r.prefix === '172.24.0.0/16'),
+    { detail: 'bgp', next_hops: [{ gateway: theirs, uplink: 'left', weight: 1 }] },
+  );
+  await lab.host('ip', ['-n', far.ns, 'route', 'add', 'local', '172.24.0.0/16', 'dev', 'lo']);
+  t.regex(await router.appOk(ping, ['-c', '1', '-W', '5', '172.24.0.1']), /1 received/);
+  await far.stop('bgpd');
+  await lab.eventually('withdrawn', async () => (await router.cli(['route', 'get', '172.24.0.1'])).status !== 0);
 });

@@ -28,12 +28,12 @@ uplinks:
 
 const find = (yaml: string, prefix: string) => plan(yaml).routing.routes.filter((r) => r.prefix === prefix);
 
-test('links are numbered from 2, because 1 is the loopback interface', (t) => {
+test('links are numbered from 1000, above what a host numbers its own interfaces with', (t) => {
   t.deepEqual(
     plan(TWO).links.map((l) => [l.spec.index, l.spec.name, l.spec.device]),
     [
-      [2, 'a', 0],
-      [3, 'b', 1],
+      [1000, 'a', 0],
+      [1001, 'b', 1],
     ],
   );
 });
@@ -51,7 +51,7 @@ test('a prefix allowed on two uplinks is one route over both', (t) => {
   t.deepEqual(others, []);
   t.deepEqual(
     route!.hops.map((h) => h.link),
-    [2, 3],
+    [1000, 1001],
   );
 });
 

@@ -3,13 +3,15 @@
  * routing.c - what a routing daemon without privileges hears when it changes the kernel's tables
  *
  * `routing refused`: what Linux says to an ordinary user, also under the shim. `routing granted`: what a program started
- * as a routing daemon (MLSHIM_ROUTING=1) hears. Either way nothing is changed.
+ * as a routing daemon (MLSHIM_ROUTING=1) hears. Either way nothing is changed. `routing view`: which network it sees.
  */
 #include "t.h"
 
+#include <ifaddrs.h>
 #include <linux/capability.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 
 struct change {
 	struct nlmsghdr h;
@@ -158,33 +160,123 @@ static void pieces(void)
 	fails(send(fd, (void *)16, sizeof(c), 0), EFAULT, "an unreadable message");
 }
 
-/* Whatever was said, the table is as it was. */
+/* Whatever was said, the kernel's table is as it was. */
 static void nothing_changed(void)
+{
+	char text[65536];
+	int proc = open("/proc/net/route", O_RDONLY);
+	ssize_t n = read(proc, text, sizeof(text) - 1);
+
+	close(proc);
+	text[n > 0 ? n : 0] = 0;
+	ok(n > 0 && strstr(text, "006433C6") == NULL, "the kernel has no route of ours");
+}
+
+/* ---- what is seen ---- */
+
+#define MOST 64
+struct seen {
+	int family, index, prefix;
+	char name[16], addr[16];
+};
+
+static struct seen seen[MOST];
+static int seen_count;
+
+static void see(struct nlmsghdr *h)
+{
+	struct seen *s = &seen[seen_count];
+	struct ifinfomsg *link = NLMSG_DATA(h);
+	struct ifaddrmsg *addr = NLMSG_DATA(h);
+	int is_link = h->nlmsg_type == RTM_NEWLINK;
+	struct rtattr *a = is_link ? IFLA_RTA(link) : IFA_RTA(addr);
+	int left = (int)(is_link ? IFLA_PAYLOAD(h) : IFA_PAYLOAD(h));
+
+	if (seen_count == MOST || (!is_link && h->nlmsg_type != RTM_NEWADDR))
+		return;
+	seen_count++;
+	s->family = is_link ? AF_PACKET : addr->ifa_family;
+	s->index = is_link ? link->ifi_index : (int)addr->ifa_index;
+	s->prefix = is_link ? 0 : addr->ifa_prefixlen;
+	for (; RTA_OK(a, left); a = RTA_NEXT(a, left)) {
+		if (is_link && a->rta_type == IFLA_IFNAME)
+			snprintf(s->name, sizeof(s->name), "%s", (char *)RTA_DATA(a));
+		if (!is_link && a->rta_type == IFA_ADDRESS)
+			memcpy(s->addr, RTA_DATA(a), RTA_PAYLOAD(a) < 16 ? RTA_PAYLOAD(a) : 16);
+	}
+}
+
+/* Everything a dump says until its end mark. */
+static int dump(int type, int family)
 {
 	struct {
 		struct nlmsghdr h;
-		struct rtmsg r;
-	} ask = {{sizeof(ask), RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, ++seq, 0}, {.rtm_family = AF_INET}};
+		struct ifinfomsg i;
+	} ask = {{sizeof(ask), (uint16_t)type, NLM_F_REQUEST | NLM_F_DUMP, ++seq, 0}, {.ifi_family = (uint8_t)family}};
 	union {
 		struct nlmsghdr h;
 		char room[32768];
 	} in;
-	int found = 0, is_end = 0;
 
-	ok(send(fd, &ask, sizeof(ask), 0) == sizeof(ask), "the table is asked for");
-	while (!is_end) {
+	if (send(fd, &ask, sizeof(ask), 0) != sizeof(ask))
+		return 0;
+	for (;;) {
 		ssize_t n = recv(fd, &in, sizeof(in), 0);
 
 		if (n <= 0)
-			break;
+			return 0;
 		for (struct nlmsghdr *h = &in.h; NLMSG_OK(h, (uint32_t)n); h = NLMSG_NEXT(h, n)) {
-			struct rtmsg *r = NLMSG_DATA(h);
-
-			is_end |= h->nlmsg_type == NLMSG_DONE || h->nlmsg_type == NLMSG_ERROR;
-			found |= h->nlmsg_type == RTM_NEWROUTE && r->rtm_dst_len == 24 && r->rtm_protocol == 188;
+			if (h->nlmsg_type == NLMSG_DONE)
+				return 1;
+			if (h->nlmsg_type == NLMSG_ERROR)
+				return 0;
+			see(h);
 		}
 	}
-	ok(is_end && !found, "and has no route of ours");
+}
+
+static int bits_of(const unsigned char *mask, int n)
+{
+	int bits = 0;
+
+	while (bits < n * 8 && (mask[bits / 8] & (0x80 >> bits % 8)))
+		bits++;
+	return bits;
+}
+
+static int has_seen(const struct ifaddrs *a)
+{
+	int family = a->ifa_addr->sa_family, n = family == AF_INET ? 4 : 16, at = family == AF_INET ? 4 : 8;
+
+	for (int i = 0; i < seen_count; i++) {
+		struct seen *s = &seen[i];
+
+		if (s->family != family || s->index != (int)if_nametoindex(a->ifa_name))
+			continue;
+		if (family == AF_PACKET ? strcmp(s->name, a->ifa_name) == 0
+					: memcmp(s->addr, (char *)a->ifa_addr + at, (size_t)n) == 0 &&
+					      s->prefix == bits_of((unsigned char *)a->ifa_netmask + at, n))
+			return 1;
+	}
+	return 0;
+}
+
+/* The network a routing daemon reads is the one getifaddrs() tells. */
+static void view(void)
+{
+	struct ifaddrs *list = NULL;
+	int count = 0, same = 1;
+
+	ok(dump(RTM_GETLINK, AF_PACKET), "links are dumped");
+	ok(dump(RTM_GETADDR, AF_INET) && dump(RTM_GETADDR, AF_INET6), "addresses are dumped");
+	ok(getifaddrs(&list) == 0, "getifaddrs()");
+	for (struct ifaddrs *a = list; a; a = a->ifa_next, count++)
+		same &= has_seen(a);
+	ok(same, "each of its entries was dumped");
+	ok(count == seen_count && count >= 3, "and nothing else");
+	freeifaddrs(list);
+	seen_count = 0;
+	ok(dump(RTM_GETROUTE, AF_INET) && seen_count == 0, "the kernel's routes are not shown");
 }
 
 static void privileges(void)
@@ -217,10 +309,16 @@ static void privileges(void)
 
 int main(int argc, char **argv)
 {
-	wanted = argc > 1 && strcmp(argv[1], "granted") == 0 ? 0 : EPERM;
+	const char *what = argc > 1 ? argv[1] : "refused";
+
+	wanted = strcmp(what, "granted") == 0 ? 0 : EPERM;
 	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	ok(fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){5, 0}, sizeof(struct timeval)) == 0,
 	   "an rtnetlink socket");
+	if (strcmp(what, "view") == 0) {
+		view();
+		done();
+	}
 	every_call();
 	kinds();
 	questions();

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * netview.c - the network a routing daemon sees by rtnetlink: ours
+ *
+ * Under the shim getifaddrs() and every socket know the router's uplinks, with the router's interface numbers. A routing
+ * daemon reads the kernel's rtnetlink instead; in a program started as one (netlink.c) what is received there is edited in
+ * place, message by message: links and addresses other than those of lo, and the kernel's routes, neighbours and next hops,
+ * become NLMSG_NOOP, which readers skip; where a dump names lo or an address of it, our links or addresses follow.
+ *
+ * Nothing is remembered: lo is in each dump once. Limits: a receive into several pieces of memory is not edited, what does
+ * not fit into the buffer is left out, and no notification tells that an uplink changed.
+ */
+#include "shim.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <sys/mman.h>
+
+#include "netlink.h"
+
+#define LO	  1
+#define LIST_ROOM (MLS_PAYLOAD_MAX / sizeof(struct mls_ifaddr) * sizeof(struct mls_ifaddr))
+
+#define ARPHRD_NONE	0xfffe
+#define IFLA_IFNAME	3
+#define IFLA_MTU	4
+#define IFLA_OPERSTATE	16
+#define IFA_ADDRESS	1
+#define IFA_LOCAL	2
+#define IFA_LABEL	3
+#define IFA_F_PERMANENT 0x80
+#define OPER_UP		6
+#define SCOPE_LINK	253
+
+struct ifinfomsg {
+	uint8_t family, pad;
+	uint16_t type;
+	int32_t index;
+	uint32_t flags, change;
+};
+
+struct ifaddrmsg {
+	uint8_t family, prefixlen, flags, scope;
+	uint32_t index;
+};
+
+/* A message being written behind what was received. */
+struct writer {
+	char *at, *end;
+	struct nlmsghdr *head;
+	int is_full;
+};
+
+static void *put(struct writer *w, const void *src, size_t n)
+{
+	size_t padded = (n + 3) & ~(size_t)3;
+	char *at = w->at;
+
+	if (w->is_full || (size_t)(w->end - w->at) < padded) {
+		w->is_full = 1;
+		return NULL;
+	}
+	mls_zero(at, padded);
+	mls_copy(at, src, n);
+	w->at += padded;
+	return at;
+}
+
+static void put_attr(struct writer *w, int type, const void *value, size_t n)
+{
+	struct {
+		uint16_t len, type;
+		char value[IFNAMSIZ];
+	} a = {(uint16_t)(4 + n), (uint16_t)type, {0}};
+
+	mls_copy(a.value, value, n);
+	put(w, &a, 4 + n);
+}
+
+/* Begin a message like `model` (sequence number, flags); end_message() gives it its length, or takes it back. */
+static void begin_message(struct writer *w, const struct nlmsghdr *model)
+{
+	w->head = put(w, model, sizeof(*model));
+}
+
+static void end_message(struct writer *w, char *start)
+{
+	if (w->is_full)
+		w->at = start;
+	else
+		w->head->len = (uint32_t)(w->at - start);
+}
+
+static void put_link(struct writer *w, const struct nlmsghdr *model, const struct mls_ifaddr *a)
+{
+	struct ifinfomsg info = {.type = ARPHRD_NONE, .index = (int32_t)a->ifindex, .flags = a->flags};
+	uint8_t state = a->flags & IFF_RUNNING ? OPER_UP : 0;
+	char *start = w->at;
+
+	begin_message(w, model);
+	put(w, &info, sizeof(info));
+	put_attr(w, IFLA_IFNAME, a->name, mls_len(a->name) + 1);
+	put_attr(w, IFLA_MTU, &a->mtu, sizeof(a->mtu));
+	put_attr(w, IFLA_OPERSTATE, &state, sizeof(state));
+	end_message(w, start);
+}
+
+static int bits_of(const uint8_t *mask, size_t n)
+{
+	int bits = 0;
+
+	for (size_t i = 0; i < n * 8 && (mask[i / 8] & (0x80 >> i % 8)); i++)
+		bits++;
+	return bits;
+}
+
+static void put_address(struct writer *w, const struct nlmsghdr *model, const struct mls_ifaddr *a)
+{
+	size_t at = a->family == AF_INET ? 4 : 8, n = a->family == AF_INET ? 4 : 16;
+	const uint8_t *addr = a->addr + at;
+	struct ifaddrmsg info = {
+	    .family = (uint8_t)a->family,
+	    .prefixlen = (uint8_t)bits_of(a->netmask + at, n),
+	    .flags = IFA_F_PERMANENT,
+	    .index = a->ifindex,
+	};
+	char *start = w->at;
+
+	if (a->family == AF_INET6 && addr[0] == 0xfe && (addr[1] & 0xc0) == 0x80)
+		info.scope = SCOPE_LINK;
+	begin_message(w, model);
+	put(w, &info, sizeof(info));
+	put_attr(w, IFA_ADDRESS, addr, n);
+	put_attr(w, IFA_LOCAL, addr, n);
+	if (a->family == AF_INET)
+		put_attr(w, IFA_LABEL, a->name, mls_len(a->name) + 1);
+	end_message(w, start);
+}
+
+/* Our links (AF_PACKET) or addresses of a family, as further messages of the dump `model` is of. */
+static void put_ours(struct writer *w, const struct nlmsghdr *model, uint32_t family)
+{
+	struct mls_ifaddr *list = map_block(LIST_ROOM);
+	long n = list ? interfaces_ask(list, LIST_ROOM) : 0;
+
+	for (long i = 0; i < n; i++) {
+		list[i].name[sizeof(list[i].name) - 1] = 0;
+		if (list[i].ifindex == LO || list[i].family != family)
+			continue;
+		if (family == AF_PACKET)
+			put_link(w, model, &list[i]);
+		else
+			put_address(w, model, &list[i]);
+	}
+	if (list)
+		sys(munmap, list, LIST_ROOM);
+}
+
+/* What follows this message of a dump: AF_PACKET, AF_INET, AF_INET6, or 0 = nothing. Hides it if it is not ours to see. */
+static uint32_t edit(struct nlmsghdr *h, size_t n)
+{
+	struct {
+		union {
+			struct ifinfomsg link;
+			struct ifaddrmsg addr;
+		};
+	} body;
+	int kind = h->type & ~3, is_shown = 0;
+
+	mls_zero(&body, sizeof(body));
+	mls_copy(&body, h + 1, n - sizeof(*h) < sizeof(body) ? n - sizeof(*h) : sizeof(body));
+	if (kind == RTM_NEWLINK)
+		is_shown = body.link.index == LO;
+	else if (kind == RTM_NEWADDR)
+		is_shown = body.addr.index == LO;
+	else if (kind < RTM_NEWLINK || kind == RTM_NEWRULE)
+		return 0;
+	if (!is_shown)
+		h->type = NLMSG_NOOP;
+	if (!is_shown || !(h->flags & NLM_F_MULTI))
+		return 0;
+	return h->type == RTM_NEWLINK ? AF_PACKET : h->type == RTM_NEWADDR ? body.addr.family : 0;
+}
+
+/* `got` octets were received into iov: edit them. Returns how many there are now. */
+long netview_edit(const struct iovec *iov, long got)
+{
+	char *start = iov->iov_base, done[64];
+	struct writer w = {.end = start + iov->iov_len};
+	struct nlmsghdr model[2];
+	uint32_t follows[2];
+	size_t asked = 0, at = 0, n, last = 0;
+
+	for (; at + sizeof(struct nlmsghdr) <= (size_t)got; at += (n + 3) & ~(size_t)3) {
+		struct nlmsghdr *h = (struct nlmsghdr *)(start + at);
+		uint32_t family;
+
+		n = h->len;
+		if (n < sizeof(*h) || n > (size_t)got - at)
+			return got;
+		/* Readers stop at the end mark: ours go in front of it. */
+		if (h->type == NLMSG_DONE && n <= sizeof(done) && at + n == (size_t)got) {
+			last = n;
+			break;
+		}
+		family = edit(h, n);
+		if (family == 0 || asked == ARRAY_LEN(follows) || (asked > 0 && follows[0] == family))
+			continue;
+		model[asked] = *h;
+		follows[asked++] = family;
+	}
+	w.at = start + at;
+	if (asked == 0 || w.at + last > w.end)
+		return got;
+	mls_copy(done, w.at, last);
+	w.end -= last;
+	for (size_t i = 0; i < asked; i++)
+		put_ours(&w, &model[i], follows[i]);
+	mls_copy(w.at, done, last);
+	return w.at + last - start;
+}
