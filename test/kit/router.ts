@@ -53,6 +53,15 @@ export class Router {
     return known;
   }
 
+  /** Write the private keys of tunnels where `!file NAME.key` finds them. */
+  keyFiles(...names: string[]): void {
+    for (const name of names) {
+      const file = join(this.dir, `${name}.key`);
+      writeFileSync(file, `${this.key(name).privateKey}\n`, { mode: 0o600 });
+      chownSync(file, this.#account.uid, this.#account.gid);
+    }
+  }
+
   get config(): string {
     return join(this.dir, 'mlshim.yaml');
   }
@@ -63,8 +72,7 @@ export class Router {
    */
   configure(tunnels: readonly Tunnel[], options = ''): void {
     const uplinks = tunnels.map((t) => {
-      writeFileSync(join(this.dir, `${t.name}.key`), `${this.key(t.name).privateKey}\n`, { mode: 0o600 });
-      chownSync(join(this.dir, `${t.name}.key`), this.#account.uid, this.#account.gid);
+      this.keyFiles(t.name);
       return `  ${t.name}:
     wireguard:
       private_key: !file ${t.name}.key

@@ -1,0 +1,154 @@
+/**
+ * Two unprivileged mlshim routers with a VRF each, joined by one VPN session in the default VRF and a tunnel in the VRF:
+ * customers of foreign parts behind them reach each other, and a third one with the same addresses in another VRF is
+ * neither seen nor reached.
+ */
+import anyTest, { type ExecutionContext, type TestFn } from 'ava';
+import type { Answers } from '../../router/control/messages.ts';
+import { Lab } from '../kit/lab.ts';
+import { PEER_B, PEER_C, Peer } from '../kit/peer.ts';
+import { Router } from '../kit/router.ts';
+
+interface Context {
+  lab: Lab;
+  b: Peer;
+  c: Peer;
+  /** Has the addresses of c, in another VRF. */
+  twin: Peer;
+  x: Router;
+  y: Router;
+}
+
+const missing = Lab.missing('bird', 'birdc', 'wg', 'ping');
+const test = anyTest as TestFn<Context>;
+const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
+  if (missing === undefined) test.serial(name, body);
+  else test.skip(`${name} (${missing})`, body);
+};
+
+const X = { asn: 4242420001, id: '10.0.0.1' };
+const Y = { asn: 4242420002, id: '10.0.0.2' };
+const CORE = 51821;
+const RED = 51822;
+
+/** One uplink in YAML. */
+function uplink(name: string, vrf: string, addresses: string, peer: string, port = 0): string {
+  return `  ${name}:
+${vrf === '' ? '' : `    vrf: ${vrf}\n`}    wireguard:
+      private_key: !file ${name}.key
+      listen_port: ${port}
+      addresses: [${addresses}]
+      table: off
+      peers: [${peer}]
+`;
+}
+
+const towards = (key: string, endpoint: string): string =>
+  `{ public_key: ${key}, endpoint: '${endpoint}', allowed_ips: [0.0.0.0/0, '::/0'], persistent_keepalive: 25s }`;
+
+if (missing === undefined) {
+  test.before('lab', async (t) => {
+    const lab = new Lab();
+    t.context.lab = lab;
+    const [nsX, nsY, nsB, nsC, nsD] = await Promise.all(['x', 'y', 'b', 'c', 'd'].map((n) => lab.namespace(n)));
+    await lab.veth('xy', nsX!, '192.0.2.1/24', nsY!, '192.0.2.2/24');
+    await lab.veth('xb', nsX!, '198.51.100.1/30', nsB!, '198.51.100.2/30');
+    await lab.veth('xd', nsX!, '198.51.100.5/30', nsD!, '198.51.100.6/30');
+    await lab.veth('yc', nsY!, '203.0.113.1/24', nsC!, '203.0.113.2/24');
+    const x = new Router(lab, nsX!);
+    const y = new Router(lab, nsY!);
+    const b = new Peer(lab, nsB!, PEER_B);
+    const c = new Peer(lab, nsC!, PEER_C);
+    const twin = new Peer(lab, nsD!, PEER_C);
+    Object.assign(t.context, { b, c, twin, x, y });
+    for (const [peer, router, name, asn] of [
+      [b, x, 'b', X.asn],
+      [twin, x, 'twin', X.asn],
+      [c, y, 'c', Y.asn],
+    ] as const) {
+      const remote = { publicKey: router.key(name).publicKey, asn, linkLocal: 'fe80::1' };
+      await peer.tunnel(remote, 51820);
+      await peer.startBird(remote);
+    }
+    const session = (peer: Peer, name: string): string =>
+      `    - { name: ${name}, asn: ${peer.plan.asn}, via: ${name}, address: 'fe80::2', hold_time: 9s }\n`;
+    const vrfs = (n: number): string => `vrfs:
+  red: { rd: '${n}:1', import: ['4242420000:100'], export: ['4242420000:100'] }
+  blue: { rd: '${n}:2', import: ['4242420000:200'], export: ['4242420000:200'] }
+`;
+    const core = (asn: number, address: string): string =>
+      `    - { name: core, asn: ${asn}, via: core, address: ${address}, families: [ipv4, vpnv4, vpnv6], hold_time: 9s }\n`;
+    x.keyFiles('core', 'red', 'b', 'twin');
+    y.keyFiles('core', 'red', 'c');
+    x.write(`uplinks:
+${uplink('core', '', '10.0.0.1/30', towards(y.key('core').publicKey, `192.0.2.2:${CORE}`))}${uplink('red', 'red', "10.1.0.1/30, 'fd00:1::1/64'", towards(y.key('red').publicKey, `192.0.2.2:${RED}`))}${uplink('b', 'red', "'fe80::1/64'", towards(b.keys.publicKey, '198.51.100.2:51820'))}${uplink('twin', 'blue', "'fe80::1/64', 10.9.0.1/32", towards(twin.keys.publicKey, '198.51.100.6:51820'))}${vrfs(64601)}bgp:
+  asn: ${X.asn}
+  router_id: ${X.id}
+  peers:
+${core(Y.asn, '10.0.0.2')}${session(b, 'b')}${session(twin, 'twin')}`);
+    y.write(`uplinks:
+${uplink('core', '', '10.0.0.2/30', `{ public_key: ${x.key('core').publicKey}, allowed_ips: [0.0.0.0/0, '::/0'] }`, CORE)}${uplink('red', 'red', "10.1.0.2/30, 'fd00:1::2/64'", `{ public_key: ${x.key('red').publicKey}, allowed_ips: [0.0.0.0/0, '::/0'] }`, RED)}${uplink('c', 'red', "'fe80::1/64'", towards(c.keys.publicKey, '203.0.113.2:51820'))}${vrfs(64602)}bgp:
+  asn: ${Y.asn}
+  router_id: ${Y.id}
+  peers:
+${core(X.asn, '10.0.0.1')}${session(c, 'c')}`);
+    await Promise.all([x.up(), y.up()]);
+  });
+  test.after.always('remove the lab', async (t) => t.context.lab.close());
+}
+
+async function birdHas(lab: Lab, peer: Peer, prefix: string): Promise<void> {
+  await lab.eventually(`BIRD of AS${peer.plan.asn} has ${prefix}`, async () =>
+    (await peer.birdc('show', 'route', 'all')).includes(prefix),
+  );
+}
+
+it("customers of a VRF learn each other across the VPN session, and the VRF's table has the way", async (t) => {
+  const { lab, b, c, x } = t.context;
+  await birdHas(lab, b, c.plan.announce4);
+  await birdHas(lab, b, c.plan.announce6);
+  await birdHas(lab, c, b.plan.announce4);
+  t.regex(await b.birdc('show', 'route', 'all'), new RegExp(`BGP.as_path: ${X.asn} ${Y.asn} ${PEER_C.asn}`));
+  const route = await x.json<Answers['route_get']>('route', 'get', PEER_C.v4, '--vrf', 'red');
+  t.like(route, {
+    kind: 'unicast',
+    prefix: PEER_C.announce4,
+    next_hops: [{ gateway: '10.1.0.2', uplink: 'red', weight: 1 }],
+  });
+  const { candidates } = await x.json<Answers['bgp_explain']>('bgp', 'explain', PEER_C.announce4, '--vrf', 'red');
+  t.deepEqual(
+    candidates.map((k) => k.route.peer),
+    ['vpn'],
+  );
+  const { peers } = await x.json<Answers['bgp_show']>('bgp');
+  t.deepEqual(peers.map((p) => [p.name, p.state]).sort(), [
+    ['b', 'Established'],
+    ['core', 'Established'],
+    ['twin', 'Established'],
+  ]);
+});
+
+it('packets cross both routers inside the VRF', async (t) => {
+  const { lab, b } = t.context;
+  for (const [from, to] of [
+    [PEER_B.v4, PEER_C.v4],
+    [PEER_B.v6, PEER_C.v6],
+  ] as const) {
+    await lab.eventually(`an answer of ${to}`, async () => {
+      return (await lab.run(b.ns, 'ping', ['-c', '1', '-W', '1', '-I', from, to])).status === 0;
+    });
+    const out = await lab.ok(b.ns, 'ping', ['-c', '5', '-i', '0.02', '-I', from, to]);
+    t.regex(out, /5 received/);
+    t.regex(out, /ttl=62/, 'two routers in between');
+  }
+});
+
+it('the same prefix in another VRF goes elsewhere, and the default table has neither', async (t) => {
+  const { x } = t.context;
+  const blue = await x.json<Answers['route_get']>('route', 'get', PEER_C.v4, '--vrf', 'blue');
+  t.like(blue, { next_hops: [{ gateway: 'fe80::2', uplink: 'twin', weight: 1 }] });
+  t.is((await x.cli(['route', 'get', PEER_C.v4])).status, 1);
+  const unknown = await x.cli(['route', 'get', PEER_C.v4, '--vrf', 'green']);
+  t.is(unknown.status, 2);
+  t.regex(unknown.stderr, /no VRF "green" \(known: red, blue\)/);
+});
