@@ -4,7 +4,7 @@
  */
 import { hasBird } from '../bgp/kit/bird.ts';
 import { BgpLab } from './bgp-lab.ts';
-import { dn42, flap, fourSenders, fullTable, tenSinks, traffic } from './bgp-phases.ts';
+import { dn42, flap, fourSenders, fullTable, live, tenSinks, traffic } from './bgp-phases.ts';
 import { BirdReceiver, GobgpReceiver, Mlshim, type Receiver } from './bgp-receivers.ts';
 import { type BenchReport, Samples } from './table.ts';
 
@@ -54,6 +54,7 @@ async function measure(): Promise<void> {
     samples.add('replay to a reader that only counts octets', 's', await lab.replayer.alone(lab.load(0)));
     await scenario('load', round, both, (r) => fullTable(lab, r, samples));
     if (round === 1) await scenario('gobgp', round, gobgps, (r) => fullTable(lab, r, samples));
+    if (birds.length > 0) await scenario('live', round, both, (r) => live(lab, r, samples));
     await scenario('four', round, both, (r) => fourSenders(lab, r, samples));
     await scenario('ten', round, both, (r) => tenSinks(lab, r, samples));
     const told = new Map<Receiver, Awaited<ReturnType<typeof flap>>>();
@@ -77,6 +78,7 @@ function report(): BenchReport {
     full_table_time_vs_gobgp: ratio('full table, mlshim', 'full table, GoBGP'),
     full_table_cpu_vs_bird: ratio('full table, mlshim CPU', 'full table, BIRD CPU'),
     rss_vs_bird: ratio('full table, mlshim peak memory', 'full table, BIRD peak memory'),
+    fed_by_bird_time_vs_bird: ratio('fed by BIRD, mlshim', 'fed by BIRD, BIRD'),
     four_senders_time_vs_bird: ratio('four senders, mlshim', 'four senders, BIRD'),
     four_senders_rss_vs_bird: ratio('four senders, mlshim peak memory', 'four senders, BIRD peak memory'),
     ten_peers_send_time_vs_bird: ratio('ten peers told, mlshim', 'ten peers told, BIRD'),

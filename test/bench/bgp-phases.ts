@@ -3,6 +3,7 @@ import { ask } from '../../router/control/client.ts';
 import { announcements, endOfRib, withdrawals } from './bgp-encode.ts';
 import { type BgpLab, monotonicMs, type Took } from './bgp-lab.ts';
 import {
+  BirdReceiver,
   type Counts,
   cpuOf,
   Mlshim,
@@ -11,6 +12,7 @@ import {
   type Neighbour,
   PORT,
   pause,
+  RECEIVER_ASN,
   type Receiver,
 } from './bgp-receivers.ts';
 import type { End } from './bgp-replayer.ts';
@@ -18,6 +20,7 @@ import { dn42Tables, type Table } from './bgp-table.ts';
 import { FarEnd, withTraffic } from './bgp-traffic.ts';
 import type { Samples } from './table.ts';
 
+const FEEDER = { address: '127.0.0.6', asn: 65003 } as const;
 const SINKS = 10;
 const FLAPPED = 100_000;
 const CHURNED = 1000;
@@ -83,6 +86,28 @@ export async function fullTable(lab: BgpLab, receiver: Receiver, samples: Sample
     samples.add(`withdraw all, ${name} CPU`, 's', gone.cpuSeconds);
     await lab.replayer.close(ends);
   });
+}
+
+/** Fed by a BIRD that has the table itself; from the first route that is seen to the last. */
+export async function live(lab: BgpLab, receiver: Receiver, samples: Samples): Promise<void> {
+  const feeder = new BirdReceiver(FEEDER.address, FEEDER.asn);
+  await using(
+    feeder,
+    [...senders(lab, 1), { address: receiver.address, asn: RECEIVER_ASN, role: 'feed' }],
+    async () => {
+      const { ends } = await loadAll(lab, feeder, 1);
+      await using(receiver, [{ ...FEEDER, role: 'sender' }], async () => {
+        const cpu = cpuOf(receiver.pid);
+        await feeder.enable(1);
+        const first = await lab.reach(receiver, monotonicMs(), cpu, (c) => c.accepted > 0, 'the first route of BIRD');
+        const took = await lab.reach(receiver, monotonicMs(), cpu, isFull(lab, 1), 'a load from BIRD');
+        samples.add(`fed by BIRD, ${receiver.name}`, 's', took.seconds);
+        samples.add(`fed by BIRD, ${receiver.name} CPU`, 's', took.cpuSeconds);
+        samples.add(`fed by BIRD, ${receiver.name}, routes at the start of the clock`, '', first.counts.accepted);
+      });
+      await lab.replayer.close(ends);
+    },
+  );
 }
 
 /** Four senders with the same prefixes and different paths. */

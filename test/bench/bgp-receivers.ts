@@ -29,8 +29,8 @@ const run = promisify(execFile);
 export interface Neighbour {
   readonly address: string;
   readonly asn: number;
-  /** It sends routes, or it is told all. */
-  readonly role: 'sender' | 'sink';
+  /** It sends routes, or it is told all; `feed` as well, once BIRD has been told to connect to it. */
+  readonly role: 'sender' | 'sink' | 'feed';
 }
 
 export interface Counts {
@@ -213,10 +213,16 @@ class BirdControl {
 
 export class BirdReceiver implements Receiver {
   readonly name = 'BIRD';
-  readonly address = '127.0.0.4';
+  readonly address: string;
   readonly pollMs = 20;
+  readonly #asn: number;
   #bird: Bird | undefined;
   #control: BirdControl | undefined;
+
+  constructor(address = '127.0.0.4', asn = RECEIVER_ASN) {
+    this.address = address;
+    this.#asn = asn;
+  }
 
   get pid(): number {
     return this.#bird!.pid;
@@ -226,12 +232,14 @@ export class BirdReceiver implements Receiver {
     const channel = (family: 4 | 6, role: Neighbour['role']): string =>
       role === 'sender'
         ? `ipv${family} { import all; export none; };`
-        : `ipv${family} { import none; export where source = RTS_BGP; next hop address ${family === 4 ? '10.9.9.1' : 'fd09::1'}; };`;
+        : `ipv${family} { import none; export where source = RTS_BGP; next hop address ${family === 4 ? '10.9.9.9' : 'fd09::9'}; };`;
+    const manner = (role: Neighbour['role']): string =>
+      role === 'feed' ? 'disabled; connect delay time 1; connect retry time 1' : 'passive on';
     const sessions = neighbours.map(
       (n, i) => `protocol bgp n${i} {
-  local ${this.address} port ${PORT} as ${RECEIVER_ASN};
-  neighbor ${n.address} as ${n.asn};
-  multihop; passive on; hold time ${HOLD_S};
+  local ${this.address} port ${PORT} as ${this.#asn};
+  neighbor ${n.address} ${n.role === 'feed' ? `port ${PORT}` : ''} as ${n.asn};
+  multihop; ${manner(n.role)}; hold time ${HOLD_S};
   ${channel(4, n.role)}
   ${channel(6, n.role)}
 }
@@ -246,6 +254,11 @@ protocol static hops6 { ipv6; route fd09::/64 via "lo"; }
 ${sessions.join('')}`);
     this.#control = new BirdControl(join(bird.dir, 'ctl'));
     await this.#control.ask('');
+  }
+
+  /** Connect to the neighbour with this place in the list. */
+  async enable(index: number): Promise<void> {
+    await this.#control!.ask(`enable n${index}`);
   }
 
   async counts(): Promise<Counts> {
