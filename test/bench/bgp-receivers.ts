@@ -239,7 +239,7 @@ export class BirdReceiver implements Receiver {
       (n, i) => `protocol bgp n${i} {
   local ${this.address} port ${PORT} as ${this.#asn};
   neighbor ${n.address} ${n.role === 'feed' ? `port ${PORT}` : ''} as ${n.asn};
-  multihop; ${manner(n.role)}; hold time ${HOLD_S};
+  multihop; strict bind; ${manner(n.role)}; hold time ${HOLD_S};
   ${channel(4, n.role)}
   ${channel(6, n.role)}
 }
