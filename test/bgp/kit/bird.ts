@@ -24,12 +24,24 @@ export class Bird {
     this.#prefix = prefix;
   }
 
-  /** @returns when BIRD answers on its control socket */
-  async start(config: string): Promise<void> {
+  /**
+   * @param more arguments, such as `-R` for recovery by graceful restart
+   * @returns when BIRD answers on its control socket
+   */
+  async start(config: string, more: readonly string[] = []): Promise<void> {
     writeFileSync(join(this.dir, 'bird.conf'), config);
     const drop = process.getuid?.() === 0 && this.#prefix.length === 0 ? { uid: 65534, gid: 65534 } : {};
     if (process.getuid?.() === 0) await run('chown', ['-R', '65534:65534', this.dir]);
-    const args = ['-f', '-c', join(this.dir, 'bird.conf'), '-s', join(this.dir, 'ctl'), '-P', join(this.dir, 'pid')];
+    const args = [
+      '-f',
+      '-c',
+      join(this.dir, 'bird.conf'),
+      '-s',
+      join(this.dir, 'ctl'),
+      '-P',
+      join(this.dir, 'pid'),
+      ...more,
+    ];
     const [program, ...words] = [...this.#prefix, BIRD, ...args] as [string, ...string[]];
     const child = spawn(program, words, { ...drop, stdio: ['ignore', 'pipe', 'pipe'] });
     child.stdout.on('data', (b) => (this.#output += String(b)));
