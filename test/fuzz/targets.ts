@@ -6,11 +6,13 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { decodeBfd, encodeBfd } from '../../bgp/bfd/packet.ts';
 import { BfdSession } from '../../bgp/bfd/session.ts';
+import { putVpnPrefix, readVpnNextHop, readVpnNlri, vpnKey } from '../../bgp/vpn/nlri.ts';
 import type { WireContext } from '../../bgp/wire/attribute/model.ts';
 import { PLAIN_FACTS } from '../../bgp/wire/family.ts';
 import { decodeOpen, encodeOpen, MessageReader, MessageType } from '../../bgp/wire/message.ts';
 import { decodeMrt, updateOfEntry } from '../../bgp/wire/mrt.ts';
 import { isNlri } from '../../bgp/wire/nlri.ts';
+import { OctetWriter } from '../../bgp/wire/octets.ts';
 import { decodeUpdate, type Update, UpdatePacker } from '../../bgp/wire/update.ts';
 import { Mistake, parseCommand } from '../../router/birdctl/command.ts';
 import type { Instant } from '../../router/lib/clock.ts';
@@ -48,6 +50,13 @@ const MESSAGES = readdirSync(GOLDEN)
 
 const bodiesOf = (type: number): Uint8Array[] =>
   MESSAGES.map(messageOf).flatMap((m) => (m.type === type ? [m.body] : []));
+
+const VPN_CASES = [
+  [4, false, false],
+  [4, true, true],
+  [6, true, false],
+  [6, false, true],
+] as const;
 
 const CONTEXTS: readonly WireContext[] = [
   PLAIN_CONTEXT,
@@ -147,6 +156,30 @@ export const TARGETS: readonly Target[] = [
     seeds: bodiesOf(MessageType.Update),
     make: (random) => damagedUpdate(bodiesOf(MessageType.Update), random),
     run: updates,
+  },
+  {
+    name: 'bgp vpn',
+    seeds: [
+      hex('70 000031 0000fc5900000009 0a0908'),
+      hex('00000007 88 000100 000031 0000fc5900000009 0a0908'),
+      hex('98 0003e8 000031 0001ac1400010001 fd420053 0001 70 800000 0000fc5900000009 0a0908'),
+    ],
+    run: (run) => {
+      for (const [family, hasPathIds, isWithdrawal] of VPN_CASES) {
+        const prefixes = readVpnNlri(run, family, hasPathIds, isWithdrawal);
+        for (const p of prefixes ?? []) {
+          check(
+            p.prefix.length <= (family === 4 ? 32 : 128) && p.label <= 0xfffff,
+            'an impossible VPN prefix came out',
+          );
+          const w = new OctetWriter(32);
+          putVpnPrefix(w, p, p.label, hasPathIds);
+          const [again] = readVpnNlri(w.take(), family, hasPathIds, false)!;
+          check(vpnKey(again!) === vpnKey(p) && again!.label === p.label, 'a VPN prefix changed on the way');
+        }
+      }
+      readVpnNextHop(run);
+    },
   },
   {
     name: 'bgp mrt',

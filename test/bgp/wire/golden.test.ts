@@ -7,8 +7,9 @@ import type { WireContext } from '../../../bgp/wire/attribute/model.ts';
 import type { Capability } from '../../../bgp/wire/capability.ts';
 import { PLAIN_FACTS } from '../../../bgp/wire/family.ts';
 import { encodeOpen, type Open } from '../../../bgp/wire/message.ts';
-import { NlriCursor, prefixesOf } from '../../../bgp/wire/nlri.ts';
+import { type Nlri, NlriCursor, prefixesOf } from '../../../bgp/wire/nlri.ts';
 import { decodeUpdate, type Update, UpdatePacker } from '../../../bgp/wire/update.ts';
+import { Addr } from '../../../router/lib/addr.ts';
 import { describe, describeUpdate, hex, messageOf, openOf, PLAIN_CONTEXT } from '../kit/describe.ts';
 
 const DIR = join(process.cwd(), 'test/golden/bgp');
@@ -129,8 +130,16 @@ test('the forms of a link-local next hop that four speakers send all mean the sa
 
 interface Expected {
   readonly attribute?: Record<string, unknown>;
-  readonly announce?: Record<string, Record<string, { nlri: string }[]>>;
+  readonly announce?: Record<string, Record<string, { nlri: string; 'path-information'?: string }[]>>;
   readonly withdraw?: Record<string, { nlri: string }[]>;
+}
+
+/** ExaBGP writes path identifiers as addresses. */
+function pathIdsOf(nlri: Nlri): string[] {
+  const out: string[] = [];
+  const c = new NlriCursor().over(nlri);
+  while (c.next()) out.push(String(Addr.v4(c.pathId)));
+  return out;
 }
 
 /** raw/json pairs of an ExaBGP file; the JSON is missing for messages ExaBGP does not describe. */
@@ -156,7 +165,9 @@ for (const file of readdirSync(join(DIR, 'exabgp')).filter((f) => f.endsWith('.c
       }
       if (m.type !== 2) continue;
       // ExaBGP's own paths are empty or foreign: these are internal sessions as far as attributes go.
-      const context = { ...PLAIN_CONTEXT, external: false, fourOctetAs: !file.includes('no-asn4') };
+      const facts = { ...PLAIN_FACTS, extendedNextHop: true, receivesPathIds: file.includes('path-information') };
+      const families = { ipv4: facts, ipv6: facts };
+      const context = { ...PLAIN_CONTEXT, families, external: false, fourOctetAs: !file.includes('no-asn4') };
       let u = decodeUpdate(m.body, context);
       if ('handling' in u) return t.fail(`${u.words} in ${Buffer.from(raw).toString('hex')}`);
       if (u.faults.some((f) => f.words.includes('LOCAL_PREF')))
@@ -170,7 +181,13 @@ for (const file of readdirSync(join(DIR, 'exabgp')).filter((f) => f.endsWith('.c
       if (update === undefined) continue;
       for (const [family, byHop] of Object.entries(update.announce ?? {})) {
         if (!/^ipv[46] unicast$/.test(family)) continue;
-        const expected = Object.values(byHop).flatMap((list) => list.map((n) => n.nlri));
+        const entries = Object.values(byHop).flat();
+        const expected = entries.map((n) => n.nlri);
+        const pathIds = entries.flatMap((n) => n['path-information'] ?? []);
+        t.deepEqual(
+          u.reach.flatMap((r) => pathIdsOf(r.nlri)).filter((id) => id !== '0.0.0.0'),
+          pathIds,
+        );
         // ExaBGP announces martian next hops such as 127.0.0.1; to us such routes are withdrawn (RFC 4271 §6.3).
         const isMartian = u.faults.some((f) => f.words.startsWith('NEXT_HOP'));
         const runs = isMartian ? u.withdrawn : u.reach.map((r) => r.nlri);
@@ -208,3 +225,28 @@ for (const file of readdirSync(join(DIR, 'exabgp')).filter((f) => f.endsWith('.c
     t.true(seen > 0);
   });
 }
+
+test("ExaBGP's decoding vectors mean the same to us", (t) => {
+  const read = (name: string): { raw: Uint8Array; message: Record<string, unknown> } => {
+    const [, raw, json] = readFileSync(join(DIR, 'exabgp', 'decoding', name), 'utf8').split('\n');
+    const { neighbor } = JSON.parse(json!);
+    return { raw: hex(raw!), message: neighbor.open ?? neighbor.message.update };
+  };
+  for (const name of ['ipv4-unicast-1', 'ipv4-unicast-2']) {
+    const { raw, message } = read(name);
+    const u = decodeUpdate(messageOf(raw).body, { ...PLAIN_CONTEXT, external: false });
+    if ('handling' in u) return t.fail(u.words);
+    const byHop = (message as Expected).announce?.['ipv4 unicast'] ?? {};
+    t.deepEqual(
+      u.reach.map((r) => [String(r.nextHop.global), prefixesOf(r.nlri).map(String)]),
+      Object.entries(byHop).map(([hop, routes]) => [hop, routes.map((r) => r.nlri)]),
+    );
+    t.is(u.attributes?.med, (message as Expected).attribute!['med'] as number | undefined);
+  }
+  const { raw, message } = read('bgp-open-sofware-version');
+  const open = openOf(raw);
+  t.like(open, { version: 4, asn: message['asn'], holdTimeS: message['hold_time'] });
+  t.is(open.capabilities.length, Object.keys(message['capabilities'] as object).length);
+  t.deepEqual(open.capabilities.map((c) => c.kind).at(-1), 'unknown', 'a capability we do not know is kept');
+  return undefined;
+});
