@@ -2,10 +2,10 @@
  * The data plane's streams for other threads of the daemon: connects and listens as they ask, and answers with descriptors.
  * Also what a BGP peer asks of segments: keys (RFC 2385) and TTLs (RFC 5082).
  */
-import { createHash } from 'node:crypto';
 import { Addr, Prefix } from '../lib/addr.ts';
 import type { Hub } from '../shimlink/hub.ts';
 import { type Accepted, InProcessListener, openInProcess } from '../shimlink/in-process.ts';
+import { md5 } from '../shimlink/md5-keys.ts';
 import { AF_INET, AF_INET6, E } from '../shimlink/proto.ts';
 import { SockAddr } from '../shimlink/sockaddr.ts';
 import type { FlowKey } from '../tcp/port.ts';
@@ -111,8 +111,4 @@ function peerTerms(s: StreamSecurity): PeerTerms {
     ...(s.minTtl !== undefined && { minTtl: s.minTtl }),
     ...(key !== undefined && { key }),
   };
-}
-
-function md5(octets: Uint8Array): Uint8Array {
-  return createHash('md5').update(octets).digest();
 }

@@ -8,8 +8,8 @@ import { Epoll, SOCK_STREAM } from '../native/index.ts';
 import type { PortBinding } from '../stack/ports.ts';
 import type { TcpConnection } from '../tcp/connection.ts';
 import type { TcpListener } from '../tcp/listener.ts';
-import type { TcpAcceptor, TcpOwner } from '../tcp/port.ts';
-import type { TcpSettings } from '../tcp/settings.ts';
+import type { FlowKey, TcpAcceptor, TcpOwner } from '../tcp/port.ts';
+import type { PeerTerms, TcpSettings } from '../tcp/settings.ts';
 import { makeNamedPair } from './call.ts';
 import type { Hub } from './hub.ts';
 import { Option } from './option-table.ts';
@@ -33,6 +33,7 @@ export interface AcceptedSocket extends AppSocket, TcpOwner<TcpConnection> {
 /** The listening socket as its acceptor sees it. */
 export interface ListeningSocket extends AppSocket {
   settings(): TcpSettings;
+  termsFor(flow: FlowKey): PeerTerms | undefined;
   makeAccepted(): AcceptedSocket;
 }
 
@@ -51,6 +52,7 @@ export class Acceptor implements TcpAcceptor<TcpListener> {
     this.#socket = socket;
     this.#binding = binding;
     this.#listener = hub.listenTcp(binding, clampBacklog(backlog), this, socket.settings());
+    this.#listener.termsFor = (flow) => socket.termsFor(flow);
     hub.native.setSendBuffer(socket.fd, QUEUE_BYTES);
     if (!hub.hasLoopback && binding.isWildcard) this.#openKernelDoors(backlog);
   }

@@ -27,7 +27,6 @@ const NAMES: readonly (readonly [level: number, name: number, text: string])[] =
   [IPPROTO_TCP, 36, 'TCP_INQ'],
   [IPPROTO_TCP, 37, 'TCP_TX_DELAY'],
   [IPPROTO_IP, 4, 'IP_OPTIONS'],
-  [IPPROTO_IP, 21, 'IP_MINTTL'],
   [IPPROTO_IP, 32, 'IP_MULTICAST_IF'],
   [IPPROTO_IP, 33, 'IP_MULTICAST_TTL'],
   [IPPROTO_IP, 35, 'IP_ADD_MEMBERSHIP'],
@@ -41,7 +40,6 @@ const NAMES: readonly (readonly [level: number, name: number, text: string])[] =
   [IPPROTO_IPV6, 54, 'IPV6_HOPOPTS'],
   [IPPROTO_IPV6, 57, 'IPV6_RTHDR'],
   [IPPROTO_IPV6, 59, 'IPV6_DSTOPTS'],
-  [IPPROTO_IPV6, 73, 'IPV6_MINHOPCOUNT'],
   [IPPROTO_UDP, 100, 'UDP_ENCAP'],
 ];
 

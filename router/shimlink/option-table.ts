@@ -39,16 +39,20 @@ export const Option = {
   SynCount: optionKey(IPPROTO_TCP, 7),
   TcpInfo: optionKey(IPPROTO_TCP, 11),
   QuickAck: optionKey(IPPROTO_TCP, 12),
+  Md5Sig: optionKey(IPPROTO_TCP, 14),
   UserTimeout: optionKey(IPPROTO_TCP, 18),
+  Md5SigExt: optionKey(IPPROTO_TCP, 32),
   IpTos: optionKey(IPPROTO_IP, 1),
   IpTtl: optionKey(IPPROTO_IP, 2),
   IpMtuDiscover: optionKey(IPPROTO_IP, 10),
   IpMtu: optionKey(IPPROTO_IP, 14),
+  IpMinTtl: optionKey(IPPROTO_IP, 21),
   IpUnicastIf: optionKey(IPPROTO_IP, 50),
   V6Only: optionKey(IPPROTO_IPV6, 26),
   V6UnicastHops: optionKey(IPPROTO_IPV6, 16),
   V6Mtu: optionKey(IPPROTO_IPV6, 24),
   V6MtuDiscover: optionKey(IPPROTO_IPV6, 23),
+  V6MinHopCount: optionKey(IPPROTO_IPV6, 73),
   V6TrafficClass: optionKey(IPPROTO_IPV6, 67),
   UdpCork: optionKey(IPPROTO_UDP, 1),
   UdpSegment: optionKey(IPPROTO_UDP, 103),
@@ -150,7 +154,7 @@ function build(): Map<number, OptionSpec> {
   tcp(25, { kind: 'int' }); // NOTSENT_LOWAT
   tcp(27, { kind: 'int', min: 0, max: 2 }); // SAVE_SYN
   tcp(37, { kind: 'int', min: 0 }); // TX_DELAY
-  // Not here on purpose: MD5SIG, AO and ULP would have to change the wire, REPAIR needs a privilege: ENOPROTOOPT.
+  // Not here: MD5SIG is the stream socket's (md5-keys.ts). On purpose: AO and ULP would have to change the wire, REPAIR needs a privilege: ENOPROTOOPT.
 
   // IP: RECVOPTS RETOPTS PKTINFO RECVERR RECVTTL RECVTOS FREEBIND PASSSEC TRANSPARENT ORIGDSTADDR CHECKSUM
   // BIND_ADDRESS_NO_PORT RECVFRAGSIZE RECVERR_RFC4884

@@ -9,14 +9,15 @@ import { Epoll, Shut, SOCK_STREAM } from '../native/index.ts';
 import type { PortBinding } from '../stack/ports.ts';
 import type { TcpConnection } from '../tcp/connection.ts';
 import type { TcpListener } from '../tcp/listener.ts';
-import type { TcpOwner } from '../tcp/port.ts';
-import type { TcpSettings } from '../tcp/settings.ts';
+import type { FlowKey, TcpOwner } from '../tcp/port.ts';
+import type { PeerTerms, TcpSettings } from '../tcp/settings.ts';
 import { type AcceptedSocket, Acceptor, isKernelPortFree, type ListeningSocket } from './acceptor.ts';
 import type { Call } from './call.ts';
 import { DNS_PORT, type Hub, MAX_SPANS } from './hub.ts';
-import { Option } from './option-table.ts';
+import { Md5Keys } from './md5-keys.ts';
+import { Option, optionKey } from './option-table.ts';
 import { OptionStore, putInt } from './options.ts';
-import { AF_INET, AF_UNSPEC, E, IPPROTO_IP, IPPROTO_TCP } from './proto.ts';
+import { AF_INET, AF_INET6, AF_UNSPEC, E, IPPROTO_IP, IPPROTO_TCP } from './proto.ts';
 import { SockAddr } from './sockaddr.ts';
 import { AppSocket } from './socket.ts';
 import { writeTcpInfo } from './tcp-info.ts';
@@ -63,6 +64,8 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
   #peerFinished = false;
   #finSent = false;
   #shutDown = false;
+  /** Of TCP_MD5SIG; undefined until the app sets one. */
+  #keys: Md5Keys | undefined;
 
   constructor(hub: Hub, family: number, id: number, pid: number, options = new OptionStore(family, true)) {
     super(hub, family, id, pid, options);
@@ -89,7 +92,9 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
 
   /** A socket for the next connection of this listener; options are inherited, as in Linux. */
   makeAccepted(): StreamSocket {
-    return new StreamSocket(this.hub, this.family, this.hub.nextId(), this.pid, this.options.clone());
+    const s = new StreamSocket(this.hub, this.family, this.hub.nextId(), this.pid, this.options.clone());
+    s.#keys = this.#keys?.clone();
+    return s;
   }
 
   #nameFrom(c: TcpConnection): void {
@@ -167,7 +172,9 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
     if (failed !== 0) return failed;
     const isFresh = this.#binding === undefined;
     this.#binding ??= this.makeBinding<TcpListener>();
-    const c = hub.openFlow(hub.flow, this.#binding, this, this.settings());
+    const key = this.#keys?.find(hub.flow);
+    const settings = this.settings();
+    const c = hub.openFlow(hub.flow, this.#binding, this, key === undefined ? settings : { ...settings, key });
     if (typeof c === 'number') {
       if (isFresh) this.#unbind();
       return c;
@@ -250,6 +257,7 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
       maxSegment: o.number(Option.MaxSeg),
       tos: this.#tos(),
       ttl: this.#ttl(),
+      minTtl: this.#minTtl(),
       synRetries: o.number(Option.SynCount),
       ...(o.isSet(Option.RcvBuf) ? { receiveBufferMax: o.number(Option.RcvBuf) } : {}),
       ...(o.isSet(Option.SndBuf) ? { sendBufferMax: o.number(Option.SndBuf) } : {}),
@@ -266,6 +274,29 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
     return this.options.number(isV6Flow ? Option.V6UnicastHops : Option.IpTtl);
   }
 
+  #minTtl(): number {
+    const isV6Flow = this.isV6 && !this.remote.isV4;
+    return this.options.number(isV6Flow ? Option.V6MinHopCount : Option.IpMinTtl);
+  }
+
+  /** TCP_MD5SIG is no plain value: each call adds or removes the key of one remote. Connections that stand keep theirs. */
+  override setOption(level: number, name: number, at: number, length: number): number {
+    const key = optionKey(level, name);
+    if (level !== IPPROTO_TCP || (key !== Option.Md5Sig && key !== Option.Md5SigExt))
+      return super.setOption(level, name, at, length);
+    this.#keys ??= new Md5Keys();
+    const isExtended = key === Option.Md5SigExt;
+    const failed = this.#keys.set(this.isV6 ? AF_INET6 : AF_INET, isExtended, this.hub.world.u8, at, length);
+    return -failed;
+  }
+
+  /** What a listener asks of a remote. */
+  termsFor(flow: FlowKey): PeerTerms | undefined {
+    const key = this.#keys?.find(flow);
+    const minTtl = this.#minTtl();
+    return key === undefined && minTtl === 0 ? undefined : { ...(key !== undefined && { key }), minTtl };
+  }
+
   protected override optionChanged(key: number): void {
     const c = this.connection;
     if ((key === Option.BindToDevice || key === Option.BindToIfIndex) && !this.local.isLinkLocal) {
@@ -275,6 +306,10 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
     if (c === undefined) return;
     const o = this.options;
     switch (key) {
+      case Option.IpMinTtl:
+      case Option.V6MinHopCount:
+        c.minTtl = this.#minTtl();
+        break;
       case Option.NoDelay:
         c.setNoDelay(o.number(key) !== 0);
         break;

@@ -71,7 +71,7 @@ export class TcpConnection implements FlowKey {
   /** RFC 2385: signs and checks every segment. */
   readonly key: SegmentKey | undefined;
   /** RFC 5082: IP drops what comes with a smaller TTL. */
-  readonly minTtl: number;
+  minTtl: number;
 
   // Route
   link: PacketLink | undefined;
