@@ -1,5 +1,6 @@
 /** The next hops of attribute sets, each with a small number: there are few of them, whatever the size of the table. */
 
+import type { Addr } from '../../router/lib/addr.ts';
 import type { NextHop } from '../wire/attribute/model.ts';
 
 /** Number of "no next hop": routes of our own. */
@@ -27,7 +28,7 @@ export class HopTable {
   /** The number of a next hop; it stays so while `retain` was called more often than `release`. */
   intern(hop: NextHop | undefined): number {
     if (hop === undefined) return NO_HOP;
-    if (hop === this.#last) return this.#lastNumber;
+    if (this.#last !== undefined && isSame(hop, this.#last)) return this.#lastNumber;
     const key = `${hop.global ?? ''} ${hop.linkLocal ?? ''}`;
     let number = this.#numbers.get(key);
     if (number === undefined) {
@@ -53,4 +54,12 @@ export class HopTable {
     this.#free.push(number);
     this.#last = undefined;
   }
+}
+
+function isSame(a: NextHop, b: NextHop): boolean {
+  return a === b || (isSameAddr(a.global, b.global) && isSameAddr(a.linkLocal, b.linkLocal));
+}
+
+function isSameAddr(a: Addr | undefined, b: Addr | undefined): boolean {
+  return a === b || (a !== undefined && b !== undefined && a.equals(b));
 }
