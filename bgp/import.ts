@@ -4,6 +4,7 @@
  */
 
 import type { Family } from '../router/lib/addr.ts';
+import type { Chore } from './chores.ts';
 import { DISCARD_HOP, nextHopOf } from './export.ts';
 import { afterImport, changesEveryRoute } from './import-rules.ts';
 import type { Peer } from './peer.ts';
@@ -52,12 +53,22 @@ export function withdraw(peer: Peer, rib: Rib, nlri: Nlri): void {
 /** Remove one route of a peer and have its prefix decided again. */
 export function dropRoute(peer: Peer, rib: Rib, route: number): void {
   const prefix = rib.routes.prefixOf[route]!;
+  if (rib.routes.staleOf[route] === Staleness.Gone) {
+    removeGone(rib, route);
+    return;
+  }
   peer.received[rib.family]--;
   if (rib.routes.staleOf[route] !== Staleness.Fresh) peer.stale[rib.family]--;
   if (rib.routes.acceptedOf[route]! >= 0) {
     peer.accepted[rib.family]--;
     rib.loc.touch(prefix);
   }
+  rib.routes.remove(route);
+}
+
+/** Take a route out of the table that is not counted any more. */
+export function removeGone(rib: Rib, route: number): void {
+  if (rib.routes.acceptedOf[route]! >= 0) rib.loc.touch(rib.routes.prefixOf[route]!);
   rib.routes.remove(route);
 }
 
@@ -80,14 +91,33 @@ export function announce(peer: Peer, rib: Rib, reach: Reach, update: Update, con
 }
 
 /** Judge again what a peer has sent, after a change of policy or of own prefixes. */
-export function reconsider(peer: Peer, rib: Rib, context: ImportContext): void {
-  rib.routes.forPeer(peer.index, (route) => {
-    reconsiderRoute(peer, rib, route, context);
-  });
+export function reconsidering(peer: Peer, rib: Rib, context: () => ImportContext): Chore {
+  return eachRoute(peer.index, rib, (route) => reconsiderRoute(peer, rib, route, context()));
 }
+
+/** Do something for every route of a peer, in slices; the route may be removed. */
+export function eachRoute(peer: number, rib: Rib, act: (route: number) => void): Chore {
+  let at = 0;
+  return {
+    step: (budget) => {
+      // Rows of other peers cost little.
+      for (let left = budget; at >= 0 && left > 0; left -= 1) {
+        at = rib.routes.slice(peer, at, ROWS, (route) => {
+          left--;
+          act(route);
+        });
+      }
+      return at < 0;
+    },
+  };
+}
+
+/** Rows looked at before what was found is counted. */
+const ROWS = 64;
 
 /** Judge one route again. */
 export function reconsiderRoute(peer: Peer, rib: Rib, route: number, context: ImportContext): void {
+  if (rib.routes.staleOf[route] === Staleness.Gone) return;
   const p = rib.prefixes;
   const long = rib.family === 6;
   const id = rib.routes.prefixOf[route]!;
@@ -113,10 +143,16 @@ function store(peer: Peer, rib: Rib, prefix: number, pathId: number, received: n
     loc.touch(prefix);
     return;
   }
-  if (routes.staleOf[route] !== Staleness.Fresh) {
-    routes.staleOf[route] = Staleness.Fresh;
-    peer.stale[family]--;
-  }
+  const staleness = routes.staleOf[route];
+  if (staleness === Staleness.Gone) {
+    // It is back before it was taken out.
+    peer.received[family]++;
+    if (routes.acceptedOf[route]! >= 0) {
+      peer.accepted[family]++;
+      loc.touch(prefix);
+    }
+  } else if (staleness !== Staleness.Fresh) peer.stale[family]--;
+  routes.staleOf[route] = Staleness.Fresh;
   put(peer, rib, route, received, accepted, verdict, weight);
 }
 

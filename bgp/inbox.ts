@@ -5,6 +5,7 @@
 
 import type { Family } from '../router/lib/addr.ts';
 import type { Clock } from '../router/lib/clock.ts';
+import type { Chore, Chores } from './chores.ts';
 import type { CeaseReason } from './fsm/connection.ts';
 import { announce, type ImportContext, withdraw } from './import.ts';
 import type { Crossing, PrefixLimit } from './limits.ts';
@@ -14,7 +15,7 @@ import type { VpnPort } from './ports.ts';
 import type { RetentionHost } from './retention.ts';
 import type { AttrTable } from './rib/attrs.ts';
 import type { Rib } from './rib/rib.ts';
-import { dropRoutes, makeLongLived, markStale, sweepStale } from './stale.ts';
+import { droppingRoutes, makingLongLived, markStale, sweepingStale } from './stale.ts';
 import type { PeerAction } from './switchboard.ts';
 import { FAMILIES, type FamilyName, familyNamed, unicast } from './wire/family.ts';
 import { Cease, prefixLimitData } from './wire/fault.ts';
@@ -46,6 +47,7 @@ export interface InboxHost {
   rib(family: Family): Rib;
   readonly attrs: AttrTable;
   readonly clock: Clock;
+  readonly chores: Chores;
   readonly monitors: Monitors;
   /** Takes the VPN families. */
   readonly vpn: VpnPort | undefined;
@@ -102,16 +104,19 @@ export class Inbox {
 
   /** What a peer's retention does to its routes. */
   retentionOf(peer: Peer): RetentionHost {
-    const { attrs, ribs } = this.#host;
-    const of = (act: (peer: Peer, rib: Rib) => void) => (family: FamilyName) => {
+    const { attrs, ribs, chores } = this.#host;
+    const of = (act: (rib: Rib) => void) => (family: FamilyName) => {
       const rib = ribs.find((r) => unicast(r.family) === family);
-      if (rib !== undefined) act(peer, rib);
+      if (rib !== undefined) act(rib);
+    };
+    const later = (what: string, chore: (rib: Rib) => Chore) => {
+      return of((rib) => chores.add(`${what} ${peer.index} ${rib.family}`, chore(rib)));
     };
     return {
-      markStale: of(markStale),
-      makeLongLived: of((p, rib) => makeLongLived(p, rib, attrs)),
-      sweep: of(sweepStale),
-      drop: of(dropRoutes),
+      markStale: of((rib) => markStale(peer, rib)),
+      makeLongLived: later('make long-lived', (rib) => makingLongLived(peer, rib, attrs)),
+      sweep: later('remove', (rib) => sweepingStale(peer, rib)),
+      drop: later('remove', (rib) => droppingRoutes(peer, rib)),
     };
   }
 

@@ -5,6 +5,7 @@
 
 import { Addr, type Family, Prefix } from '../router/lib/addr.ts';
 import type { Instant } from '../router/lib/clock.ts';
+import type { Chore } from './chores.ts';
 import { DISCARD, type RemovePrivateAs, selfNextHop } from './export.ts';
 import { Exporter } from './exporter.ts';
 import type { AsMatch, Negotiated, RestartOffer, Role } from './fsm/negotiate.ts';
@@ -120,6 +121,8 @@ export interface PeerContext {
   readonly clusterId: number;
   readonly attrs: AttrTable;
   readonly resolver: NextHopResolver;
+  /** What a peer was told does not matter any more. */
+  discard(told: Chore): void;
   /** A filter function failed in a way it had not failed the time before. */
   readonly onFilterError: ((peer: string, words: string) => void) | undefined;
   nextTransport(): number;
@@ -414,9 +417,7 @@ export class Peer {
   /** Look at every best route again: after a change of export policy, or when the peer knows nothing yet. */
   reconsiderExports(): void {
     for (const { rib, adjRibOut } of this.outbound) {
-      rib.loc.forEach((prefix) => {
-        adjRibOut.touch(prefix);
-      });
+      adjRibOut.review(rib.loc);
       if (this.config.defaultOriginate === true) adjRibOut.touch(rib.prefixes.internPrefix(DEFAULT_ROUTE[rib.family]));
     }
   }
@@ -424,7 +425,7 @@ export class Peer {
   /** The session is gone; where next hops go is remembered while routes are kept. */
   end(): void {
     this.monitored = undefined;
-    for (const out of this.outbound) out.adjRibOut.clear();
+    for (const out of this.outbound) this.#context.discard(out.adjRibOut);
     this.outbound = [];
     this.packer = undefined;
     this.isCongested = false;

@@ -154,6 +154,7 @@ function atPrefix(view: RibView, id: number, kind: RouteKind, peer: Peer | undef
   const entries: RouteEntry[] = [];
   for (let r = rib.routes.first(id); r >= 0; r = rib.routes.next(r)) {
     const owner = rib.routes.peerOf[r]!;
+    if (rib.routes.isGone(r)) continue;
     if ((peer !== undefined && owner !== peer.index) || (kind === 'in' && owner === LOCAL_PEER)) continue;
     if (kind === 'candidates' || kind === 'refused') {
       if ((rib.routes.accepted(r) === undefined) !== (kind === 'refused')) continue;
@@ -234,6 +235,7 @@ export function candidatesOf(view: RibView, prefix: Prefix, multipath: Multipath
     n < 2 || inputs.isLocal(best) ? [] : sharesOf(best, equal, inputs, (r) => inputs.hop(r)!, multipath).routes;
   const views: CandidateView[] = [];
   for (let r = rib.routes.first(id); r >= 0; r = rib.routes.next(r)) {
+    if (rib.routes.isGone(r)) continue;
     views.push({ ...received(view, r).view(), lostAt: lostAt.get(r), isMultipath: r !== best && shared.includes(r) });
   }
   return views.sort((a, b) => Number(b.isBest) - Number(a.isBest));

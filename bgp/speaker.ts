@@ -7,8 +7,9 @@
 
 import { Addr, type Family, type Prefix } from '../router/lib/addr.ts';
 import type { Clock, Instant } from '../router/lib/clock.ts';
+import { Chores } from './chores.ts';
 import type { CeaseReason } from './fsm/connection.ts';
-import { type ImportContext, reconsider, reconsiderRoute } from './import.ts';
+import { eachRoute as eachRouteOf, type ImportContext, reconsidering, reconsiderRoute } from './import.ts';
 import { Inbox, type PeerEvent } from './inbox.ts';
 import { mrtTable, receivedUpdates } from './monitor/dump.ts';
 import { type Monitor, type MonitoredSession, Monitors } from './monitor/monitor.ts';
@@ -35,7 +36,7 @@ import { type AdjRibsIn, LOCAL_PEER } from './rib/adj-rib-in.ts';
 import { AdjRibOut } from './rib/adj-rib-out.ts';
 import { AttrTable } from './rib/attrs.ts';
 import { RouteColumns } from './rib/batch.ts';
-import type { LocRibInputs, ResolvedHop } from './rib/loc-rib.ts';
+import type { LocRibInputs, OnChange, ResolvedHop } from './rib/loc-rib.ts';
 import { type Multipath, SINGLE_PATH } from './rib/multipath.ts';
 import { Rib } from './rib/rib.ts';
 import { NumberedWay, WayTable } from './rib/ways.ts';
@@ -109,6 +110,12 @@ export type SpeakerEvent = PeerEvent | { readonly kind: 'filter-error'; readonly
 
 /** Prefixes decided in one turn: bounds how long the event loop is held. */
 const DECISION_BUDGET = 8192;
+/** Prefixes decided before the clock is looked at. */
+const DECISION_STEP = 512;
+/** Time after which a turn begins nothing more; what is under way then takes a few milliseconds at most. */
+const TURN_MS = 6;
+/** Attribute sets forgotten in one turn. */
+const SWEEP_BUDGET = 8192;
 const RESTART_DEFAULTS = { restartTimeS: 120, staleTimeS: 360, longLivedS: 0 } as const;
 /** Prefixes told to a peer at a time, and how long the peers together may be told in one turn. */
 const EXPORT_BUDGET = 2048;
@@ -141,6 +148,8 @@ export class Speaker {
   readonly #own: Origination;
   readonly #revalidation: Revalidation | undefined;
   readonly #monitors = new Monitors();
+  readonly #chores = new Chores();
+  #discarded = 0;
   #import: ImportContext;
   readonly #switchboard: Switchboard;
   #isStarted = false;
@@ -182,6 +191,7 @@ export class Speaker {
       rib: (family) => this.#ribs[family],
       attrs: this.#attrs,
       clock: options.clock,
+      chores: this.#chores,
       monitors: this.#monitors,
       vpn: options.vpn,
       importContext: () => this.#import,
@@ -207,6 +217,7 @@ export class Speaker {
         random: options.random,
         attrs: this.#attrs,
         resolver: options.resolver,
+        discard: (told) => this.#chores.add(`forget ${this.#discarded++}`, told),
         onFilterError: (peer, text) => options.onEvent?.({ kind: 'filter-error', peer, text }),
         nextTransport: () => this.#switchboard.nextTransport(),
         restart: this.#restart,
@@ -364,7 +375,7 @@ export class Speaker {
   setPolicies(name: string, policies: { readonly import?: Policy; readonly export?: Policy }): boolean {
     return this.#withPeer(name, (peer) => {
       peer.setPolicies(policies.import, policies.export);
-      for (const rib of this.#allRibs()) reconsider(peer, rib, this.#import);
+      this.#reconsider(peer);
       peer.reconsiderExports();
     });
   }
@@ -420,7 +431,7 @@ export class Speaker {
       if (peer.hasWork && !isDeferred) return now;
       earliest = Math.min(earliest, peer.session.deadline() ?? Infinity, peer.retention.deadline);
     }
-    if (this.#revalidation?.isPending === true) return now;
+    if (this.#revalidation?.isPending === true || !this.#chores.isEmpty || this.#attrs.idle > 0) return now;
     if (!isDeferred && this.#allRibs().some((rib) => rib.loc.pending > 0)) return now;
     return earliest === Infinity ? undefined : (earliest as Instant);
   }
@@ -580,7 +591,17 @@ export class Speaker {
 
   #ownPrefixesChanged(): void {
     this.#import = this.#importContext();
-    for (const peer of this.#roster) for (const rib of this.#allRibs()) reconsider(peer, rib, this.#import);
+    for (const peer of this.#roster) this.#reconsider(peer);
+  }
+
+  /** Judge what a peer has sent again, in slices. */
+  #reconsider(peer: Peer): void {
+    for (const rib of this.#allRibs()) {
+      this.#chores.add(
+        `judge ${peer.index} ${rib.family}`,
+        reconsidering(peer, rib, () => this.#import),
+      );
+    }
   }
 
   #inputs(routes: AdjRibsIn): LocRibInputs {
@@ -636,9 +657,8 @@ export class Speaker {
       // What is reached by routing may be reached another way after any change.
       if (!peer.recheckHops()) continue;
       for (const rib of this.#allRibs()) {
-        rib.routes.forPeer(peer.index, (route) => {
-          rib.loc.touch(rib.routes.prefixOf[route]!);
-        });
+        const touch = (route: number): void => rib.loc.touch(rib.routes.prefixOf[route]!);
+        this.#chores.add(`touch ${peer.index} ${rib.family}`, eachRouteOf(peer.index, rib, touch));
       }
     }
     this.#work();
@@ -662,13 +682,16 @@ export class Speaker {
       const peer = this.#roster.byIndex[rib.routes.peerOf[route]!];
       if (peer?.importFilter.asksRoa === true) reconsiderRoute(peer, rib, route, this.#import);
     });
-    if (!this.#isDeferring()) this.#spread();
-    this.#attrs.sweep();
+    const until = this.#clock.now() + TURN_MS;
+    const isTimeUp = (): boolean => this.#clock.now() >= until;
+    this.#chores.run(isTimeUp);
+    if (!this.#isDeferring()) this.#spread(isTimeUp);
+    this.#attrs.sweep(SWEEP_BUDGET);
     this.#isWorking = false;
     this.onActivity();
   }
 
-  #spread(): void {
+  #spread(isTimeUp: () => boolean): void {
     for (const rib of this.#allRibs()) {
       if (rib.loc.pending === 0) continue;
       const batch = this.#batches[rib.family];
@@ -682,19 +705,19 @@ export class Speaker {
       const tellPaths = (id: number): void => {
         for (const out of several) out.adjRibOut.touch(id);
       };
-      rib.loc.process(
-        DECISION_BUDGET,
-        (id, routeChanged, wayChanged) => {
-          if (wayChanged) batch.add(id, rib.loc.wayNumber(id));
-          if (!routeChanged) return;
-          tell(id);
-          for (const hidden of this.#own.bestChanged(rib, id)) {
-            tell(hidden);
-            tellPaths(hidden);
-          }
-        },
-        several.length === 0 ? undefined : tellPaths,
-      );
+      const onChange: OnChange = (id, routeChanged, wayChanged) => {
+        if (wayChanged) batch.add(id, rib.loc.wayNumber(id));
+        if (!routeChanged) return;
+        tell(id);
+        for (const hidden of this.#own.bestChanged(rib, id)) {
+          tell(hidden);
+          tellPaths(hidden);
+        }
+      };
+      for (let n = 0; n < DECISION_BUDGET && rib.loc.pending > 0; n += DECISION_STEP) {
+        rib.loc.process(DECISION_STEP, onChange, several.length === 0 ? undefined : tellPaths);
+        if (isTimeUp()) break;
+      }
       if (batch.count === 0) continue;
       this.#options.sink.apply(batch);
       batch.clear();
@@ -704,7 +727,7 @@ export class Speaker {
       peer.pull(EXPORT_BUDGET, this.#roster.byIndex);
       this.#switchboard.pump(peer);
     });
-    if (this.#allRibs().some((rib) => rib.loc.pending > 0)) return;
+    if (!this.#chores.isEmpty || this.#allRibs().some((rib) => rib.loc.pending > 0)) return;
     this.#roster.decided();
     if (!this.#isSettling) return;
     this.#isSettling = false;

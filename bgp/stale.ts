@@ -3,7 +3,8 @@
  * Read first: RFC 4724 §4.2, RFC 9494 §4.2 and §4.3.
  */
 
-import { dropRoute } from './import.ts';
+import type { Chore } from './chores.ts';
+import { dropRoute, eachRoute, removeGone } from './import.ts';
 import type { Peer } from './peer.ts';
 import { withLlgrStale } from './policy/long-lived.ts';
 import { Staleness } from './rib/adj-rib-in.ts';
@@ -21,9 +22,9 @@ export function markStale(peer: Peer, rib: Rib): void {
 }
 
 /** RFC 9494 §4.2: stale routes get LLGR_STALE, those with NO_LLGR are removed. */
-export function makeLongLived(peer: Peer, rib: Rib, table: AttrTable): void {
+export function makingLongLived(peer: Peer, rib: Rib, table: AttrTable): Chore {
   const { routes } = rib;
-  routes.forPeer(peer.index, (route) => {
+  return eachRoute(peer.index, rib, (route) => {
     if (routes.staleOf[route] !== Staleness.Stale) return;
     const received = routes.receivedOf[route]!;
     if (table.has(received, Has.WellKnown) && table.set(received).communities.includes(Community.NoLlgr)) {
@@ -39,16 +40,31 @@ export function makeLongLived(peer: Peer, rib: Rib, table: AttrTable): void {
 }
 
 /** Remove the routes of a peer that are still marked. */
-export function sweepStale(peer: Peer, rib: Rib): void {
-  if (peer.stale[rib.family] === 0) return;
-  rib.routes.forPeer(peer.index, (route) => {
-    if (rib.routes.staleOf[route] !== Staleness.Fresh) dropRoute(peer, rib, route);
-  });
+export function sweepingStale(peer: Peer, rib: Rib): Chore {
+  if (peer.stale[rib.family] === 0) return NOTHING;
+  return removing(peer, rib, (staleness) => staleness !== Staleness.Fresh);
 }
 
 /** Remove all routes of a peer. */
-export function dropRoutes(peer: Peer, rib: Rib): void {
-  rib.routes.forPeer(peer.index, (route) => {
-    dropRoute(peer, rib, route);
+export function droppingRoutes(peer: Peer, rib: Rib): Chore {
+  return removing(peer, rib, () => true);
+}
+
+const NOTHING: Chore = { step: () => true };
+
+/** Routes are marked as gone and not counted any more at once, which is a scan of columns; they leave the table in slices. */
+function removing(peer: Peer, rib: Rib, isMeant: (staleness: number) => boolean): Chore {
+  const { routes, family } = rib;
+  const { index } = peer;
+  routes.forPeer(index, (route) => {
+    const staleness = routes.staleOf[route]!;
+    if (staleness === Staleness.Gone || !isMeant(staleness)) return;
+    routes.staleOf[route] = Staleness.Gone;
+    peer.received[family]--;
+    if (staleness !== Staleness.Fresh) peer.stale[family]--;
+    if (routes.acceptedOf[route]! >= 0) peer.accepted[family]--;
+  });
+  return eachRoute(index, rib, (route) => {
+    if (routes.staleOf[route] === Staleness.Gone) removeGone(rib, route);
   });
 }

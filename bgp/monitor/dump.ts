@@ -40,7 +40,7 @@ export function* receivedUpdates(ribs: readonly Rib[], peer: Peer): Generator<re
         last = undefined;
       }
       for (let r = p.isUsed(id) ? routes.first(id) : -1; r >= 0; r = routes.next(r)) {
-        if (routes.peerOf[r] !== peer.index) continue;
+        if (routes.peerOf[r] !== peer.index || routes.isGone(r)) continue;
         const a = routes.received(r);
         if (a !== last && !packer.reach(family, a, a.nextHop!)) continue;
         last = a;
@@ -90,7 +90,7 @@ export function* mrtTable(
       const entries: MrtRibEntry[] = [];
       for (let r = rib.routes.first(id); r >= 0; r = rib.routes.next(r)) {
         const owner = peers[rib.routes.peerOf[r]!];
-        if (rib.routes.peerOf[r] === LOCAL_PEER || owner === undefined) continue;
+        if (rib.routes.peerOf[r] === LOCAL_PEER || owner === undefined || rib.routes.isGone(r)) continue;
         const pathId = rib.routes.pathIdOf[r]!;
         entries.push({
           peer: numberOf.get(owner.index)!,

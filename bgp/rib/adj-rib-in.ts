@@ -31,7 +31,13 @@ export const VERDICT_TEXT: Record<number, string> = {
 };
 
 /** Whether a route is still told by its peer (RFC 4724 §4.2, RFC 9494 §4.2, RFC 7313 §4). */
-export const Staleness = { Fresh: 0, Stale: 1, LongLived: 2 } as const;
+export const Staleness = {
+  Fresh: 0,
+  Stale: 1,
+  LongLived: 2,
+  /** Withdrawn, not counted and not used any more, and still to be taken out of the table (bgp/stale.ts). */
+  Gone: 3,
+} as const;
 
 /** Peer number of routes we originate. */
 export const LOCAL_PEER = 0;
@@ -79,6 +85,12 @@ export class AdjRibsIn {
     return id < 0 ? undefined : this.#table.set(id);
   }
 
+  /** Withdrawn already, and not counted; its row is freed soon. */
+  isGone(route: number): boolean {
+    return this.staleOf[route] === Staleness.Gone;
+  }
+
+  /** First route of a prefix, -1 = none; then `next`. Some may be gone (`isGone`). */
   first(prefix: number): number {
     return prefix < this.#head.length ? this.#head[prefix]! - 1 : -1;
   }

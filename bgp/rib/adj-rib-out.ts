@@ -8,6 +8,7 @@ import type { NextHop } from '../wire/attribute/model.ts';
 import type { UpdatePacker } from '../wire/update.ts';
 import type { ToldPath } from './adj-rib-paths-out.ts';
 import type { AttrSet, AttrTable } from './attrs.ts';
+import type { LocRib } from './loc-rib.ts';
 import type { PrefixTable } from './prefixes.ts';
 import { IdQueue } from './queue.ts';
 
@@ -24,6 +25,12 @@ export class AdjRibOut {
   #sent = new Int32Array(0);
   /** 1 = to be told again although nothing changed (route refresh). */
   #again = new Uint8Array(0);
+  /** How far `step`, `resend` and `review` have come; NONE = not under way. */
+  #cleared = 0;
+  #resendAt = NONE;
+  #reviewAt = 0;
+  /** What is being reviewed. */
+  #loc: LocRib | undefined;
   #size = 0;
 
   constructor(prefixes: PrefixTable, table: AttrTable) {
@@ -37,8 +44,9 @@ export class AdjRibOut {
     return this.#size;
   }
 
+  /** Prefixes to look at; those that a review or a resend under way would add are not all counted yet. */
   get pending(): number {
-    return this.#queue.size;
+    return this.#queue.size + (this.#loc === undefined ? 0 : 1) + (this.#resendAt < 0 ? 0 : 1);
   }
 
   sent(prefix: number): AttrSet | undefined {
@@ -61,25 +69,57 @@ export class AdjRibOut {
     this.#queue.push(prefix);
   }
 
-  /** Tell the peer everything again (RFC 2918 §4). */
+  /** Look at every prefix with a best route again, in slices of `pull`. */
+  review(loc: LocRib): void {
+    this.#loc = loc;
+    this.#reviewAt = 0;
+  }
+
+  /** Tell the peer everything again (RFC 2918 §4), in slices of `pull`. */
   resend(): void {
-    for (let id = 0; id < this.#sent.length; id++) {
-      if (this.#sent[id] === 0) continue;
-      this.#again = grown(this.#again, id);
-      this.#again[id] = 1;
-      this.#queue.push(id);
+    this.#resendAt = 0;
+  }
+
+  /** Queue what a review or a resend under way comes to next. */
+  #advance(budget: number): void {
+    if (this.#resendAt >= 0) {
+      const end = Math.min(this.#sent.length, this.#resendAt + budget);
+      for (let id = this.#resendAt; id < end; id++) {
+        if (this.#sent[id] === 0) continue;
+        this.#again = grown(this.#again, id);
+        this.#again[id] = 1;
+        this.#queue.push(id);
+      }
+      this.#resendAt = end === this.#sent.length ? NONE : end;
     }
+    if (this.#loc === undefined) return;
+    this.#reviewAt = this.#loc.slice(this.#reviewAt, budget, (id) => this.#queue.push(id));
+    if (this.#reviewAt < 0) this.#loc = undefined;
   }
 
   /** The session is gone, and with it all that the peer was told. */
   clear(): void {
-    this.#queue.clear();
-    for (let id = 0; id < this.#sent.length; id++) this.#store(id, NONE);
-    this.#again.fill(0);
+    while (!this.step(Infinity)) {}
+  }
+
+  /** The same in slices: nothing else may be asked of it any more. */
+  step(budget: number): boolean {
+    this.#loc = undefined;
+    this.#resendAt = NONE;
+    for (let left = budget; left > 0; left--) {
+      const id = this.#queue.shift();
+      if (id < 0) break;
+      this.#prefixes.release(id);
+    }
+    const end = Math.min(this.#sent.length, this.#cleared + budget);
+    for (let id = this.#cleared; id < end; id++) this.#store(id, NONE);
+    this.#cleared = end;
+    return this.#queue.size === 0 && end === this.#sent.length;
   }
 
   /** Look at up to `budget` waiting prefixes and pack what has to be said about them. */
   pull(budget: number, select: Select, packer: UpdatePacker): void {
+    if (this.#queue.size < budget) this.#advance(4 * budget);
     const withdrawn: number[] = [];
     const groups = new Map<number, number[]>();
     const seen: number[] = [];

@@ -8,6 +8,7 @@
 import type { NextHop } from '../wire/attribute/model.ts';
 import type { UpdatePacker } from '../wire/update.ts';
 import type { AttrSet, AttrTable } from './attrs.ts';
+import type { LocRib } from './loc-rib.ts';
 import type { PrefixTable } from './prefixes.ts';
 import { IdQueue } from './queue.ts';
 
@@ -62,6 +63,13 @@ export class AdjRibPathsOut {
     this.#queue.push(prefix);
   }
 
+  /** Look at every prefix with a best route again. */
+  review(loc: LocRib): void {
+    loc.forEach((prefix) => {
+      this.#queue.push(prefix);
+    });
+  }
+
   /** Tell the peer everything again (RFC 2918 §4). */
   resend(): void {
     for (const prefix of this.#sent.keys()) {
@@ -75,6 +83,12 @@ export class AdjRibPathsOut {
     this.#queue.clear();
     for (const [prefix, paths] of this.#sent) for (const pathId of [...paths.keys()]) this.#forget(prefix, pathId);
     this.#again.clear();
+  }
+
+  /** The same as a chore. */
+  step(): boolean {
+    this.clear();
+    return true;
   }
 
   /** Look at up to `budget` waiting prefixes and pack what has to be said about them. */

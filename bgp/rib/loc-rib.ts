@@ -6,7 +6,7 @@
 
 import { grown } from '../../router/lib/columns.ts';
 import type { FibNextHop, Way } from '../ports.ts';
-import type { AdjRibsIn } from './adj-rib-in.ts';
+import { type AdjRibsIn, Staleness } from './adj-rib-in.ts';
 import type { AttrSet, AttrTable } from './attrs.ts';
 import { type Candidates, decide } from './decision.ts';
 import { type Multipath, sharesOf } from './multipath.ts';
@@ -148,7 +148,8 @@ export class LocRib {
   eligible(prefix: number, set: number[]): number {
     let n = 0;
     for (let r = this.#routes.first(prefix); r >= 0; r = this.#routes.next(r)) {
-      if (this.#routes.acceptedOf[r]! >= 0 && this.#inputs.hop(r) !== undefined) set[n++] = r;
+      if (this.#routes.acceptedOf[r]! < 0 || this.#routes.staleOf[r] === Staleness.Gone) continue;
+      if (this.#inputs.hop(r) !== undefined) set[n++] = r;
     }
     return n;
   }
