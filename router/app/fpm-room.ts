@@ -39,6 +39,8 @@ export class FpmRoom {
   readonly #log: Logger;
   readonly #table: FpmTable;
   readonly #interfaces: Interfaces;
+  readonly #resolver: () => ReturnType<typeof hopResolver>;
+  #resolve: ReturnType<typeof hopResolver>;
   #server: Server | undefined;
   #client: Client | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -47,13 +49,16 @@ export class FpmRoom {
   #isStopping = false;
 
   /**
-   * @param known connected and configured routes
+   * @param links the links as they are now; their list is kept current by its owner
+   * @param known connected and configured routes as they are now
+   * @param vrfs their names and numbers
    * @param changed called after each batch of routes has reached the FIB
    */
   constructor(
     config: FpmConfig,
     links: readonly RoutingLink[],
-    known: readonly KnownRoute[],
+    known: () => readonly KnownRoute[],
+    vrfs: readonly { readonly name: string; readonly number: number }[],
     fib: FibWriter,
     log: Logger,
     changed: () => void,
@@ -61,13 +66,20 @@ export class FpmRoom {
     this.#config = config;
     this.#log = log;
     this.#interfaces = new Interfaces(config, links);
+    const vrfOf = (table: number): number | undefined => {
+      const { vrf } = config.tables.find((t) => t.table === table) ?? {};
+      return table === MAIN_TABLE ? DEFAULT_VRF : vrfs.find((v) => v.name === vrf)?.number;
+    };
+    const linkOf = (ifindex: number, vrf: number): number | undefined => this.#interfaces.linkOf(ifindex, vrf);
+    this.#resolver = () => hopResolver(known(), linkOf);
+    this.#resolve = this.#resolver();
     this.#table = new FpmTable({
       apply: (changes) => {
         fib.apply(changes);
         changed();
       },
-      resolve: hopResolver(known, (ifindex) => this.#interfaces.linkOf(ifindex)),
-      vrfOf: (table) => (table === MAIN_TABLE ? DEFAULT_VRF : undefined),
+      resolve: (hop, vrf) => this.#resolve(hop, vrf),
+      vrfOf,
       holdMs: config.holdTimeS * 1000,
       staleMs: config.staleTimeS * 1000,
     });
@@ -97,9 +109,16 @@ export class FpmRoom {
     this.#server?.close();
   }
 
+  /** Links or configured routes have changed. */
+  reload(): void {
+    this.#resolve = this.#resolver();
+    this.#table.linksChanged();
+    this.#arm();
+  }
+
   /** The protocol that made a route, such as `ospf`. */
-  protocolOf(prefix: Prefix): string | undefined {
-    return this.#table.protocolOf(DEFAULT_VRF, prefix);
+  protocolOf(vrf: number, prefix: Prefix): string | undefined {
+    return this.#table.protocolOf(vrf, prefix);
   }
 
   show(): FpmStatus {
@@ -206,11 +225,12 @@ class Interfaces {
     this.#uplinks = new Map(config.interfaces.map((i) => [i.interface, i.uplink]));
   }
 
-  linkOf(ifindex: number): number | undefined {
+  linkOf(ifindex: number, vrf: number): number | undefined {
     const name = this.#nameOf(ifindex);
     const uplink = this.#uplinks.get(String(ifindex)) ?? (name && (this.#uplinks.get(name) ?? name));
     // A client under the shim sees our interfaces, by our numbers.
-    return this.#links.find((l) => (uplink === undefined ? l.index === ifindex : l.name === uplink))?.index;
+    const link = this.#links.find((l) => (uplink === undefined ? l.index === ifindex : l.name === uplink));
+    return link?.vrf === vrf ? link.index : undefined;
   }
 
   #nameOf(ifindex: number): string | undefined {

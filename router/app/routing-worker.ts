@@ -6,6 +6,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { BgpConfig } from '../config/bgp-model.ts';
 import { type NextHop, type RouteChange, RouteKind } from '../fib/shared.ts';
 import { FibWriter } from '../fib/writer.ts';
+import type { KnownRoute } from '../fpm/resolve.ts';
 import { Addr, Prefix } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
 import { type Logger, makeLogger } from '../lib/log.ts';
@@ -96,7 +97,7 @@ function factsOf(vrf: { readonly name: string; readonly number: number }): Route
     },
     source: isMain ? { v4: parsed(boot.source.v4), v6: parsed(boot.source.v6) } : NO_SOURCE,
     describeBgp: (prefix) => bgp?.describe(prefix, isMain ? '' : vrf.name),
-    protocolOf: (prefix) => (isMain ? fpm?.protocolOf(prefix) : undefined),
+    protocolOf: (prefix) => fpm?.protocolOf(vrf.number, prefix),
   };
 }
 
@@ -152,8 +153,9 @@ async function bgpRoom(settings: BgpConfig | undefined): Promise<BgpRoom | undef
   }
 }
 
-const known = configured.map((c) => ({ prefix: c.prefix, nextHops: c.nextHops ?? [] }));
-const fpm = boot.fpm && new FpmRoom(revived(boot.fpm), links, known, fib, log.for('fpm'), publish);
+const known = (): KnownRoute[] =>
+  configured.map(({ vrf, prefix, nextHops }) => ({ vrf, prefix, nextHops: nextHops ?? [] }));
+const fpm = boot.fpm && new FpmRoom(revived(boot.fpm), links, known, vrfs, fib, log.for('fpm'), publish);
 
 function parsed(text: string | undefined): Addr | undefined {
   return text === undefined ? undefined : Addr.parse(text);
@@ -213,6 +215,7 @@ function reload(next: RoutingBoot): undefined {
   fib.apply([...gone, ...routes]);
   configured = routes;
   for (const link of before) if (!isKept(link)) fib.linkDown(link.index);
+  fpm?.reload();
   publish();
   return undefined;
 }

@@ -52,6 +52,8 @@ export function checkReferences(tree: SourceTree): void {
   }
   for (const [key, uplink] of Object.entries(asMap(asMap(root['fpm'])['interfaces'])))
     mustExist(uplink, ['fpm', 'interfaces', key]);
+  for (const [table, vrf] of Object.entries(asMap(asMap(root['fpm'])['tables'])))
+    vrfMustExist(vrf, ['fpm', 'tables', table]);
   for (const [i, server] of asList(asMap(root['dns'])['servers']).entries()) {
     if (typeof server !== 'string' || !server.includes('%')) continue;
     mustExist(server.slice(server.indexOf('%') + 1), ['dns', 'servers', i]);

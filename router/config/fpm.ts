@@ -14,6 +14,8 @@ export interface FpmConfig {
   readonly allow: readonly Prefix[];
   /** Uplinks by the client's interfaces, each named or numbered. */
   readonly interfaces: readonly { readonly interface: string; readonly uplink: string }[];
+  /** VRFs by the client's routing tables; the main table is the main VRF. */
+  readonly tables: readonly { readonly table: number; readonly vrf: string }[];
   /** How long routes outlive the connection they came by. */
   readonly holdTimeS: number;
   /** How long after a reconnect routes wait for being told again. */
@@ -33,11 +35,21 @@ const listen = text('an address such as 127.0.0.1:2620', (s): FpmConfig['listen'
 
 const LOOPBACK = [Prefix.parse('127.0.0.0/8')!, Prefix.parse('::1/128')!];
 
+const tableNumber = text('a table', (s): string | Refusal => {
+  const n = Number(s);
+  return Number.isInteger(n) && n > 0 && n < 2 ** 32 && n !== 254
+    ? s
+    : new Refusal(`"${s}" is not the number of a routing table (1-4294967295, not 254: that is the main one)`);
+});
+
 export const fpm = object({
   listen: listen.default({ addr: Addr.parse('127.0.0.1')!, port: FPM_PORT }),
   allow: list(prefix, 'prefixes').optional(),
   interfaces: z
     .record(name, name, { error: (issue) => typeMessage('a mapping of interfaces to uplinks', issue.input) })
+    .default({}),
+  tables: z
+    .record(tableNumber, name, { error: (issue) => typeMessage('a mapping of tables to VRFs', issue.input) })
     .default({}),
   hold_time: seconds(86400).default(120),
   stale_time: seconds(86400).default(60),
@@ -61,6 +73,7 @@ export function toFpm(c: ParsedFpm): FpmConfig {
     listen: c.listen,
     allow: c.allow ?? LOOPBACK,
     interfaces: Object.entries(c.interfaces).map(([key, uplink]) => ({ interface: key, uplink })),
+    tables: Object.entries(c.tables).map(([table, vrf]) => ({ table: Number(table), vrf })),
     holdTimeS: c.hold_time,
     staleTimeS: c.stale_time,
     confirm: c.confirm,

@@ -6,7 +6,7 @@
  * and is stale until told again; what is not told within `staleMs` goes. When a session ends, routes stay for `holdMs`.
  */
 import { type NextHop, type RouteChange, RouteKind, RouteSource } from '../fib/shared.ts';
-import type { Family, Prefix } from '../lib/addr.ts';
+import type { Prefix } from '../lib/addr.ts';
 import type { Instant } from '../lib/clock.ts';
 import type { FpmHop, FpmMessage, FpmRoute, FpmRouteType } from './message.ts';
 import { NextHopTable } from './nexthops.ts';
@@ -27,8 +27,8 @@ const KINDS: Readonly<Record<FpmRouteType, RouteKind>> = {
 
 export interface FpmTableOptions {
   readonly apply: (changes: readonly RouteChange[]) => void;
-  /** Our links behind a way on of the client's; empty when there is none. */
-  readonly resolve: (hop: FpmHop, family: Family) => readonly NextHop[];
+  /** Our links of a VRF behind a way on of the client's; empty when there is none. */
+  readonly resolve: (hop: FpmHop, vrf: number) => readonly NextHop[];
   /** The VRF of a routing table's number; undefined for tables we do not take. */
   readonly vrfOf: (table: number) => number | undefined;
   /** How long routes outlive the session they came by. */
@@ -53,8 +53,8 @@ export interface FpmTableStats {
 interface Session {
   readonly number: number;
   readonly nextHops: NextHopTable<Entry>;
-  /** What a numbered next hop was resolved to: the same array for all of its routes, which makes grouping cheap. */
-  readonly resolved: Map<string, readonly NextHop[]>;
+  /** What a numbered next hop was resolved to, by VRF: the same array for all of its routes, which makes grouping cheap. */
+  readonly resolved: Map<number, Map<number, readonly NextHop[]>>;
 }
 
 interface Entry {
@@ -203,8 +203,7 @@ export class FpmTable {
   #nextHop(id: number, what: Parameters<NextHopTable<Entry>['set']>[1]): void {
     const { nextHops, resolved } = this.#session;
     for (const changed of nextHops.set(id, what)) {
-      resolved.delete(`${changed}/4`);
-      resolved.delete(`${changed}/6`);
+      resolved.delete(changed);
       const users = nextHops.users(changed);
       if (users.size > 0) this.#walk(users.values());
     }
@@ -250,10 +249,13 @@ export class FpmTable {
     const { nextHops: numbers, resolved } = entry.session;
     const hops = numbered ? numbers.hops(entry.hops as number) : (entry.hops as readonly FpmHop[]);
     if (hops === 'blackhole') return { nextHops: [], kind: RouteKind.Blackhole };
-    const { family } = entry.prefix;
-    const known = numbered ? resolved.get(`${entry.hops}/${family}`) : undefined;
-    const nextHops = known ?? (hops ?? []).flatMap((h) => this.#o.resolve(h, family));
-    if (numbered) resolved.set(`${entry.hops}/${family}`, nextHops);
+    const { vrf } = entry;
+    const known = numbered ? resolved.get(entry.hops as number)?.get(vrf) : undefined;
+    const nextHops = known ?? (hops ?? []).flatMap((h) => this.#o.resolve(h, vrf));
+    if (numbered && known === undefined) {
+      const byVrf = resolved.get(entry.hops as number) ?? new Map<number, readonly NextHop[]>();
+      resolved.set(entry.hops as number, byVrf.set(vrf, nextHops));
+    }
     return nextHops.length === 0 ? undefined : { nextHops, kind: RouteKind.Unicast };
   }
 

@@ -19,6 +19,7 @@ import type { Instant } from '../../router/lib/clock.ts';
 import { Random } from '../../router/lib/rand.ts';
 import { signatureAt } from '../../router/wire/tcp.ts';
 import { describe, describeUpdate, hex, messageOf, PLAIN_CONTEXT } from '../bgp/kit/describe.ts';
+import { FPM_SEEDS, fpmStream } from './fpm.ts';
 import { mutated } from './mutate.ts';
 import { damagedUpdate } from './update.ts';
 
@@ -195,6 +196,7 @@ export const TARGETS: readonly Target[] = [
       }
     },
   },
+  { name: 'fpm', seeds: FPM_SEEDS, run: fpmStream },
   {
     name: 'bfd',
     seeds: [

@@ -11,9 +11,14 @@ import { posted } from '../../../router/lib/post.ts';
 import { freePort } from '../../bgp/kit/loopback.ts';
 import * as kit from '../fpm/kit.ts';
 
+const BLUE = { name: 'blue', rd: undefined, importTargets: [], exportTargets: [], networks: [] };
+
 const BOOT: Omit<RoutingBoot, 'fpm'> = {
-  links: [{ index: 2, name: 'home', vrf: 0, mtu: 1420, addresses: ['10.0.1.2/24'] }],
-  vrfs: posted([]),
+  links: [
+    { index: 2, name: 'home', vrf: 0, mtu: 1420, addresses: ['10.0.1.2/24'] },
+    { index: 3, name: 'blue0', vrf: 1, mtu: 1420, addresses: [] },
+  ],
+  vrfs: posted([{ name: 'blue', number: 1, config: BLUE }]),
   routes: [
     {
       vrf: 0,
@@ -33,6 +38,7 @@ async function start(t: ExecutionContext, settings: Partial<FpmConfig> = {}) {
     listen: { addr: Addr.parse('127.0.0.1')!, port },
     allow: [Prefix.parse('127.0.0.1/32')!],
     interfaces: [{ interface: 'lo', uplink: 'home' }],
+    tables: [{ table: 100, vrf: 'blue' }],
     holdTimeS: 120,
     staleTimeS: 60,
     confirm: false,
@@ -62,7 +68,7 @@ async function start(t: ExecutionContext, settings: Partial<FpmConfig> = {}) {
     return socket;
   };
   const shown = async () => (await routing.ask({ verb: 'route_show', args: { origin: 'external' } })).routes;
-  return { routing, until, client, shown };
+  return { routing, until, client, shown, boot: { ...BOOT, fpm } };
 }
 
 const route = (prefix: string, ...attributes: number[][]): number[] => kit.route(kit.NEWROUTE, prefix, { attributes });
@@ -121,4 +127,36 @@ test('a route that was taken is confirmed to a client that asks for it', async (
   const expected = Uint8Array.from(octets);
   expected[4 + 16 + 8 + 1] = 0x40;
   t.deepEqual(Uint8Array.from(answer), expected);
+});
+
+test("a client's tables are VRFs, each with its own links", async (t) => {
+  const { routing, until, client, shown } = await start(t, { interfaces: [{ interface: '7', uplink: 'blue0' }] });
+  const zebra = await client();
+  const inTable = (table: number, prefix: string, ...attributes: number[][]) =>
+    kit.route(kit.NEWROUTE, prefix, { table, attributes });
+  zebra.write(kit.frame(inTable(100, '10.5.0.0/16', kit.oif(7)), inTable(100, '10.6.0.0/16', kit.gateway('10.0.1.9'))));
+  zebra.write(kit.frame(inTable(254, '10.7.0.0/16', kit.oif(7)), inTable(101, '10.8.0.0/16', kit.oif(7))));
+  // The gateway is behind a link of the main VRF, the main table's interface in the other one, table 101 nobody's.
+  await until('messages', (s) => s.messages === 4);
+  t.like(await until('routes', (s) => s.routes === 1), { unresolved: 1, ignored: 1 });
+  t.deepEqual(await shown(), []);
+  const { routes } = await routing.ask({ verb: 'route_show', args: { origin: 'external', vrf: 'blue' } });
+  t.deepEqual(
+    routes.map((r) => [r.prefix, r.detail, r.next_hops[0]?.uplink]),
+    [['10.5.0.0/16', 'ospf', 'blue0']],
+  );
+});
+
+test('routes of a client follow a reload of ours', async (t) => {
+  const { routing, until, client, shown, boot } = await start(t);
+  const zebra = await client();
+  zebra.write(kit.frame(route('10.5.0.0/16', kit.gateway('10.0.1.9')), route('10.6.0.0/16', kit.gateway('10.0.2.9'))));
+  t.like(await until('one route', (s) => s.routes === 1), { unresolved: 1 });
+  const moved = boot.routes.map((r) => ({ ...r, prefix: '10.0.2.0/24' }));
+  await routing.reload({ ...boot, routes: moved });
+  await until('the other route', (s) => s.routes === 1 && s.unresolved === 1);
+  t.deepEqual(
+    (await shown()).map((r) => r.prefix),
+    ['10.6.0.0/16'],
+  );
 });
