@@ -127,7 +127,7 @@ const LOCAL_HOP: ResolvedHop = {
   cost: 0,
   alone: new NumberedWay('unicast', [], false),
 };
-const REVALIDATION_BUDGET = 4096;
+const REVALIDATION_BUDGET = 1024;
 /** Of aggregates: what nothing inside takes ends here. */
 const AGGREGATE_HOP: ResolvedHop = { ...LOCAL_HOP, alone: new NumberedWay('blackhole', [], false) };
 

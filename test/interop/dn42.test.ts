@@ -17,7 +17,7 @@ interface Context {
   router: Router;
 }
 
-const missing = Lab.missing('bird', 'birdc', 'wg', 'ping');
+const missing = Lab.missing('bird', 'birdc', 'wg', 'ping', 'stayrtr');
 const test = anyTest as TestFn<Context>;
 const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
   if (missing === undefined) test.serial(name, body);
@@ -83,6 +83,10 @@ if (missing === undefined) {
     writeFileSync(keyFile, `${router.key('dn42').privateKey}\n`, { mode: 0o600 });
     chownSync(keyFile, NOBODY, NOBODY);
     serve(router, ROAS);
+    writeFileSync(join(peer.dir, 'cache.json'), dn42Json([]));
+    const cache = ['-bind', `[${THEIR_LINK_LOCAL}%${peer.device}]:8282`, '-metrics.addr', '127.0.0.1:9847'];
+    cache.push('-cache', join(peer.dir, 'cache.json'), '-checktime=false', '-refresh', '1', '-loglevel', 'error');
+    lab.start(b, 'stayrtr', cache);
     router.write(`source: { ipv4: ${ROUTER.v4}, ipv6: '${ROUTER.v6}' }
 bgp:
   asn: ${ROUTER.asn}
@@ -90,7 +94,9 @@ bgp:
   networks: [${ROUTER.networks.map((n) => `'${n}'`).join(', ')}]
   policy: dn42
   hold_time: 9s
-  rpki: { files: [roas.json] }
+  rpki:
+    files: [roas.json]
+    servers: [{ host: '${THEIR_LINK_LOCAL}', via: ${NAME}, retry: 2s }]
   dn42: { private_key: !file dn42.key, region: europe, country: 276, bandwidth: 100M }
   peers:
     - asn: ${PEER_B.asn}
@@ -169,6 +175,21 @@ it('what we send carries the address of the node, which is reached through the t
     return (await lab.run(peer.ns, 'ping', ['-c1', '-W1', '-I', PEER_B.v6, ROUTER.v6])).status === 0;
   });
   t.pass();
+});
+
+it('a cache of the peer is asked through the tunnel, and its ROAs join those of the file', async (t) => {
+  const { lab, router, peer } = t.context;
+  const rpki = async (): Promise<RpkiStatus> => router.json<RpkiStatus>('bgp', 'rpki');
+  await lab.eventually('it is asked', async () => (await rpki()).servers[0]!.state === 'synchronized');
+  t.is((await rpki()).servers[0]!.uplink, NAME);
+  const path = join(peer.dir, 'cache.json');
+  writeFileSync(`${path}.new`, dn42Json([{ prefix: '172.20.55.0/24', maxLength: 24, asn: PEER_B.asn }]));
+  renameSync(`${path}.new`, path);
+  await lab.eventually('its ROA counts', async () => (await used(router)).includes('172.20.55.0/24'));
+  t.is((await used(router)).length, 4);
+  writeFileSync(`${path}.new`, dn42Json([]));
+  renameSync(`${path}.new`, path);
+  await lab.eventually('and no more', async () => !(await used(router)).includes('172.20.55.0/24'));
 });
 
 it('a changed file of ROAs moves routes and leaves the session alone', async (t) => {
