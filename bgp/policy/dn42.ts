@@ -35,6 +35,14 @@ export const DN42_PREFIXES: readonly PrefixMatch[] = [
   within('fd00::/8', 44, 64),
 ];
 
+/** Whether a prefix belongs to the network, or to one it is joined with. */
+export function isDn42Prefix(p: Prefix): boolean {
+  return DN42_PREFIXES.some(
+    ({ prefix, minLength, maxLength }) =>
+      prefix.family === p.family && p.length >= minLength! && p.length <= maxLength! && prefix.contains(p.addr),
+  );
+}
+
 /** Longest list of prefixes taken from a peer in one family: the wiki's limit. */
 export const DN42_MAX_PREFIXES = 9000;
 

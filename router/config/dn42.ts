@@ -4,6 +4,8 @@
  */
 import { z } from 'zod';
 import { bandwidthClass, Crypto, latencyClass } from '../../bgp/policy/dn42.ts';
+import { publicKey } from '../../wg/keys.ts';
+import type { Addr } from '../lib/addr.ts';
 import { int, key, object, Refusal, seconds, text, v6 } from './fields.ts';
 
 /** What a peer is told about its link and us; numbers of communities (64511, x). */
@@ -25,6 +27,10 @@ export interface Dn42Config {
   readonly country: number | undefined;
   /** How far back the average of measured latencies reaches, in seconds. */
   readonly latencyWindowS: number;
+  /** What peers need to know of us, for `mlshim dn42 card`. */
+  readonly publicKey: Uint8Array | undefined;
+  readonly linkLocal: Addr | undefined;
+  readonly endpoint: string | undefined;
 }
 
 /** The wiki asks for about 12 hours. */
@@ -122,6 +128,9 @@ export function toDn42(c: ParsedDn42 | undefined): Dn42Config {
     region: c?.region,
     country: c?.country,
     latencyWindowS: Math.max(1, c?.latency_window ?? DEFAULT_WINDOW_S),
+    publicKey: c?.private_key && publicKey(c.private_key),
+    linkLocal: c?.link_local,
+    endpoint: c?.endpoint,
   };
 }
 

@@ -30,6 +30,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'bgp/policy/rule',
     'bgp/policy/text',
     'bgp/vpn/route-distinguisher',
+    'bgp/rpki/roa-file',
+    'bgp/rpki/roa-table',
   ],
   'router/control': ['router/lib'],
   'router/birdctl': ['router/lib', 'bgp/show', 'bgp/wire'],

@@ -64,7 +64,8 @@ test('what a peer is told of its link comes from the peer, from all, and from th
   t.deepEqual(plain!.dn42, { latency: 'measured', bandwidth: 24, crypto: 34, maxPathLength: undefined });
   t.deepEqual(slow!.dn42, { latency: 5, bandwidth: 21, crypto: 35, maxPathLength: 10 });
   t.deepEqual(local!.dn42, { latency: 1, bandwidth: 24, crypto: 36, maxPathLength: undefined });
-  t.deepEqual(bgp!.dn42, { region: 41, country: 276, latencyWindowS: 43_200 });
+  t.like(bgp!.dn42, { region: 41, country: 276, latencyWindowS: 43_200, linkLocal: undefined, endpoint: undefined });
+  t.is(bgp!.dn42.publicKey?.length, 32);
 });
 
 test('peers of our own AS and peers with policies of their own are not under the policy dn42', (t) => {

@@ -1,0 +1,225 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { main } from '../../../router/cli/main.ts';
+import { dn42Json } from '../../bgp/kit/roas.ts';
+
+const KEY = 'AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=';
+const PUBLIC = 'L+V9o0fNYkMVKNqsX7spBzD/9oSvxM/C7ZCZX1jLO3Q=';
+const THEIRS = 'AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=';
+
+const FILE = `source: { ipv4: 172.20.229.117, ipv6: 'fd42:229::117' }
+bgp:
+  asn: 4242420229
+  router_id: 172.20.229.117
+  networks: [172.20.229.112/28, 'fd42:229::/48']
+  policy: dn42
+  rpki: { files: [roas.json] }
+  dn42: { private_key: ${KEY}, endpoint: node.example.net, region: europe, country: 276, bandwidth: 100M }
+  peers: !include peers.d/*.yaml
+`;
+
+const ROAS = [
+  { prefix: '172.20.229.112/28', maxLength: 28, asn: 4242420229 },
+  { prefix: 'fd42:229::/48', maxLength: 48, asn: 4242420229 },
+];
+
+/** A folder with a configuration, and the command line in it. */
+function place(t: ExecutionContext, file = FILE) {
+  const dir = mkdtempSync(join(tmpdir(), 'mlshim-dn42-'));
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }));
+  const path = join(dir, 'mlshim.yaml');
+  writeFileSync(path, file);
+  writeFileSync(join(dir, 'roas.json'), dn42Json(ROAS));
+  const run = async (...argv: string[]) => {
+    let out = '';
+    let err = '';
+    const io = {
+      out: (text: string) => void (out += text),
+      err: (text: string) => void (err += text),
+      env: { MLSHIM_CONFIG: path },
+      isTty: false,
+    };
+    return { status: await main(argv, io), out, err };
+  };
+  return { dir, path, run };
+}
+
+test('the card says what a peer needs, with the port that is for it', async (t) => {
+  const { run } = place(t, FILE.replace(/ {2}peers:.*\n/, '  peers: [{ asn: 4242420001, address: 172.20.0.1 }]\n'));
+  const { status, out } = await run('dn42', 'card', '4242420263');
+  t.is(status, 0);
+  t.is(
+    out,
+    `ASN         4242420229
+Endpoint    node.example.net:20263
+Public key  ${PUBLIC}
+Link-local  fe80::229
+IPv4        172.20.229.117
+IPv6        fd42:229::117
+MTU         1420
+Networks    172.20.229.112/28, fd42:229::/48
+BGP         MP-BGP: IPv4 and IPv6 in one session, extended next hop (RFC 8950), extended messages (RFC 8654)
+`,
+  );
+  t.regex((await run('dn42')).out, /Endpoint +node\.example\.net:20000 \+ last 4 digits of your ASN\n/);
+  const json = JSON.parse((await run('dn42', 'card', 'AS4242420263', '--json')).out) as Record<string, unknown>;
+  t.like(json, { asn: 4242420229, endpoint: 'node.example.net:20263', mtu: 1420, mp_bgp: true, public_key: PUBLIC });
+});
+
+test('add-peer writes a file that the configuration takes in', async (t) => {
+  const { dir, run } = place(t);
+  const added = await run(
+    ...[
+      'dn42',
+      'add-peer',
+      '4242420263',
+      '--public-key',
+      THEIRS,
+      '--endpoint',
+      '[2001:db8::1]:20229',
+      '--bandwidth',
+      '1G',
+    ],
+  );
+  t.is(added.err, '');
+  t.is(added.status, 0);
+  t.is(
+    readFileSync(join(dir, 'peers.d', 'AS4242420263.yaml'), 'utf8'),
+    `# AS4242420263
+- asn: 4242420263
+  wireguard:
+    public_key: ${THEIRS}
+    endpoint: '[2001:db8::1]:20229'
+  dn42:
+    bandwidth: 1G
+`,
+  );
+  t.regex(added.out, /Endpoint +node\.example\.net:20263/);
+  t.is((await run('config', 'check')).status, 0);
+
+  const second = await run(
+    'dn42',
+    'add-peer',
+    '4242421080',
+    '--public-key',
+    THEIRS,
+    '--link-local',
+    'fe80::ade0',
+    '--json',
+  );
+  t.is(second.status, 0);
+  t.like(JSON.parse(second.out) as Record<string, unknown>, { used: true });
+  t.is((await run('config', 'check')).status, 0);
+});
+
+test('a peer that is there already, or does not fit, leaves nothing behind', async (t) => {
+  const { dir, run } = place(t);
+  await run('dn42', 'add-peer', '4242420263', '--public-key', THEIRS);
+  const again = await run('dn42', 'add-peer', '4242420263', '--public-key', THEIRS);
+  t.is(again.status, 2);
+  t.regex(again.err, /there is a peer AS4242420263 already/);
+  // The same last four digits mean the same port.
+  const clash = await run('dn42', 'add-peer', '4242410263', '--public-key', THEIRS);
+  t.is(clash.status, 78);
+  t.regex(clash.err, /listen port 20263 .* is already used/);
+  t.false(existsSync(join(dir, 'peers.d', 'AS4242410263.yaml')));
+  const free = await run(
+    'dn42',
+    'add-peer',
+    '4242410263',
+    '--public-key',
+    THEIRS,
+    '--port',
+    '30263',
+    '--link-local',
+    'fe80::1:263',
+  );
+  t.is(free.status, 0, free.err);
+});
+
+test('a configuration that does not read peers.d is told how to', async (t) => {
+  const { run } = place(t, FILE.replace(/ {2}peers:.*\n/, '  peers: [{ asn: 4242420001, address: 172.20.0.1 }]\n'));
+  const { status, err } = await run('dn42', 'add-peer', '4242420263', '--public-key', THEIRS);
+  t.is(status, 1);
+  t.regex(err, /peers: !include peers\.d\/\*\.yaml/);
+});
+
+test('what is no key, endpoint or address is refused before anything is written', async (t) => {
+  const { dir, run } = place(t);
+  const cases: readonly [readonly string[], RegExp][] = [
+    [['x', '--public-key', THEIRS], /not an AS number/],
+    [['4242420263'], /--public-key is missing/],
+    [['4242420263', '--public-key', 'abc'], /not a WireGuard key/],
+    [['4242420263', '--public-key', THEIRS, '--endpoint', 'host'], /not HOST:PORT/],
+    [['4242420263', '--public-key', THEIRS, '--link-local', '10.0.0.1'], /not an IPv6 address/],
+    [['4242420263', '--public-key', THEIRS, '--name', "a'b: c"], /odd characters/],
+    [['4242420263', '--public-key', THEIRS, '--mtu', 'big'], /--mtu is a number/],
+  ];
+  for (const [argv, words] of cases) {
+    const { status, err } = await run('dn42', 'add-peer', ...argv);
+    t.is(status, 2, argv.join(' '));
+    t.regex(err, words);
+  }
+  t.false(existsSync(join(dir, 'peers.d')));
+  const dry = await run('dn42', 'add-peer', '4242420263', '--public-key', THEIRS, '--dry-run');
+  t.regex(dry.out, /^# AS4242420263\n- asn: 4242420263\n/);
+  t.false(existsSync(join(dir, 'peers.d')));
+});
+
+test('lint has nothing to say about a node that follows the customs', async (t) => {
+  const { run } = place(t);
+  await run('dn42', 'add-peer', '4242420263', '--public-key', THEIRS, '--endpoint', 'peer.example.net:20229');
+  const { status, out } = await run('dn42', 'lint');
+  t.is(out, 'nothing to say: as DN42 has it\n');
+  t.is(status, 0);
+});
+
+test('lint names what would not work and what others would wonder about', async (t) => {
+  const { dir, run } = place(
+    t,
+    `uplinks:
+  odd:
+    wireguard:
+      private_key: ${KEY}
+      mtu: 1400
+      addresses: ['fe80::1/64']
+      peers: [{ public_key: ${THEIRS}, allowed_ips: [172.20.0.0/16] }]
+source: { ipv4: 10.0.0.1 }
+bgp:
+  asn: 64000
+  router_id: 10.0.0.1
+  networks: [172.20.229.112/28, 192.0.2.0/24, 'fd42:229::/48']
+  rpki: { files: [roas.json, gone.json] }
+  peers:
+    - { asn: 4242420263, via: odd, address: 'fe80::2' }
+`,
+  );
+  writeFileSync(join(dir, 'roas.json'), dn42Json(ROAS));
+  const { status, out } = await run('dn42', 'lint', '--json');
+  t.is(status, 1);
+  const { findings } = JSON.parse(out) as {
+    findings: { severity: string; check: string; where: string; text: string }[];
+  };
+  const brief = findings.map((f) => `${f.severity} ${f.check} ${f.where}`);
+  for (const expected of [
+    'error networks 192.0.2.0/24',
+    'error source source.ipv4',
+    'error rpki gone.json',
+    'error roa 172.20.229.112/28',
+    'error roa 192.0.2.0/24',
+    'error roa fd42:229::/48',
+    'error allowed-ips AS4242420263',
+    'error endpoint AS4242420263',
+    'warning asn ',
+    'warning source source.ipv6',
+    'warning import AS4242420263',
+    'warning export AS4242420263',
+    'info mtu AS4242420263',
+    'info link-local AS4242420263',
+    'info region ',
+  ])
+    t.true(brief.includes(expected), `${expected} in\n${brief.join('\n')}`);
+  t.regex((await run('dn42', 'lint')).out, /\n\d+ errors, \d+ warnings\n$/);
+});
