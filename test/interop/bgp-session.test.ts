@@ -154,7 +154,7 @@ protocol static t4 { ipv4; route 172.20.1.0/24 unreachable { bgp_path.prepend(42
   await until(() => heard().length === 2, 'two paths again');
   // What we send has identifiers as well.
   await until(async () => (await routesOf(bird)).includes('172.20.229.0/27'), 'our routes');
-  t.regex(await bird.ask('show protocols all peer1'), /ADD-PATH: RX TX/);
+  t.regex(await bird.ask('show protocols all peer1'), /Add-path\s+RX: ipv4 ipv6\s+TX: ipv4 ipv6/i);
   node.speaker.withdraw(Prefix.parse('172.20.229.0/27')!);
   await until(async () => !(await routesOf(bird)).includes('172.20.229.0/27'), 'withdrawal by identifier');
   t.is(node.session('bird')!.faults, 0);
