@@ -153,6 +153,8 @@ export class Speaker {
   #import: ImportContext;
   readonly #switchboard: Switchboard;
   #isStarted = false;
+  /** Another speaker takes over: the sink hears nothing more from this one. */
+  #isAbandoned = false;
   readonly #restart: RestartSettings;
   /** Our restart is not over. */
   #deferral: Deferral | undefined;
@@ -243,6 +245,7 @@ export class Speaker {
 
   /** Drop all sessions without a word, so that peers that agreed to it keep our routes until another speaker comes. */
   abandon(): void {
+    this.#isAbandoned = true;
     for (const peer of this.#roster) {
       peer.session.handle({ kind: 'restarting' }, this.#clock.now());
       this.#switchboard.pump(peer);
@@ -676,7 +679,7 @@ export class Speaker {
 
   /** Decide, forward, tell: as much as one turn allows. */
   #work(): void {
-    if (this.#isWorking) return;
+    if (this.#isWorking || this.#isAbandoned) return;
     this.#isWorking = true;
     this.#revalidation?.step(REVALIDATION_BUDGET, (rib, route) => {
       const peer = this.#roster.byIndex[rib.routes.peerOf[route]!];

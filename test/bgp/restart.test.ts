@@ -271,3 +271,69 @@ test('a refresh with marks removes what the peer has forgotten (RFC 7313)', (t) 
   t.is(b.session('a').messages.received.refresh, 2);
   t.is(a.session('b').faults, 0);
 });
+
+test('whatever restarts, is reset, forgets or refreshes: in the end tables agree and nothing is marked', (t) => {
+  const steps = ['crash', 'cold', 'reset', 'refresh', 'withdraw', 'announce', 'mute', 'bfd', 'wait', 'long'] as const;
+  for (let seed = 1; seed <= 60; seed++) {
+    const { net, a, b, cable } = pair(seed, {}, seed % 2 === 0 ? 300 : 0, { gracefulRestart: seed % 3 === 0 });
+    const prefixes = [2, 3, 4, 5].map((i) => Prefix.parse(`172.20.${i}.0/24`)!);
+    const wanted = new Set(['172.20.2.0/24', 'fd42:2::/48']);
+    for (let i = 0; i < 25; i++) {
+      const prefix = prefixes[Math.floor(net.random() * prefixes.length)]!;
+      switch (steps[Math.floor(net.random() * steps.length)]!) {
+        case 'crash':
+        case 'cold':
+          b.crash();
+          net.run(net.random() * 90_000);
+          b.restart(net.random() < 0.7 ? KEPT : { keptForwarding: false });
+          // What a restarted speaker originates is its configuration.
+          for (const p of prefixes) b.speaker.withdraw(p);
+          for (const p of prefixes) if (wanted.has(p.toString())) b.speaker.announce({ prefix: p });
+          break;
+        case 'reset':
+          (net.random() < 0.5 ? a : b).speaker.peerReset(net.random() < 0.5 ? 'b' : 'a');
+          break;
+        case 'refresh':
+          a.speaker.peerRefresh('b', 'in');
+          break;
+        case 'withdraw':
+          b.speaker.withdraw(prefix);
+          wanted.delete(prefix.toString());
+          break;
+        case 'announce':
+          b.speaker.announce({ prefix });
+          wanted.add(prefix.toString());
+          break;
+        case 'mute':
+          cable.muted.add(net.random() < 0.5 ? 'a' : 'b');
+          net.run(net.random() * 120_000);
+          cable.muted.clear();
+          // What was lost on a path that did not break the session is found by a refresh.
+          net.run(200_000);
+          a.speaker.peerRefresh('b', 'in');
+          break;
+        case 'bfd':
+          a.speaker.bfdDown('b');
+          a.speaker.bfdUp('b');
+          break;
+        case 'wait':
+          net.run(net.random() * 3000);
+          break;
+        case 'long':
+          net.run(net.random() * 400_000);
+          break;
+      }
+    }
+    net.run(1_000_000);
+    t.is(a.session('b').state, 'Established', `seed ${seed}`);
+    t.deepEqual([...a.fib.keys()].sort(), [...wanted].sort(), `seed ${seed}`);
+    t.is(stale(a, 'b'), 0, `seed ${seed}`);
+    t.deepEqual(a.session('b').restart, [], `seed ${seed}`);
+    const held = [...a.speaker.routes('in', { peer: 'b' })];
+    t.is(held.length, wanted.size, `seed ${seed}`);
+    t.true(
+      held.every((r) => !r.communities.includes('llgr-stale')),
+      `seed ${seed}`,
+    );
+  }
+});

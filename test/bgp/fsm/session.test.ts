@@ -459,3 +459,69 @@ test('whatever happens in whatever order, nothing throws and every opened connec
     ),
   );
 });
+
+test('a mark of a refresh that has the wrong length ends the session with 7/1 and the whole message (RFC 7313 §5)', (t) => {
+  const b = new Bench();
+  const c = b.establish();
+  const bad = hex(`${'ff'.repeat(16)} 0018 05 0001 01 01 00`);
+  b.octets(c, bad);
+  const sent = b.actions().find((a) => a.kind === 'send') as { readonly octets: Uint8Array };
+  const n = decodeNotification(messageOf(sent.octets).body);
+  t.deepEqual([n.code, n.subcode], [7, 1]);
+  t.deepEqual(n.data, bad);
+  // A plain request of another length carries a filter, and is read as a request.
+  const d = new Bench();
+  d.octets(d.establish(), hex(`${'ff'.repeat(16)} 0018 05 0001 00 01 00`));
+  t.is(d.session.state, 'Established');
+});
+
+const RESTART = {
+  restartTimeS: 60,
+  isRestarting: false,
+  keptForwarding: true,
+  families: ['ipv4'],
+  longLivedS: 0,
+} as const;
+
+test('what ends a session for good is a hard reset to a peer that knows it, and names what it stands for (RFC 8538)', (t) => {
+  const said = (peer: Open): number[] => {
+    const b = new Bench({ restart: RESTART });
+    b.establish(peer);
+    b.do({ kind: 'stop', text: 'bye' });
+    const [send] = b.actions() as { readonly octets: Uint8Array }[];
+    return [...messageOf(send!.octets).body];
+  };
+  const knows = localOpen({ ...SETTINGS, localAs: 64601, peerAs: 64600, identifier: 0x0a000002, restart: RESTART });
+  t.deepEqual(said(knows), [6, 9, 6, 2, 3, ...Buffer.from('bye')]);
+  t.deepEqual(said(PEER_OPEN), [6, 2, 3, ...Buffer.from('bye')]);
+});
+
+test('the end of a session says whether its routes may be kept', (t) => {
+  const knows = localOpen({ ...SETTINGS, localAs: 64601, peerAs: 64600, identifier: 0x0a000002, restart: RESTART });
+  const end = (open: Open, act: (b: Bench, c: number) => void): boolean => {
+    const b = new Bench({ restart: RESTART });
+    const c = b.establish(open);
+    act(b, c);
+    const down = b.actions().find((a) => a.kind === 'down');
+    return down?.kind === 'down' && down.mayRestart;
+  };
+  const notify = (subcode: number) => (b: Bench, c: number) =>
+    b.octets(c, encodeNotification({ code: 6, subcode, data: new Uint8Array(0) }));
+  const lost = (b: Bench, c: number) => b.do({ kind: 'closed', transport: c, reason: 'reset' });
+  t.true(end(knows, lost));
+  t.true(end(knows, notify(4)));
+  t.false(end(knows, notify(9)), 'hard reset');
+  t.true(
+    end(knows, (b) => b.runTo(90_000)),
+    'hold timer',
+  );
+  t.false(end(knows, (b) => b.do({ kind: 'stop' })));
+  t.false(end(knows, (b) => b.do({ kind: 'uplink-down' })));
+  t.false(end(PEER_OPEN, lost), 'the peer knows no restarts');
+  const old = {
+    ...knows,
+    capabilities: knows.capabilities.map((c) => (c.kind === 'graceful-restart' ? { ...c, flags: 0 } : c)),
+  };
+  t.true(end(old, lost));
+  t.false(end(old, notify(4)), 'RFC 4724 alone keeps nothing over a NOTIFICATION');
+});

@@ -1,0 +1,171 @@
+/** What our sessions negotiate and keep, against FRR's bgpd and GoBGP of the distribution on loopback addresses. */
+import test, { type ExecutionContext } from 'ava';
+import { Addr, Prefix } from '../../router/lib/addr.ts';
+import { until } from '../bgp/kit/bird.ts';
+import { Bgpd, hasBgpd } from '../bgp/kit/frr-bgpd.ts';
+import { Gobgp, hasGobgp } from '../bgp/kit/gobgp.ts';
+import { freePort } from '../bgp/kit/loopback.ts';
+import { Node, OUR_AS, THEIR_AS } from '../bgp/kit/node.ts';
+
+function interop(name: string, missing: string, body: (t: ExecutionContext) => Promise<void>): void {
+  if (missing === '') test.serial(name, body);
+  else test.serial.skip(`${name} (not installed: ${missing})`, body);
+}
+
+const FRR = hasBgpd() ? '' : 'frr';
+const GOBGP = hasGobgp() ? '' : 'gobgpd';
+
+const frrConfig = (port: number, ourPort: number, networks: readonly string[]): string => `router bgp ${THEIR_AS}
+ bgp router-id 10.0.0.3
+ no bgp ebgp-requires-policy
+ no bgp network import-check
+ bgp graceful-restart
+ bgp graceful-restart restart-time 30
+ bgp graceful-restart preserve-fw-state
+ bgp long-lived-graceful-restart stale-time 3600
+ neighbor 127.0.0.1 remote-as ${OUR_AS}
+ neighbor 127.0.0.1 port ${ourPort}
+ neighbor 127.0.0.1 ebgp-multihop
+ neighbor 127.0.0.1 update-source 127.0.0.3
+ neighbor 127.0.0.1 timers connect 1
+ neighbor 127.0.0.1 advertisement-interval 0
+ neighbor 127.0.0.1 local-role provider
+ address-family ipv4 unicast
+${networks.map((n) => `  network ${n}`).join('\n')}
+  neighbor 127.0.0.1 addpath-tx-all-paths
+  neighbor 127.0.0.1 route-map HOP out
+ exit-address-family
+route-map HOP permit 10
+ set ip next-hop 10.9.9.3
+! listens at ${port}
+`;
+
+interop('FRR restarts and its routes stay in use; roles and several paths are agreed as well', FRR, async (t) => {
+  const frr = new Bgpd();
+  const [port, ourPort] = [await freePort(), await freePort()];
+  const peer = { name: 'frr', address: Addr.parse('127.0.0.3')!, port, families: ['ipv4'] } as const;
+  const node = new Node({
+    port: ourPort,
+    peers: [{ ...peer, addPath: 'both', role: 'customer', strictRole: true, gracefulRestart: true }],
+  });
+  t.teardown(async () => {
+    await node.stop();
+    await frr.remove();
+  });
+  const listen = { address: '127.0.0.3', port };
+  await frr.start(frrConfig(port, ourPort, ['172.20.1.0/24', '172.20.2.0/24']), listen);
+  await node.start();
+  await until(() => node.fib.size === 2, 'routes');
+  const { capabilities } = node.session('frr')!;
+  t.true(capabilities.peer.includes('role provider'), capabilities.peer.join('; '));
+  t.true(capabilities.peer.some((c) => /^graceful restart 30 s.*notification.*ipv4 unicast/.test(c)));
+  t.true(capabilities.peer.some((c) => c.startsWith('long-lived restart, ipv4 unicast 3600 s')));
+  // With all paths, FRR sends ours back as well; it is refused, as our AS is in it.
+  for (const r of node.speaker.routes('in')) {
+    t.not(r.pathId, undefined);
+    t.is(r.refused, r.asPath === String(THEIR_AS) ? undefined : 'our AS is in the path');
+  }
+  await until(async () => (await frr.ask('show bgp ipv4 unicast')).includes('172.20.229.0/27'), 'our route');
+  // A withdrawal of ours goes by its path identifier.
+  node.speaker.withdraw(Prefix.parse('172.20.229.0/27')!);
+  await until(async () => !(await frr.ask('show bgp ipv4 unicast')).includes('172.20.229.0/27'), 'our withdrawal');
+  await frr.stop();
+  await until(() => node.session('frr')!.state !== 'Established', 'end of the session');
+  t.is(node.fib.size, 2);
+  t.is(node.session('frr')!.routes.ipv4.stale, 2);
+  await frr.start(frrConfig(port, ourPort, ['172.20.1.0/24']), listen);
+  await until(() => node.session('frr')!.establishments === 2, 'its return');
+  t.true(node.session('frr')!.capabilities.peer.some((c) => /restarting.*forwarding kept/.test(c)));
+  // FRR 8.4 sends its End-of-RIB first and its routes then, so what was kept goes for a moment.
+  await until(() => node.fib.size === 1 && node.gaps.includes('172.20.2.0/24'), 'the forgotten route gone');
+  t.deepEqual(node.session('frr')!.restart, []);
+});
+
+interop('a refresh of FRR has a beginning and an end, and an operator of FRR is quoted', FRR, async (t) => {
+  const frr = new Bgpd();
+  const [port, ourPort] = [await freePort(), await freePort()];
+  const peer = { name: 'frr', address: Addr.parse('127.0.0.3')!, port, families: ['ipv4'] } as const;
+  const node = new Node({ port: ourPort, peers: [{ ...peer, role: 'customer' }] });
+  t.teardown(async () => {
+    await node.stop();
+    await frr.remove();
+  });
+  await frr.start(frrConfig(port, ourPort, ['172.20.1.0/24']), { address: '127.0.0.3', port });
+  await node.start();
+  await until(() => node.fib.size === 1, 'routes');
+  t.true(node.speaker.peerRefresh('frr', 'in'));
+  await until(() => node.session('frr')!.messages.received.refresh >= 2, 'the marks');
+  await until(() => node.session('frr')!.restart.length === 0, 'the end of the refresh');
+  await frr.ask('clear bgp ipv4 unicast 127.0.0.1 in');
+  await until(() => node.session('frr')!.messages.sent.refresh >= 3, 'our marks');
+  t.deepEqual(node.gaps, []);
+  await frr.ask('configure terminal', `router bgp ${THEIR_AS}`, 'neighbor 127.0.0.1 shutdown message back at noon');
+  await until(() => node.session('frr')!.lastError?.text.includes('back at noon') === true, 'text of the operator');
+  // FRR says it by a hard reset, which costs the routes (RFC 8538).
+  t.is(node.fib.size, 0);
+});
+
+const gobgpConfig = (port: number, ourPort: number): string => `[global.config]
+  as = ${THEIR_AS}
+  router-id = "10.0.0.4"
+  port = ${port}
+  local-address-list = ["127.0.0.4"]
+[[neighbors]]
+  [neighbors.config]
+    neighbor-address = "127.0.0.1"
+    peer-as = ${OUR_AS}
+  [neighbors.timers.config]
+    connect-retry = 2
+    idle-hold-time-after-reset = 1
+  [neighbors.transport.config]
+    remote-port = ${ourPort}
+    local-address = "127.0.0.4"
+  [neighbors.ebgp-multihop.config]
+    enabled = true
+  [neighbors.add-paths.config]
+    receive = true
+    send-max = 4
+  [neighbors.graceful-restart.config]
+    enabled = true
+    restart-time = 30
+    long-lived-enabled = true
+    notification-enabled = true
+  [[neighbors.afi-safis]]
+    [neighbors.afi-safis.config]
+      afi-safi-name = "ipv4-unicast"
+    [neighbors.afi-safis.mp-graceful-restart.config]
+      enabled = true
+    [neighbors.afi-safis.long-lived-graceful-restart.config]
+      enabled = true
+      restart-time = 3600
+`;
+
+interop('GoBGP and we tell each other several paths, and it restarts without a gap', GOBGP, async (t) => {
+  const [port, ourPort, api] = [await freePort(), await freePort(), await freePort()];
+  const gobgp = new Gobgp({ host: '127.0.0.4', port: api });
+  const peer = { name: 'gobgp', address: Addr.parse('127.0.0.4')!, port, families: ['ipv4'] } as const;
+  const node = new Node({ port: ourPort, peers: [{ ...peer, addPath: 'both', gracefulRestart: true }] });
+  t.teardown(async () => {
+    await node.stop();
+    await gobgp.remove();
+  });
+  await gobgp.start(gobgpConfig(port, ourPort));
+  await node.start();
+  await until(() => node.session('gobgp')!.state === 'Established', 'the session');
+  await gobgp.ask('global rib add 172.20.1.0/24 nexthop 10.9.9.4');
+  await until(() => node.fib.size === 1, 'a route');
+  const [route] = [...node.speaker.routes('in')];
+  t.not(route!.pathId, undefined);
+  t.true(node.session('gobgp')!.capabilities.peer.some((c) => /^graceful restart 30 s.*ipv4 unicast/.test(c)));
+  await until(async () => (await gobgp.ask('global rib')).includes('172.20.229.0/27'), 'our route');
+  node.speaker.withdraw(Prefix.parse('172.20.229.0/27')!);
+  await until(async () => !(await gobgp.ask('global rib')).includes('172.20.229.0/27'), 'our withdrawal');
+  await gobgp.stop();
+  await until(() => node.session('gobgp')!.state !== 'Established', 'end of the session');
+  t.is(node.fib.size, 1);
+  t.is(node.session('gobgp')!.routes.ipv4.stale, 1);
+  await gobgp.start(gobgpConfig(port, ourPort), '-r');
+  // It comes back with an empty table, so its End-of-RIB takes the route.
+  await until(() => node.fib.size === 0, 'the forgotten route gone');
+  t.is(node.session('gobgp')!.establishments, 2);
+});
