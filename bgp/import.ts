@@ -78,7 +78,7 @@ export function announce(peer: Peer, rib: Rib, reach: Reach, update: Update, con
   const { wire } = update;
   const received =
     wire === undefined
-      ? attrs.idOf(attrs.intern(update.attributes!, reach.nextHop))
+      ? attrs.internNumber(update.attributes!, reach.nextHop)
       : attrs.internWire(wire.octets, wire.from, wire.end, reach.nextHop);
   const judge = new Judge(peer, received, rib.family, context);
   cursor.over(reach.nlri);
@@ -191,6 +191,7 @@ class Judge {
   readonly #family: Family;
   readonly #received: number;
   readonly #context: ImportContext;
+  #values: Attributes | undefined;
   /** What is wrong with the attributes, whatever the prefix. */
   readonly #common: number;
   /** What policy makes of the attributes; undefined = nothing is changed or refused. */
@@ -207,12 +208,18 @@ class Judge {
     this.#common = commonVerdict(peer, received, context);
     const { attrs } = context;
     const { importFilter } = peer;
-    this.#plan = importFilter.isOpen ? undefined : importFilter.plan(attrs.set(received), attrs.nextHop(received));
+    this.#plan = importFilter.isOpen ? undefined : importFilter.plan(this.#given, attrs.nextHop(received));
     this.asksRoa = importFilter.asksRoa && context.roas !== undefined;
-    this.#origin = this.asksRoa ? roaOrigin(attrs.set(received).asPath, context.localAs) : 0;
+    this.#origin = this.asksRoa ? roaOrigin(this.#given.asPath, context.localAs) : 0;
     subject.family = family;
     subject.source = peer.isExternal ? 'external' : 'internal';
     subject.from = peer.config.name;
+  }
+
+  /** The received attributes as a value: a set's own object would stay in memory with it. */
+  get #given(): Attributes {
+    this.#values ??= this.#context.attrs.decoded(this.#received);
+    return this.#values;
   }
 
   look(w0: number, w1: number, w2: number, w3: number, length: number): void {
@@ -249,19 +256,20 @@ class Judge {
     const received = this.#received;
     const mayChange =
       attrs.has(received, Has.WellKnown) || this.#peer.role !== undefined || changesEveryRoute(this.#peer.config);
-    return mayChange ? this.#accept(attrs.set(received)) : received;
+    return mayChange ? this.#accept(this.#given) : received;
   }
 
   /** The set to store for attributes that policy let pass. */
   #accept(attributes: Attributes, outcome?: Outcome): number {
     const { attrs } = this.#context;
-    const received = attrs.set(this.#received);
+    const received = this.#given;
+    const hopBefore = attrs.nextHop(this.#received);
     const { config, isExternal } = this.#peer;
     const judged = afterImport(attributes, received.communities, config, isExternal);
     const a = marked(judged, this.#peer.role, this.#peer.asn);
     const isDiscarded = config.acceptBlackhole === true && received.communities.includes(Community.Blackhole);
-    const nextHop = isDiscarded ? DISCARD_HOP : (importedHop(outcome?.nextHop, this.#peer) ?? received.nextHop);
-    return a === received && nextHop === received.nextHop ? this.#received : attrs.idOf(attrs.intern(a, nextHop));
+    const nextHop = isDiscarded ? DISCARD_HOP : (importedHop(outcome?.nextHop, this.#peer) ?? hopBefore);
+    return a === received && nextHop === hopBefore ? this.#received : attrs.internNumber(a, nextHop);
   }
 }
 
@@ -277,10 +285,10 @@ function commonVerdict(peer: Peer, received: number, context: ImportContext): nu
   const allowed = peer.config.allowOwnAs ?? 0;
   for (const asn of peer.loopAses) if (attrs.occurrences(received, asn) > allowed) return Verdict.AsLoop;
   if (attrs.has(received, Has.OriginatorId | Has.ClusterList)) {
-    const a = attrs.set(received);
+    const a = attrs.decoded(received);
     if (a.originatorId === identifier || a.clusterList.includes(clusterId)) return Verdict.ReflectionLoop;
   }
-  if (attrs.has(received, Has.Otc) && isLeak(peer.role, peer.asn, attrs.set(received).otc)) {
+  if (attrs.has(received, Has.Otc) && isLeak(peer.role, peer.asn, attrs.decoded(received).otc)) {
     return Verdict.RouteLeak;
   }
   const own = peer.localAddress;

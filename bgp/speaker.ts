@@ -114,8 +114,8 @@ const DECISION_BUDGET = 8192;
 const DECISION_STEP = 512;
 /** Time after which a turn begins nothing more; what is under way then takes a few milliseconds at most. */
 const TURN_MS = 6;
-/** Attribute sets forgotten in one turn. */
-const SWEEP_BUDGET = 8192;
+/** Attribute sets forgotten before the clock is looked at. */
+const SWEEP_STEP = 1024;
 const RESTART_DEFAULTS = { restartTimeS: 120, staleTimeS: 360, longLivedS: 0 } as const;
 /** Prefixes told to a peer at a time, and how long the peers together may be told in one turn. */
 const EXPORT_BUDGET = 2048;
@@ -689,7 +689,8 @@ export class Speaker {
     const isTimeUp = (): boolean => this.#clock.now() >= until;
     this.#chores.run(isTimeUp);
     if (!this.#isDeferring()) this.#spread(isTimeUp);
-    this.#attrs.sweep(SWEEP_BUDGET);
+    do this.#attrs.sweep(SWEEP_STEP);
+    while (this.#attrs.idle > 0 && !isTimeUp());
     this.#isWorking = false;
     this.onActivity();
   }

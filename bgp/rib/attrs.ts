@@ -205,10 +205,15 @@ export class AttrTable {
 
   /** The one set with these attributes. It stays known while somebody holds it (`retain`), and until the next `sweep`. */
   intern(a: Attributes, nextHop: NextHop | undefined): AttrSet {
+    return this.set(this.internNumber(a, nextHop));
+  }
+
+  /** The same as a number, without an object that stays with the set. */
+  internNumber(a: Attributes, nextHop: NextHop | undefined): number {
     const w = this.#scratch;
     w.clear();
     putAttributes(w, a, undefined, true);
-    return this.set(this.#intern(w.bytes, w.length, this.hops.intern(nextHop)));
+    return this.#intern(w.bytes, w.length, this.hops.intern(nextHop));
   }
 
   /**
