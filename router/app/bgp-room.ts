@@ -1,24 +1,21 @@
 /** The BGP speaker in the routing worker: its peers from the configuration, its ports, its answers to questions. */
 import { hostname } from 'node:os';
 import { isDeepStrictEqual } from 'node:util';
-import type { BfdState } from '../../bgp/bfd/packet.ts';
 import {
-  type CandidateView,
   drive,
   type LinkId,
   type PeerConfig,
-  type PeerView,
   type RouteFunction,
-  type RouteView,
+  type RouteQuery,
   Speaker,
   type SpeakerEvent,
   type Transport,
 } from '../../bgp/speaker.ts';
 import type { BirdCommand } from '../birdctl/command.ts';
 import type { BgpConfig, BgpPeerConfig } from '../config/bgp-model.ts';
-import type { Answers, BgpPeerStatus, BgpRouteStatus, Verbs } from '../control/messages.ts';
+import type { Answers, BgpPeerStatus, Verbs } from '../control/messages.ts';
 import type { FibWriter } from '../fib/writer.ts';
-import { Addr, type Family, Prefix } from '../lib/addr.ts';
+import { Addr, type Family, type Prefix } from '../lib/addr.ts';
 import { systemClock, wallClockMs } from '../lib/clock.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
@@ -39,6 +36,7 @@ import {
   rangeConfigOf,
   replaysOf,
 } from './bgp-peers.ts';
+import { parseCursor, parsePrefix, peerStatus, routeStatus, verdict } from './bgp-status.ts';
 import { StackTransport, type StreamPort } from './bgp-transport.ts';
 import { BirdAnswers, type BirdFacts, type BirdPart, type BirdPosition } from './bird-answers.ts';
 import { Dn42Latency, type PingPort } from './dn42-latency.ts';
@@ -192,7 +190,7 @@ export class BgpRoom {
     this.#bird = new BirdAnswers(this.#birdFacts());
     this.#latency = new Dn42Latency(peers, settings.dn42.latencyWindowS, o.ping, (peer, latency) => {
       log.info('latency of a link', { peer: peer.name, community: `64511:${latency}` });
-      this.#speaker.setPolicies(peer.name, policiesOf(peer, settings, filters, linkQuality(peer, latency)));
+      this.#speaker.setPolicies(peer.name, policiesOf(peer, this.#settings, filters, linkQuality(peer, latency)));
     });
   }
 
@@ -287,6 +285,7 @@ export class BgpRoom {
     this.#changeNetworks(before.networks, settings.networks);
     for (const { name } of mainBefore) if (!peers.some((p) => p.name === name)) this.#remove(name);
     this.#links.setLinks(links);
+    this.#latency.setPeers(peers);
     for (const peer of peers)
       this.#change(
         peer,
@@ -304,10 +303,8 @@ export class BgpRoom {
       if (isSame(rest, restBefore) && isSame(peer.bfd, before?.bfd)) {
         if (isSame(imports, importsBefore) && isSame(exports, exportsBefore)) return;
         this.#told.set(peer.name, config);
-        this.#speaker.setPolicies(peer.name, {
-          ...(imports !== undefined && { import: imports }),
-          ...(exports !== undefined && { export: exports }),
-        });
+        const quality = linkQuality(peer, this.#latency.of(peer.name)?.class);
+        this.#speaker.setPolicies(peer.name, policiesOf(peer, settings, this.#filters, quality));
         return;
       }
       this.#remove(peer.name);
@@ -340,7 +337,7 @@ export class BgpRoom {
     return {
       asn: this.#settings.asn,
       router_id: String(this.#settings.routerId),
-      peers: views.map((v) => ({ ...peerStatus(v, this.bfd.stateOf(v.name)), ...this.#latencyOf(v.name) })),
+      peers: views.map((v) => ({ ...peerStatus(v, this.bfd.stateOf(v.name), this.#settings), ...this.#latencyOf(v.name) })),
     };
   }
 
@@ -376,14 +373,22 @@ export class BgpRoom {
     };
   }
 
-  /** @throws MlshimError USAGE for what is not a prefix, a peer or a table */
-  routes({ table, peer, prefix, vrf = '' }: Verbs['bgp_routes']): Answers['bgp_routes'] {
+  /**
+   * A part of a listing.
+   * @throws MlshimError USAGE for what is not a prefix, a peer, a table or a place in a listing
+   */
+  routes({ table, peer, prefix, vrf = '', longer, from }: Verbs['bgp_routes']): Answers['bgp_routes'] {
     const kind = table === 'in' || table === 'out' ? table : 'best';
     if (peer !== '' && !this.#hasPeer(peer)) throw this.#noPeer(peer);
     if (kind === 'out' && peer === '') throw new MlshimError('USAGE', 'routes out need a peer: bgp routes out PEER');
     const wanted = prefix === '' ? undefined : parsePrefix(prefix);
-    const filter = { ...(peer !== '' && { peer }), ...(wanted !== undefined && { prefix: wanted }) };
-    return { routes: [...this.#speakerOf(vrf, peer).routes(kind, filter)].map(routeStatus) };
+    const query: RouteQuery = {
+      kind,
+      ...(peer !== '' && { peer }),
+      ...(wanted !== undefined && (longer === true ? { within: wanted } : { prefix: wanted })),
+    };
+    const page = this.#speakerOf(vrf, peer).page(query, parseCursor(from ?? ''), (r) => routeStatus(r.view()));
+    return { routes: page.routes, next: page.next === undefined ? '' : `${page.next.family}:${page.next.id}` };
   }
 
   /** @throws MlshimError USAGE for what is neither prefix nor address */
@@ -413,13 +418,14 @@ export class BgpRoom {
   }
 
   /** @throws MlshimError USAGE */
-  order(peer: string, action: string): void {
+  order({ peer, action, text = '', direction = '' }: Verbs['bgp_peer']): void {
     const speaker = this.#speakerOf('', peer);
+    const side = direction === 'in' || direction === 'out' ? direction : 'both';
     const actions: Readonly<Record<string, () => boolean>> = {
       up: () => speaker.peerUp(peer),
-      down: () => speaker.peerDown(peer),
-      reset: () => speaker.peerReset(peer),
-      refresh: () => speaker.peerRefresh(peer),
+      down: () => speaker.peerDown(peer, text),
+      reset: () => speaker.peerReset(peer, text),
+      refresh: () => speaker.peerRefresh(peer, side),
     };
     if (!this.#hasPeer(peer)) throw this.#noPeer(peer);
     if (actions[action]?.() !== true) throw new MlshimError('USAGE', `bgp peer ${peer} cannot "${action}" now`);
@@ -467,61 +473,4 @@ const NO_RPKI = { vrps_ipv4: 0, vrps_ipv6: 0, loading: false, revalidated: 0, se
 
 function randomSeed(): number {
   return new DataView(systemEntropy(4).buffer).getInt32(0);
-}
-
-function parsePrefix(text: string): Prefix {
-  const loose = Prefix.parseLoose(text);
-  if (loose === undefined) throw new MlshimError('USAGE', `"${text}" is not a prefix`);
-  return loose.prefix;
-}
-
-function peerStatus(v: PeerView, bfd: BfdState | undefined): BgpPeerStatus {
-  const sum = (key: 'received' | 'accepted' | 'advertised'): number => v.routes.ipv4[key] + v.routes.ipv6[key];
-  const messages = (m: PeerView['messages']['sent']): number => Object.values(m).reduce((a, b) => a + b, 0);
-  const keepaliveS = v.holdTimeS === undefined ? 0 : Math.floor(v.holdTimeS / 3);
-  return {
-    name: v.name,
-    asn: v.asn,
-    address: v.address,
-    uplink: String(v.link),
-    state: v.isShutDown ? 'Idle (shut down)' : v.awaitsBfd ? 'Idle (waits for BFD)' : v.state,
-    bfd: bfd ?? '',
-    since_s: v.stateMs / 1000,
-    received: sum('received'),
-    accepted: sum('accepted'),
-    advertised: sum('advertised'),
-    last_error: v.state === 'Established' ? '' : (v.lastError?.text ?? ''),
-    local_address: v.localAddress ?? '',
-    hold_time_s: v.holdTimeS ?? 0,
-    keepalive_s: keepaliveS,
-    capabilities: v.capabilities.peer,
-    local_capabilities: v.capabilities.local,
-    stale: v.routes.ipv4.stale + v.routes.ipv6.stale,
-    restart: v.restart.map((r) => `${r.family} ${r.phase}, ${Math.ceil(r.leftMs / 1000)} s left`),
-    remote_id: v.identifier ?? '',
-    messages_in: messages(v.messages.received),
-    messages_out: messages(v.messages.sent),
-  };
-}
-
-function routeStatus(r: RouteView): BgpRouteStatus {
-  return {
-    prefix: r.prefix,
-    peer: r.peer ?? 'local',
-    best: r.isBest,
-    next_hop: r.linkLocalNextHop ?? r.nextHop ?? '',
-    uplink: r.link === undefined ? '' : String(r.link),
-    as_path: r.asPath,
-    origin: r.origin,
-    local_pref: r.localPref,
-    ...(r.med !== undefined && { med: r.med }),
-    communities: [...r.communities, ...r.largeCommunities, ...r.extendedCommunities],
-    refused: r.refused ?? '',
-    roa: r.roa ?? '',
-  };
-}
-
-function verdict(c: CandidateView): string {
-  if (c.isBest) return '';
-  return c.refused ?? (c.isMultipath ? 'shares the traffic' : (c.lostAt ?? ''));
 }

@@ -176,7 +176,7 @@ function answer(query: WorkerQuery): unknown {
     case 'bgp_show':
       return bgp?.show(query.args.peer) ?? NO_BGP;
     case 'bgp_routes':
-      return bgp?.routes(query.args) ?? { routes: [] };
+      return bgp?.routes(query.args) ?? { routes: [], next: '' };
     case 'bgp_explain':
       return bgp?.explain(query.args.prefix, query.args.vrf ?? '') ?? { prefix: query.args.prefix, candidates: [] };
     case 'bgp_rpki':
@@ -189,7 +189,7 @@ function answer(query: WorkerQuery): unknown {
       return bgp.bird(revived(query.command), query.from);
     case 'bgp_peer':
       if (bgp === undefined) throw new MlshimError('USAGE', 'BGP is not configured');
-      bgp.order(query.args.peer, query.args.action);
+      bgp.order(query.args);
       return {};
   }
 }

@@ -6,16 +6,7 @@ import { socketPaths } from '../control/paths.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Input } from './command.ts';
 import { rpkiText } from './rpki.ts';
-import {
-  bfdText,
-  bgpExplainText,
-  bgpPeerText,
-  bgpRoutesText,
-  bgpText,
-  routeGetText,
-  routesText,
-  statusText,
-} from './show.ts';
+import { bfdText, routeGetText, routesText, statusText } from './show.ts';
 
 type ReadVerb = Exclude<Verb, 'capture'>;
 
@@ -53,47 +44,6 @@ export async function routeShow(input: Input): Promise<number> {
     throw new MlshimError('USAGE', `--proto is one of ${ORIGINS.join(', ')}, not "${origin}"`);
   print(input, await query(input, 'route_show', { origin, vrf: vrfOf(input) }), (a) => routesText(a.routes));
   return 0;
-}
-
-export async function bgpShow(input: Input): Promise<number> {
-  print(input, await query(input, 'bgp_show', { peer: '' }), bgpText);
-  return 0;
-}
-
-const PEER_ACTIONS: readonly string[] = ['up', 'down', 'refresh', 'reset'];
-
-export async function bgpPeer(input: Input): Promise<number> {
-  const [peer, action] = input.args as [string, string | undefined];
-  if (action !== undefined) {
-    if (!PEER_ACTIONS.includes(action))
-      throw new MlshimError('USAGE', `"${action}" is not one of ${PEER_ACTIONS.join(', ')}`);
-    await query(input, 'bgp_peer', { peer, action });
-    return 0;
-  }
-  const answer = await query(input, 'bgp_show', { peer });
-  print(input, answer, (a) => a.peers.map(bgpPeerText).join('\n'));
-  return answer.peers.every((p) => p.state === 'Established') ? 0 : 1;
-}
-
-const TABLES: readonly string[] = ['best', 'in', 'out'];
-
-export async function bgpRoutes(input: Input): Promise<number> {
-  const words = [...input.args];
-  const table = TABLES.includes(words[0] ?? '') ? words.shift()! : 'best';
-  // A prefix has a slash or is an address; any other word names a peer.
-  const isPrefix = (w: string): boolean => w.includes('/') || w.includes(':') || /^[\d.]+$/.test(w);
-  const prefix = words.find(isPrefix) ?? '';
-  const peer = words.find((w) => !isPrefix(w)) ?? '';
-  print(input, await query(input, 'bgp_routes', { table, peer, prefix, vrf: vrfOf(input) }), (a) =>
-    bgpRoutesText(a.routes),
-  );
-  return 0;
-}
-
-export async function bgpExplain(input: Input): Promise<number> {
-  const answer = await query(input, 'bgp_explain', { prefix: input.args[0]!, vrf: vrfOf(input) });
-  print(input, answer, bgpExplainText);
-  return answer.candidates.length > 0 ? 0 : 1;
 }
 
 export async function bgpRpki(input: Input): Promise<number> {

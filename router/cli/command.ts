@@ -46,6 +46,8 @@ export interface Input {
 export interface Io {
   out(text: string): void;
   err(text: string): void;
+  /** Resolves when most of what was written has been taken. */
+  drained?(): Promise<void>;
   readonly env: NodeJS.ProcessEnv;
   /** Whether standard output is a terminal, and which colours it has. */
   readonly isTty: boolean;

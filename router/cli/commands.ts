@@ -12,6 +12,16 @@ const VRF_OPTION: Readonly<Record<string, Option>> = {
   vrf: { type: 'string', value: 'NAME', help: 'the table of this VRF' },
 };
 
+/** For lists: a line each. */
+const LINES_OPTIONS: Readonly<Record<string, Option>> = {
+  jsonl: { type: 'boolean', short: 'J', help: 'a JSON document per line' },
+  format: {
+    type: 'string',
+    value: 'FORMAT',
+    help: "a line each, such as '{prefix}\\t{next_hop}'; fields as in --json",
+  },
+};
+
 const CONFIG_OPTION: Readonly<Record<string, Option>> = {
   config: { type: 'string', short: 'c', value: 'FILE', help: 'mlshim.yaml, or a wg-quick file' },
 };
@@ -23,6 +33,7 @@ const DAEMON_OPTIONS: Readonly<Record<string, Option>> = {
   'log-format': { type: 'string', value: 'text|json', help: 'default: text on a terminal, else json' },
 };
 
+const bgp = async () => await import('./bgp.ts');
 const ask = async () => await import('./ask.ts');
 const keys = async () => await import('./wg-keys.ts');
 
@@ -123,30 +134,35 @@ export const COMMANDS: readonly Command[] = [
   {
     words: ['bgp', 'show'],
     args: '',
-    summary: 'BGP peers',
-    options: JSON_OPTION,
+    summary: 'BGP peers, those that are not up first',
+    options: { ...JSON_OPTION, format: LINES_OPTIONS['format']! },
     min: 0,
     max: 0,
     isDefault: true,
-    run: async (input) => (await ask()).bgpShow(input),
+    run: async (input) => (await bgp()).show(input),
   },
   {
     words: ['bgp', 'peer'],
-    args: 'PEER [up|down|refresh|reset]',
-    summary: 'one BGP peer in full, or an order to it',
+    args: 'PEER [up|down [TEXT]|refresh [in|out]|reset [TEXT]]',
+    summary: 'one BGP peer in full, or an order to it; TEXT is shown to its operator',
     options: JSON_OPTION,
     min: 1,
-    max: 2,
-    run: async (input) => (await ask()).bgpPeer(input),
+    max: Number.MAX_SAFE_INTEGER,
+    run: async (input) => (await bgp()).peer(input),
   },
   {
     words: ['bgp', 'routes'],
     args: '[in|out|best] [PEER] [PREFIX]',
     summary: 'BGP routes: chosen (best), as received (in) or as announced (out)',
-    options: { ...JSON_OPTION, ...VRF_OPTION },
+    options: {
+      ...JSON_OPTION,
+      ...LINES_OPTIONS,
+      ...VRF_OPTION,
+      longer: { type: 'boolean', short: 'l', help: 'PREFIX and all inside it' },
+    },
     min: 0,
     max: 3,
-    run: async (input) => (await ask()).bgpRoutes(input),
+    run: async (input) => (await bgp()).routes(input),
   },
   {
     words: ['bgp', 'explain'],
@@ -155,7 +171,7 @@ export const COMMANDS: readonly Command[] = [
     options: { ...JSON_OPTION, ...VRF_OPTION },
     min: 1,
     max: 1,
-    run: async (input) => (await ask()).bgpExplain(input),
+    run: async (input) => (await bgp()).explain(input),
   },
   {
     words: ['bgp', 'rpki'],

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { once } from 'node:events';
 import { VERSION } from '../lib/version.ts';
 /** The `mlshim` command: finds the command in the table, runs it, turns errors into messages and exit statuses. */
 import { type Command, commandHelp, findCommand, type Io, parseInput, tableHelp } from './command.ts';
@@ -42,6 +43,9 @@ if (process.argv[1] !== undefined && import.meta.filename.endsWith('main.js')) {
     process.exitCode = await main(process.argv.slice(2), {
       out: (text) => process.stdout.write(text),
       err: (text) => process.stderr.write(text),
+      drained: async () => {
+        if (process.stdout.writableNeedDrain) await once(process.stdout, 'drain');
+      },
       env: process.env,
       isTty: process.stdout.isTTY === true,
     });

@@ -1,9 +1,8 @@
 /** Text building blocks of the read commands: tables, and numbers with units as people read them. Pure functions. */
+import { MlshimError } from '../lib/errors.ts';
 
 /** A table without rules: columns two blanks apart, no blanks at line ends. */
-export function table(rows: readonly (readonly string[])[]): string {
-  const widths: number[] = [];
-  for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);
+export function table(rows: readonly (readonly string[])[], widths = columnWidths(rows)): string {
   return rows
     .map((row) =>
       row
@@ -12,6 +11,13 @@ export function table(rows: readonly (readonly string[])[]): string {
         .trimEnd(),
     )
     .join('\n');
+}
+
+/** The width each column needs. */
+export function columnWidths(rows: readonly (readonly string[])[]): number[] {
+  const widths: number[] = [];
+  for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);
+  return widths;
 }
 
 /** Three significant digits: 4.12, 41.2, 412. */
@@ -66,4 +72,23 @@ export function clockTime(seconds: number): string {
 
 export function plural(n: number, one: string, many = `${one}s`): string {
   return `${n} ${n === 1 ? one : many}`;
+}
+
+const FIELD = /\{([a-z_0-9]+)\}/g;
+
+/** @throws MlshimError USAGE when a format names no field */
+export function checkFormat(format: string): void {
+  if (format.search(FIELD) < 0)
+    throw new MlshimError('USAGE', `"${format}" names no field, such as {name} (see --json)`);
+}
+
+/** A line of `--format`: `{field}` stands for a value, `\\t` and `\\n` for what they do elsewhere. */
+export function formatted(format: string, values: object): string {
+  const texts = values as Readonly<Record<string, unknown>>;
+  const line = format.replaceAll('\\t', '\t').replaceAll('\\n', '\n');
+  return `${line.replace(FIELD, (_, name: string) => {
+    const v = texts[name];
+    if (v === undefined || v === null) return '';
+    return Array.isArray(v) ? v.map(String).join(' ') : typeof v === 'object' ? JSON.stringify(v) : String(v);
+  })}\n`;
 }

@@ -12,7 +12,7 @@ import type {
   Status,
   UplinkStatus,
 } from '../control/messages.ts';
-import { bitRate, clockTime, duration, plural, table } from './render.ts';
+import { bitRate, clockTime, columnWidths, duration, plural, table } from './render.ts';
 
 export function statusText(s: Status): string {
   const state = s.state === 'running' ? '' : `  ${s.state.toUpperCase()}`;
@@ -120,25 +120,41 @@ export function bgpText(b: BgpPeers): string {
 
 /** Everything about one peer. */
 export function bgpPeerText(p: BgpPeerStatus): string {
+  const policies = p.import_policy === '' ? '' : `import ${p.import_policy}, export ${p.export_policy}`;
+  const timers = Object.entries(p.timers_s).map(([name, s]) => `${name.replaceAll('_', ' ')} in ${s.toFixed(1)} s`);
+  const ago = p.last_error_age_s === undefined ? '' : `, ${duration(p.last_error_age_s)} ago`;
+  const origin = p.last_error_origin === '' ? '' : ` (${p.last_error_origin}${ago})`;
   const lines: [string, string][] = [
-    ['state', `${p.state}${p.since_s === undefined ? '' : ` for ${duration(p.since_s)}`}`],
+    [
+      'state',
+      `${p.state}${p.since_s === undefined ? '' : ` for ${duration(p.since_s)}`}, came up ${plural(p.establishments, 'time')}`,
+    ],
     [
       'neighbour',
       `${p.address}${p.uplink === '' ? '' : `%${p.uplink}`} AS${p.asn}${p.remote_id === '' ? '' : `, router id ${p.remote_id}`}`,
     ],
     ['local address', p.local_address],
-    ['timers', p.hold_time_s === 0 ? 'off' : `hold ${p.hold_time_s} s, keepalive ${p.keepalive_s} s`],
+    [
+      'timers',
+      [p.hold_time_s === 0 ? 'off' : `hold ${p.hold_time_s} s, keepalive ${p.keepalive_s} s`, ...timers].join('; '),
+    ],
+    ['policy', policies],
     ['capabilities', p.capabilities.join('; ')],
     ['ours', p.local_capabilities.join('; ')],
     [
       'routes',
       `${p.received} received, ${p.accepted} accepted, ${p.advertised} advertised${p.stale === 0 ? '' : `, ${p.stale} stale`}`,
     ],
+    ...p.families.map((f): [string, string] => [
+      `  ${f.family}`,
+      `${f.received} received, ${f.accepted} accepted, ${f.advertised} advertised${f.next_hop === '' ? '' : `, next hop ${f.next_hop}`}`,
+    ]),
     ['restart', p.restart.join('; ')],
     ['messages', `${p.messages_in} in, ${p.messages_out} out`],
     ['latency', latencyWords(p)],
     ['bfd', p.bfd],
-    ['last error', p.last_error],
+    ['bad UPDATEs', p.faults === 0 ? '' : `${p.faults}, the last one: ${p.last_fault}`],
+    ['last error', p.last_error === '' ? '' : `${p.last_error}${origin}`],
   ];
   const shown = lines.filter(([, v]) => v !== '').map(([k, v]) => `  ${k}: ${v}\n`);
   return `bgp peer ${p.name}\n${shown.join('')}`;
@@ -169,23 +185,44 @@ function latencyWords(p: BgpPeerStatus): string {
   return `${p.latency_ms.toFixed(1)} ms on average, ${told}`;
 }
 
+/** A listing of routes that is printed while it arrives: columns are as wide as the first part needs. */
+export class RouteRows {
+  #widths: number[] | undefined;
+  #isValidated = false;
+
+  /** Nothing has been shown. */
+  get isEmpty(): boolean {
+    return this.#widths === undefined;
+  }
+
+  part(routes: readonly BgpRouteStatus[]): string {
+    if (routes.length === 0) return '';
+    const isFirst = this.#widths === undefined;
+    if (isFirst) this.#isValidated = routes.some((r) => r.roa !== '');
+    const head = ['', 'PREFIX', 'NEXT HOP', 'PEER', 'PREF', 'MED', ...(this.#isValidated ? ['ROA'] : []), 'AS PATH'];
+    const rows = [...(isFirst ? [head] : []), ...routes.map((r) => this.#row(r))];
+    this.#widths ??= columnWidths(rows);
+    return `${table(rows, this.#widths)}\n`;
+  }
+
+  #row(r: BgpRouteStatus): string[] {
+    // Meaning is never in colour alone: what is wrong is in capitals.
+    const roa = r.roa === 'invalid' ? 'INVALID' : r.roa === '' ? '-' : r.roa;
+    return [
+      r.best ? '*>' : '* ',
+      r.prefix,
+      r.next_hop,
+      r.peer,
+      r.local_pref === undefined ? '-' : String(r.local_pref),
+      r.med === undefined ? '-' : String(r.med),
+      ...(this.#isValidated ? [roa] : []),
+      `${r.as_path} ${{ IGP: 'i', EGP: 'e' }[r.origin] ?? '?'}`.trim(),
+    ];
+  }
+}
+
 export function bgpRoutesText(routes: readonly BgpRouteStatus[]): string {
-  if (routes.length === 0) return 'no routes\n';
-  const isValidated = routes.some((r) => r.roa !== '');
-  // Meaning is never in colour alone: what is wrong is in capitals.
-  const roa = (r: BgpRouteStatus): string => (r.roa === 'invalid' ? 'INVALID' : r.roa === '' ? '-' : r.roa);
-  const rows = routes.map((r) => [
-    r.best ? '*>' : '* ',
-    r.prefix,
-    r.next_hop,
-    r.peer,
-    r.local_pref === undefined ? '-' : String(r.local_pref),
-    r.med === undefined ? '-' : String(r.med),
-    ...(isValidated ? [roa(r)] : []),
-    `${r.as_path} ${{ IGP: 'i', EGP: 'e' }[r.origin] ?? '?'}`.trim(),
-  ]);
-  const head = ['', 'PREFIX', 'NEXT HOP', 'PEER', 'PREF', 'MED', ...(isValidated ? ['ROA'] : []), 'AS PATH'];
-  return `${table([head, ...rows])}\n`;
+  return new RouteRows().part(routes) || 'no routes\n';
 }
 
 export function bgpExplainText(e: BgpExplanation): string {

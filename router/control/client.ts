@@ -29,6 +29,34 @@ export async function ask<V extends Exclude<Verb, 'capture'>>(
   }
 }
 
+/**
+ * The parts of a listing, each asked for when the one before has been used.
+ * @throws MlshimError DAEMON_UNREACHABLE, TIMEOUT, or what the daemon refused with
+ */
+export async function* bgpRoutes(path: string, args: Verbs['bgp_routes']): AsyncGenerator<Answers['bgp_routes']> {
+  const socket = await connect(path);
+  try {
+    socket.setTimeout(ANSWER_MS);
+    let from = '';
+    const answers = exchange(socket, { id: 1, verb: 'bgp_routes', args });
+    for await (const r of answers) {
+      if (r.failure !== undefined) throw new RemoteError(r.failure);
+      const part = r.body as Answers['bgp_routes'];
+      socket.setTimeout(0); // the reader may take its time
+      yield part;
+      from = part.next;
+      if (from === '') return;
+      socket.setTimeout(ANSWER_MS);
+      socket.write(encodeRequest({ id: 1, verb: 'bgp_routes', args: { ...args, from } }));
+    }
+    throw new MlshimError('DAEMON_UNREACHABLE', 'the daemon closed the connection in the middle of an answer', {
+      path,
+    });
+  } finally {
+    socket.destroy();
+  }
+}
+
 /** Stream pcapng octets until the signal aborts or the daemon ends. */
 export async function* capture(path: string, args: Verbs['capture'], signal: AbortSignal): AsyncGenerator<Uint8Array> {
   const socket = await connect(path);

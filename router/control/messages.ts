@@ -54,6 +54,31 @@ export interface BgpPeerStatus {
   /** Families that wait, for what, and for how long still: `ipv4 away, 34 s left`. */
   readonly restart: readonly string[];
   readonly local_capabilities: readonly string[];
+  readonly families: readonly BgpFamilyStatus[];
+  /** Seconds until each running timer fires. */
+  readonly timers_s: Readonly<Record<string, number>>;
+  /** UPDATEs with mistakes that did not cost the session, and the last one in words. */
+  readonly faults: number;
+  readonly last_fault: string;
+  /** How often the session came up. */
+  readonly establishments: number;
+  /** Who ended the session last (sent, received, transport; empty: nobody), and how long ago. */
+  readonly last_error_origin: string;
+  readonly last_error_age_s?: number;
+  /** all, own, none, rules, or the name of a function. */
+  readonly import_policy: string;
+  readonly export_policy: string;
+}
+
+/** What a session carries of one family. */
+export interface BgpFamilyStatus {
+  readonly family: string;
+  readonly received: number;
+  readonly accepted: number;
+  readonly advertised: number;
+  readonly stale: number;
+  /** Our next hop as it is announced; empty while there is none. */
+  readonly next_hop: string;
 }
 
 /** A BFD session; intervals are those in force. */
@@ -185,6 +210,8 @@ export interface BgpRouteStatus {
 
 export interface BgpRoutes {
   readonly routes: readonly BgpRouteStatus[];
+  /** Asks for the rest as `from`; empty at the end. */
+  readonly next: string;
 }
 
 export interface BgpCandidate {
@@ -304,9 +331,16 @@ export interface Verbs {
     readonly peer: string;
     readonly prefix: string;
     readonly vrf?: string;
+    readonly longer?: boolean;
+    readonly from?: string;
   };
   readonly bgp_explain: { readonly prefix: string; readonly vrf?: string };
-  readonly bgp_peer: { readonly peer: string; readonly action: string };
+  readonly bgp_peer: {
+    readonly peer: string;
+    readonly action: string;
+    readonly text?: string;
+    readonly direction?: string;
+  };
   readonly bgp_rpki: { readonly action: string };
   readonly bfd_show: Empty;
   readonly wg_show: { readonly device: string };

@@ -122,3 +122,33 @@ test('a peer whose filter function is not there keeps the worker from starting, 
     message: `${join(folder, 'f.mjs')}: error: exports no function "other" (known: some)`,
   });
 });
+
+test('a listing of routes comes in bounded parts, and a prefix finds what is inside it', async (t) => {
+  const networks = Array.from({ length: 1200 }, (_, i) => `10.${i >> 8}.${i & 255}.0/24`);
+  const settings = {
+    asn: 65001,
+    router_id: '10.0.0.2',
+    networks: [...networks, '192.0.2.0/24', 'fd42::/48'],
+    peers: [],
+  };
+  const bgp = posted(toBgp(bgpSchema.parse(settings), '/nowhere/mlshim.yaml'));
+  const { routing } = await start(t, { ...BOOT, bgp });
+  const all = async (prefix: string, longer: boolean) => {
+    const sizes: number[] = [];
+    const seen = new Set<string>();
+    for (let from = ''; ; ) {
+      const part = await routing.ask({ verb: 'bgp_routes', args: { table: 'best', peer: '', prefix, longer, from } });
+      sizes.push(part.routes.length);
+      for (const r of part.routes) seen.add(r.prefix);
+      if (part.next === '') return { sizes, seen: [...seen] };
+      from = part.next;
+    }
+  };
+  const { sizes, seen } = await all('', false);
+  t.deepEqual(sizes, [500, 500, 202]);
+  t.is(seen.length, 1202);
+  t.is((await all('10.1.0.0/16', true)).seen.length, 256);
+  t.deepEqual((await all('fd00::/8', true)).seen, ['fd42::/48']);
+  t.deepEqual((await all('10.1.0.0/16', false)).seen, []);
+  t.deepEqual((await all('10.1.7.0/24', false)).seen, ['10.1.7.0/24']);
+});

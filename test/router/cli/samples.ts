@@ -24,6 +24,14 @@ const PEER = {
   messages_in: 1201,
   messages_out: 1188,
   bfd: '',
+  families: [],
+  timers_s: {},
+  faults: 0,
+  last_fault: '',
+  establishments: 0,
+  last_error_origin: '',
+  import_policy: 'all',
+  export_policy: 'own',
 } as const;
 
 export const BFD: BfdSessions = {
@@ -92,6 +100,14 @@ export const BGP: BgpPeers = {
       accepted: 598,
       advertised: 4,
       last_error: '',
+      families: [
+        { family: 'ipv4', received: 400, accepted: 390, advertised: 3, stale: 0, next_hop: 'fe80::1080' },
+        { family: 'ipv6', received: 212, accepted: 208, advertised: 1, stale: 0, next_hop: 'fd42::1 fe80::1080' },
+      ],
+      timers_s: { hold: 71.25, keepalive: 12 },
+      faults: 1,
+      last_fault: 'ORIGIN with value 7',
+      establishments: 3,
     },
     {
       ...PEER,
@@ -105,6 +121,9 @@ export const BGP: BgpPeers = {
       accepted: 0,
       advertised: 0,
       last_error: 'connection refused',
+      last_error_origin: 'transport',
+      last_error_age_s: 12,
+      timers_s: { connect_retry: 3.5 },
       stale: 598,
       restart: ['ipv4 away, 71 s left'],
       remote_id: '',
@@ -259,10 +278,12 @@ const ROUTE = {
 } as const;
 
 export const BGP_ROUTES: BgpRoutes = {
+  next: '',
   routes: [ROUTE, { ...ROUTE, prefix: 'fd42:23::/48', best: false, peer: 'kioubit', med: 20, origin: 'incomplete' }],
 };
 
 export const BGP_ROUTES_ROA: BgpRoutes = {
+  next: '',
   routes: [
     { ...ROUTE, roa: 'valid' },
     { ...ROUTE, prefix: '172.23.1.0/24', best: false, roa: 'invalid', refused: 'refused by import policy' },

@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
-import { ask, capture } from '../../../router/control/client.ts';
+import { ask, bgpRoutes, capture } from '../../../router/control/client.ts';
 import type { Status } from '../../../router/control/messages.ts';
 import { pathsIn, socketPaths } from '../../../router/control/paths.ts';
 import { ControlServer, claimFolder, type Handlers } from '../../../router/control/server.ts';
@@ -200,4 +200,38 @@ test('the sockets follow MLSHIM_SOCKET, then the runtime folder, then /tmp', (t)
 test('a socket path longer than the kernel takes is refused with its reason', async (t) => {
   const e = await t.throwsAsync(claimFolder(pathsIn(`/tmp/${'x'.repeat(120)}`)), { code: 'USAGE' });
   t.regex(e.message, /longer than 107/);
+});
+
+test('a listing comes in parts, each asked for when the one before has been used', async (t) => {
+  const asked: string[] = [];
+  const route = {
+    best: true,
+    next_hop: '',
+    as_path: '',
+    origin: 'IGP',
+    communities: [],
+    uplink: '',
+    refused: '',
+    roa: '',
+  };
+  const path = await serve(t, {
+    bgp_routes: ({ from = '' }) => {
+      asked.push(from);
+      const n = Number(from.slice(2) || 0);
+      return { routes: [{ ...route, prefix: `10.${n}.0.0/16`, peer: 'b' }], next: n < 3 ? `4:${n + 1}` : '' };
+    },
+  });
+  const args = { table: 'best', peer: '', prefix: '' };
+  const seen: string[] = [];
+  for await (const part of bgpRoutes(path, args)) {
+    seen.push(...part.routes.map((r) => r.prefix));
+    t.is(asked.length, seen.length, 'no part is asked for before it is wanted');
+  }
+  t.deepEqual(seen, ['10.0.0.0/16', '10.1.0.0/16', '10.2.0.0/16', '10.3.0.0/16']);
+  t.deepEqual(asked, ['', '4:1', '4:2', '4:3']);
+  for await (const part of bgpRoutes(path, args)) {
+    t.is(part.next, '4:1');
+    break; // as head(1) does
+  }
+  t.is(asked.length, 5);
 });

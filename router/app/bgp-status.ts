@@ -1,0 +1,99 @@
+/** Sessions and routes of the speaker in the words of the control protocol, and its arguments as values. Pure. */
+import type { BfdState } from '../../bgp/bfd/packet.ts';
+import type { CandidateView, PeerView, RouteCursor, RouteView } from '../../bgp/speaker.ts';
+import type { BgpConfig, BgpPeerConfig } from '../config/bgp-model.ts';
+import type { BgpFamilyStatus, BgpPeerStatus, BgpRouteStatus } from '../control/messages.ts';
+import { Prefix } from '../lib/addr.ts';
+import { MlshimError } from '../lib/errors.ts';
+
+/** @throws MlshimError USAGE */
+export function parsePrefix(text: string): Prefix {
+  const loose = Prefix.parseLoose(text);
+  if (loose === undefined) throw new MlshimError('USAGE', `"${text}" is not a prefix`);
+  return loose.prefix;
+}
+
+/** Where a listing goes on; empty = at its beginning. @throws MlshimError USAGE */
+export function parseCursor(text: string): RouteCursor | undefined {
+  if (text === '') return undefined;
+  const m = /^([46]):(\d{1,10})$/.exec(text);
+  if (m === null) throw new MlshimError('USAGE', `"${text}" is no place in a listing`);
+  return { family: m[1] === '4' ? 4 : 6, id: Number(m[2]) };
+}
+
+export function peerStatus(v: PeerView, bfd: BfdState | undefined, settings: BgpConfig): BgpPeerStatus {
+  const sum = (key: 'received' | 'accepted' | 'advertised'): number => v.routes.ipv4[key] + v.routes.ipv6[key];
+  const messages = (m: PeerView['messages']['sent']): number => Object.values(m).reduce((a, b) => a + b, 0);
+  const keepaliveS = v.holdTimeS === undefined ? 0 : Math.floor(v.holdTimeS / 3);
+  const config = settings.peers.find((p) => p.name === v.name);
+  return {
+    name: v.name,
+    asn: v.asn,
+    address: v.address,
+    uplink: String(v.link),
+    state: v.isShutDown ? 'Idle (shut down)' : v.awaitsBfd ? 'Idle (waits for BFD)' : v.state,
+    bfd: bfd ?? '',
+    since_s: v.stateMs / 1000,
+    received: sum('received'),
+    accepted: sum('accepted'),
+    advertised: sum('advertised'),
+    last_error: v.state === 'Established' ? '' : (v.lastError?.text ?? ''),
+    local_address: v.localAddress ?? '',
+    hold_time_s: v.holdTimeS ?? 0,
+    keepalive_s: keepaliveS,
+    capabilities: v.capabilities.peer,
+    local_capabilities: v.capabilities.local,
+    stale: v.routes.ipv4.stale + v.routes.ipv6.stale,
+    restart: v.restart.map((r) => `${r.family} ${r.phase}, ${Math.ceil(r.leftMs / 1000)} s left`),
+    remote_id: v.identifier ?? '',
+    messages_in: messages(v.messages.received),
+    messages_out: messages(v.messages.sent),
+    families: (['ipv4', 'ipv6'] as const).filter((f) => v.families.includes(f)).map((f) => familyStatus(v, f)),
+    timers_s: Object.fromEntries(Object.entries(v.timersMs).map(([name, ms]) => [TIMERS[name] ?? name, ms / 1000])),
+    faults: v.faults,
+    last_fault: v.lastFault ?? '',
+    establishments: v.establishments,
+    last_error_origin: v.lastError?.origin ?? '',
+    ...(v.lastError !== undefined && { last_error_age_s: v.lastError.agoMs / 1000 }),
+    import_policy: policyText(config?.importPolicy),
+    export_policy: policyText(config?.exportPolicy),
+  };
+}
+
+/** RFC 4271 §10, in snake_case as all names people see. */
+const TIMERS: Readonly<Record<string, string>> = { connectRetry: 'connect_retry', idleHold: 'idle_hold' };
+
+function familyStatus(v: PeerView, family: 'ipv4' | 'ipv6'): BgpFamilyStatus {
+  const { received, accepted, advertised, stale, nextHop } = v.routes[family];
+  const addresses = [nextHop?.global, nextHop?.linkLocal].filter((a) => a !== undefined);
+  return { family, received, accepted, advertised, stale, next_hop: addresses.join(' ') };
+}
+
+function policyText(policy: BgpPeerConfig['importPolicy'] | BgpPeerConfig['exportPolicy'] | undefined): string {
+  if (policy === undefined) return '';
+  if (typeof policy === 'string') return policy;
+  return 'module' in policy ? `module ${policy.module}` : 'rules';
+}
+
+export function routeStatus(r: RouteView): BgpRouteStatus {
+  return {
+    prefix: r.prefix,
+    peer: r.peer ?? 'local',
+    best: r.isBest,
+    next_hop: r.linkLocalNextHop ?? r.nextHop ?? '',
+    uplink: r.link === undefined ? '' : String(r.link),
+    as_path: r.asPath,
+    origin: r.origin,
+    local_pref: r.localPref,
+    ...(r.med !== undefined && { med: r.med }),
+    communities: [...r.communities, ...r.largeCommunities, ...r.extendedCommunities],
+    refused: r.refused ?? '',
+    roa: r.roa ?? '',
+  };
+}
+
+/** How a candidate fared in the decision; empty for the winner. */
+export function verdict(c: CandidateView): string {
+  if (c.isBest) return '';
+  return c.refused ?? (c.isMultipath ? 'shares the traffic' : (c.lostAt ?? ''));
+}

@@ -1,0 +1,134 @@
+/** `mlshim bgp ...`: sessions, routes, decisions, and orders to peers. Listings of routes are printed while they arrive. */
+import { ask, bgpRoutes } from '../control/client.ts';
+import type { BgpPeerStatus, BgpRouteStatus } from '../control/messages.ts';
+import { socketPaths } from '../control/paths.ts';
+import { Prefix } from '../lib/addr.ts';
+import { MlshimError } from '../lib/errors.ts';
+import type { Input } from './command.ts';
+import { checkFormat, formatted } from './render.ts';
+import { bgpExplainText, bgpPeerText, bgpText, RouteRows } from './show.ts';
+
+const control = (input: Input): string => socketPaths(input.io.env).control;
+
+function json(value: unknown): string {
+  return `${JSON.stringify(value, null, 2)}\n`;
+}
+
+/** What `--format` asks for. @throws MlshimError USAGE */
+function formatOf(input: Input): string | undefined {
+  const format = input.options['format'] as string | undefined;
+  if (format !== undefined) checkFormat(format);
+  return format;
+}
+
+/** Sessions that are not up come first. */
+function problemsFirst(peers: readonly BgpPeerStatus[]): BgpPeerStatus[] {
+  return [...peers].sort((a, b) => Number(a.state === 'Established') - Number(b.state === 'Established'));
+}
+
+export async function show(input: Input): Promise<number> {
+  const format = formatOf(input);
+  const answer = await ask(control(input), 'bgp_show', { peer: '' });
+  const sorted = { ...answer, peers: problemsFirst(answer.peers) };
+  if (format !== undefined) for (const p of sorted.peers) input.io.out(formatted(format, p));
+  else input.io.out(input.options['json'] === true ? json(sorted) : bgpText(sorted));
+  return 0;
+}
+
+const ACTIONS: readonly string[] = ['up', 'down', 'refresh', 'reset'];
+
+export async function peer(input: Input): Promise<number> {
+  const [name, action, ...rest] = input.args as [string, ...string[]];
+  if (action !== undefined) return order(input, name, action, rest);
+  const answer = await ask(control(input), 'bgp_show', { peer: name });
+  input.io.out(input.options['json'] === true ? json(answer) : answer.peers.map(bgpPeerText).join('\n'));
+  return answer.peers.every((p) => p.state === 'Established') ? 0 : 1;
+}
+
+async function order(input: Input, name: string, action: string, rest: readonly string[]): Promise<number> {
+  if (!ACTIONS.includes(action)) throw new MlshimError('USAGE', `"${action}" is not one of ${ACTIONS.join(', ')}`);
+  const takesText = action === 'down' || action === 'reset';
+  const direction = action === 'refresh' ? (rest[0] ?? '') : '';
+  if (!['', 'in', 'out'].includes(direction) || (!takesText && rest.length > (action === 'refresh' ? 1 : 0)))
+    throw new MlshimError('USAGE', `bgp peer ${name} ${action} does not take "${rest.join(' ')}"`);
+  await ask(control(input), 'bgp_peer', { peer: name, action, text: takesText ? rest.join(' ') : '', direction });
+  return 0;
+}
+
+const TABLES: readonly string[] = ['best', 'in', 'out'];
+
+export async function routes(input: Input): Promise<number> {
+  const words = [...input.args];
+  const table = TABLES.includes(words[0] ?? '') ? words.shift()! : 'best';
+  // A prefix has a slash or is an address; any other word names a peer.
+  const isPrefix = (w: string): boolean => w.includes('/') || w.includes(':') || /^[\d.]+$/.test(w);
+  const prefix = words.find(isPrefix) ?? '';
+  const longer = input.options['longer'] === true;
+  if (longer && prefix === '') throw new MlshimError('USAGE', '--longer needs a prefix');
+  const vrf = (input.options['vrf'] as string | undefined) ?? '';
+  const out = printer(input);
+  const args = { table, peer: words.find((w) => !isPrefix(w)) ?? '', prefix, longer, vrf };
+  for await (const part of bgpRoutes(control(input), args)) {
+    out.part(part.routes, part.next === '');
+    await input.io.drained?.();
+  }
+  out.end();
+  return 0;
+}
+
+interface Printer {
+  part(routes: readonly BgpRouteStatus[], isLast: boolean): void;
+  end(): void;
+}
+
+function printer(input: Input): Printer {
+  const { io, options } = input;
+  const format = formatOf(input);
+  const perLine = (line: (r: BgpRouteStatus) => string): Printer => ({
+    part: (list) => io.out(list.map(line).join('')),
+    end: () => undefined,
+  });
+  if (format !== undefined) return perLine((r) => formatted(format, r));
+  if (options['jsonl'] === true) return perLine((r) => `${JSON.stringify(r)}\n`);
+  if (options['json'] === true) return jsonPrinter(io);
+  const rows = new RouteRows();
+  return {
+    // What fits in one part is shown in the order of prefixes, a longer listing in that of the tables.
+    part: (list, isLast) => io.out(rows.part(isLast && rows.isEmpty ? sorted(list) : list)),
+    end: () => io.out(rows.isEmpty ? 'no routes\n' : ''),
+  };
+}
+
+/** One document, as JSON.stringify with two blanks would make it. */
+function jsonPrinter(io: Input['io']): Printer {
+  let isFirst = true;
+  return {
+    part: (list) => {
+      const texts = list.map((r) => JSON.stringify(r, null, 2).replace(/^/gm, '    '));
+      if (texts.length === 0) return;
+      io.out(`${isFirst ? '{\n  "routes": [\n' : ',\n'}${texts.join(',\n')}`);
+      isFirst = false;
+    },
+    end: () => io.out(isFirst ? '{\n  "routes": []\n}\n' : '\n  ]\n}\n'),
+  };
+}
+
+function sorted(list: readonly BgpRouteStatus[]): BgpRouteStatus[] {
+  const keyed = list.map((r) => ({ r, p: Prefix.parse(r.prefix)! }));
+  const words = ({ addr }: Prefix): number[] => [addr.a0, addr.a1, addr.a2, addr.a3].map((w) => w >>> 0);
+  return keyed
+    .sort((x, y) => {
+      if (x.p.family !== y.p.family) return x.p.family - y.p.family;
+      const [a, b] = [words(x.p), words(y.p)];
+      const i = a.findIndex((w, n) => w !== b[n]);
+      return i < 0 ? x.p.length - y.p.length : a[i]! - b[i]!;
+    })
+    .map(({ r }) => r);
+}
+
+export async function explain(input: Input): Promise<number> {
+  const vrf = (input.options['vrf'] as string | undefined) ?? '';
+  const answer = await ask(control(input), 'bgp_explain', { prefix: input.args[0]!, vrf });
+  input.io.out(input.options['json'] === true ? json(answer) : bgpExplainText(answer));
+  return answer.candidates.length > 0 ? 0 : 1;
+}

@@ -1,0 +1,140 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import type { Io } from '../../../router/cli/command.ts';
+import { main } from '../../../router/cli/main.ts';
+import type { BgpRouteStatus, Verbs } from '../../../router/control/messages.ts';
+import { pathsIn } from '../../../router/control/paths.ts';
+import { ControlServer, type Handlers } from '../../../router/control/server.ts';
+import { BGP } from './samples.ts';
+
+const ROUTE: Omit<BgpRouteStatus, 'prefix'> = {
+  peer: 'b',
+  best: true,
+  next_hop: 'fe80::2',
+  as_path: '65002 65003',
+  origin: 'IGP',
+  local_pref: 100,
+  communities: ['65002:1', '65002:2'],
+  uplink: 'b',
+  refused: '',
+  roa: '',
+};
+const PREFIXES = ['fd42::/48', '10.2.0.0/16', '10.0.0.0/8', '10.2.0.0/24'];
+
+async function cli(t: ExecutionContext, argv: readonly string[], over: Partial<Handlers>) {
+  const folder = mkdtempSync(join(tmpdir(), 'mlshim-test-'));
+  const paths = pathsIn(folder);
+  const server = new ControlServer(over as Handlers);
+  await server.listen(paths.control);
+  t.teardown(() => {
+    server.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  let out = '';
+  let err = '';
+  const io: Io = {
+    out: (text) => {
+      out += text;
+    },
+    err: (text) => {
+      err += text;
+    },
+    env: { MLSHIM_SOCKET: paths.shim },
+    isTty: false,
+  };
+  return { status: await main(argv, io), out, err };
+}
+
+/** A listing in parts of one route each. */
+const inParts: Partial<Handlers> = {
+  bgp_routes: ({ from = '' }) => {
+    const n = Number(from.slice(2) || 0);
+    return { routes: [{ ...ROUTE, prefix: PREFIXES[n]! }], next: n + 1 < PREFIXES.length ? `4:${n + 1}` : '' };
+  },
+};
+
+test('a listing is the same document whether it came in one part or in many', async (t) => {
+  const whole = PREFIXES.map((prefix) => ({ ...ROUTE, prefix }));
+  const parts = await cli(t, ['bgp', 'routes', '--json'], inParts);
+  const once = await cli(t, ['bgp', 'routes', '--json'], { bgp_routes: () => ({ routes: whole, next: '' }) });
+  t.is(parts.out, once.out);
+  t.deepEqual(JSON.parse(parts.out), JSON.parse(JSON.stringify({ routes: whole })));
+  const none = await cli(t, ['bgp', 'routes', '--json'], { bgp_routes: () => ({ routes: [], next: '' }) });
+  t.deepEqual(JSON.parse(none.out), { routes: [] });
+});
+
+test('a route per line as JSON, or as a format says', async (t) => {
+  const lines = (await cli(t, ['bgp', 'routes', '-J'], inParts)).out.trimEnd().split('\n');
+  t.deepEqual(
+    lines.map((l) => (JSON.parse(l) as BgpRouteStatus).prefix),
+    PREFIXES,
+  );
+  const { out } = await cli(t, ['bgp', 'routes', '--format', '{prefix}\\t{communities}'], inParts);
+  t.is(out.split('\n')[0], 'fd42::/48\t65002:1 65002:2');
+  t.is((await cli(t, ['bgp', 'routes', '--format', 'prefix'], inParts)).status, 2);
+});
+
+test('what fits in one part is in the order of prefixes', async (t) => {
+  const routes = PREFIXES.map((prefix) => ({ ...ROUTE, prefix }));
+  const { out } = await cli(t, ['bgp', 'routes'], { bgp_routes: () => ({ routes, next: '' }) });
+  t.deepEqual(
+    out
+      .trimEnd()
+      .split('\n')
+      .slice(1)
+      .map((l) => l.split(/\s+/)[1]),
+    ['10.0.0.0/8', '10.2.0.0/16', '10.2.0.0/24', 'fd42::/48'],
+  );
+  t.is((await cli(t, ['bgp', 'routes'], { bgp_routes: () => ({ routes: [], next: '' }) })).out, 'no routes\n');
+});
+
+test('words of a query find their place', async (t) => {
+  const asked: Verbs['bgp_routes'][] = [];
+  const handlers: Partial<Handlers> = {
+    bgp_routes: (args) => {
+      asked.push(args);
+      return { routes: [], next: '' };
+    },
+  };
+  await cli(t, ['bgp', 'routes', 'in', 'b', '10.0.0.0/8', '--longer'], handlers);
+  t.like(asked[0], { table: 'in', peer: 'b', prefix: '10.0.0.0/8', longer: true });
+  t.is((await cli(t, ['bgp', 'routes', '--longer'], handlers)).status, 2);
+});
+
+test('orders carry their text and direction', async (t) => {
+  const asked: Verbs['bgp_peer'][] = [];
+  const handlers: Partial<Handlers> = {
+    bgp_peer: (args) => {
+      asked.push(args);
+      return {};
+    },
+  };
+  const order = (...words: string[]) => cli(t, ['bgp', 'peer', 'b', ...words], handlers);
+  for (const words of [['down', 'back', 'at', 'noon'], ['refresh', 'in'], ['reset'], ['up']])
+    t.is((await order(...words)).status, 0);
+  t.deepEqual(
+    asked.map((a) => [a.action, a.text, a.direction]),
+    [
+      ['down', 'back at noon', ''],
+      ['refresh', '', 'in'],
+      ['reset', '', ''],
+      ['up', '', ''],
+    ],
+  );
+  for (const words of [['refresh', 'sideways'], ['up', 'now'], ['stop']]) t.is((await order(...words)).status, 2);
+});
+
+test('sessions that are not up come first, in text and in JSON', async (t) => {
+  const handlers: Partial<Handlers> = { bgp_show: () => BGP };
+  const { out } = await cli(t, ['bgp', '--json'], handlers);
+  t.deepEqual(
+    (JSON.parse(out) as typeof BGP).peers.map((p) => p.state),
+    ['Active', 'Established'],
+  );
+  t.is(
+    (await cli(t, ['bgp', '--format', '{name} {state}'], handlers)).out,
+    'kioubit Active\nAS4242420263 Established\n',
+  );
+});
