@@ -337,7 +337,10 @@ export class BgpRoom {
     return {
       asn: this.#settings.asn,
       router_id: String(this.#settings.routerId),
-      peers: views.map((v) => ({ ...peerStatus(v, this.bfd.stateOf(v.name), this.#settings), ...this.#latencyOf(v.name) })),
+      peers: views.map((v) => ({
+        ...peerStatus(v, this.bfd.stateOf(v.name), this.#settings),
+        ...this.#latencyOf(v.name),
+      })),
     };
   }
 

@@ -565,6 +565,11 @@ export const DESCRIPTOR = {
        "oneof": [
         "latency_class"
        ]
+      },
+      "_last_error_age_s": {
+       "oneof": [
+        "last_error_age_s"
+       ]
       }
      },
      "fields": {
@@ -671,6 +676,47 @@ export const DESCRIPTOR = {
        "rule": "repeated",
        "type": "string",
        "id": 52
+      },
+      "families": {
+       "rule": "repeated",
+       "type": "BgpFamily",
+       "id": 70
+      },
+      "timers_s": {
+       "keyType": "string",
+       "type": "double",
+       "id": 71
+      },
+      "faults": {
+       "type": "double",
+       "id": 72
+      },
+      "last_fault": {
+       "type": "string",
+       "id": 73
+      },
+      "establishments": {
+       "type": "uint32",
+       "id": 74
+      },
+      "last_error_origin": {
+       "type": "string",
+       "id": 75
+      },
+      "last_error_age_s": {
+       "type": "double",
+       "id": 76,
+       "options": {
+        "proto3_optional": true
+       }
+      },
+      "import_policy": {
+       "type": "string",
+       "id": 77
+      },
+      "export_policy": {
+       "type": "string",
+       "id": 78
       }
      }
     },
@@ -807,6 +853,14 @@ export const DESCRIPTOR = {
       "prefix": {
        "type": "string",
        "id": 3
+      },
+      "longer": {
+       "type": "bool",
+       "id": 5
+      },
+      "from": {
+       "type": "string",
+       "id": 6
       }
      }
     },
@@ -887,6 +941,38 @@ export const DESCRIPTOR = {
        "rule": "repeated",
        "type": "BgpRoute",
        "id": 1
+      },
+      "next": {
+       "type": "string",
+       "id": 2
+      }
+     }
+    },
+    "BgpFamily": {
+     "fields": {
+      "family": {
+       "type": "string",
+       "id": 1
+      },
+      "received": {
+       "type": "uint32",
+       "id": 2
+      },
+      "accepted": {
+       "type": "uint32",
+       "id": 3
+      },
+      "advertised": {
+       "type": "uint32",
+       "id": 4
+      },
+      "stale": {
+       "type": "uint32",
+       "id": 5
+      },
+      "next_hop": {
+       "type": "string",
+       "id": 6
       }
      }
     },
@@ -936,6 +1022,14 @@ export const DESCRIPTOR = {
       "action": {
        "type": "string",
        "id": 2
+      },
+      "text": {
+       "type": "string",
+       "id": 3
+      },
+      "direction": {
+       "type": "string",
+       "id": 4
       }
      }
     },
