@@ -22,6 +22,11 @@ export function checkBgp(tree: SourceTree, bgp: ParsedBgp): void {
     addresses.add(`${peer.address}%${place}`, [...at, 'address'], `a peer at ${peer.address}`);
     if (peer.mrt !== undefined && (peer.via !== undefined || peer.host || peer.passive))
       tree.report('error', [...at, 'mrt'], 'a peer that is a file has no "via" and no "host", and cannot be passive');
+    if (
+      peer.mrt !== undefined &&
+      (peer.bfd !== undefined || peer.password !== undefined || peer.ttl_security !== false)
+    )
+      tree.report('error', [...at, 'mrt'], 'a peer that is a file has no packets to watch or to secure');
     if (peer.address.isLinkLocal && peer.via === undefined && peer.mrt === undefined)
       tree.report('error', at, `link-local ${peer.address} needs "via": the uplink it is on`);
     if (peer.host) checkHostPeer(tree, bgp, peer, at);
