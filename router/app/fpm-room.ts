@@ -248,7 +248,7 @@ class Interfaces {
 function hostInterfaces(): Map<number, string> {
   const names = new Map<number, string>();
   // `1  lo  : 1 V3` and lines of its groups below it.
-  for (const m of read('/proc/self/net/igmp').matchAll(/^(\d+)\s+(\S+)/gm)) names.set(Number(m[1]), m[2]!);
+  for (const m of read('/proc/self/net/igmp').matchAll(/^(\d+)\s+(\S+?)\s*:/gm)) names.set(Number(m[1]), m[2]!);
   // `ADDRESS INDEX LENGTH SCOPE FLAGS NAME`, the index in hexadecimal.
   for (const m of read('/proc/self/net/if_inet6').matchAll(/^\S+ (\S+) \S+ \S+ \S+ +(\S+)$/gm))
     names.set(Number.parseInt(m[1]!, 16), m[2]!);

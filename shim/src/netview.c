@@ -5,7 +5,7 @@
  * Under the shim getifaddrs() and every socket know the router's uplinks, with the router's interface numbers. A routing
  * daemon reads the kernel's rtnetlink instead; in a program started as one (netlink.c) what is received there is edited in
  * place, message by message: links and addresses other than those of lo, and the kernel's routes, neighbours and next hops,
- * become NLMSG_NOOP, which readers skip; where a dump names lo or an address of it, our links or addresses follow.
+ * are left out; where a dump names lo or an address of it, our links or addresses follow.
  *
  * Nothing is remembered: lo is in each dump once. Limits: a receive into several pieces of memory is not edited, what does
  * not fit into the buffer is left out, and no notification tells that an uplink changed.
@@ -156,8 +156,8 @@ static void put_ours(struct writer *w, const struct nlmsghdr *model, uint32_t fa
 		sys(munmap, list, LIST_ROOM);
 }
 
-/* What follows this message of a dump: AF_PACKET, AF_INET, AF_INET6, or 0 = nothing. Hides it if it is not ours to see. */
-static uint32_t edit(struct nlmsghdr *h, size_t n)
+/* May it be seen? *follows = what is told behind it in a dump: AF_PACKET, AF_INET, AF_INET6, or 0 = nothing. */
+static int is_shown(const struct nlmsghdr *h, size_t n, uint32_t *follows)
 {
 	struct {
 		union {
@@ -165,57 +165,66 @@ static uint32_t edit(struct nlmsghdr *h, size_t n)
 			struct ifaddrmsg addr;
 		};
 	} body;
-	int kind = h->type & ~3, is_shown = 0;
+	int kind = h->type & ~3;
 
+	*follows = 0;
+	if (kind < RTM_NEWLINK || kind == RTM_NEWRULE)
+		return 1;
 	mls_zero(&body, sizeof(body));
 	mls_copy(&body, h + 1, n - sizeof(*h) < sizeof(body) ? n - sizeof(*h) : sizeof(body));
-	if (kind == RTM_NEWLINK)
-		is_shown = body.link.index == LO;
-	else if (kind == RTM_NEWADDR)
-		is_shown = body.addr.index == LO;
-	else if (kind < RTM_NEWLINK || kind == RTM_NEWRULE)
+	if (kind == RTM_NEWLINK ? body.link.index != LO : kind != RTM_NEWADDR || body.addr.index != LO)
 		return 0;
-	if (!is_shown)
-		h->type = NLMSG_NOOP;
-	if (!is_shown || !(h->flags & NLM_F_MULTI))
-		return 0;
-	return h->type == RTM_NEWLINK ? AF_PACKET : h->type == RTM_NEWADDR ? body.addr.family : 0;
+	if (h->flags & NLM_F_MULTI)
+		*follows = h->type == RTM_NEWLINK ? AF_PACKET : h->type == RTM_NEWADDR ? body.addr.family : 0;
+	return 1;
 }
 
-/* `got` octets were received into iov: edit them. Returns how many there are now. */
+/*
+ * `got` octets were received into iov: edit them. Returns how many there are now. What is shown moves together; where
+ * nothing is left, one NLMSG_NOOP is, since no octets would be an end.
+ */
 long netview_edit(const struct iovec *iov, long got)
 {
-	char *start = iov->iov_base, done[64];
+	char *start = iov->iov_base, end_mark[64];
 	struct writer w = {.end = start + iov->iov_len};
-	struct nlmsghdr model[2];
-	uint32_t follows[2];
-	size_t asked = 0, at = 0, n, last = 0;
+	struct nlmsghdr model[2], hidden = {0};
+	uint32_t follows[2], family;
+	size_t from = 0, to = 0, asked = 0, left = (size_t)got, n;
 
-	for (; at + sizeof(struct nlmsghdr) <= (size_t)got; at += (n + 3) & ~(size_t)3) {
-		struct nlmsghdr *h = (struct nlmsghdr *)(start + at);
-		uint32_t family;
+	for (; left >= sizeof(struct nlmsghdr); from += n, left -= n) {
+		struct nlmsghdr *h = (struct nlmsghdr *)(start + from);
 
-		n = h->len;
-		if (n < sizeof(*h) || n > (size_t)got - at)
-			return got;
 		/* Readers stop at the end mark: ours go in front of it. */
-		if (h->type == NLMSG_DONE && n <= sizeof(done) && at + n == (size_t)got) {
-			last = n;
+		if (h->len < sizeof(*h) || h->len > left || h->type == NLMSG_DONE)
 			break;
-		}
-		family = edit(h, n);
-		if (family == 0 || asked == ARRAY_LEN(follows) || (asked > 0 && follows[0] == family))
+		n = ((size_t)h->len + 3) & ~(size_t)3;
+		n = n < left ? n : left;
+		if (!is_shown(h, h->len, &family)) {
+			hidden = *h;
 			continue;
-		model[asked] = *h;
-		follows[asked++] = family;
+		}
+		if (family && asked < ARRAY_LEN(follows) && (asked == 0 || follows[0] != family)) {
+			model[asked] = *h;
+			follows[asked++] = family;
+		}
+		mls_copy(start + to, h, n);
+		to += n;
 	}
-	w.at = start + at;
-	if (asked == 0 || w.at + last > w.end)
-		return got;
-	mls_copy(done, w.at, last);
-	w.end -= last;
+	if (to == 0 && left == 0) {
+		hidden.len = sizeof(hidden);
+		hidden.type = NLMSG_NOOP;
+		mls_copy(start, &hidden, sizeof(hidden));
+		return sizeof(hidden);
+	}
+	if (asked == 0 || left > sizeof(end_mark) || to % 4 != 0) {
+		mls_copy(start + to, start + from, left);
+		return (long)(to + left);
+	}
+	mls_copy(end_mark, start + from, left);
+	w.at = start + to;
+	w.end -= left;
 	for (size_t i = 0; i < asked; i++)
 		put_ours(&w, &model[i], follows[i]);
-	mls_copy(w.at, done, last);
-	return w.at + last - start;
+	mls_copy(w.at, end_mark, left);
+	return w.at + left - start;
 }

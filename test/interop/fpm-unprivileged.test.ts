@@ -3,9 +3,10 @@
  * kernel's tables, tells us its FIB, and a whole ECMP group of it carries the packets of an app over two tunnels. Debian's
  * FRR insists on the account it was built for, so everything here, the router too, runs as `frr`.
  */
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
-import type { FpmStatus, RouteStatus, Status } from '../../router/control/messages.ts';
+import type { FpmStatus, RouteAnswer, RouteStatus, Status } from '../../router/control/messages.ts';
 import { Frr, frrAccount, frrMissing } from '../kit/frr.ts';
 import { Lab } from '../kit/lab.ts';
 import { PEER_B, PEER_C, Peer } from '../kit/peer.ts';
@@ -21,7 +22,7 @@ interface Context {
   ping: string;
 }
 
-const missing = frrMissing() ?? Lab.missing('vtysh', 'wg', 'ping');
+const missing = frrMissing() ?? Lab.missing('vtysh', 'wg', 'ping', 'bird', 'birdc');
 const test = anyTest as TestFn<Context>;
 const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
   if (missing === undefined) test.serial(name, body);
@@ -39,6 +40,15 @@ const TUNNELS = [
 const STATIC = `${TUNNELS.map((u) => `ip route ${TARGETS} ${u.theirs}`).join('\n')}
 ip route 172.23.0.0/16 blackhole
 ipv6 route fd42:22::/32 fe80::2 right`;
+
+/** BIRD feeds us by BGP over loopback; port 179 of our stack is for the daemons under the shim. */
+const BGP = `bgp:
+  asn: 4242420229
+  router_id: ${OURS}
+  listen_port: 1179
+  host_listen: 127.0.0.1:1790
+  peers: [{ name: bird, asn: 4242420229, address: 127.0.0.3, host: true, passive: true }]
+`;
 
 if (missing === undefined) {
   test.before(async (t) => {
@@ -65,7 +75,7 @@ if (missing === undefined) {
       peers: [{ public_key: ${peer.keys.publicKey}, endpoint: '${host}.2:51820', allowed_ips: [0.0.0.0/0, '::/0'] }]
 `);
     }
-    router.write(`uplinks:\n${uplinks.join('')}source: { ipv4: ${OURS} }\nfpm: {}\n`);
+    router.write(`uplinks:\n${uplinks.join('')}source: { ipv4: ${OURS} }\nfpm: {}\n${BGP}`);
     await router.up();
     const frr = new Frr(lab, ns, (command, args) => {
       const isPlain = command.endsWith('/staticd');
@@ -138,23 +148,22 @@ it('without the option zebra ends at once: an ordinary program is promised nothi
   t.regex(stderr, /cap_set_proc failed/);
 });
 
-it("FRR's bgpd speaks over our stack, and its routes come back to our FIB by zebra", async (t) => {
-  const { lab, frr, far, router, ping } = t.context;
-  const { ours, theirs } = TUNNELS[0];
-  // The peer: FRR as root behind the left tunnel.
-  await far.start('zebra', '');
-  await far.start(
-    'bgpd',
-    `router bgp 4242420053
- bgp router-id ${theirs}
+/** FRR as root behind the left tunnel. */
+const peerBgp = (network: string): string => `router bgp 4242420053
+ bgp router-id ${TUNNELS[0].theirs}
  no bgp ebgp-requires-policy
  no bgp network import-check
- neighbor ${ours} remote-as 4242420229
- neighbor ${ours} timers 3 9
+ neighbor ${TUNNELS[0].ours} remote-as 4242420229
+ neighbor ${TUNNELS[0].ours} timers 3 9
  address-family ipv4 unicast
-  network 172.24.0.0/16
- exit-address-family`,
-  );
+  network ${network}
+ exit-address-family`;
+
+it("FRR's bgpd speaks over our stack, and its routes come back to our FIB by zebra", async (t) => {
+  const { lab, frr, far, router, ping } = t.context;
+  const { theirs } = TUNNELS[0];
+  await far.start('zebra', '');
+  await far.start('bgpd', peerBgp('172.24.0.0/16'));
   await frr.start(
     'bgpd',
     `router bgp 4242420229
@@ -174,4 +183,43 @@ it("FRR's bgpd speaks over our stack, and its routes come back to our FIB by zeb
   t.regex(await router.appOk(ping, ['-c', '1', '-W', '5', '172.24.0.1']), /1 received/);
   await far.stop('bgpd');
   await lab.eventually('withdrawn', async () => (await router.cli(['route', 'get', '172.24.0.1'])).status !== 0);
+});
+
+it('BIRD speaks over our stack without privileges too, and hands its routes on to us by BGP', async (t) => {
+  const { lab, frr, far, router, ping } = t.context;
+  const { ours, theirs } = TUNNELS[0];
+  await frr.stop('bgpd');
+  await far.start('bgpd', peerBgp('172.24.0.0/16'));
+  const conf = join(frr.dir, 'bird.conf');
+  writeFileSync(
+    conf,
+    `log stderr all;
+router id ${ours};
+protocol device { scan time 1; }
+protocol direct { ipv4; }
+protocol kernel { scan time 1; ipv4 { import none; export all; }; }
+template bgp quick { connect delay time 1; connect retry time 1; error wait time 1, 2; hold time 9; }
+protocol bgp tunnel from quick {
+  local ${ours} as 4242420229; neighbor ${theirs} as 4242420053;
+  ipv4 { import all; export none; };
+}
+protocol bgp mlshim from quick {
+  local 127.0.0.3 as 4242420229; neighbor 127.0.0.1 port 1790 as 4242420229; multihop;
+  ipv4 { import none; export where source = RTS_BGP; next hop keep; };
+}
+`,
+  );
+  const bird = router.cliStart(
+    ['run', '--routing-daemon', '--', 'bird', '-f', '-c', conf].concat(
+      ...['s', 'P'].map((o) => [`-${o}`, join(frr.dir, `bird.${o}`)]),
+    ),
+  );
+  await router.routeTo('172.24.0.1');
+  const got = await router.json<RouteAnswer>('route', 'get', '172.24.0.1');
+  t.like(got, { origin: 'ibgp', next_hops: [{ gateway: theirs, uplink: 'left', weight: 1 }] });
+  t.regex(await router.appOk(ping, ['-c', '1', '-W', '5', '172.24.0.1']), /1 received/);
+  const interfaces = await lab.ok(frr.ns, 'birdc', ['-s', join(frr.dir, 'bird.s'), 'show', 'interfaces', 'summary']);
+  t.regex(interfaces, /left +up +10\.50\.0\.1\/24/);
+  t.notRegex(interfaces, /k-left/);
+  t.notRegex(bird.stdout + bird.stderr, /Netlink|not permitted/i);
 });
