@@ -117,9 +117,8 @@ const TURN_MS = 6;
 /** Attribute sets forgotten before the clock is looked at. */
 const SWEEP_STEP = 1024;
 const RESTART_DEFAULTS = { restartTimeS: 120, staleTimeS: 360, longLivedS: 0 } as const;
-/** Prefixes told to a peer at a time, and how long the peers together may be told in one turn. */
+/** Prefixes told to a peer at a time. */
 const EXPORT_BUDGET = 2048;
-const TELLING_MS = 5;
 const DEFAULT_VRF = 0;
 const LOCAL_HOP: ResolvedHop = {
   address: Addr.v4(0),
@@ -138,7 +137,7 @@ export class Speaker {
   onActivity: () => void = () => {};
   readonly #options: SpeakerOptions;
   readonly #clock: Clock;
-  readonly #telling: Rota<Peer>;
+  readonly #telling = new Rota<Peer>();
   readonly #attrs = new AttrTable();
   /** Shared by both families: an IPv4 prefix may go the way of an IPv6 one. */
   readonly #ways = new WayTable();
@@ -167,7 +166,6 @@ export class Speaker {
     if (options.routerId.family !== 4 || options.routerId.isUnspecified) throw new RangeError('router id');
     this.#options = options;
     this.#clock = options.clock;
-    this.#telling = new Rota(options.clock, TELLING_MS);
     this.asn = options.asn;
     this.routerId = options.routerId;
     const inputs = (routes: AdjRibsIn): LocRibInputs => this.#inputs(routes);
@@ -727,10 +725,11 @@ export class Speaker {
       batch.clear();
     }
     const waiting = [...this.#roster].filter((peer) => peer.hasWork);
-    this.#telling.turn(waiting, (peer) => {
+    const tellOne = (peer: Peer): void => {
       peer.pull(EXPORT_BUDGET, this.#roster.byIndex);
       this.#switchboard.pump(peer);
-    });
+    };
+    this.#telling.turn(waiting, tellOne, isTimeUp);
     if (!this.#chores.isEmpty || this.#allRibs().some((rib) => rib.loc.pending > 0)) return;
     this.#roster.decided();
     if (!this.#isSettling) return;

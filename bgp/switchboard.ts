@@ -102,7 +102,8 @@ export class Switchboard {
         if (!isLive()) return;
         peer.isCongested = false;
         peer.session.handle({ kind: 'drained', transport }, this.#clock.now());
-        this.#host.settled(peer);
+        // Many streams may drain in one turn: what can be told now follows in the next `tick`, for all of them together.
+        this.#host.onActivity();
       },
       closed: (reason) => {
         if (peer.conduits.delete(transport)) this.#closed(peer, transport, reason);
