@@ -118,7 +118,7 @@ const TURN_MS = 6;
 const SWEEP_STEP = 1024;
 const RESTART_DEFAULTS = { restartTimeS: 120, staleTimeS: 360, longLivedS: 0 } as const;
 /** Prefixes told to a peer at a time. */
-const EXPORT_BUDGET = 2048;
+const EXPORT_BUDGET = 512;
 const DEFAULT_VRF = 0;
 const LOCAL_HOP: ResolvedHop = {
   address: Addr.v4(0),
