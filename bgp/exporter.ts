@@ -65,6 +65,8 @@ export class Exporter {
     const { loc } = out.rib;
     const own = this.ownDefault(prefix, out);
     if (own !== undefined) return own;
+    // Before the attributes are looked at: what nothing becomes of is most of a full table.
+    if (this.filter.isClosed || loc.peer(prefix) === this.#peer.index) return undefined;
     const a = loc.attrs(prefix);
     return a === undefined ? undefined : this.route(prefix, out, peers, a, loc.peer(prefix));
   }

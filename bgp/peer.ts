@@ -441,6 +441,12 @@ export class Peer {
     this.#forgetLastHop();
   }
 
+  /** Nothing is told, and nothing has been that would have to be withdrawn. */
+  isSilent({ adjRibOut }: Outbound): boolean {
+    const isClosed = this.#exporter.filter.isClosed && this.config.defaultOriginate !== true;
+    return isClosed && adjRibOut.size === 0 && adjRibOut.pending === 0;
+  }
+
   /** Something waits to be told and could be told now. */
   get hasWork(): boolean {
     return (

@@ -697,7 +697,7 @@ export class Speaker {
     for (const rib of this.#allRibs()) {
       if (rib.loc.pending === 0) continue;
       const batch = this.#batches[rib.family];
-      const outs = [...this.#roster].flatMap((peer) => peer.outbound.filter((o) => o.rib === rib));
+      const outs = [...this.#roster].flatMap((peer) => peer.outbound.filter((o) => o.rib === rib && !peer.isSilent(o)));
       const isPlain = (o: Outbound): boolean => o.adjRibOut instanceof AdjRibOut;
       const [plain, several] = [outs.filter(isPlain), outs.filter((o) => !isPlain(o))];
       const tell = (id: number): void => {

@@ -75,6 +75,11 @@ export class Filter {
     return this.#policy === 'accept-all';
   }
 
+  /** No route passes. */
+  get isClosed(): boolean {
+    return this.#policy === 'reject-all';
+  }
+
   /** What becomes of routes with these attributes. */
   plan(a: Attributes, nextHop: NextHop | undefined): Plan {
     if (typeof this.#policy === 'function') {
