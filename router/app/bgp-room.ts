@@ -38,6 +38,7 @@ import {
 } from './bgp-peers.ts';
 import { parseCursor, parsePrefix, peerStatus, routeStatus, verdict } from './bgp-status.ts';
 import { StackTransport, type StreamPort } from './bgp-transport.ts';
+import { BgpWatch, type WatchPort } from './bgp-watch.ts';
 import { BirdAnswers, type BirdFacts, type BirdPart, type BirdPosition } from './bird-answers.ts';
 import { Dn42Latency, type PingPort } from './dn42-latency.ts';
 import { HostBfd } from './host-bfd.ts';
@@ -62,6 +63,8 @@ export interface BgpRoomOptions {
   readonly log: Logger;
   /** Called after each batch of routes has reached the FIB. */
   readonly changed: () => void;
+  /** Told to those who watch. */
+  readonly events: WatchPort['tell'];
   /** Streams of our stack in the VRF of this number. */
   readonly streams: (vrf: number) => StreamPort;
   readonly watcher: BfdWatcher;
@@ -80,6 +83,8 @@ export class BgpRoom {
   readonly #monitoring: BgpMonitoring;
   readonly #hostBfd: HostBfd;
   readonly bfd: BgpBfd;
+  /** Tells those who watch. */
+  readonly watch: BgpWatch;
   #settings: BgpConfig;
   readonly #filters: ReadonlyMap<string, RouteFunction>;
   /** What the speaker was told of each peer. */
@@ -115,7 +120,13 @@ export class BgpRoom {
     this.#rpki =
       settings.rpki &&
       new RpkiRoom(settings.rpki, this.#transport, random, log.for('rpki'), (roas) => this.#speaker.revalidate(roas));
+    this.watch = new BgpWatch({
+      tell: o.events,
+      best: (prefix) => this.#speaker.page({ kind: 'best', prefix }, undefined, (r) => r).routes[0],
+      wallClockMs,
+    });
     const onEvent = (e: SpeakerEvent): void => {
+      this.watch.onSession(e);
       if (e.kind === 'fault') log.warn('bad UPDATE', { peer: e.peer, fault: e.text });
       else if (e.kind === 'filter-error') log.error('filter failed', { peer: e.peer, error: e.text });
       else if (e.kind === 'limit') {
@@ -139,6 +150,15 @@ export class BgpRoom {
       onEvent,
       transmit: (peer, octets, messages) => this.#speaker.transmit(peer, octets, messages),
     });
+    const toFib = new RibToFib(
+      fib,
+      (name) => this.#links.indexOf(name),
+      () => {
+        changed();
+        const { peers, ranges } = this.#settings;
+        if (!this.#isStopping && [...peers, ...ranges].some((p) => p.via === undefined)) this.#links.tableChanged();
+      },
+    );
     this.#speaker = new Speaker({
       asn: settings.asn,
       routerId: settings.routerId,
@@ -152,15 +172,12 @@ export class BgpRoom {
       ),
       random,
       ...(this.#rpki !== undefined && { roas: this.#rpki.table }),
-      sink: new RibToFib(
-        fib,
-        (name) => this.#links.indexOf(name),
-        () => {
-          changed();
-          const { peers, ranges } = this.#settings;
-          if (!this.#isStopping && [...peers, ...ranges].some((p) => p.via === undefined)) this.#links.tableChanged();
+      sink: {
+        apply: (batch) => {
+          toFib.apply(batch);
+          this.watch.onRoutes(batch);
         },
-      ),
+      },
       resolver: this.#links,
       networks: settings.networks.map((prefix) => ({ prefix })),
       ...(settings.clusterId !== undefined && { clusterId: settings.clusterId }),

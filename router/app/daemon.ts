@@ -70,6 +70,7 @@ export class Daemon {
   #plan: Plan;
   readonly #startedAt = systemClock.now();
   readonly #captures = new Map<number, Stream<Answers['capture']>>();
+  readonly #watchers = new Set<Stream<Answers['bgp_watch']>>();
   /** Listening ids of the data plane, by the routing worker's. */
   readonly #listens = new Map<number, number>();
   /** Public keys of peers whose endpoint has been found. */
@@ -375,6 +376,9 @@ export class Daemon {
       case 'fib':
         this.#dataplane.send({ kind: 'fib', fib: e.fib });
         break;
+      case 'bgp-events':
+        for (const w of this.#watchers) w.send({ events: e.events, lost: e.lost });
+        break;
       case 'log':
         this.#log.for(e.component)[e.level](e.message, e.fields);
         break;
@@ -441,6 +445,7 @@ export class Daemon {
       bfd_show: () => this.#bfdShow(),
       wg_show: (args) => this.#wgShow(args),
       capture: (args, stream) => this.#capture(args, stream),
+      bgp_watch: (_, stream) => this.#watchBgp(stream),
       reload: (args) => this.#reloader.reload(args),
       confirm: () => {
         this.#reloader.confirm();
@@ -522,6 +527,17 @@ export class Daemon {
         })),
       })),
     };
+  }
+
+  /** Sessions and routes are told to all watchers; the routing worker gathers them only while there are some. */
+  #watchBgp(stream: Stream<Answers['bgp_watch']>): void {
+    this.#watchers.add(stream);
+    this.#routing.send({ kind: 'bgp-watch', isOn: true });
+    stream.send({ events: [], lost: 0 }); // it has begun
+    stream.onClose(() => {
+      this.#watchers.delete(stream);
+      if (this.#watchers.size === 0) this.#routing.send({ kind: 'bgp-watch', isOn: false });
+    });
   }
 
   async #capture({ uplink, snap_length }: Verbs['capture'], stream: Stream<Answers['capture']>): Promise<void> {

@@ -9,7 +9,7 @@ import type { BirdCommand } from '../birdctl/command.ts';
 import type { BgpConfig } from '../config/bgp-model.ts';
 import type { FpmConfig } from '../config/fpm.ts';
 import type { VrfConfig } from '../config/model.ts';
-import type { Answers, FpmStatus, RpkiStatus, Verbs } from '../control/messages.ts';
+import type { Answers, BgpEvent, FpmStatus, RpkiStatus, Verbs } from '../control/messages.ts';
 import type { RouteSource } from '../fib/shared.ts';
 import type { ErrorCode } from '../lib/errors.ts';
 import type { Posted } from '../lib/post.ts';
@@ -115,6 +115,7 @@ export type ToRouting =
   /** The data plane serves: BGP may begin. */
   | { readonly kind: 'start' }
   | { readonly kind: 'link-state'; readonly index: number; readonly up: boolean }
+  | { readonly kind: 'bgp-watch'; readonly isOn: boolean }
   | { readonly kind: 'query'; readonly id: number; readonly query: WorkerQuery }
   | { readonly kind: 'pong'; readonly id: number; readonly rttUs: number | undefined }
   | { readonly kind: 'stream-opened'; readonly id: number; readonly fd: number; readonly errno: number }
@@ -167,4 +168,6 @@ export type FromRouting =
       readonly message: string;
       readonly fields: Readonly<Record<string, string | number | boolean | undefined>>;
     }
+  /** Sent while somebody watches. */
+  | { readonly kind: 'bgp-events'; readonly events: readonly BgpEvent[]; readonly lost: number }
   | { readonly kind: 'stopped' };

@@ -141,6 +141,7 @@ async function bgpRoom(settings: BgpConfig | undefined): Promise<BgpRoom | undef
       fib,
       log: log.for('bgp'),
       changed: publish,
+      events: (events, lost) => send({ kind: 'bgp-events', events, lost }),
       streams,
       watcher,
       ping: (id, remote, link) => send({ kind: 'ping', id, remote, link }),
@@ -266,6 +267,9 @@ port.on('message', (m: ToRouting) => {
       break;
     case 'pong':
       bgp?.pong(m.id, m.rttUs);
+      break;
+    case 'bgp-watch':
+      bgp?.watch.watch(m.isOn);
       break;
     case 'stream-opened':
       bgp?.transport(vrfOfStream.get(m.id) ?? DEFAULT_VRF).opened(m.id, m.fd, m.errno);

@@ -1,14 +1,14 @@
 /** The read commands: ask the daemon, print its answer as text or as the JSON it is. */
 import { showText } from '../../wg/show.ts';
 import { ask } from '../control/client.ts';
-import type { Answers, Verb, Verbs } from '../control/messages.ts';
+import type { Answers, StreamVerb, Verb, Verbs } from '../control/messages.ts';
 import { socketPaths } from '../control/paths.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Input } from './command.ts';
 import { rpkiText } from './rpki.ts';
 import { bfdText, routeGetText, routesText, statusText } from './show.ts';
 
-type ReadVerb = Exclude<Verb, 'capture'>;
+type ReadVerb = Exclude<Verb, StreamVerb>;
 
 async function query<V extends ReadVerb>(input: Input, verb: V, args: Verbs[V]): Promise<Answers[V]> {
   return ask(socketPaths(input.io.env).control, verb, args);

@@ -3,7 +3,7 @@
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import type { Writable } from 'node:stream';
-import { capture } from '../control/client.ts';
+import { stream } from '../control/client.ts';
 import { socketPaths } from '../control/paths.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Input } from './command.ts';
@@ -26,9 +26,10 @@ export async function captureCommand(input: Input): Promise<number> {
   out.once('error', abort);
   let octets = 0;
   const args = { uplink: (input.options['uplink'] as string | undefined) ?? '', snap_length: snapLength };
-  for await (const part of capture(socketPaths(input.io.env).control, args, stop.signal)) {
-    octets += part.length;
-    if (!out.write(part)) await Promise.race([once(out, 'drain'), once(out, 'close')]);
+  const { control } = socketPaths(input.io.env);
+  for await (const { pcapng } of stream(control, 'capture', args, stop.signal)) {
+    octets += pcapng.length;
+    if (!out.write(pcapng)) await Promise.race([once(out, 'drain'), once(out, 'close')]);
   }
   if (target !== '-') {
     out.end();

@@ -165,6 +165,15 @@ export const COMMANDS: readonly Command[] = [
     run: async (input) => (await bgp()).routes(input),
   },
   {
+    words: ['bgp', 'watch'],
+    args: '',
+    summary: 'changes of sessions and of where packets go, until interrupted',
+    options: { jsonl: LINES_OPTIONS['jsonl']! },
+    min: 0,
+    max: 0,
+    run: async (input) => (await import('./watch.ts')).watch(input),
+  },
+  {
     words: ['bgp', 'explain'],
     args: 'PREFIX',
     summary: 'why the best route to PREFIX won (RFC 4271 §9.1.2.2)',

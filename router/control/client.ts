@@ -2,7 +2,7 @@
 import { createConnection, type Socket } from 'node:net';
 import { ERRORS, type ErrorCode, MlshimError } from '../lib/errors.ts';
 import { decodeResponse, encodeRequest, FrameReader } from './codec.ts';
-import type { Answers, Failure, Request, Response, Verb, Verbs } from './messages.ts';
+import type { Answers, Failure, Request, Response, StreamVerb, Verb, Verbs } from './messages.ts';
 
 /** A daemon that accepts a connection answers a read within this time unless it hangs. */
 const ANSWER_MS = 10_000;
@@ -11,7 +11,7 @@ const ANSWER_MS = 10_000;
  * Ask one thing and wait for the answer.
  * @throws MlshimError DAEMON_UNREACHABLE, TIMEOUT, or what the daemon refused with
  */
-export async function ask<V extends Exclude<Verb, 'capture'>>(
+export async function ask<V extends Exclude<Verb, StreamVerb>>(
   path: string,
   verb: V,
   args: Verbs[V],
@@ -57,17 +57,22 @@ export async function* bgpRoutes(path: string, args: Verbs['bgp_routes']): Async
   }
 }
 
-/** Stream pcapng octets until the signal aborts or the daemon ends. */
-export async function* capture(path: string, args: Verbs['capture'], signal: AbortSignal): AsyncGenerator<Uint8Array> {
+/** The parts of a stream, until the signal aborts or the daemon ends. */
+export async function* stream<V extends StreamVerb>(
+  path: string,
+  verb: V,
+  args: Verbs[V],
+  signal: AbortSignal,
+): AsyncGenerator<Answers[V]> {
   const socket = await connect(path);
   const stop = (): void => {
     socket.destroy();
   };
   signal.addEventListener('abort', stop, { once: true });
   try {
-    for await (const r of exchange(socket, { id: 1, verb: 'capture', args })) {
+    for await (const r of exchange(socket, { id: 1, verb, args } as Request)) {
       if (r.failure !== undefined) throw new RemoteError(r.failure);
-      if (r.body !== undefined) yield (r.body as Answers['capture']).pcapng;
+      if (r.body !== undefined) yield r.body as Answers[V];
       if (!r.more) return;
     }
   } catch (e) {

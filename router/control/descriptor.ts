@@ -20,6 +20,7 @@ export const DESCRIPTOR = {
         "bgp_peer",
         "reload",
         "confirm",
+        "bgp_watch",
         "bgp_rpki",
         "bfd_show"
        ]
@@ -78,6 +79,10 @@ export const DESCRIPTOR = {
        "type": "Empty",
        "id": 13
       },
+      "bgp_watch": {
+       "type": "Empty",
+       "id": 14
+      },
       "bgp_rpki": {
        "type": "BgpRpkiQuery",
        "id": 40
@@ -102,6 +107,7 @@ export const DESCRIPTOR = {
         "captured",
         "done",
         "reloaded",
+        "bgp_events",
         "rpki",
         "bfd_sessions"
        ]
@@ -159,6 +165,10 @@ export const DESCRIPTOR = {
       "reloaded": {
        "type": "Reloaded",
        "id": 13
+      },
+      "bgp_events": {
+       "type": "BgpEvents",
+       "id": 14
       },
       "rpki": {
        "type": "Rpki",
@@ -1362,6 +1372,60 @@ export const DESCRIPTOR = {
       "effect": {
        "type": "string",
        "id": 5
+      }
+     }
+    },
+    "BgpEvents": {
+     "fields": {
+      "events": {
+       "rule": "repeated",
+       "type": "BgpEvent",
+       "id": 1
+      },
+      "lost": {
+       "type": "uint32",
+       "id": 2
+      }
+     }
+    },
+    "BgpEvent": {
+     "fields": {
+      "time_ms": {
+       "type": "double",
+       "id": 1
+      },
+      "kind": {
+       "type": "string",
+       "id": 2
+      },
+      "peer": {
+       "type": "string",
+       "id": 3
+      },
+      "from": {
+       "type": "string",
+       "id": 4
+      },
+      "to": {
+       "type": "string",
+       "id": 5
+      },
+      "why": {
+       "type": "string",
+       "id": 6
+      },
+      "prefix": {
+       "type": "string",
+       "id": 7
+      },
+      "as_path": {
+       "type": "string",
+       "id": 8
+      },
+      "next_hops": {
+       "rule": "repeated",
+       "type": "string",
+       "id": 9
       }
      }
     }

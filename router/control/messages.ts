@@ -292,6 +292,29 @@ export interface Captured {
   readonly pcapng: Uint8Array;
 }
 
+/** A change of a session, or of where packets to a prefix go. */
+export interface BgpEvent {
+  /** Since 1970. */
+  readonly time_ms: number;
+  readonly kind: 'session' | 'route';
+  /** The session, or the peer whose route is best; empty for our own routes. */
+  readonly peer: string;
+  readonly from: string;
+  /** A state; or unicast, blackhole, unreachable, withdrawn. */
+  readonly to: string;
+  readonly why: string;
+  readonly prefix: string;
+  readonly as_path: string;
+  /** ADDRESS%UPLINK each. */
+  readonly next_hops: readonly string[];
+}
+
+export interface BgpEvents {
+  readonly events: readonly BgpEvent[];
+  /** Events that did not fit. */
+  readonly lost: number;
+}
+
 /** One difference between the configuration that runs and the file. */
 export interface ConfigChange {
   readonly path: string;
@@ -348,6 +371,7 @@ export interface Verbs {
   readonly down: Empty;
   readonly reload: { readonly check: boolean; readonly confirm_s: number };
   readonly confirm: Empty;
+  readonly bgp_watch: Empty;
 }
 
 /** Answer of each verb. */
@@ -366,9 +390,13 @@ export interface Answers {
   readonly down: Empty;
   readonly reload: Reloaded;
   readonly confirm: Empty;
+  readonly bgp_watch: BgpEvents;
 }
 
 export type Verb = keyof Verbs;
+
+/** Verbs whose answer is a stream that ends when either side leaves. */
+export type StreamVerb = 'capture' | 'bgp_watch';
 
 /** The Response field that carries each verb's answer. */
 export const BODY_OF = {
@@ -386,6 +414,7 @@ export const BODY_OF = {
   down: 'done',
   reload: 'reloaded',
   confirm: 'done',
+  bgp_watch: 'bgp_events',
 } as const satisfies Record<Verb, string>;
 
 export type Request = { [V in Verb]: { readonly id: number; readonly verb: V; readonly args: Verbs[V] } }[Verb];

@@ -17,7 +17,7 @@ import { createConnection, createServer, type Server, type Socket } from 'node:n
 import { join } from 'node:path';
 import { ERRORS, MlshimError } from '../lib/errors.ts';
 import { decodeRequest, encodeResponse, FrameReader } from './codec.ts';
-import type { Answers, Failure, Request, Verb, Verbs } from './messages.ts';
+import type { Answers, Failure, Request, StreamVerb, Verb, Verbs } from './messages.ts';
 import { MAX_SOCKET_PATH, type SocketPaths } from './paths.ts';
 
 /** Sends one more part of a streamed answer; false when the client should not be sent more until `drained`. */
@@ -29,9 +29,9 @@ export interface Stream<A> {
 }
 
 export type Handlers = {
-  readonly [V in Exclude<Verb, 'capture'>]: (args: Verbs[V]) => Answers[V] | Promise<Answers[V]>;
+  readonly [V in Exclude<Verb, StreamVerb>]: (args: Verbs[V]) => Answers[V] | Promise<Answers[V]>;
 } & {
-  readonly capture: (args: Verbs['capture'], stream: Stream<Answers['capture']>) => void | Promise<void>;
+  readonly [V in StreamVerb]: (args: Verbs[V], stream: Stream<Answers[V]>) => void | Promise<void>;
 };
 
 /** Octets a slow capture reader may leave unread before packets are dropped for it. */
@@ -173,10 +173,10 @@ export class ControlServer {
   async #serve(socket: Socket, request: Request): Promise<void> {
     const { id, verb } = request;
     try {
-      if (request.verb === 'capture') {
-        await this.#handlers.capture(request.args, streamOf(socket, id));
-        return;
-      }
+      if (request.verb === 'capture')
+        return await this.#handlers.capture(request.args, streamOf(socket, id, 'capture'));
+      if (request.verb === 'bgp_watch')
+        return await this.#handlers.bgp_watch(request.args, streamOf(socket, id, 'bgp_watch'));
       const handler = this.#handlers[request.verb] as (args: unknown) => unknown;
       const body = await handler(request.args);
       socket.write(encodeResponse(verb, { id, more: false, body }));
@@ -186,7 +186,7 @@ export class ControlServer {
   }
 }
 
-function streamOf(socket: Socket, id: number): Stream<Answers['capture']> {
+function streamOf<V extends StreamVerb>(socket: Socket, id: number, verb: V): Stream<Answers[V]> {
   let isOver = false;
   const closers: (() => void)[] = [];
   const close = (): void => {
@@ -199,11 +199,11 @@ function streamOf(socket: Socket, id: number): Stream<Answers['capture']> {
     send: (part) => {
       if (isOver) return false;
       if (socket.writableLength > STREAM_HIGH_WATER) return false;
-      socket.write(encodeResponse('capture', { id, more: true, body: part }));
+      socket.write(encodeResponse(verb, { id, more: true, body: part }));
       return true;
     },
     end: () => {
-      if (!isOver) socket.write(encodeResponse('capture', { id, more: false }));
+      if (!isOver) socket.write(encodeResponse(verb, { id, more: false }));
       close();
     },
     onClose: (fn) => {

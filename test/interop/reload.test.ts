@@ -187,6 +187,33 @@ it('without a confirmation the configuration before comes back by itself; with o
   });
 });
 
+it('a watcher hears of routes and sessions as they change', async (t) => {
+  const { router, lab, b, alone } = t.context;
+  router.write(alone);
+  await router.cli(['reload']);
+  const watch = router.cliStart(['bgp', 'watch']);
+  const more = router.cliStart(['bgp', 'watch', '-J']);
+  // A watcher is there when it hears of a route that comes and goes until it does.
+  await lab.eventually('both hear', async () => {
+    await b.birdc('disable', 'static1');
+    await b.birdc('enable', 'static1');
+    return /via fe80::2%b, AS path \d+, from b\n/.test(watch.stdout) && more.stdout.includes('"kind":"route"');
+  });
+  t.regex(watch.stdout, new RegExp(`route ${PEER_B.announce4} withdrawn\n`));
+  await router.cli(['bgp', 'peer', 'b', 'down', 'back', 'at', 'noon']);
+  await watch.until(/session b: Established -> Idle/);
+  t.regex(await b.birdc('show', 'protocols', 'all', 'upstream'), /back at noon/);
+  await router.cli(['bgp', 'peer', 'b', 'up']);
+  await watch.until(/session b: \w+ -> Established\n/);
+  t.is(await watch.stop('SIGINT'), 0);
+  await more.stop('SIGINT');
+  const events = more.stdout
+    .trim()
+    .split('\n')
+    .map((l) => JSON.parse(l) as { kind: string; peer: string });
+  t.true(events.some((e) => e.kind === 'session' && e.peer === 'b'));
+});
+
 it('birdc shows our sessions and routes, and loads the configuration', async (t) => {
   const { router, lab, alone } = t.context;
   const birdc = (...words: string[]) => lab.ok(router.ns, 'birdc', ['-s', join(router.dir, 'bird.ctl'), ...words]);

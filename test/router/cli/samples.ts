@@ -1,6 +1,7 @@
 /** Answers of a daemon, as the golden texts show them. */
 import type {
   BfdSessions,
+  BgpEvent,
   BgpExplanation,
   BgpPeers,
   BgpRoutes,
@@ -360,3 +361,31 @@ export const RELOADED: Reloaded = {
 };
 
 export const NOTHING_CHANGED: Reloaded = { file: 'mlshim.yaml', changes: [], applied: true, reverts_in_s: 0 };
+
+const EVENT: BgpEvent = {
+  time_ms: 0,
+  kind: 'session',
+  peer: 'kioubit',
+  from: 'Established',
+  to: 'Idle',
+  why: 'hold timer expired',
+  prefix: '',
+  as_path: '',
+  next_hops: [],
+};
+
+export const EVENTS: readonly BgpEvent[] = [
+  EVENT,
+  { ...EVENT, from: 'OpenConfirm', to: 'Established', why: '' },
+  {
+    ...EVENT,
+    kind: 'route',
+    prefix: '172.23.0.0/24',
+    to: 'unicast',
+    why: '',
+    as_path: '4242423914 4242422601',
+    next_hops: ['fe80::ade0%kioubit', 'fe80::2425%dn42'],
+  },
+  { ...EVENT, kind: 'route', prefix: '172.23.0.0/24', to: 'withdrawn', why: '' },
+  { ...EVENT, kind: 'route', prefix: '172.23.9.9/32', to: 'blackhole', why: '' },
+];

@@ -15,11 +15,13 @@ import {
   routesText,
   statusText,
 } from '../../../router/cli/show.ts';
+import { bgpEventText } from '../../../router/cli/watch.ts';
 import {
   BFD,
   BGP,
   BGP_ROUTES,
   BGP_ROUTES_ROA,
+  EVENTS,
   EXPLANATION,
   NOTHING_CHANGED,
   RELOADED,
@@ -42,6 +44,7 @@ const TEXTS: Readonly<Record<string, string>> = {
   'bgp-routes-roa': bgpRoutesText(BGP_ROUTES_ROA.routes),
   'bgp-rpki': rpkiText(RPKI),
   'bgp-explain': bgpExplainText(EXPLANATION),
+  'bgp-watch': EVENTS.map((e) => bgpEventText(e).replace(/^\d\d:\d\d:\d\d/, '12:00:00')).join(''),
   reload: [RELOADED, { ...RELOADED, applied: true, reverts_in_s: 60 }, NOTHING_CHANGED].map(reloadText).join('\n'),
   help: tableHelp(COMMANDS),
   'help-commands': COMMANDS.map(commandHelp).join('\n'),

@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
-import { ask, bgpRoutes, capture } from '../../../router/control/client.ts';
+import { ask, bgpRoutes, stream } from '../../../router/control/client.ts';
 import type { Status } from '../../../router/control/messages.ts';
 import { pathsIn, socketPaths } from '../../../router/control/paths.ts';
 import { ControlServer, claimFolder, type Handlers } from '../../../router/control/server.ts';
@@ -43,6 +43,7 @@ function handlers(over: Partial<Handlers> = {}): Handlers {
     bfd_show: unused,
     wg_show: unused,
     capture: unused,
+    bgp_watch: unused,
     down: () => ({}),
     reload: unused,
     confirm: unused,
@@ -107,8 +108,8 @@ test('a stream ends when the daemon ends it, and its parts stay in order', async
     },
   });
   const parts: number[] = [];
-  for await (const part of capture(path, { uplink: '', snap_length: 96 }, new AbortController().signal))
-    parts.push(...part);
+  for await (const part of stream(path, 'capture', { uplink: '', snap_length: 96 }, new AbortController().signal))
+    parts.push(...part.pcapng);
   t.deepEqual(parts, [1, 2, 96]);
 });
 
@@ -124,7 +125,7 @@ test('a stream whose client leaves is closed', async (t) => {
     },
   });
   const stop = new AbortController();
-  for await (const _ of capture(path, { uplink: '', snap_length: 96 }, stop.signal)) stop.abort();
+  for await (const _ of stream(path, 'capture', { uplink: '', snap_length: 96 }, stop.signal)) stop.abort();
   await t.notThrowsAsync(isClosed);
 });
 

@@ -1,0 +1,35 @@
+/** `mlshim bgp watch`: what changes, a line each, until interrupted. */
+import { stream } from '../control/client.ts';
+import type { BgpEvent } from '../control/messages.ts';
+import { socketPaths } from '../control/paths.ts';
+import type { Input } from './command.ts';
+
+export async function watch(input: Input): Promise<number> {
+  const stop = new AbortController();
+  const abort = (): void => stop.abort();
+  process.once('SIGINT', abort);
+  process.once('SIGTERM', abort);
+  try {
+    const line = input.options['jsonl'] === true ? (e: BgpEvent) => `${JSON.stringify(e)}\n` : bgpEventText;
+    for await (const { events, lost } of stream(socketPaths(input.io.env).control, 'bgp_watch', {}, stop.signal)) {
+      if (events.length > 0) input.io.out(events.map(line).join(''));
+      if (lost > 0) input.io.err(`${lost} more changes of routes are not shown\n`);
+      await input.io.drained?.();
+    }
+  } finally {
+    process.off('SIGINT', abort);
+    process.off('SIGTERM', abort);
+  }
+  return 0;
+}
+
+/** `12:00:01 session b: Active -> Established`, in local time. */
+export function bgpEventText(e: BgpEvent): string {
+  const d = new Date(e.time_ms);
+  const time = [d.getHours(), d.getMinutes(), d.getSeconds()].map((n) => String(n).padStart(2, '0')).join(':');
+  if (e.kind === 'session')
+    return `${time} session ${e.peer}: ${e.from} -> ${e.to}${e.why === '' ? '' : ` (${e.why})`}\n`;
+  if (e.to !== 'unicast') return `${time} route ${e.prefix} ${e.to}\n`;
+  const path = e.as_path === '' ? '' : `, AS path ${e.as_path}`;
+  return `${time} route ${e.prefix} via ${e.next_hops.join(', ')}${path}, from ${e.peer === '' ? 'us' : e.peer}\n`;
+}
