@@ -13,8 +13,8 @@ import type { Outcome, Plan } from './policy/plan.ts';
 import type { HopChange, RouteSource } from './policy/rule.ts';
 import type { AttrSet, AttrTable } from './rib/attrs.ts';
 import type { Rib } from './rib/rib.ts';
-import { EMPTY_PATH } from './wire/attribute/as-path.ts';
-import { type NextHop, NO_NUMBERS, Origin } from './wire/attribute/model.ts';
+import type { NextHop } from './wire/attribute/model.ts';
+import { PLAIN_ATTRIBUTES } from './wire/attribute/plain.ts';
 
 /** Results kept per peer before they are forgotten and worked out again. */
 const MAX_MEMO = 65_536;
@@ -173,23 +173,8 @@ export class Exporter {
 
   /** The default route of our own, told whatever the table holds. */
   #default(self: NextHop): AttrSet {
-    const plain = {
-      origin: Origin.Igp,
-      asPath: EMPTY_PATH,
-      med: undefined,
-      localPref: undefined,
-      atomicAggregate: false,
-      aggregator: undefined,
-      communities: NO_NUMBERS,
-      extendedCommunities: NO_NUMBERS,
-      largeCommunities: NO_NUMBERS,
-      originatorId: undefined,
-      clusterList: NO_NUMBERS,
-      otc: undefined,
-      unknown: [],
-    };
-    const own = this.#attrs.intern(plain, undefined);
-    const onWire = afterPolicy(plain, own.preference, this.#peer.asn, this.#settings, undefined);
+    const own = this.#attrs.intern(PLAIN_ATTRIBUTES, undefined);
+    const onWire = afterPolicy(PLAIN_ATTRIBUTES, own.preference, this.#peer.asn, this.#settings, undefined);
     return this.#attrs.intern(onWire, self);
   }
 }

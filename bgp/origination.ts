@@ -9,8 +9,8 @@ import { PrefixGuard, PrefixSet } from './policy/prefix-set.ts';
 import { LOCAL_PEER, Verdict } from './rib/adj-rib-in.ts';
 import type { AttrTable } from './rib/attrs.ts';
 import type { Rib } from './rib/rib.ts';
-import { EMPTY_PATH } from './wire/attribute/as-path.ts';
-import { type Attributes, type NextHop, NO_NUMBERS, Origin } from './wire/attribute/model.ts';
+import { type Attributes, type NextHop, NO_NUMBERS } from './wire/attribute/model.ts';
+import { PLAIN_ATTRIBUTES } from './wire/attribute/plain.ts';
 
 /** A prefix we originate. */
 export interface Network {
@@ -29,22 +29,6 @@ export interface AggregateConfig {
 /** Path identifiers of our routes to one prefix: a network comes before an aggregate. */
 const NETWORK = 0;
 const AGGREGATE = 1;
-
-const PLAIN: Attributes = Object.freeze({
-  origin: Origin.Igp,
-  asPath: EMPTY_PATH,
-  med: undefined,
-  localPref: undefined,
-  atomicAggregate: false,
-  aggregator: undefined,
-  communities: NO_NUMBERS,
-  extendedCommunities: NO_NUMBERS,
-  largeCommunities: NO_NUMBERS,
-  originatorId: undefined,
-  clusterList: NO_NUMBERS,
-  otc: undefined,
-  unknown: [],
-});
 
 interface Aggregate {
   readonly prefix: Prefix;
@@ -98,7 +82,7 @@ export class Origination {
   announce(network: Network): void {
     this.#networks.set(network.prefix.toString(), network);
     const { med, communities = NO_NUMBERS } = network;
-    this.#put(network.prefix, NETWORK, { ...PLAIN, med, communities }, undefined);
+    this.#put(network.prefix, NETWORK, { ...PLAIN_ATTRIBUTES, med, communities }, undefined);
   }
 
   /** False when the prefix was not originated. */
@@ -125,7 +109,7 @@ export class Origination {
       if (!becomes && contributors.size > 0) continue;
       if (becomes) {
         // RFC 4271 §5.1.6: the ASes of what is inside are not in the path, and this says so.
-        const attributes = { ...PLAIN, atomicAggregate: true, aggregator: this.#aggregator };
+        const attributes = { ...PLAIN_ATTRIBUTES, atomicAggregate: true, aggregator: this.#aggregator };
         this.#put(prefix, AGGREGATE, attributes, DISCARD_HOP);
       } else this.#drop(prefix, AGGREGATE);
       if (!isSummary) continue;

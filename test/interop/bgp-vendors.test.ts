@@ -70,7 +70,7 @@ route-map hop6 permit 10
 
 interop(
   absent(hasBgpd(), 'frr'),
-  'FRR: capabilities, attributes, texts, and routes that outlive its death',
+  'FRR: capabilities, attributes of both families, and our routes that outlive us',
   async (t) => {
     const frr = new Bgpd();
     t.teardown(() => frr.remove());
@@ -129,18 +129,6 @@ interop(
     await frr.ask('clear bgp 127.0.0.1 soft in');
     await until(() => node.session('frr')!.messages.received.refresh >= 1, 'a refresh request of FRR');
 
-    // Killed: its routes stay in use (RFC 4724 §4.2). This bgpd, which has no zebra, says End-of-RIB before it tells them again.
-    await frr.stop('SIGKILL');
-    await until(() => node.session('frr')!.state !== 'Established', 'the end of the session');
-    t.is(node.fib.size, 2);
-    t.deepEqual(node.gaps, []);
-    await frr.start(frrConfig(port), listen);
-    await until(() => node.session('frr')!.state === 'Established', 'the session again');
-    await until(
-      () => node.session('frr')!.routes.ipv4.stale === 0 && node.fib.size === 2,
-      'routes that are fresh again',
-    );
-
     // We die and come back: FRR keeps ours meanwhile, as it was told that we keep forwarding.
     const isStale = async (): Promise<boolean> =>
       JSON.parse(await frr.ask('show bgp ipv4 unicast 172.20.229.0/27 json')).paths[0].stale === true;
@@ -149,10 +137,6 @@ interop(
     await until(isStale, 'our route as a stale one in FRR');
     await node.start({ keptForwarding: true });
     await until(async () => node.session('frr')!.state === 'Established' && !(await isStale()), 'our route told again');
-
-    // Texts of the operators (RFC 9003).
-    await frr.ask('configure terminal', `router bgp ${FRR_AS}`, 'neighbor 127.0.0.1 shutdown message back at noon');
-    await until(() => node.session('frr')!.lastError?.text.includes('back at noon') === true, "FRR's text");
   },
 );
 
@@ -194,55 +178,48 @@ ${['ipv4-unicast', 'ipv6-unicast']
   .join('\n')}
 `;
 
-interop(
-  absent(hasGobgp(), 'gobgpd'),
-  'GoBGP: several paths to a prefix both ways, long-lived restart, refresh',
-  async (t) => {
-    const theirs = await freePort();
-    const gobgp = new Gobgp({ host: '127.0.0.4', port: await freePort() });
-    t.teardown(() => gobgp.remove());
-    const { node, port } = await ours(t, {
-      name: 'gobgp',
-      address: Addr.parse('127.0.0.4')!,
-      port: theirs,
-      asn: GOBGP_AS,
-      addPath: 'both',
-      gracefulRestart: true,
-    });
-    await gobgp.start(gobgpConfig({ ours: port, theirs }));
-    const path = (id: number, hop: string): string =>
-      `global rib add 172.20.4.0/24 identifier ${id} nexthop ${hop} large-community ${GOBGP_AS}:0:${id} -a ipv4`;
-    for (const command of [
-      path(10, '10.9.9.4'),
-      path(20, '10.9.9.5'),
-      'global rib add fd42:4::/48 nexthop fd00:9::4 -a ipv6',
-    ])
-      t.is(await gobgp.ask(command), '');
-    await node.start();
-    await until(() => [...node.speaker.routes('in')].length === 3, 'three paths of GoBGP');
-    const paths = [...node.speaker.routes('in')].filter((r) => r.prefix === '172.20.4.0/24');
-    t.deepEqual(paths.map((r) => [r.nextHop, ...r.largeCommunities]).sort(), [
-      ['10.9.9.4', `${GOBGP_AS}:0:10`],
-      ['10.9.9.5', `${GOBGP_AS}:0:20`],
-    ]);
-    const seen = node.session('gobgp')!;
-    for (const words of [/add-path ipv4 unicast both/, /graceful restart/, /long-lived restart/])
-      t.true(
-        seen.capabilities.peer.some((c) => words.test(c)),
-        `${words} in ${seen.capabilities.peer.join('; ')}`,
-      );
-    await until(async () => (await gobgp.ask('global rib -a ipv6')).includes('fd42:beef::/48'), 'our route in GoBGP');
-    t.is(await gobgp.ask('global rib del 172.20.4.0/24 identifier 10 -a ipv4'), '');
-    await until(() => [...node.speaker.routes('in')].length === 2, 'one path fewer');
-    const updates = (): number => node.session('gobgp')!.messages.received.update;
-    const before = updates();
-    t.true(node.speaker.peerRefresh('gobgp', 'in'));
-    await until(() => updates() > before, 'routes that were told again');
-    await gobgp.stop('SIGKILL');
-    await until(() => node.session('gobgp')!.state !== 'Established', 'the end of the session');
-    t.is(node.fib.size, 2, 'kept while it restarts');
-  },
-);
+interop(absent(hasGobgp(), 'gobgpd'), 'GoBGP: several paths to a prefix, both families, and a refresh', async (t) => {
+  const theirs = await freePort();
+  const gobgp = new Gobgp({ host: '127.0.0.4', port: await freePort() });
+  t.teardown(() => gobgp.remove());
+  const { node, port } = await ours(t, {
+    name: 'gobgp',
+    address: Addr.parse('127.0.0.4')!,
+    port: theirs,
+    asn: GOBGP_AS,
+    addPath: 'both',
+    gracefulRestart: true,
+  });
+  await gobgp.start(gobgpConfig({ ours: port, theirs }));
+  const path = (id: number, hop: string): string =>
+    `global rib add 172.20.4.0/24 identifier ${id} nexthop ${hop} large-community ${GOBGP_AS}:0:${id} -a ipv4`;
+  for (const command of [
+    path(10, '10.9.9.4'),
+    path(20, '10.9.9.5'),
+    'global rib add fd42:4::/48 nexthop fd00:9::4 -a ipv6',
+  ])
+    t.is(await gobgp.ask(command), '');
+  await node.start();
+  await until(() => [...node.speaker.routes('in')].length === 3, 'three paths of GoBGP');
+  const paths = [...node.speaker.routes('in')].filter((r) => r.prefix === '172.20.4.0/24');
+  t.deepEqual(paths.map((r) => [r.nextHop, ...r.largeCommunities]).sort(), [
+    ['10.9.9.4', `${GOBGP_AS}:0:10`],
+    ['10.9.9.5', `${GOBGP_AS}:0:20`],
+  ]);
+  const seen = node.session('gobgp')!;
+  for (const words of [/add-path ipv4 unicast both/, /graceful restart/, /long-lived restart/])
+    t.true(
+      seen.capabilities.peer.some((c) => words.test(c)),
+      `${words} in ${seen.capabilities.peer.join('; ')}`,
+    );
+  await until(async () => (await gobgp.ask('global rib -a ipv6')).includes('fd42:beef::/48'), 'our route in GoBGP');
+  t.is(await gobgp.ask('global rib del 172.20.4.0/24 identifier 10 -a ipv4'), '');
+  await until(() => [...node.speaker.routes('in')].length === 2, 'one path fewer');
+  const updates = (): number => node.session('gobgp')!.messages.received.update;
+  const before = updates();
+  t.true(node.speaker.peerRefresh('gobgp', 'in'));
+  await until(() => updates() > before, 'routes that were told again');
+});
 
 interop(absent(hasExabgp(), 'exabgp'), 'ExaBGP: its routes are read, and it reads ours as they are', async (t) => {
   const exabgp = new Exabgp();

@@ -6,6 +6,7 @@ import { Speaker } from '../../../bgp/speaker.ts';
 import { readVpnNlri, vpnKey } from '../../../bgp/vpn/nlri.ts';
 import { distinguisherText, parseDistinguisher, parseRouteTarget } from '../../../bgp/vpn/route-distinguisher.ts';
 import { VpnRoom } from '../../../bgp/vpn/vpn-room.ts';
+import { PLAIN_ATTRIBUTES } from '../../../bgp/wire/attribute/plain.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { hex } from '../kit/describe.ts';
 import { SimNet, type SimRouter } from '../kit/net.ts';
@@ -162,21 +163,7 @@ test('a route with an MPLS label is counted and not imported', (t) => {
   n.net.runUntil(() => n.a.session('b').state === 'Established');
   const session = [...n.b.speaker.sessions()][0]!;
   const target = rt('64601:100');
-  const attributes = {
-    origin: 0,
-    asPath: [],
-    med: undefined,
-    localPref: 100,
-    atomicAggregate: false,
-    aggregator: undefined,
-    communities: [],
-    extendedCommunities: [target.high, target.low],
-    largeCommunities: [],
-    originatorId: undefined,
-    clusterList: [],
-    otc: undefined,
-    unknown: [],
-  };
+  const attributes = { ...PLAIN_ATTRIBUTES, extendedCommunities: [target.high, target.low] };
   // AFI 1, SAFI 128, next hop 0:10.1.0.9, then a label, RD 64601:9, 10.9.0.0/16.
   const value = (label: string) => hex(`0001 80 0c 0000000000000000 0a010009 00 68 ${label} 0000fc5900000009 0a09`);
   const reach = (label: string) => ({ reach: value(label), unreach: undefined, isWithdrawn: false });
