@@ -23,7 +23,7 @@ import type { RouteRefresh } from './wire/message.ts';
 import type { Update } from './wire/update.ts';
 
 /** What happens at a peer and is worth a log line. */
-export type PeerEvent =
+export type SpeakerEvent =
   | {
       readonly kind: 'state';
       readonly peer: string;
@@ -31,6 +31,8 @@ export type PeerEvent =
       readonly to: string;
       readonly why: string | undefined;
     }
+  /** A filter function failed on a route of the peer. */
+  | { readonly kind: 'filter-error'; readonly peer: string; readonly text: string }
   | { readonly kind: 'fault'; readonly peer: string; readonly text: string }
   /** A peer's prefixes of a family came near its limit, or went beyond it. */
   | {
@@ -52,7 +54,7 @@ export interface InboxHost {
   /** Takes the VPN families. */
   readonly vpn: VpnPort | undefined;
   importContext(): ImportContext;
-  onEvent(event: PeerEvent): void;
+  onEvent(event: SpeakerEvent): void;
   /** End a session for good. */
   end(peer: Peer, reason: CeaseReason): void;
 }

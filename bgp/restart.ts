@@ -4,7 +4,7 @@
  */
 
 import type { Instant } from '../router/lib/clock.ts';
-import type { Peer } from './peer.ts';
+import type { Peer, RestartSettings } from './peer.ts';
 import { isUnicast } from './wire/family.ts';
 
 /** A speaker that begins where another one left off. */
@@ -13,6 +13,19 @@ export interface Restarting {
   readonly keptForwarding: boolean;
   /** RFC 4724 §4.1 Selection_Deferral_Timer; default the restart time. */
   readonly deferralMs?: number;
+}
+
+const DEFAULTS = { restartTimeS: 120, staleTimeS: 360, longLivedS: 0 } as const;
+
+export function restartSettings(
+  configured: Partial<Omit<RestartSettings, 'keptForwarding'>> | undefined,
+  restarting: Restarting | undefined,
+): RestartSettings {
+  return { ...DEFAULTS, ...configured, keptForwarding: restarting?.keptForwarding ?? false };
+}
+
+export function deferralOf(r: Restarting | undefined, settings: RestartSettings, now: Instant): Deferral | undefined {
+  return r && new Deferral(now + (r.deferralMs ?? settings.restartTimeS * 1000));
 }
 
 /** RFC 4724 §4.1: routes are selected when all peers have told theirs, or when the timer fires. */

@@ -13,8 +13,7 @@ import { type RangeConfig, Ranges } from './ranges.ts';
 export type CommonContext = Omit<PeerContext, 'range'>;
 
 export class Roster {
-  /** Peers by number; number 0 stands for ourselves. */
-  readonly byIndex: (Peer | undefined)[] = [undefined];
+  readonly #byIndex: (Peer | undefined)[];
   readonly ranges = new Ranges();
   readonly #context: CommonContext;
   readonly #retained: RetentionFor;
@@ -23,7 +22,9 @@ export class Roster {
   #retired: number[] = [];
   readonly #free: number[] = [];
 
-  constructor(context: CommonContext, retained: RetentionFor) {
+  /** @param byIndex peers by number, kept by the roster; number 0 stands for ourselves */
+  constructor(byIndex: (Peer | undefined)[], context: CommonContext, retained: RetentionFor) {
+    this.#byIndex = byIndex;
     this.#context = context;
     this.#retained = retained;
   }
@@ -40,16 +41,16 @@ export class Roster {
   /** @throws RangeError when the name is taken */
   add(config: PeerConfig, range: string | undefined, now: Instant): Peer {
     if (this.#byName.has(config.name)) throw new RangeError(`peer ${config.name} exists`);
-    const index = this.#free.pop() ?? this.byIndex.length;
+    const index = this.#free.pop() ?? this.#byIndex.length;
     const peer = new Peer(config, index, { ...this.#context, range }, this.#retained, now);
-    this.byIndex[index] = peer;
+    this.#byIndex[index] = peer;
     this.#byName.set(config.name, peer);
     return peer;
   }
 
   delete(peer: Peer): void {
     this.#byName.delete(peer.config.name);
-    this.byIndex[peer.index] = undefined;
+    this.#byIndex[peer.index] = undefined;
     this.#retired.push(peer.index);
   }
 

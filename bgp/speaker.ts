@@ -7,10 +7,11 @@
 
 import { Addr, type Family, type Prefix } from '../router/lib/addr.ts';
 import type { Clock, Instant } from '../router/lib/clock.ts';
+import { inputsOf } from './candidates.ts';
 import { Chores } from './chores.ts';
 import type { CeaseReason } from './fsm/connection.ts';
 import { eachRoute as eachRouteOf, type ImportContext, reconsidering, reconsiderRoute } from './import.ts';
-import { Inbox, type PeerEvent } from './inbox.ts';
+import { Inbox, type SpeakerEvent } from './inbox.ts';
 import { mrtTable, receivedUpdates } from './monitor/dump.ts';
 import { type Monitor, type MonitoredSession, Monitors } from './monitor/monitor.ts';
 import { type AggregateConfig, type Network, Origination } from './origination.ts';
@@ -31,15 +32,15 @@ import {
 } from './query.ts';
 import type { RangeConfig } from './ranges.ts';
 import type { Confederation } from './relation.ts';
-import { Deferral, type Restarting } from './restart.ts';
-import { type AdjRibsIn, LOCAL_PEER } from './rib/adj-rib-in.ts';
+import { type Deferral, deferralOf, type Restarting, restartSettings } from './restart.ts';
+import { LOCAL_PEER } from './rib/adj-rib-in.ts';
 import { AdjRibOut } from './rib/adj-rib-out.ts';
 import { AttrTable } from './rib/attrs.ts';
 import { RouteColumns } from './rib/batch.ts';
-import type { LocRibInputs, OnChange, ResolvedHop } from './rib/loc-rib.ts';
+import type { OnChange } from './rib/loc-rib.ts';
 import { type Multipath, SINGLE_PATH } from './rib/multipath.ts';
 import { Rib } from './rib/rib.ts';
-import { NumberedWay, WayTable } from './rib/ways.ts';
+import { WayTable } from './rib/ways.ts';
 import { Roster } from './roster.ts';
 import { Rota } from './rota.ts';
 import { Revalidation } from './rpki/revalidation.ts';
@@ -54,6 +55,7 @@ import { Cease } from './wire/fault.ts';
 export { drive } from './drive.ts';
 export type { RemovePrivateAs } from './export.ts';
 export type { AsMatch, Role } from './fsm/negotiate.ts';
+export type { SpeakerEvent } from './inbox.ts';
 export type { Crossing, MaxPrefixes } from './limits.ts';
 export type { Monitor, MonitoredSession } from './monitor/monitor.ts';
 export type { AggregateConfig, Network } from './origination.ts';
@@ -106,8 +108,6 @@ export interface SpeakerOptions {
   readonly onEvent?: (event: SpeakerEvent) => void;
 }
 
-export type SpeakerEvent = PeerEvent | { readonly kind: 'filter-error'; readonly peer: string; readonly text: string };
-
 /** Prefixes decided in one turn: bounds how long the event loop is held. */
 const DECISION_BUDGET = 8192;
 /** Prefixes decided before the clock is looked at. */
@@ -116,19 +116,10 @@ const DECISION_STEP = 512;
 const TURN_MS = 6;
 /** Attribute sets forgotten before the clock is looked at. */
 const SWEEP_STEP = 1024;
-const RESTART_DEFAULTS = { restartTimeS: 120, staleTimeS: 360, longLivedS: 0 } as const;
 /** Prefixes told to a peer at a time. */
 const EXPORT_BUDGET = 512;
 const DEFAULT_VRF = 0;
-const LOCAL_HOP: ResolvedHop = {
-  address: Addr.v4(0),
-  link: 0,
-  cost: 0,
-  alone: new NumberedWay('unicast', [], false),
-};
 const REVALIDATION_BUDGET = 1024;
-/** Of aggregates: what nothing inside takes ends here. */
-const AGGREGATE_HOP: ResolvedHop = { ...LOCAL_HOP, alone: new NumberedWay('blackhole', [], false) };
 
 export class Speaker {
   readonly asn: number;
@@ -143,6 +134,8 @@ export class Speaker {
   readonly #ways = new WayTable();
   readonly #ribs: Readonly<Record<Family, Rib>>;
   readonly #batches: Readonly<Record<Family, RouteColumns>>;
+  /** By number, as tables know them; shared with the roster. */
+  readonly #peers: (Peer | undefined)[] = [undefined];
   readonly #roster: Roster;
   readonly #own: Origination;
   readonly #revalidation: Revalidation | undefined;
@@ -168,8 +161,8 @@ export class Speaker {
     this.#clock = options.clock;
     this.asn = options.asn;
     this.routerId = options.routerId;
-    const inputs = (routes: AdjRibsIn): LocRibInputs => this.#inputs(routes);
-    const rib = (family: Family): Rib => new Rib(family, this.#attrs, this.#ways, this.#multipath, inputs);
+    const rib = (family: Family): Rib =>
+      new Rib(family, this.#attrs, this.#ways, this.#multipath, (r) => inputsOf(r, this.#attrs, this.#peers));
     this.#ribs = { 4: rib(4), 6: rib(6) };
     const aggregator = { asn: options.confederation?.id ?? options.asn, identifier: this.routerId.a3 >>> 0 };
     this.#own = new Origination(this.#ribs, this.#attrs, aggregator, options.aggregates ?? []);
@@ -177,15 +170,8 @@ export class Speaker {
       new RouteColumns(options.vrf ?? DEFAULT_VRF, prefixes, this.#ways, DECISION_BUDGET);
     this.#batches = { 4: batch(this.#ribs[4]), 6: batch(this.#ribs[6]) };
     this.#revalidation = options.roas && new Revalidation(this.#ribs);
-    this.#restart = {
-      ...RESTART_DEFAULTS,
-      ...options.gracefulRestart,
-      keptForwarding: options.restarting?.keptForwarding ?? false,
-    };
-    if (options.restarting !== undefined) {
-      const deferralMs = options.restarting.deferralMs ?? this.#restart.restartTimeS * 1000;
-      this.#deferral = new Deferral(this.#clock.now() + deferralMs);
-    }
+    this.#restart = restartSettings(options.gracefulRestart, options.restarting);
+    this.#deferral = deferralOf(options.restarting, this.#restart, this.#clock.now());
     const inbox = new Inbox({
       ribs: this.#allRibs(),
       rib: (family) => this.#ribs[family],
@@ -208,6 +194,7 @@ export class Speaker {
       onActivity: () => this.onActivity(),
     });
     this.#roster = new Roster(
+      this.#peers,
       {
         localAs: this.asn,
         identifier: this.routerId.a3 >>> 0,
@@ -491,7 +478,7 @@ export class Speaker {
 
   /** How many prefixes each peer has the best route to; '' stands for ourselves. A scan of the tables. */
   bestCounts(): Map<string, { readonly ipv4: number; readonly ipv6: number }> {
-    const [ipv4, ipv6] = [4, 6].map((f) => bestCounts(this.#ribs[f as Family], this.#roster.byIndex.length)) as [
+    const [ipv4, ipv6] = [4, 6].map((f) => bestCounts(this.#ribs[f as Family], this.#peers.length)) as [
       Float64Array,
       Float64Array,
     ];
@@ -537,7 +524,7 @@ export class Speaker {
 
   /** All received routes as an MRT table, in portions (RFC 6396 §4.3). @param nowS seconds since 1970 */
   mrtTable(nowS: () => number): Generator<Uint8Array> {
-    return mrtTable(this.#allRibs(), this.#roster.byIndex, this.routerId.a3 >>> 0, nowS);
+    return mrtTable(this.#allRibs(), this.#peers, this.routerId.a3 >>> 0, nowS);
   }
 
   /** All routes to a prefix, or to the longest prefix that holds an address, and why the best one is best. */
@@ -551,8 +538,8 @@ export class Speaker {
     const { roas } = this.#options;
     return {
       rib,
-      peers: this.#roster.byIndex,
-      inputs: this.#inputs(rib.routes),
+      peers: this.#peers,
+      inputs: inputsOf(rib.routes, this.#attrs, this.#peers),
       origins: roas && { roas, localAs: this.asn },
     };
   }
@@ -603,26 +590,6 @@ export class Speaker {
         reconsidering(peer, rib, () => this.#import),
       );
     }
-  }
-
-  #inputs(routes: AdjRibsIn): LocRibInputs {
-    const peerOf = (route: number): Peer | undefined => this.#roster.byIndex[routes.peerOf[route]!];
-    return {
-      table: this.#attrs,
-      attrs: (route) => routes.acceptedOf[route]!,
-      isLocal: (route) => routes.peerOf[route] === LOCAL_PEER,
-      isExternal: (route) => peerOf(route)?.isExternal ?? true,
-      cost: (route) => peerOf(route)?.hop(this.#attrs.hopNumber(routes.acceptedOf[route]!))?.cost ?? 0,
-      peerIdentifier: (route) => peerOf(route)?.identifier ?? 0,
-      comparePeers: (a, b) => comparePeers(peerOf(a), peerOf(b)),
-      hop: (route) => {
-        const peer = peerOf(route);
-        if (peer !== undefined) return peer.hop(this.#attrs.hopNumber(routes.acceptedOf[route]!));
-        return this.#attrs.nextHop(routes.acceptedOf[route]!) === undefined ? LOCAL_HOP : AGGREGATE_HOP;
-      },
-      weight: (route) => routes.weight(route),
-      pathIdentifier: (route) => routes.pathIdOf[route]!,
-    };
   }
 
   #expected(remote: Addr, link: LinkId): Peer | undefined {
@@ -680,7 +647,7 @@ export class Speaker {
     if (this.#isWorking || this.#isAbandoned) return;
     this.#isWorking = true;
     this.#revalidation?.step(REVALIDATION_BUDGET, (rib, route) => {
-      const peer = this.#roster.byIndex[rib.routes.peerOf[route]!];
+      const peer = this.#peers[rib.routes.peerOf[route]!];
       if (peer?.importFilter.asksRoa === true) reconsiderRoute(peer, rib, route, this.#import);
     });
     const until = this.#clock.now() + TURN_MS;
@@ -726,7 +693,7 @@ export class Speaker {
     }
     const waiting = [...this.#roster].filter((peer) => peer.hasWork);
     const tellOne = (peer: Peer): void => {
-      peer.pull(EXPORT_BUDGET, this.#roster.byIndex);
+      peer.pull(EXPORT_BUDGET, this.#peers);
       this.#switchboard.pump(peer);
     };
     this.#telling.turn(waiting, tellOne, isTimeUp);
@@ -736,19 +703,4 @@ export class Speaker {
     this.#isSettling = false;
     this.#options.sink.settled?.();
   }
-}
-
-/** RFC 4271 §9.1.2.2 (g): order of the peers' addresses; the uplink tells equal link-local ones apart. */
-function comparePeers(a: Peer | undefined, b: Peer | undefined): number {
-  const x = a?.config.address;
-  const y = b?.config.address;
-  if (x === undefined || y === undefined) return (x === undefined ? 0 : 1) - (y === undefined ? 0 : 1);
-  return (
-    x.family - y.family ||
-    (x.a0 >>> 0) - (y.a0 >>> 0) ||
-    (x.a1 >>> 0) - (y.a1 >>> 0) ||
-    (x.a2 >>> 0) - (y.a2 >>> 0) ||
-    (x.a3 >>> 0) - (y.a3 >>> 0) ||
-    a!.index - b!.index
-  );
 }
