@@ -9,9 +9,12 @@ import { grown } from '../lib/columns.ts';
 import { HashIndex } from '../lib/hash-index.ts';
 import { mix32 } from './hash.ts';
 
-/** IPv4 prefixes from which on it pays to remember in bitmaps which ones exist, and the longest of those. */
+/**
+ * IPv4 prefixes from which on it pays to remember in bitmaps which ones exist, and the longest of those: most prefixes are
+ * /24s, and few have a /24 above them.
+ */
 const MANY = 16_384;
-const MAPPED_LENGTH = 24;
+const MAPPED_LENGTH = 23;
 
 /** Words of a row before the address: the value, and the prefix length + 1, 0 in a free row, whose value is the next one. */
 const ADDRESS = 2;
