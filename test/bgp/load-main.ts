@@ -171,4 +171,7 @@ const few = internetTable({ ...table(1), ipv4: 1000, ipv6: 0, nextHop4: Addr.par
 phase('change 1000', () => feed(senders[0]!, few));
 phase('policy', () => turn(() => speaker.setPolicies('peer1', { import: [{ action: 'accept', set: { med: 5 } }] })));
 phase('peer down', () => turn(() => senders[0]!.closed('the sender went away')));
-for (let i = 1; i < PEERS; i++) phase(`withdraw ${i + 1}`, () => feed(senders[i]!, withdrawnTable(table(i + 1))));
+for (let i = 1; i < PEERS; i++) {
+  const withdrawn = withdrawnTable(table(i + 1));
+  phase(`withdraw ${i + 1}`, () => feed(senders[i]!, withdrawn));
+}
