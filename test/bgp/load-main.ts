@@ -32,7 +32,8 @@ const { values } = parseArgs({
   },
 });
 const PEERS = Number(values.peers);
-const CHUNK = 65_536;
+/** Octets handed on at a time, as router/app/fair-reads.ts does. */
+const CHUNK = 8192;
 const FIB_SLICE = 4096;
 const SENDER_AS = 65_100;
 
