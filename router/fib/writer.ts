@@ -14,7 +14,7 @@ import {
   type RouteInfo,
   RouteKind,
 } from './shared.ts';
-import { VrfTable } from './table.ts';
+import { BUILT_AT_ONCE, VrfTable } from './table.ts';
 
 /** Size of one table, for metrics and benchmarks. */
 export interface TableStats {
@@ -89,7 +89,8 @@ export class FibWriter {
     if (batch.count === 0) return;
     const { family, w0, w1, w2, w3, length, target, targets, sources } = batch;
     const table = this.#table(batch.vrf, family);
-    if (table.wantsBulk(batch.count)) table.isBulk = true;
+    // Making a larger table anew would take longer than a turn of the event loop may.
+    if (table.rib.size + batch.count <= BUILT_AT_ONCE && table.wantsBulk(batch.count)) table.isBulk = true;
     const unused: number[] = [];
     const release = (group: number): void => {
       if (table.isBulk) unused.push(group);
