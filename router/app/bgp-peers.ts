@@ -150,7 +150,7 @@ export function birdFactsOf(name: string, settings: BgpConfig): Omit<PeerFacts, 
   const filter = (policy: BgpPeerConfig['importPolicy'] | BgpPeerConfig['exportPolicy'] | undefined): string =>
     policy === 'all' ? 'ACCEPT' : policy === 'none' || policy === undefined ? 'REJECT' : '(unnamed)';
   return {
-    description: undefined,
+    description: p?.description,
     localAs: settings.asn,
     port: p?.port ?? 179,
     isMultihop: p !== undefined && (p.multihop !== undefined || p.via === undefined),

@@ -57,6 +57,7 @@ export function peerStatus(v: PeerView, bfd: BfdState | undefined, settings: Bgp
     ...(v.lastError !== undefined && { last_error_age_s: v.lastError.agoMs / 1000 }),
     import_policy: policyText(config?.importPolicy),
     export_policy: policyText(config?.exportPolicy),
+    description: config?.description ?? '',
   };
 }
 

@@ -133,6 +133,7 @@ export function bgpPeerText(p: BgpPeerStatus): string {
       'neighbour',
       `${p.address}${p.uplink === '' ? '' : `%${p.uplink}`} AS${p.asn}${p.remote_id === '' ? '' : `, router id ${p.remote_id}`}`,
     ],
+    ['description', p.description],
     ['local address', p.local_address],
     [
       'timers',

@@ -68,6 +68,7 @@ function toNeighbor(
     name: p.name ?? `AS${p.asn}${isOnly ? '' : `-${p.via ?? p.address}`}`,
     asn: p.asn,
     session: { ...toSession(p), ...(isDn42 && p.max_prefixes === undefined && { maxPrefixes: DN42_MAX_PREFIXES }) },
+    description: p.description,
     via: p.via,
     host: p.host,
     mrt: p.mrt && inFolder(p.mrt),

@@ -55,6 +55,8 @@ export interface RoutingSettings {
 /** What a peer and a range of peers have in common. */
 export interface BgpNeighborConfig {
   readonly name: string;
+  /** For people, on one line. */
+  readonly description: string | undefined;
   /** The AS it must be in: one, any but ours, ours, or one of several. */
   readonly asn: AsMatch;
   /** How the session behaves; the speaker takes it as it is. */

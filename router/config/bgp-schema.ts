@@ -21,6 +21,7 @@ import {
   prefix,
   seconds,
   secret,
+  text,
   trueOr,
   v4,
 } from './fields.ts';
@@ -53,6 +54,7 @@ const bgpPeer = object({
   families: families.min(1, { error: 'names no address family' }).default(['ipv4', 'ipv6']),
   extended_next_hop: bool.default(true),
   passive: bool.default(false),
+  description: text('a text', (s): string => s.replace(/\s+/g, ' ').trim()).optional(),
   hold_time: seconds(65535).optional(),
   import: policyRef(IMPORT_WORDS).optional(),
   export: policyRef(EXPORT_WORDS).optional(),

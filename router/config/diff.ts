@@ -82,7 +82,7 @@ function effectOf(path: string, kind: ConfigChange['kind']): Effect {
   if (section !== 'bgp') return 'restart';
   if (part === 'networks') return 'live';
   if (part !== 'peers') return 'restart';
-  if (isWhole || key === 'import' || key === 'export') return 'live';
+  if (isWhole || key === 'import' || key === 'export' || key === 'description') return 'live';
   return key === 'mrt' ? 'restart' : 'session';
 }
 
@@ -99,7 +99,7 @@ function branch(o: object): Tree {
     const key = keyText(name);
     if (value === undefined) continue;
     // Settings that stand together in memory stand beside the others in the file.
-    if (key === 'routing') Object.assign(out, branch(value as object));
+    if (key === 'routing' || key === 'session') Object.assign(out, branch(value as object));
     else out[key] = SECRETS.includes(key) ? secretText(value) : nodeOf(value);
   }
   return out;

@@ -727,6 +727,10 @@ export const DESCRIPTOR = {
       "export_policy": {
        "type": "string",
        "id": 78
+      },
+      "description": {
+       "type": "string",
+       "id": 79
       }
      }
     },

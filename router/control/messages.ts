@@ -68,6 +68,7 @@ export interface BgpPeerStatus {
   /** all, own, none, rules, or the name of a function. */
   readonly import_policy: string;
   readonly export_policy: string;
+  readonly description: string;
 }
 
 /** What a session carries of one family. */

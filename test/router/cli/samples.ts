@@ -33,6 +33,7 @@ const PEER = {
   last_error_origin: '',
   import_policy: 'all',
   export_policy: 'own',
+  description: '',
 } as const;
 
 export const BFD: BfdSessions = {
@@ -109,6 +110,7 @@ export const BGP: BgpPeers = {
       faults: 1,
       last_fault: 'ORIGIN with value 7',
       establishments: 3,
+      description: 'Kioubit in Frankfurt',
     },
     {
       ...PEER,

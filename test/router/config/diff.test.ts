@@ -52,6 +52,8 @@ test('sessions start, end, restart, or keep running, each by its name', (t) => {
   t.deepEqual(change(''), ['removed bgp.peers.b   live']);
   t.deepEqual(change(`${PEER}, export: none }`), ['changed bgp.peers.b.export all none live']);
   t.deepEqual(change(`${PEER}, hold_time: 30s }`), ['changed bgp.peers.b.hold_time 90 30 session']);
+  t.deepEqual(change(`${PEER}, max_prefixes: 50 }`), ['added bgp.peers.b.max_prefixes  50 session']);
+  t.deepEqual(change(`${PEER}, description: x }`), ['added bgp.peers.b.description  x live']);
   t.deepEqual(change(`${PEER}, next_hop_self: true }`), ['changed bgp.peers.b.next_hop_self false true session']);
 });
 
