@@ -47,6 +47,11 @@ async function measure(): Promise<void> {
   const gobgps = GobgpReceiver.isInstalled ? [new GobgpReceiver(lab.dir)] : [];
   if (birds.length === 0) notes.push('not measured: BIRD (package bird2 is not installed)');
   if (gobgps.length === 0) notes.push('not measured: GoBGP (package gobgpd is not installed)');
+  else notes.push('GoBGP loads one table in the first round only, and is asked for its counters every 4 s');
+  notes.push(
+    "sessions run over the host's sockets: what mlshim's own TCP and WireGuard would add is not measured here",
+    "mlshim's memory and CPU time are those of its daemon without the WireGuard child",
+  );
   const both = [mlshim, ...birds];
   for (const [i, t] of lab.tables.entries())
     notes.push(`table: ${t.count} IPv${i === 0 ? 4 : 6} prefixes in ${t.sets} attribute sets`);
