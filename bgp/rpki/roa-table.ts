@@ -53,7 +53,7 @@ class FamilyTable {
    * Lengths in use per lane, 32 bits each: where no VRP of a length can be, none is looked for.
    * Invariant: a bit is set when a VRP of that length lies in the lane; it may stay set after the VRP is gone.
    */
-  readonly #lengths: Int32Array;
+  #lengths = new Int32Array(0);
   readonly #lengthWords: number;
   /** VRPs of lengths that span lanes, by length. */
   readonly #short = new Int32Array(33);
@@ -62,7 +62,6 @@ class FamilyTable {
     this.prefixes = new PrefixTable(family);
     this.#laneBits = family === 4 ? 16 : 24;
     this.#lengthWords = family === 4 ? 2 : 5;
-    this.#lengths = new Int32Array(LANES * this.#lengthWords);
   }
 
   get size(): number {
@@ -76,12 +75,13 @@ class FamilyTable {
 
   state(w0: number, w1: number, w2: number, w3: number, length: number, origin: number): number {
     let state: number = RoaState.NotFound;
+    if (this.#size === 0) return state;
     for (let l = 0; l < this.#laneBits && l <= length; l++) {
       if (this.#short[l] === 0) continue;
       state = this.#against(l, l === 0 ? 0 : w0 & (-1 << (32 - l)), 0, 0, 0, length, origin, state);
       if (state === RoaState.Valid) return state;
     }
-    if (length < this.#laneBits) return state;
+    if (length < this.#laneBits || this.#lengths.length === 0) return state;
     const lane = this.#lane(w0) * this.#lengthWords;
     for (let word = 0; word <= length >>> 5; word++) {
       for (let bits = this.#lengths[lane + word]!; bits !== 0; bits &= bits - 1) {
@@ -149,6 +149,8 @@ class FamilyTable {
     this.#sources[v] = bit;
     this.#round[v] = round;
     this.#size++;
+    if (length >= this.#laneBits && this.#lengths.length === 0)
+      this.#lengths = new Int32Array(LANES * this.#lengthWords);
     if (length < this.#laneBits) this.#short[length]!++;
     else this.#lengths[this.#lane(w0) * this.#lengthWords + (length >>> 5)]! |= 1 << (length & 31);
     return true;

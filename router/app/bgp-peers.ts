@@ -1,7 +1,7 @@
 /** A peer as the configuration has it, as the speaker wants it. */
 
 import { dn42Export, dn42Import, type LinkQuality } from '../../bgp/policy/dn42.ts';
-import type { LinkId, Match, PeerConfig, Policy, RangeConfig, RouteFunction } from '../../bgp/speaker.ts';
+import type { LinkId, Match, PeerConfig, Policy, RangeConfig, RouteFunction, Rule } from '../../bgp/speaker.ts';
 import type { PeerFacts } from '../birdctl/protocols.ts';
 import type { BgpConfig, BgpNeighborConfig, BgpPeerConfig, BgpRangeConfig } from '../config/bgp-model.ts';
 import type { Addr, Family } from '../lib/addr.ts';
@@ -31,6 +31,7 @@ export function isRouted(link: LinkId): boolean {
 /**
  * @param addressOn our address of a family on a link; any uplink's where the link is none
  * @param filters the functions of the filter module
+ * @param latency the latency community that was measured (policy dn42); undefined = not yet
  * @throws MlshimError CONFIG_INVALID when the module has no function of a name
  */
 export function peerConfigOf(
@@ -38,9 +39,10 @@ export function peerConfigOf(
   settings: BgpConfig,
   addressOn: (link: string, family: Family) => Addr | undefined,
   filters: ReadonlyMap<string, RouteFunction>,
+  latency?: number,
 ): PeerConfig {
   return {
-    ...neighborOf(p, p.address, settings, addressOn, filters),
+    ...neighborOf(p, p.address, settings, addressOn, filters, latency),
     address: p.address,
     port: p.port,
     passive: p.passive,
@@ -68,6 +70,7 @@ function neighborOf(
   settings: BgpConfig,
   addressOn: (link: string, family: Family) => Addr | undefined,
   filters: ReadonlyMap<string, RouteFunction>,
+  latency?: number,
 ): Omit<PeerConfig, 'address' | 'port' | 'passive'> {
   const link = p.mrt !== undefined ? MRT_LINK : p.host ? HOST_LINK : (p.via ?? BY_ROUTING);
   const isV6 = at.family === 6;
@@ -90,7 +93,7 @@ function neighborOf(
     ...(p.password !== undefined && { password: p.password }),
     ...(p.localAddress !== undefined && { localAddress: p.localAddress }),
     ...p.routing,
-    ...policiesOf(p, settings, filters, linkQuality(p, undefined)),
+    ...policiesOf(p, settings, filters, linkQuality(p, latency)),
     ...(nextHop4 !== undefined && { nextHop4 }),
     ...(nextHop6 !== undefined && { nextHop6 }),
   };
@@ -113,10 +116,30 @@ export function policiesOf(
   link: LinkQuality,
 ): { readonly import: Policy; readonly export: Policy } {
   const { importPolicy: i, exportPolicy: e } = p;
+  const { maxPathLength } = p.dn42;
+  const { region, country } = settings.dn42;
+  const quality = `${link.latency} ${link.bandwidth} ${link.crypto}`;
   return {
-    import: i === 'dn42' ? dn42Import(link, p.dn42.maxPathLength) : policyOf(i, settings, filters),
-    export: e === 'dn42' ? dn42Export(link, settings.dn42) : policyOf(e, settings, filters),
+    import:
+      i === 'dn42'
+        ? same(`in ${quality} ${maxPathLength}`, () => dn42Import(link, maxPathLength))
+        : policyOf(i, settings, filters),
+    export:
+      e === 'dn42'
+        ? same(`out ${quality} ${region} ${country}`, () => dn42Export(link, { region, country }))
+        : policyOf(e, settings, filters),
   };
+}
+
+/** Policies by what they were made of: the same once more is the same object, which is how a reload sees no change. */
+const made = new Map<string, Rule[]>();
+const MAX_MADE = 1000;
+
+function same(key: string, make: () => Rule[]): Rule[] {
+  if (made.size >= MAX_MADE) made.clear();
+  const known = made.get(key) ?? make();
+  made.set(key, known);
+  return known;
 }
 
 function policyOf(

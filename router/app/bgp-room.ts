@@ -7,15 +7,16 @@ import {
   type PeerConfig,
   type RouteFunction,
   type RouteQuery,
+  type RouteView,
   Speaker,
   type SpeakerEvent,
   type Transport,
 } from '../../bgp/speaker.ts';
 import type { BirdCommand } from '../birdctl/command.ts';
 import type { BgpConfig, BgpPeerConfig } from '../config/bgp-model.ts';
-import type { Answers, BgpPeerStatus, Verbs } from '../control/messages.ts';
+import type { Answers, BgpPeerStatus, BgpRouteStatus, Verbs } from '../control/messages.ts';
 import type { FibWriter } from '../fib/writer.ts';
-import { Addr, type Family, type Prefix } from '../lib/addr.ts';
+import { Addr, type Family, Prefix } from '../lib/addr.ts';
 import { systemClock, wallClockMs } from '../lib/clock.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
@@ -25,17 +26,7 @@ import type { BfdReport } from './bfd-status.ts';
 import { type BfdWatcher, BgpBfd } from './bgp-bfd.ts';
 import { BgpLinks } from './bgp-links.ts';
 import { BgpMonitoring } from './bgp-monitoring.ts';
-import {
-  BY_ROUTING,
-  birdFactsOf,
-  HOST_LINK,
-  linkQuality,
-  MRT_LINK,
-  peerConfigOf,
-  policiesOf,
-  rangeConfigOf,
-  replaysOf,
-} from './bgp-peers.ts';
+import { BY_ROUTING, birdFactsOf, HOST_LINK, MRT_LINK, peerConfigOf, rangeConfigOf, replaysOf } from './bgp-peers.ts';
 import { parseCursor, parsePrefix, peerStatus, routeStatus, verdict } from './bgp-status.ts';
 import { StackTransport, type StreamPort } from './bgp-transport.ts';
 import { BgpWatch, type WatchPort } from './bgp-watch.ts';
@@ -91,7 +82,7 @@ export class BgpRoom {
   readonly #told = new Map<string, PeerConfig>();
   readonly #links: BgpLinks;
   readonly #speaker: Speaker;
-  readonly #rpki: RpkiRoom | undefined;
+  readonly #rpki: RpkiRoom;
   readonly #bird: BirdAnswers;
   #reconfiguredMs = wallClockMs();
   readonly #latency: Dn42Latency;
@@ -117,9 +108,14 @@ export class BgpRoom {
     });
     this.#mrtTransport = new MrtTransport(replaysOf(settings));
     const random = (): number => (jitter.int32() >>> 0) / 2 ** 32;
-    this.#rpki =
-      settings.rpki &&
-      new RpkiRoom(settings.rpki, this.#transport, random, log.for('rpki'), (roas) => this.#speaker.revalidate(roas));
+    this.#rpki = new RpkiRoom(settings.rpki, this.#transport, random, log.for('rpki'), (roas) =>
+      this.#speaker.revalidate(roas),
+    );
+    this.#latency = new Dn42Latency(o.ping, (peer, latency) => {
+      log.info('latency of a link', { peer: peer.name, community: `64511:${latency}` });
+      this.#change(peer, this.#settings, peer);
+    });
+    this.#latency.setPeers(peers, settings.dn42.latencyWindowS);
     this.watch = new BgpWatch({
       tell: o.events,
       best: (prefix) => this.#speaker.page({ kind: 'best', prefix }, undefined, (r) => r).routes[0],
@@ -171,7 +167,7 @@ export class BgpRoom {
         ]),
       ),
       random,
-      ...(this.#rpki !== undefined && { roas: this.#rpki.table }),
+      roas: this.#rpki.table,
       sink: {
         apply: (batch) => {
           toFib.apply(batch);
@@ -205,10 +201,6 @@ export class BgpRoom {
     const addressOn = (link: string, family: Family): Addr | undefined => this.#links.addressOn(link, family);
     for (const range of ranges) this.#speaker.addRange(rangeConfigOf(range, settings, addressOn, filters));
     this.#bird = new BirdAnswers(this.#birdFacts());
-    this.#latency = new Dn42Latency(peers, settings.dn42.latencyWindowS, o.ping, (peer, latency) => {
-      log.info('latency of a link', { peer: peer.name, community: `64511:${latency}` });
-      this.#speaker.setPolicies(peer.name, policiesOf(peer, this.#settings, filters, linkQuality(peer, latency)));
-    });
   }
 
   /** The streams of a VRF. */
@@ -218,7 +210,7 @@ export class BgpRoom {
 
   start(): void {
     this.#monitoring.start();
-    this.#rpki?.start();
+    this.#rpki.start();
     for (const peer of this.#settings.peers) this.#watch(peer);
     this.#speaker.start();
     this.#vrfs.start();
@@ -241,7 +233,7 @@ export class BgpRoom {
   async stop(reason: string): Promise<void> {
     this.#isStopping = true;
     this.#links.stop();
-    this.#rpki?.stop();
+    this.#rpki.stop();
     this.#latency.stop();
     this.#speaker.shutdown(reason);
     this.bfd.stop();
@@ -274,7 +266,8 @@ export class BgpRoom {
   }
 
   #peerConfig(peer: BgpPeerConfig, settings: BgpConfig): PeerConfig {
-    return peerConfigOf(peer, settings, (link, family) => this.#links.addressOn(link, family), this.#filters);
+    const addressOn = (link: string, family: Family): Addr | undefined => this.#links.addressOn(link, family);
+    return peerConfigOf(peer, settings, addressOn, this.#filters, this.#latency.of(peer.name)?.class);
   }
 
   #add(config: PeerConfig): void {
@@ -302,7 +295,8 @@ export class BgpRoom {
     this.#changeNetworks(before.networks, settings.networks);
     for (const { name } of mainBefore) if (!peers.some((p) => p.name === name)) this.#remove(name);
     this.#links.setLinks(links);
-    this.#latency.setPeers(peers);
+    this.#latency.setPeers(peers, settings.dn42.latencyWindowS);
+    this.#rpki.reload(settings.rpki);
     for (const peer of peers)
       this.#change(
         peer,
@@ -320,8 +314,10 @@ export class BgpRoom {
       if (isSame(rest, restBefore) && isSame(peer.bfd, before?.bfd)) {
         if (isSame(imports, importsBefore) && isSame(exports, exportsBefore)) return;
         this.#told.set(peer.name, config);
-        const quality = linkQuality(peer, this.#latency.of(peer.name)?.class);
-        this.#speaker.setPolicies(peer.name, policiesOf(peer, settings, this.#filters, quality));
+        this.#speaker.setPolicies(peer.name, {
+          ...(imports !== undefined && { import: imports }),
+          ...(exports !== undefined && { export: exports }),
+        });
         return;
       }
       this.#remove(peer.name);
@@ -368,21 +364,35 @@ export class BgpRoom {
   rpki(action: string): Answers['bgp_rpki'] {
     if (action !== '' && action !== 'refresh') throw new MlshimError('USAGE', `"${action}" is not "refresh"`);
     if (action === 'refresh') {
-      if (this.#rpki === undefined) throw new MlshimError('USAGE', 'bgp.rpki is not configured');
+      if (!this.#rpki.isConfigured) throw new MlshimError('USAGE', 'bgp.rpki is not configured');
       this.#rpki.refresh();
     }
-    return this.#rpki?.show(this.#speaker.revalidated) ?? NO_RPKI;
+    return this.#rpki.show(this.#speaker.revalidated);
   }
 
   /** What `status` judges; undefined where ROAs play no part. */
   rpkiSummary(): Answers['bgp_rpki'] | undefined {
     const isNeeded = this.#settings.peers.some((p) => p.importPolicy === 'dn42');
-    return this.#rpki?.show(this.#speaker.revalidated) ?? (isNeeded ? NO_RPKI : undefined);
+    return isNeeded || this.#rpki.isConfigured ? this.#rpki.show(this.#speaker.revalidated) : undefined;
   }
 
   /** A neighbour has answered an echo request. */
   pong(id: number, rttUs: number | undefined): void {
     this.#latency.answered(id, rttUs);
+  }
+
+  /** Where no ROAs are configured, every origin would be called unknown. */
+  #routeStatus(r: RouteView): BgpRouteStatus {
+    return routeStatus(this.#rpki.isConfigured ? r : { ...r, roa: undefined });
+  }
+
+  /** The ROAs that speak about a prefix, in words. */
+  #roasOf(text: string | undefined): string[] {
+    const prefix = text === undefined ? undefined : Prefix.parse(text);
+    if (prefix === undefined) return [];
+    const { addr: a, family, length } = prefix;
+    const words = family === 4 ? ([a.a3, 0, 0, 0] as const) : ([a.a0, a.a1, a.a2, a.a3] as const);
+    return this.#rpki.table.covering(family, ...words, length).map((v) => `${v.prefix} max ${v.maxLength} AS${v.asn}`);
   }
 
   #latencyOf(peer: string): Pick<BgpPeerStatus, 'latency_ms' | 'latency_class'> {
@@ -407,7 +417,7 @@ export class BgpRoom {
       ...(peer !== '' && { peer }),
       ...(wanted !== undefined && (longer === true ? { within: wanted } : { prefix: wanted })),
     };
-    const page = this.#speakerOf(vrf, peer).page(query, parseCursor(from ?? ''), (r) => routeStatus(r.view()));
+    const page = this.#speakerOf(vrf, peer).page(query, parseCursor(from ?? ''), (r) => this.#routeStatus(r.view()));
     return { routes: page.routes, next: page.next === undefined ? '' : `${page.next.family}:${page.next.id}` };
   }
 
@@ -417,7 +427,8 @@ export class BgpRoom {
     const candidates = this.#speakerOf(vrf).explain(target);
     return {
       prefix: candidates[0]?.prefix ?? what,
-      candidates: candidates.map((c) => ({ route: routeStatus(c), lost_by: verdict(c) })),
+      candidates: candidates.map((c) => ({ route: this.#routeStatus(c), lost_by: verdict(c) })),
+      roas: this.#roasOf(candidates[0]?.prefix),
     };
   }
 
@@ -488,8 +499,6 @@ function isInMain(p: { readonly via: string | undefined }, links: readonly Routi
 function isSame(a: unknown, b: unknown): boolean {
   return isDeepStrictEqual(posted(a), posted(b));
 }
-
-const NO_RPKI = { vrps_ipv4: 0, vrps_ipv6: 0, loading: false, revalidated: 0, servers: [], files: [] };
 
 function randomSeed(): number {
   return new DataView(systemEntropy(4).buffer).getInt32(0);

@@ -14,7 +14,8 @@ const EVERY_MS = 10_000;
 const FIRST_EVERY_MS = 500;
 
 interface Measured {
-  peer: BgpPeerConfig;
+  readonly peer: BgpPeerConfig;
+  readonly windowS: number;
   readonly meter: LatencyMeter;
   timer: NodeJS.Timeout | undefined;
 }
@@ -23,45 +24,31 @@ export class Dn42Latency {
   readonly #peers = new Map<string, Measured>();
   readonly #asked = new Map<number, Measured>();
   readonly #port: PingPort;
-  readonly #windowS: number;
   readonly #changed: (peer: BgpPeerConfig, latency: number) => void;
   readonly #up = new Set<string>();
   #nextId = 1;
 
   /** @param changed told when the latency community of a peer's link is another */
-  constructor(
-    peers: readonly BgpPeerConfig[],
-    windowS: number,
-    port: PingPort,
-    changed: (peer: BgpPeerConfig, latency: number) => void,
-  ) {
+  constructor(port: PingPort, changed: (peer: BgpPeerConfig, latency: number) => void) {
     this.#port = port;
     this.#changed = changed;
-    this.#windowS = windowS;
-    this.setPeers(peers);
   }
 
-  /** Other peers from now on; what is known of a link that stays is kept. */
-  setPeers(peers: readonly BgpPeerConfig[]): void {
+  /** Measure the links of these peers from now on; what is known of one that stays is kept. */
+  setPeers(peers: readonly BgpPeerConfig[], windowS: number): void {
     const before = new Map(this.#peers);
+    for (const m of before.values()) clearTimeout(m.timer);
     this.#peers.clear();
     for (const peer of peers) {
       const tells = peer.importPolicy === 'dn42' || peer.exportPolicy === 'dn42';
       if (!tells || peer.dn42.latency !== 'measured' || peer.via === undefined) continue;
       const known = before.get(peer.name);
-      if (known?.peer.via === peer.via && known.peer.address.equals(peer.address)) {
-        known.peer = peer;
-        this.#peers.set(peer.name, known);
-        before.delete(peer.name);
-        continue;
-      }
-      const m: Measured = { peer, meter: new LatencyMeter(this.#windowS), timer: undefined };
+      const isSame =
+        known?.windowS === windowS && known.peer.via === peer.via && known.peer.address.equals(peer.address);
+      const meter = isSame ? known.meter : new LatencyMeter(windowS);
+      const m: Measured = { peer, windowS, meter, timer: undefined };
       this.#peers.set(peer.name, m);
       this.#ask(m);
-    }
-    for (const gone of before.values()) {
-      clearTimeout(gone.timer);
-      for (const [id, asked] of this.#asked) if (asked === gone) this.#asked.delete(id);
     }
   }
 

@@ -179,7 +179,9 @@ function answer(query: WorkerQuery): unknown {
     case 'bgp_routes':
       return bgp?.routes(query.args) ?? { routes: [], next: '' };
     case 'bgp_explain':
-      return bgp?.explain(query.args.prefix, query.args.vrf ?? '') ?? { prefix: query.args.prefix, candidates: [] };
+      return (
+        bgp?.explain(query.args.prefix, query.args.vrf ?? '') ?? { prefix: query.args.prefix, candidates: [], roas: [] }
+      );
     case 'bgp_rpki':
       if (bgp === undefined) throw new MlshimError('USAGE', 'BGP is not configured');
       return bgp.rpki(query.args.action);

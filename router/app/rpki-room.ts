@@ -6,8 +6,8 @@ import type { Transport } from '../../bgp/ports.ts';
 import { VrpLoader } from '../../bgp/rpki/loader.ts';
 import { type RoaSource, RoaTable } from '../../bgp/rpki/roa-table.ts';
 import { wanted } from '../../bgp/rpki/rtr-group.ts';
-import type { VrpList } from '../../bgp/speaker.ts';
-import type { RpkiConfig } from '../config/rpki.ts';
+import { VrpList } from '../../bgp/speaker.ts';
+import type { RoaFileConfig, RpkiConfig, RtrServerConfig } from '../config/rpki.ts';
 import type { RpkiFileStatus, RpkiServerStatus, RpkiStatus } from '../control/messages.ts';
 import { systemClock, wallClockMs } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
@@ -17,54 +17,112 @@ import { RtrServer } from './rtr-server.ts';
 /** VRPs put into the table in one turn: about a millisecond. */
 const LOAD_BUDGET = 2048;
 
+interface FileSource {
+  readonly file: RoaFile;
+  readonly source: RoaSource;
+}
+
 export class RpkiRoom {
   readonly table = new RoaTable();
-  readonly #servers: readonly RtrServer[];
-  readonly #files: readonly { readonly file: RoaFile; readonly source: RoaSource }[];
+  #servers: RtrServer[] = [];
+  #files: FileSource[] = [];
+  readonly #stack: Transport;
+  readonly #random: () => number;
   readonly #loader: VrpLoader;
   readonly #log: Logger;
+  #refreshS = 0;
   #timer: NodeJS.Timeout | undefined;
   #isLoading = false;
   #isRunning = false;
   /** States as they were told to the log last. */
   readonly #told = new Map<RtrServer, string>();
 
-  /** @param changed told the prefixes of which ROAs came or went */
+  /**
+   * @param config undefined = no source, for now
+   * @param changed told the prefixes of which ROAs came or went
+   */
   constructor(
-    config: RpkiConfig,
+    config: RpkiConfig | undefined,
     stack: Transport,
     random: () => number,
     log: Logger,
     changed: (changed: VrpList) => void,
   ) {
+    this.#stack = stack;
+    this.#random = random;
     this.#log = log;
     this.#loader = new VrpLoader(changed);
-    this.#servers = config.servers.map((s) => {
-      const settings = { ...s, refreshS: s.refreshS ?? config.refreshS };
-      const source = this.table.addSource(s.name);
-      return new RtrServer(settings, source, this.#loader, stack, random, () => this.#serversChanged());
-    });
-    this.#files = config.files.map((f) => {
-      const source = this.table.addSource(f.name);
-      const file = new RoaFile(
-        f,
-        config.refreshS,
-        (list) => {
-          this.#loader.replace(source, list, ({ changed: c }) => {
-            if (c.size > 0) log.info('ROAs read', { file: f.name, roas: source.size, changed: c.size });
-          });
-          this.#load();
-        },
-        (why) => log.warn('ROA file cannot be used', { file: f.name, why, code: 'R102' }),
-      );
-      return { file, source };
-    });
+    this.#take(config);
+  }
+
+  /** There is a source. */
+  get isConfigured(): boolean {
+    return this.#servers.length + this.#files.length > 0;
   }
 
   start(): void {
     this.#isRunning = true;
     for (const { file } of this.#files) file.start();
     this.#serversChanged();
+  }
+
+  /** Go over to other sources. One that does not differ goes on; the ROAs of one that is gone leave the table. */
+  reload(config: RpkiConfig | undefined): void {
+    this.#take(config);
+    this.#serversChanged();
+  }
+
+  #take(config: RpkiConfig | undefined): void {
+    const refreshS = config?.refreshS ?? this.#refreshS;
+    const isKept = <C>(before: C, all: readonly C[]): boolean =>
+      refreshS === this.#refreshS && all.some((c) => JSON.stringify(c) === JSON.stringify(before));
+    const servers = (config?.servers ?? []).map((s) => ({ ...s, refreshS: s.refreshS ?? refreshS }));
+    const files = config?.files ?? [];
+    for (const server of this.#servers) {
+      if (isKept(server.config, servers)) continue;
+      if (server.isRunning) server.stop();
+      this.#forget(server.source);
+      this.#told.delete(server);
+    }
+    for (const { file, source } of this.#files) {
+      if (isKept(file.config, files)) continue;
+      file.stop();
+      this.#forget(source);
+    }
+    const keptServers = this.#servers.filter((s) => isKept(s.config, servers));
+    const keptFiles = this.#files.filter((f) => isKept(f.file.config, files));
+    this.#refreshS = refreshS;
+    const isNew = <C>(c: C, kept: readonly C[]): boolean => !kept.some((k) => JSON.stringify(k) === JSON.stringify(c));
+    const keptServerConfigs = keptServers.map((s) => s.config);
+    const keptFileConfigs = keptFiles.map((f) => f.file.config);
+    this.#servers = [...keptServers, ...servers.filter((c) => isNew(c, keptServerConfigs)).map((c) => this.#server(c))];
+    const newFiles = files.filter((c) => isNew(c, keptFileConfigs)).map((c) => this.#file(c));
+    this.#files = [...keptFiles, ...newFiles];
+    if (this.#isRunning) for (const { file } of newFiles) file.start();
+  }
+
+  /** Take a source's ROAs out of the table, then give its place free. */
+  #forget(source: RoaSource): void {
+    this.#loader.replace(source, new VrpList(), () => source.close());
+    this.#load();
+  }
+
+  #server(config: RtrServerConfig): RtrServer {
+    const source = this.table.addSource(config.name);
+    return new RtrServer(config, source, this.#loader, this.#stack, this.#random, () => this.#serversChanged());
+  }
+
+  #file(config: RoaFileConfig): FileSource {
+    const source = this.table.addSource(config.name);
+    const loaded = (list: VrpList): void => {
+      this.#loader.replace(source, list, ({ changed: c }) => {
+        if (c.size > 0) this.#log.info('ROAs read', { file: config.name, roas: source.size, changed: c.size });
+      });
+      this.#load();
+    };
+    const failed = (why: string): void =>
+      this.#log.warn('ROA file cannot be used', { file: config.name, why, code: 'R102' });
+    return { file: new RoaFile(config, this.#refreshS, loaded, failed), source };
   }
 
   stop(): void {

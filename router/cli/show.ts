@@ -232,7 +232,9 @@ export function bgpExplainText(e: BgpExplanation): string {
     const r = c.route;
     const path = r.as_path === '' ? 'local' : `AS path ${r.as_path}`;
     const verdict = c.lost_by === '' ? 'best' : `lost: ${c.lost_by}`;
-    return `  ${c.lost_by === '' ? '>' : ' '} ${r.peer}${r.next_hop === '' ? '' : ` via ${r.next_hop}`}, ${path}, localpref ${r.local_pref ?? 100}: ${verdict}\n`;
+    const roa = r.roa === '' ? '' : `, ROA ${r.roa === 'invalid' ? 'INVALID' : r.roa}`;
+    return `  ${c.lost_by === '' ? '>' : ' '} ${r.peer}${r.next_hop === '' ? '' : ` via ${r.next_hop}`}, ${path}, localpref ${r.local_pref ?? 100}${roa}: ${verdict}\n`;
   });
-  return `${e.prefix}: ${plural(e.candidates.length, 'candidate')}, decided by RFC 4271 §9.1.2.2\n${lines.join('')}`;
+  const roas = e.roas.map((text) => `  ROA ${text}\n`);
+  return `${e.prefix}: ${plural(e.candidates.length, 'candidate')}, decided by RFC 4271 §9.1.2.2\n${[...lines, ...roas].join('')}`;
 }

@@ -80,9 +80,10 @@ function effectOf(path: string, kind: ConfigChange['kind']): Effect {
     return third === 'mtu' || third === 'addresses' ? 'uplink' : 'live';
   }
   if (section !== 'bgp') return 'restart';
-  if (part === 'networks') return 'live';
+  if (part === 'networks' || part === 'rpki' || part === 'dn42') return 'live';
   if (part !== 'peers') return 'restart';
-  if (isWhole || key === 'import' || key === 'export' || key === 'description') return 'live';
+  const live = ['import', 'export', 'description', 'dn42'];
+  if (isWhole || (key !== undefined && live.includes(key))) return 'live';
   return key === 'mrt' ? 'restart' : 'session';
 }
 

@@ -1012,6 +1012,11 @@ export const DESCRIPTOR = {
        "rule": "repeated",
        "type": "BgpCandidate",
        "id": 2
+      },
+      "roas": {
+       "rule": "repeated",
+       "type": "string",
+       "id": 3
       }
      }
     },

@@ -224,6 +224,8 @@ export interface BgpCandidate {
 export interface BgpExplanation {
   readonly prefix: string;
   readonly candidates: readonly BgpCandidate[];
+  /** `172.20.0.0/24 max 24 AS4242420001`: what decides whether an origin is valid (RFC 6811). */
+  readonly roas: readonly string[];
 }
 
 /** A cache that speaks RTR. */

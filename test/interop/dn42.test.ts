@@ -2,7 +2,7 @@
  * A DN42 node as its operator runs it: the whole daemon as ordinary user, five lines per peer under the policy dn42, BIRD 2
  * behind a real WireGuard tunnel announcing valid, invalid, unknown and foreign networks, and a file of ROAs that changes.
  */
-import { chownSync, renameSync, writeFileSync } from 'node:fs';
+import { chownSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import type { BgpPeerStatus, BgpRouteStatus, RpkiStatus, Status } from '../../router/control/messages.ts';
@@ -219,4 +219,30 @@ it('a changed file of ROAs moves routes and leaves the session alone', async (t)
   await router.cli(['bgp', 'rpki', 'refresh']);
   await lab.eventually('it is good again', async () => (await used(router)).includes('172.20.53.0/24'));
   await lab.eventually('no problem is left', async () => (await router.json<Status>('status')).problems.length === 0);
+});
+
+it('another source of ROAs and another region are taken in while the session goes on', async (t) => {
+  const { lab, router, peer } = t.context;
+  const before = await session(router);
+  const file = readFileSync(router.config, 'utf8');
+  const more = join(router.dir, 'more.conf');
+  writeFileSync(more, `route 172.20.55.0/24 max 24 as ${PEER_B.asn};\n`);
+  chownSync(more, NOBODY, NOBODY);
+  router.write(
+    file.replace('files: [roas.json]', 'files: [roas.json, more.conf]').replace('region: europe', 'region: pacific'),
+  );
+  const reloaded = await router.cli(['reload']);
+  t.is(reloaded.status, 0, reloaded.stderr);
+  await lab.eventually('its ROA counts', async () => (await used(router)).includes('172.20.55.0/24'));
+  const heard = async (): Promise<string> => peer.birdc('show', 'route', 'for', ROUTER.networks[0], 'all');
+  await lab.eventually('BIRD hears of the region', async () => (await heard()).includes('(64511,53)'));
+  t.true((await heard()).includes(`(64511,${before.latency_class})`), 'the measured latency is kept');
+  t.is((await router.json<RpkiStatus>('bgp', 'rpki')).files.length, 2);
+  const { stdout } = await router.cli(['bgp', 'explain', '172.20.55.0/24']);
+  t.regex(stdout, /ROA valid: best\n {2}ROA 172\.20\.55\.0\/24 max 24 AS4242420053\n/);
+
+  router.write(file);
+  t.is((await router.cli(['reload'])).status, 0);
+  await lab.eventually('its ROAs leave with it', async () => !(await used(router)).includes('172.20.55.0/24'));
+  t.true((await session(router)).since_s! >= before.since_s!);
 });

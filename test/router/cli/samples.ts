@@ -344,6 +344,26 @@ export const EXPLANATION: BgpExplanation = {
       lost_by: 'longer AS path',
     },
   ],
+  roas: [],
+};
+
+export const EXPLANATION_ROA: BgpExplanation = {
+  prefix: '172.23.0.0/24',
+  candidates: [
+    { route: { ...ROUTE, roa: 'valid' }, lost_by: '' },
+    {
+      route: {
+        ...ROUTE,
+        best: false,
+        peer: 'kioubit',
+        as_path: '4242423914 64511',
+        roa: 'invalid',
+        refused: 'refused by import policy',
+      },
+      lost_by: 'refused by import policy',
+    },
+  ],
+  roas: ['172.23.0.0/24 max 24 AS4242422601', '172.20.0.0/14 max 28 AS4242420053'],
 };
 
 export const RELOADED: Reloaded = {
