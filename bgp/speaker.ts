@@ -111,7 +111,7 @@ export interface SpeakerOptions {
 /** Prefixes decided in one turn: bounds how long the event loop is held. */
 const DECISION_BUDGET = 8192;
 /** Prefixes decided before the clock is looked at. */
-const DECISION_STEP = 512;
+const DECISION_STEP = 1024;
 /** Time after which a turn begins nothing more; what is under way then takes a few milliseconds at most. */
 const TURN_MS = 6;
 /** Attribute sets forgotten before the clock is looked at. */
@@ -660,6 +660,12 @@ export class Speaker {
     this.onActivity();
   }
 
+  #install(batch: RouteColumns): void {
+    if (batch.count === 0) return;
+    this.#options.sink.apply(batch);
+    batch.clear();
+  }
+
   #spread(isTimeUp: () => boolean): void {
     for (const rib of this.#allRibs()) {
       if (rib.loc.pending === 0) continue;
@@ -685,11 +691,10 @@ export class Speaker {
       };
       for (let n = 0; n < DECISION_BUDGET && rib.loc.pending > 0; n += DECISION_STEP) {
         rib.loc.process(DECISION_STEP, onChange, several.length === 0 ? undefined : tellPaths);
+        // The sink's time is part of the turn.
+        this.#install(batch);
         if (isTimeUp()) break;
       }
-      if (batch.count === 0) continue;
-      this.#options.sink.apply(batch);
-      batch.clear();
     }
     const waiting = [...this.#roster].filter((peer) => peer.hasWork);
     const tellOne = (peer: Peer): void => {

@@ -14,10 +14,7 @@ import { Community } from './wire/attribute/communities.ts';
 
 /** Mark all routes of a peer that are not marked yet. */
 export function markStale(peer: Peer, rib: Rib): void {
-  const { staleOf } = rib.routes;
-  rib.routes.forPeer(peer.index, (route) => {
-    if (staleOf[route] === Staleness.Fresh) staleOf[route] = Staleness.Stale;
-  });
+  rib.routes.markStale(peer.index);
   peer.stale[rib.family] = peer.received[rib.family];
 }
 
@@ -42,29 +39,24 @@ export function makingLongLived(peer: Peer, rib: Rib, table: AttrTable): Chore {
 /** Remove the routes of a peer that are still marked. */
 export function sweepingStale(peer: Peer, rib: Rib): Chore {
   if (peer.stale[rib.family] === 0) return NOTHING;
-  return removing(peer, rib, (staleness) => staleness !== Staleness.Fresh);
+  return removing(peer, rib, true);
 }
 
 /** Remove all routes of a peer. */
 export function droppingRoutes(peer: Peer, rib: Rib): Chore {
-  return removing(peer, rib, () => true);
+  return removing(peer, rib, false);
 }
 
 const NOTHING: Chore = { step: () => true };
 
 /** Routes are marked as gone and not counted any more at once, which is a scan of columns; they leave the table in slices. */
-function removing(peer: Peer, rib: Rib, isMeant: (staleness: number) => boolean): Chore {
+function removing(peer: Peer, rib: Rib, onlyStale: boolean): Chore {
   const { routes, family } = rib;
-  const { index } = peer;
-  routes.forPeer(index, (route) => {
-    const staleness = routes.staleOf[route]!;
-    if (staleness === Staleness.Gone || !isMeant(staleness)) return;
-    routes.staleOf[route] = Staleness.Gone;
-    peer.received[family]--;
-    if (staleness !== Staleness.Fresh) peer.stale[family]--;
-    if (routes.acceptedOf[route]! >= 0) peer.accepted[family]--;
-  });
-  return eachRoute(index, rib, (route) => {
-    if (routes.staleOf[route] === Staleness.Gone) removeGone(rib, route);
+  const marked = routes.markGone(peer.index, onlyStale);
+  peer.received[family] -= marked.routes;
+  peer.accepted[family] -= marked.accepted;
+  peer.stale[family] -= marked.stale;
+  return eachRoute(peer.index, rib, (route) => {
+    if (routes.isGone(route)) removeGone(rib, route);
   });
 }

@@ -174,6 +174,40 @@ export class AdjRibsIn {
     this.#prefixes.release(prefix);
   }
 
+  /**
+   * Mark routes of a peer as gone: all of them, or those that are stale. A loop over columns and nothing else: it is done in
+   * one turn of the event loop, whatever the size of the table.
+   * @returns how many there were, how many of them were accepted, and how many stale
+   */
+  markGone(
+    peer: number,
+    onlyStale: boolean,
+  ): { readonly routes: number; readonly accepted: number; readonly stale: number } {
+    const { peerOf, staleOf, acceptedOf } = this;
+    const end = this.#used;
+    let routes = 0;
+    let accepted = 0;
+    let stale = 0;
+    for (let r = 0; r < end; r++) {
+      if (peerOf[r] !== peer) continue;
+      const staleness = staleOf[r]!;
+      if (staleness === Staleness.Gone || (onlyStale && staleness === Staleness.Fresh)) continue;
+      staleOf[r] = Staleness.Gone;
+      routes++;
+      if (staleness !== Staleness.Fresh) stale++;
+      if (acceptedOf[r]! >= 0) accepted++;
+    }
+    return { routes, accepted, stale };
+  }
+
+  /** Mark the routes of a peer as stale that are not marked yet; likewise. */
+  markStale(peer: number): void {
+    const { peerOf, staleOf } = this;
+    const end = this.#used;
+    for (let r = 0; r < end; r++)
+      if (peerOf[r] === peer && staleOf[r] === Staleness.Fresh) staleOf[r] = Staleness.Stale;
+  }
+
   /** All routes of a peer; `visit` may remove the route it is given. */
   forPeer(peer: number, visit: (route: number) => void): void {
     for (let r = 0; r < this.#used; r++) if (this.peerOf[r] === peer) visit(r);
