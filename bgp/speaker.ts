@@ -12,7 +12,7 @@ import { Chores } from './chores.ts';
 import type { CeaseReason } from './fsm/connection.ts';
 import { eachRoute as eachRouteOf, type ImportContext, reconsidering, reconsiderRoute } from './import.ts';
 import { Inbox, type SpeakerEvent } from './inbox.ts';
-import { mrtTable, receivedUpdates } from './monitor/dump.ts';
+import { type MrtCursor, mrtPortion, mrtTable, receivedUpdates } from './monitor/dump.ts';
 import { type Monitor, type MonitoredSession, Monitors } from './monitor/monitor.ts';
 import { type AggregateConfig, type Network, Origination } from './origination.ts';
 import type { Outbound, Peer, PeerConfig, RestartSettings } from './peer.ts';
@@ -57,6 +57,7 @@ export type { RemovePrivateAs } from './export.ts';
 export type { AsMatch, Role } from './fsm/negotiate.ts';
 export type { SpeakerEvent } from './inbox.ts';
 export type { Crossing, MaxPrefixes } from './limits.ts';
+export type { MrtCursor } from './monitor/dump.ts';
 export type { Monitor, MonitoredSession } from './monitor/monitor.ts';
 export type { AggregateConfig, Network } from './origination.ts';
 export type { PeerConfig, RestartSettings } from './peer.ts';
@@ -524,7 +525,12 @@ export class Speaker {
 
   /** All received routes as an MRT table, in portions (RFC 6396 §4.3). @param nowS seconds since 1970 */
   mrtTable(nowS: () => number): Generator<Uint8Array> {
-    return mrtTable(this.#allRibs(), this.#peers, this.routerId.a3 >>> 0, nowS);
+    return mrtTable((from) => this.mrtPortion(nowS(), from));
+  }
+
+  /** One portion of that table, for those who come back for the next one later. */
+  mrtPortion(nowS: number, from?: MrtCursor): ReturnType<typeof mrtPortion> {
+    return mrtPortion(this.#allRibs(), this.#peers, this.routerId.a3 >>> 0, nowS, from);
   }
 
   /** All routes to a prefix, or to the longest prefix that holds an address, and why the best one is best. */

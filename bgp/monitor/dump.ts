@@ -3,7 +3,7 @@
  * as an MRT table (RFC 6396 §4.3). The tables may change between two portions; each route is told as it is when its turn comes.
  */
 
-import type { Family } from '../../router/lib/addr.ts';
+import { Addr, type Family } from '../../router/lib/addr.ts';
 import type { Peer } from '../peer.ts';
 import { LOCAL_PEER } from '../rib/adj-rib-in.ts';
 import type { AttrSet } from '../rib/attrs.ts';
@@ -66,46 +66,69 @@ function messagesIn(chunk: Uint8Array): Uint8Array[] {
   return out;
 }
 
-/** All routes received from all peers. @param now seconds since 1970 */
-export function* mrtTable(
+/** Where an MRT table goes on: a table of `ribs`, a prefix in it, and how many peers the index at its beginning has. */
+export interface MrtCursor {
+  readonly rib: number;
+  readonly id: number;
+  readonly peers: number;
+}
+
+/**
+ * One portion of all routes received from all peers.
+ * @param from undefined = the beginning, which is the index of peers
+ * @returns octets of whole records, and where the next portion begins; undefined = that was all
+ */
+export function mrtPortion(
   ribs: readonly Rib[],
   peers: readonly (Peer | undefined)[],
   collector: number,
-  nowS: () => number,
-): Generator<Uint8Array> {
+  nowS: number,
+  from?: MrtCursor,
+): { readonly octets: Uint8Array; readonly next: MrtCursor | undefined } {
   const w = new MrtWriter();
-  const chunk = (): Uint8Array => {
-    const octets = w.out.take();
-    w.out.clear();
-    return octets;
-  };
-  const known = peers.filter((peer) => peer !== undefined);
-  const numberOf = new Map(known.map((peer, i) => [peer.index, i]));
-  w.peers(nowS(), collector, '', known.map(mrtPeer));
+  // A peer's number in the file is its number here, so that it stays the same from one portion to the next.
+  if (from === undefined) w.peers(nowS, collector, '', peers.map(mrtPeer));
+  const { rib: which, id: begin, peers: count } = from ?? { rib: 0, id: 0, peers: peers.length };
+  const rib = ribs[which];
+  if (rib === undefined) return { octets: w.out.take(), next: undefined };
   const attributes = new OctetWriter();
-  for (const rib of ribs) {
-    for (let id = 0; id < rib.prefixes.limit; id++) {
-      if (id % PORTION === PORTION - 1) yield chunk();
-      if (!rib.prefixes.isUsed(id)) continue;
-      const entries: MrtRibEntry[] = [];
-      for (let r = rib.routes.first(id); r >= 0; r = rib.routes.next(r)) {
-        const owner = peers[rib.routes.peerOf[r]!];
-        if (rib.routes.peerOf[r] === LOCAL_PEER || owner === undefined || rib.routes.isGone(r)) continue;
-        const pathId = rib.routes.pathIdOf[r]!;
-        entries.push({
-          peer: numberOf.get(owner.index)!,
-          originatedS: nowS(),
-          pathId: pathId === 0 ? undefined : pathId,
-          attributes: encoded(attributes, rib.family, rib.routes.received(r)),
-        });
-      }
-      if (entries.length > 0) w.rib(nowS(), rib.prefixes.prefix(id), entries);
+  const end = Math.min(begin + PORTION, rib.prefixes.limit);
+  for (let id = begin; id < end; id++) {
+    if (!rib.prefixes.isUsed(id)) continue;
+    const entries: MrtRibEntry[] = [];
+    for (let r = rib.routes.first(id); r >= 0; r = rib.routes.next(r)) {
+      const peer = rib.routes.peerOf[r]!;
+      if (peer === LOCAL_PEER || peer >= count || rib.routes.isGone(r)) continue;
+      const pathId = rib.routes.pathIdOf[r]!;
+      entries.push({
+        peer,
+        originatedS: nowS,
+        pathId: pathId === 0 ? undefined : pathId,
+        attributes: encoded(attributes, rib.family, rib.routes.received(r)),
+      });
     }
+    if (entries.length > 0) w.rib(nowS, rib.prefixes.prefix(id), entries);
   }
-  yield chunk();
+  const next =
+    end < rib.prefixes.limit ? { rib: which, id: end, peers: count } : { rib: which + 1, id: 0, peers: count };
+  return { octets: w.out.take(), next: next.rib < ribs.length ? next : undefined };
 }
 
-function mrtPeer(peer: Peer): MrtPeer {
+/** All portions of an MRT table. */
+export function* mrtTable(
+  portion: (from: MrtCursor | undefined) => ReturnType<typeof mrtPortion>,
+): Generator<Uint8Array> {
+  for (let from: MrtCursor | undefined; ; ) {
+    const { octets, next } = portion(from);
+    yield octets;
+    if (next === undefined) return;
+    from = next;
+  }
+}
+
+/** Numbers without a peer (ourselves, and peers that were removed) have an entry that says nothing, as BIRD's files do. */
+function mrtPeer(peer: Peer | undefined): MrtPeer {
+  if (peer === undefined) return { identifier: 0, address: Addr.v6(0, 0, 0, 0), asn: 0 };
   const { address, asn } = peer.config;
   // A peer whose AS is learned from its OPEN has none before.
   const known = peer.session.negotiated?.peerAs ?? (typeof asn === 'number' ? asn : 0);

@@ -27,7 +27,7 @@ import { type BfdWatcher, BgpBfd } from './bgp-bfd.ts';
 import { BgpLinks } from './bgp-links.ts';
 import { BgpMonitoring } from './bgp-monitoring.ts';
 import { BY_ROUTING, birdFactsOf, HOST_LINK, MRT_LINK, peerConfigOf, rangeConfigOf, replaysOf } from './bgp-peers.ts';
-import { parseCursor, parsePrefix, peerStatus, routeStatus, verdict } from './bgp-status.ts';
+import { parseCursor, parseMrtCursor, parsePrefix, peerStatus, routeStatus, verdict } from './bgp-status.ts';
 import { StackTransport, type StreamPort } from './bgp-transport.ts';
 import { BgpWatch, type WatchPort } from './bgp-watch.ts';
 import { BirdAnswers, type BirdFacts, type BirdPart, type BirdPosition } from './bird-answers.ts';
@@ -419,6 +419,16 @@ export class BgpRoom {
     };
     const page = this.#speakerOf(vrf, peer).page(query, parseCursor(from ?? ''), (r) => this.#routeStatus(r.view()));
     return { routes: page.routes, next: page.next === undefined ? '' : `${page.next.family}:${page.next.id}` };
+  }
+
+  /**
+   * A part of the MRT table of what was received.
+   * @throws MlshimError USAGE for what is not a VRF or a place in a table
+   */
+  dump({ vrf, from }: Verbs['bgp_dump']): Answers['bgp_dump'] {
+    const nowS = Math.floor(wallClockMs() / 1000);
+    const { octets, next } = this.#speakerOf(vrf).mrtPortion(nowS, parseMrtCursor(from ?? ''));
+    return { mrt: octets, next: next === undefined ? '' : `${next.rib}:${next.id}:${next.peers}` };
   }
 
   /** @throws MlshimError USAGE for what is neither prefix nor address */

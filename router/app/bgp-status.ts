@@ -1,6 +1,6 @@
 /** Sessions and routes of the speaker in the words of the control protocol, and its arguments as values. Pure. */
 import type { BfdState } from '../../bgp/bfd/packet.ts';
-import type { CandidateView, PeerView, RouteCursor, RouteView } from '../../bgp/speaker.ts';
+import type { CandidateView, MrtCursor, PeerView, RouteCursor, RouteView } from '../../bgp/speaker.ts';
 import type { BgpConfig, BgpPeerConfig } from '../config/bgp-model.ts';
 import type { BgpFamilyStatus, BgpPeerStatus, BgpRouteStatus } from '../control/messages.ts';
 import { Prefix } from '../lib/addr.ts';
@@ -19,6 +19,14 @@ export function parseCursor(text: string): RouteCursor | undefined {
   const m = /^([46]):(\d{1,10})$/.exec(text);
   if (m === null) throw new MlshimError('USAGE', `"${text}" is no place in a listing`);
   return { family: m[1] === '4' ? 4 : 6, id: Number(m[2]) };
+}
+
+/** Where an MRT table goes on; empty = at its beginning. @throws MlshimError USAGE */
+export function parseMrtCursor(text: string): MrtCursor | undefined {
+  if (text === '') return undefined;
+  const m = /^(\d{1,10}):(\d{1,10}):(\d{1,10})$/.exec(text);
+  if (m === null) throw new MlshimError('USAGE', `"${text}" is no place in a table`);
+  return { rib: Number(m[1]), id: Number(m[2]), peers: Number(m[3]) };
 }
 
 export function peerStatus(v: PeerView, bfd: BfdState | undefined, settings: BgpConfig): BgpPeerStatus {

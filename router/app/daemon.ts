@@ -439,6 +439,7 @@ export class Daemon {
       route_show: (args) => this.#routing.ask({ verb: 'route_show', args }),
       bgp_show: (args) => this.#routing.ask({ verb: 'bgp_show', args }),
       bgp_routes: (args) => this.#routing.ask({ verb: 'bgp_routes', args }),
+      bgp_dump: (args) => this.#routing.ask({ verb: 'bgp_dump', args }),
       bgp_explain: (args) => this.#routing.ask({ verb: 'bgp_explain', args }),
       bgp_rpki: (args) => this.#routing.ask({ verb: 'bgp_rpki', args }),
       bgp_peer: (args) => this.#routing.ask({ verb: 'bgp_peer', args }),

@@ -75,6 +75,7 @@ export type RoutingVerb =
   | 'route_show'
   | 'bgp_show'
   | 'bgp_routes'
+  | 'bgp_dump'
   | 'bgp_explain'
   | 'bgp_peer'
   | 'bgp_rpki';

@@ -178,6 +178,9 @@ function answer(query: WorkerQuery): unknown {
       return bgp?.show(query.args.peer) ?? NO_BGP;
     case 'bgp_routes':
       return bgp?.routes(query.args) ?? { routes: [], next: '' };
+    case 'bgp_dump':
+      if (bgp === undefined) throw new MlshimError('USAGE', 'BGP is not configured');
+      return bgp.dump(query.args);
     case 'bgp_explain':
       return (
         bgp?.explain(query.args.prefix, query.args.vrf ?? '') ?? { prefix: query.args.prefix, candidates: [], roas: [] }

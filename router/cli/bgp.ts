@@ -1,10 +1,11 @@
 /** `mlshim bgp ...`: sessions, routes, decisions, and orders to peers. Listings of routes are printed while they arrive. */
-import { ask, bgpRoutes } from '../control/client.ts';
+import { ask, parts } from '../control/client.ts';
 import type { BgpPeerStatus, BgpRouteStatus } from '../control/messages.ts';
 import { socketPaths } from '../control/paths.ts';
 import { Prefix } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Input } from './command.ts';
+import { OctetsOut } from './octets-out.ts';
 import { checkFormat, formatted } from './render.ts';
 import { bgpExplainText, bgpPeerText, bgpText, RouteRows } from './show.ts';
 
@@ -68,7 +69,7 @@ export async function routes(input: Input): Promise<number> {
   const vrf = (input.options['vrf'] as string | undefined) ?? '';
   const out = printer(input);
   const args = { table, peer: words.find((w) => !isPrefix(w)) ?? '', prefix, longer, vrf };
-  for await (const part of bgpRoutes(control(input), args)) {
+  for await (const part of parts(control(input), 'bgp_routes', args)) {
     out.part(part.routes, part.next === '');
     await input.io.drained?.();
   }
@@ -124,6 +125,20 @@ function sorted(list: readonly BgpRouteStatus[]): BgpRouteStatus[] {
       return i < 0 ? x.p.length - y.p.length : a[i]! - b[i]!;
     })
     .map(({ r }) => r);
+}
+
+export async function dump(input: Input): Promise<number> {
+  const target = input.args[0]!;
+  if (target === '-' && input.io.isTty)
+    throw new MlshimError('USAGE', 'MRT is not for terminals: name a file, or pipe it into bgpdump -m /dev/stdin');
+  const vrf = (input.options['vrf'] as string | undefined) ?? '';
+  let out: OctetsOut | undefined;
+  for await (const { mrt } of parts(control(input), 'bgp_dump', { vrf })) {
+    out ??= new OctetsOut(target); // not before the daemon has answered: a file that is there stays when it refuses
+    await out.write(mrt);
+  }
+  await out?.end();
+  return 0;
 }
 
 export async function explain(input: Input): Promise<number> {

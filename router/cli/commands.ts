@@ -165,6 +165,15 @@ export const COMMANDS: readonly Command[] = [
     run: async (input) => (await bgp()).routes(input),
   },
   {
+    words: ['bgp', 'dump'],
+    args: 'FILE|-',
+    summary: 'all received BGP routes as an MRT table (RFC 6396), for bgpdump and others',
+    options: VRF_OPTION,
+    min: 1,
+    max: 1,
+    run: async (input) => (await bgp()).dump(input),
+  },
+  {
     words: ['bgp', 'watch'],
     args: '',
     summary: 'changes of sessions and of where packets go, until interrupted',

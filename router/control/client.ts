@@ -2,7 +2,7 @@
 import { createConnection, type Socket } from 'node:net';
 import { ERRORS, type ErrorCode, MlshimError } from '../lib/errors.ts';
 import { decodeResponse, encodeRequest, FrameReader } from './codec.ts';
-import type { Answers, Failure, Request, Response, StreamVerb, Verb, Verbs } from './messages.ts';
+import type { Answers, Failure, PartsVerb, Request, Response, StreamVerb, Verb, Verbs } from './messages.ts';
 
 /** A daemon that accepts a connection answers a read within this time unless it hangs. */
 const ANSWER_MS = 10_000;
@@ -30,24 +30,22 @@ export async function ask<V extends Exclude<Verb, StreamVerb>>(
 }
 
 /**
- * The parts of a listing, each asked for when the one before has been used.
+ * The parts of an answer, each asked for when the one before has been used.
  * @throws MlshimError DAEMON_UNREACHABLE, TIMEOUT, or what the daemon refused with
  */
-export async function* bgpRoutes(path: string, args: Verbs['bgp_routes']): AsyncGenerator<Answers['bgp_routes']> {
+export async function* parts<V extends PartsVerb>(path: string, verb: V, args: Verbs[V]): AsyncGenerator<Answers[V]> {
   const socket = await connect(path);
   try {
     socket.setTimeout(ANSWER_MS);
-    let from = '';
-    const answers = exchange(socket, { id: 1, verb: 'bgp_routes', args });
+    const answers = exchange(socket, { id: 1, verb, args } as Request);
     for await (const r of answers) {
       if (r.failure !== undefined) throw new RemoteError(r.failure);
-      const part = r.body as Answers['bgp_routes'];
+      const part = r.body as Answers[V];
       socket.setTimeout(0); // the reader may take its time
       yield part;
-      from = part.next;
-      if (from === '') return;
+      if (part.next === '') return;
       socket.setTimeout(ANSWER_MS);
-      socket.write(encodeRequest({ id: 1, verb: 'bgp_routes', args: { ...args, from } }));
+      socket.write(encodeRequest({ id: 1, verb, args: { ...args, from: part.next } } as Request));
     }
     throw new MlshimError('DAEMON_UNREACHABLE', 'the daemon closed the connection in the middle of an answer', {
       path,

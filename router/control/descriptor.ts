@@ -22,7 +22,8 @@ export const DESCRIPTOR = {
         "confirm",
         "bgp_watch",
         "bgp_rpki",
-        "bfd_show"
+        "bfd_show",
+        "bgp_dump"
        ]
       }
      },
@@ -90,6 +91,10 @@ export const DESCRIPTOR = {
       "bfd_show": {
        "type": "Empty",
        "id": 50
+      },
+      "bgp_dump": {
+       "type": "BgpDumpQuery",
+       "id": 60
       }
      }
     },
@@ -109,7 +114,8 @@ export const DESCRIPTOR = {
         "reloaded",
         "bgp_events",
         "rpki",
-        "bfd_sessions"
+        "bfd_sessions",
+        "bgp_dump"
        ]
       }
      },
@@ -177,6 +183,10 @@ export const DESCRIPTOR = {
       "bfd_sessions": {
        "type": "BfdSessions",
        "id": 50
+      },
+      "bgp_dump": {
+       "type": "BgpDump",
+       "id": 60
       }
      }
     },
@@ -954,6 +964,30 @@ export const DESCRIPTOR = {
       "routes": {
        "rule": "repeated",
        "type": "BgpRoute",
+       "id": 1
+      },
+      "next": {
+       "type": "string",
+       "id": 2
+      }
+     }
+    },
+    "BgpDumpQuery": {
+     "fields": {
+      "vrf": {
+       "type": "string",
+       "id": 1
+      },
+      "from": {
+       "type": "string",
+       "id": 2
+      }
+     }
+    },
+    "BgpDump": {
+     "fields": {
+      "mrt": {
+       "type": "bytes",
        "id": 1
       },
       "next": {

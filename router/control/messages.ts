@@ -215,6 +215,13 @@ export interface BgpRoutes {
   readonly next: string;
 }
 
+/** A part of an MRT table (RFC 6396 §4.3): whole records. */
+export interface BgpDump {
+  readonly mrt: Uint8Array;
+  /** Asks for the rest as `from`; empty at the end. */
+  readonly next: string;
+}
+
 export interface BgpCandidate {
   readonly route: BgpRouteStatus;
   /** Empty for the winner. */
@@ -360,6 +367,7 @@ export interface Verbs {
     readonly longer?: boolean;
     readonly from?: string;
   };
+  readonly bgp_dump: { readonly vrf: string; readonly from?: string };
   readonly bgp_explain: { readonly prefix: string; readonly vrf?: string };
   readonly bgp_peer: {
     readonly peer: string;
@@ -384,6 +392,7 @@ export interface Answers {
   readonly route_show: Routes;
   readonly bgp_show: BgpPeers;
   readonly bgp_routes: BgpRoutes;
+  readonly bgp_dump: BgpDump;
   readonly bgp_explain: BgpExplanation;
   readonly bgp_peer: Empty;
   readonly bgp_rpki: RpkiStatus;
@@ -401,6 +410,9 @@ export type Verb = keyof Verbs;
 /** Verbs whose answer is a stream that ends when either side leaves. */
 export type StreamVerb = 'capture' | 'bgp_watch';
 
+/** Verbs whose answer comes in parts, each asked for with the `next` of the one before. */
+export type PartsVerb = 'bgp_routes' | 'bgp_dump';
+
 /** The Response field that carries each verb's answer. */
 export const BODY_OF = {
   status: 'status',
@@ -408,6 +420,7 @@ export const BODY_OF = {
   route_show: 'routes',
   bgp_show: 'bgp_peers',
   bgp_routes: 'bgp_routes',
+  bgp_dump: 'bgp_dump',
   bgp_explain: 'bgp_explanation',
   bgp_peer: 'done',
   bgp_rpki: 'rpki',

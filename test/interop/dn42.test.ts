@@ -17,7 +17,7 @@ interface Context {
   router: Router;
 }
 
-const missing = Lab.missing('bird', 'birdc', 'wg', 'ping', 'stayrtr');
+const missing = Lab.missing('bird', 'birdc', 'wg', 'ping', 'stayrtr', 'bgpdump');
 const test = anyTest as TestFn<Context>;
 const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
   if (missing === undefined) test.serial(name, body);
@@ -139,6 +139,18 @@ it('five lines make a tunnel and a session, and only networks with a proven orig
   t.is((await session(router)).name, NAME);
   t.is((await session(router)).uplink, NAME);
   t.deepEqual((await router.json<Status>('status')).problems, []);
+});
+
+it('bgpdump reads the received routes that bgp dump writes', async (t) => {
+  const { lab, router } = t.context;
+  const path = join(router.dir, 'table.mrt');
+  const { status, stderr } = await router.cli(['bgp', 'dump', path]);
+  t.is(status, 0, stderr);
+  const { stdout } = await lab.run(router.ns, 'bgpdump', ['-m', path]);
+  const fields = stdout.trimEnd().split('\n');
+  const received = (await routes(router, 'in')).filter((r) => r.peer !== 'local').map((r) => r.prefix);
+  t.deepEqual(fields.map((l) => l.split('|')[5]).sort(), received.sort());
+  t.true(fields.every((l) => l.split('|')[4] === String(PEER_B.asn)));
 });
 
 it('latency is measured through the tunnel, and the worst link of the path is told both ways', async (t) => {

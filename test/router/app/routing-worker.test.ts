@@ -83,6 +83,27 @@ test('without BGP its questions have empty answers', async (t) => {
   const { routing } = await start(t);
   t.is((await routing.ask({ verb: 'bgp_show', args: { peer: '' } })).asn, 0);
   t.deepEqual((await routing.ask({ verb: 'bgp_routes', args: { table: 'best', peer: '', prefix: '' } })).routes, []);
+  await t.throwsAsync(routing.ask({ verb: 'bgp_dump', args: { vrf: '' } }), { message: 'BGP is not configured' });
+});
+
+test('an MRT table has its parts, and what is no place in it is refused', async (t) => {
+  const settings = { asn: 65001, router_id: '10.0.0.2', networks: ['10.9.0.0/16'], peers: [] };
+  const bgp = posted(toBgp(bgpSchema.parse(settings), '/nowhere/mlshim.yaml'));
+  const { routing } = await start(t, { ...BOOT, bgp });
+  const froms: string[] = [];
+  for (let from = ''; ; ) {
+    const { mrt, next } = await routing.ask({ verb: 'bgp_dump', args: { vrf: '', from } });
+    if (from === '') t.is(new DataView(mrt.buffer, mrt.byteOffset).getUint16(4), 13, 'TABLE_DUMP_V2');
+    froms.push(next);
+    if (next === '') break;
+    from = next;
+  }
+  t.true(froms.length < 5);
+  const askFrom = (from: string) => routing.ask({ verb: 'bgp_dump', args: { vrf: '', from } });
+  await t.throwsAsync(askFrom('0:x:1'), { message: '"0:x:1" is no place in a table' });
+  t.like(await askFrom('9999999999:0:0'), { next: '' });
+  t.like(await askFrom('0:9999999999:0'), { next: '1:0:0' });
+  await t.throwsAsync(routing.ask({ verb: 'bgp_dump', args: { vrf: 'red' } }), { code: 'USAGE' });
 });
 
 test('a peer that is not there is named together with those that are', async (t) => {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
@@ -7,6 +7,7 @@ import { main } from '../../../router/cli/main.ts';
 import type { BgpRouteStatus, Verbs } from '../../../router/control/messages.ts';
 import { pathsIn } from '../../../router/control/paths.ts';
 import { ControlServer, type Handlers } from '../../../router/control/server.ts';
+import { MlshimError } from '../../../router/lib/errors.ts';
 import { BGP } from './samples.ts';
 
 const ROUTE: Omit<BgpRouteStatus, 'prefix'> = {
@@ -101,6 +102,27 @@ test('words of a query find their place', async (t) => {
   await cli(t, ['bgp', 'routes', 'in', 'b', '10.0.0.0/8', '--longer'], handlers);
   t.like(asked[0], { table: 'in', peer: 'b', prefix: '10.0.0.0/8', longer: true });
   t.is((await cli(t, ['bgp', 'routes', '--longer'], handlers)).status, 2);
+});
+
+test('a dump is written as it arrives; a file that cannot be written is an error', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'mlshim-test-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const dump: Partial<Handlers> = {
+    bgp_dump: ({ from = '' }) => ({ mrt: Uint8Array.of(from === '' ? 1 : 2), next: from === '' ? '0:9:1' : '' }),
+  };
+  const path = join(folder, 'table.mrt');
+  t.is((await cli(t, ['bgp', 'dump', path], dump)).status, 0);
+  t.deepEqual([...readFileSync(path)], [1, 2]);
+  const nowhere = await cli(t, ['bgp', 'dump', join(folder, 'no', 'where.mrt')], dump);
+  t.is(nowhere.status, 2);
+  t.regex(nowhere.err, /where\.mrt/);
+  const refused: Partial<Handlers> = {
+    bgp_dump: () => {
+      throw new MlshimError('USAGE', 'BGP is not configured');
+    },
+  };
+  t.is((await cli(t, ['bgp', 'dump', path], refused)).status, 2);
+  t.deepEqual([...readFileSync(path)], [1, 2], 'what was there stays');
 });
 
 test('orders carry their text and direction', async (t) => {

@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
-import { ask, bgpRoutes, stream } from '../../../router/control/client.ts';
+import { ask, parts, stream } from '../../../router/control/client.ts';
 import type { Status } from '../../../router/control/messages.ts';
 import { pathsIn, socketPaths } from '../../../router/control/paths.ts';
 import { ControlServer, claimFolder, type Handlers } from '../../../router/control/server.ts';
@@ -37,6 +37,7 @@ function handlers(over: Partial<Handlers> = {}): Handlers {
     route_show: unused,
     bgp_show: unused,
     bgp_routes: unused,
+    bgp_dump: unused,
     bgp_explain: unused,
     bgp_rpki: unused,
     bgp_peer: unused,
@@ -224,15 +225,27 @@ test('a listing comes in parts, each asked for when the one before has been used
   });
   const args = { table: 'best', peer: '', prefix: '' };
   const seen: string[] = [];
-  for await (const part of bgpRoutes(path, args)) {
+  for await (const part of parts(path, 'bgp_routes', args)) {
     seen.push(...part.routes.map((r) => r.prefix));
     t.is(asked.length, seen.length, 'no part is asked for before it is wanted');
   }
   t.deepEqual(seen, ['10.0.0.0/16', '10.1.0.0/16', '10.2.0.0/16', '10.3.0.0/16']);
   t.deepEqual(asked, ['', '4:1', '4:2', '4:3']);
-  for await (const part of bgpRoutes(path, args)) {
+  for await (const part of parts(path, 'bgp_routes', args)) {
     t.is(part.next, '4:1');
     break; // as head(1) does
   }
   t.is(asked.length, 5);
+});
+
+test('an MRT table comes in parts as well', async (t) => {
+  const path = await serve(t, {
+    bgp_dump: ({ vrf, from = '' }) => ({
+      mrt: new TextEncoder().encode(`${vrf}${from};`),
+      next: from === '' ? '0:1:2' : '',
+    }),
+  });
+  let text = '';
+  for await (const { mrt } of parts(path, 'bgp_dump', { vrf: 'red' })) text += new TextDecoder().decode(mrt);
+  t.is(text, 'red;red0:1:2;');
 });
