@@ -176,6 +176,7 @@ const CONNECT_RETRY_MS = 5_000;
 const MAX_CONNECT_RETRY_MS = 30_000;
 const IDLE_HOLD_MS = 1_000;
 const MAX_IDLE_HOLD_MS = 60_000;
+const NO_HOPS: ReadonlySet<number> = new Set();
 const DEFAULT_ROUTE: Readonly<Record<Family, Prefix>> = { 4: Prefix.parse('0.0.0.0/0')!, 6: Prefix.parse('::/0')! };
 
 export class Peer {
@@ -449,9 +450,8 @@ export class Peer {
 
   /** Something waits to be told and could be told now. */
   get hasWork(): boolean {
-    return (
-      !this.isCongested && this.outbound.some((o) => o.adjRibOut.pending > 0 || o.endOfRibDue || o.refresh !== 'none')
-    );
+    if (this.isCongested) return false;
+    return this.outbound.some((o) => o.adjRibOut.pending > 0 || o.endOfRibDue || o.refresh !== 'none');
   }
 
   /** Tell the peer about up to `budget` prefixes of each family. */
@@ -531,9 +531,28 @@ export class Peer {
     return resolved;
   }
 
+  /** The address packets go to: RFC 2545 §3, on a shared link the link-local one. */
+  #addressOf(hop: NextHop): Addr {
+    return this.config.multihop ? (hop.global ?? hop.linkLocal!) : (hop.linkLocal ?? hop.global!);
+  }
+
+  /** Numbers of the next hops with these addresses. */
+  #numbersOf(addresses: ReadonlySet<string>): ReadonlySet<number> {
+    const numbers = new Set<number>();
+    this.#context.attrs.hops.forEach((hop, number) => {
+      if (addresses.has(this.#addressOf(hop).toString())) numbers.add(number);
+    });
+    return numbers;
+  }
+
+  /** A next hop that is known and was not found in the forwarding table. */
+  isDirectHop(number: number): boolean {
+    const hop = this.#context.attrs.hops.get(number);
+    return hop !== undefined && this.#hops.get(this.#addressOf(hop).toString())?.cost === 0;
+  }
+
   #lookUp(hop: NextHop): ResolvedHop | undefined {
-    // RFC 2545 §3: on a shared link the link-local address is the one to forward to.
-    const address = this.config.multihop ? (hop.global ?? hop.linkLocal!) : (hop.linkLocal ?? hop.global!);
+    const address = this.#addressOf(hop);
     const key = address.toString();
     let found = this.#hops.get(key);
     if (found === undefined && !this.#hops.has(key)) {
@@ -545,20 +564,21 @@ export class Peer {
 
   /**
    * Uplinks or the forwarding table changed: look every next hop up again.
-   * @returns whether any leads elsewhere now, so that the peer's routes have to be decided again
+   * @returns numbers of the next hops (`AttrTable.hops`) that lead elsewhere now: their routes have to be decided again
    */
-  recheckHops(): boolean {
-    let isChanged = false;
+  recheckHops(): ReadonlySet<number> {
+    const changed = new Set<string>();
     for (const [key, hop] of this.#hops) {
       const before = hop ?? this.#hopsBefore.get(key);
       const now = this.#resolve(Addr.parse(key)!, before);
       if (now === hop) continue;
-      isChanged = true;
+      changed.add(key);
       this.#hopsBefore.set(key, before);
       this.#hops.set(key, now);
     }
+    const numbers = changed.size === 0 ? NO_HOPS : this.#numbersOf(changed);
     this.#forgetLastHop();
-    return isChanged;
+    return numbers;
   }
 
   #forgetLastHop(): void {
@@ -571,7 +591,10 @@ export class Peer {
     const { resolver } = this.#context;
     const { link } = this.config;
     if (address.equals(DISCARD)) return before ?? discards(address, link, !this.isExternal);
-    const via = resolver.resolve === undefined ? { address, link, cost: 0 } : resolver.resolve(address, link);
+    // An internal peer passes on next hops that need not be on its uplink.
+    const isElsewhere = !this.isExternal && !address.equals(this.config.address);
+    const via =
+      resolver.resolve === undefined ? { address, link, cost: 0 } : resolver.resolve(address, link, isElsewhere);
     if (via === undefined || !resolver.isUp(via.link)) return undefined;
     const { link: wasLink, cost: wasCost, address: wasAddress } = before ?? {};
     if (wasLink === via.link && wasCost === via.cost && wasAddress?.equals(via.address)) return before;

@@ -126,12 +126,15 @@ export interface NextHopResolver {
   /** Called for every change of an uplink's state, and when `resolve` may answer differently for multihop peers. */
   subscribe(listener: (link: LinkId, isUp: boolean) => void): void;
   /**
-   * How to reach a next hop that is not necessarily a neighbour on `link` (internal and multihop peers).
+   * How to reach a next hop that is not necessarily a neighbour on `link` (internal and multihop peers). Cost 0 = it is one;
+   * a next hop that is found by other routes has a cost.
+   * @param isElsewhere an internal peer on `link` names another router than itself
    * Without this method every next hop is taken as directly reachable over the session's uplink, at cost 0.
    */
   resolve?(
     address: Addr,
     link: LinkId,
+    isElsewhere: boolean,
   ): { readonly address: Addr; readonly link: LinkId; readonly cost: number } | undefined;
 }
 

@@ -140,6 +140,7 @@ export class Speaker {
   readonly #roster: Roster;
   readonly #own: Origination;
   readonly #revalidation: Revalidation | undefined;
+  #rechecks = 0;
   readonly #monitors = new Monitors();
   readonly #chores = new Chores();
   #discarded = 0;
@@ -214,8 +215,8 @@ export class Speaker {
       },
       (peer) => inbox.retentionOf(peer),
     );
+    for (const network of options.networks ?? []) this.#own.announce(network);
     this.#import = this.#importContext();
-    for (const network of options.networks ?? []) this.announce(network);
     options.resolver.subscribe((link, isUp) => this.#onLink(link, isUp));
   }
 
@@ -442,6 +443,19 @@ export class Speaker {
     return peer === undefined ? 0 : this.#clock.now() - peer.session.since;
   }
 
+  /**
+   * Whether traffic of a prefix goes by a next hop that was itself found in the forwarding table, or whether that is not
+   * known: such a route must not be what a next hop is found by, or both could hold each other up.
+   */
+  isRecursive(prefix: Prefix): boolean {
+    const { loc, prefixes } = this.#ribs[prefix.family];
+    const id = prefixes.findPrefix(prefix);
+    const owner = id < 0 ? -1 : loc.peer(id);
+    if (owner === LOCAL_PEER) return false;
+    const peer = owner < 0 ? undefined : this.#roster.byIndex[owner];
+    return peer?.isDirectHop(this.#attrs.hopNumber(loc.attrsNumber(id))) !== true;
+  }
+
   /** Prefixes with a best route, and attribute sets in use. */
   get totals(): { readonly ipv4: number; readonly ipv6: number; readonly attributeSets: number } {
     return { ipv4: this.#ribs[4].loc.size, ipv6: this.#ribs[6].loc.size, attributeSets: this.#attrs.size };
@@ -629,10 +643,15 @@ export class Speaker {
     }
     for (const peer of this.#roster) {
       // What is reached by routing may be reached another way after any change.
-      if (!peer.recheckHops()) continue;
+      const changed = peer.recheckHops();
+      if (changed.size === 0) continue;
       for (const rib of this.#allRibs()) {
-        const touch = (route: number): void => rib.loc.touch(rib.routes.prefixOf[route]!);
-        this.#chores.add(`touch ${peer.index} ${rib.family}`, eachRouteOf(peer.index, rib, touch));
+        const touch = (route: number): void => {
+          const accepted = rib.routes.acceptedOf[route]!;
+          if (accepted >= 0 && changed.has(this.#attrs.hopNumber(accepted))) rib.loc.touch(rib.routes.prefixOf[route]!);
+        };
+        // Each of its own: what an earlier change moved must not be forgotten for a later one.
+        this.#chores.add(`touch ${peer.index} ${rib.family} ${++this.#rechecks}`, eachRouteOf(peer.index, rib, touch));
       }
     }
     this.#work();

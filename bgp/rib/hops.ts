@@ -25,6 +25,10 @@ export class HopTable {
     return this.#hops[number];
   }
 
+  forEach(visit: (hop: NextHop, number: number) => void): void {
+    for (const [number, hop] of this.#hops.entries()) if (hop !== undefined) visit(hop, number);
+  }
+
   /** The number of a next hop; it stays so while `retain` was called more often than `release`. */
   intern(hop: NextHop | undefined): number {
     if (hop === undefined) return NO_HOP;

@@ -1,5 +1,6 @@
 /** The uplinks of one VRF as its speaker sees them: which are up, our addresses on them, and the way to a next hop. */
 import type { LinkId, NextHopResolver } from '../../bgp/speaker.ts';
+import { type NextHop, RouteSource } from '../fib/shared.ts';
 import type { FibWriter } from '../fib/writer.ts';
 import { type Addr, type Family, Prefix } from '../lib/addr.ts';
 import { BY_ROUTING, isRouted } from './bgp-peers.ts';
@@ -17,6 +18,8 @@ export class BgpLinks implements NextHopResolver {
   readonly #up = new Set<string>();
   readonly #listeners: ((link: LinkId, isUp: boolean) => void)[] = [];
   #relookup: NodeJS.Timeout | undefined;
+  /** Whether the speaker's route to a prefix was itself found in the table; set by whoever makes the speaker. */
+  isRecursive: (prefix: Prefix) => boolean = () => true;
 
   /**
    * @param all links of all VRFs
@@ -77,10 +80,30 @@ export class BgpLinks implements NextHopResolver {
     this.#listeners.push(listener);
   }
 
-  resolve(address: Addr, link: LinkId): { address: Addr; link: LinkId; cost: number } | undefined {
-    if (!isRouted(link)) return { address, link, cost: 0 };
-    if (address.isLinkLocal && address.family === 6) return undefined; // of a link we do not know
-    for (const hop of this.#fib.lookupRoute(this.vrf, address)[0]?.nextHops ?? []) {
+  /**
+   * Next hops are found in the table by the longest route that does not depend on such a search itself: one level, so that
+   * routes never hold each other up. What an internal peer names is on its uplink where no route but the default one says
+   * otherwise: a tunnel needs no connected prefix.
+   */
+  resolve(
+    address: Addr,
+    link: LinkId,
+    isElsewhere: boolean,
+  ): { address: Addr; link: LinkId; cost: number } | undefined {
+    const direct = isRouted(link) ? undefined : { address, link, cost: 0 };
+    if (direct !== undefined && !(isElsewhere && this.has(String(link)))) return direct;
+    if (address.isLinkLocal && address.family === 6) return direct; // without a session's link: of one we do not know
+    for (const route of this.#fib.coveringRoutes(this.vrf, address)) {
+      const isBgp = route.source === RouteSource.Ebgp || route.source === RouteSource.Ibgp;
+      if (isBgp && this.isRecursive(route.prefix)) continue;
+      if (direct !== undefined && route.prefix.length === 0) break;
+      return this.#through(route.nextHops, address) ?? direct;
+    }
+    return direct;
+  }
+
+  #through(hops: readonly NextHop[], address: Addr): { address: Addr; link: LinkId; cost: number } | undefined {
+    for (const hop of hops) {
       const via = this.#links.find((l) => l.index === hop.link);
       if (via !== undefined && this.#up.has(via.name))
         return { address: hop.gateway ?? address, link: via.name, cost: 1 };

@@ -152,7 +152,7 @@ export class BgpRoom {
       () => {
         changed();
         const { peers, ranges } = this.#settings;
-        if (!this.#isStopping && [...peers, ...ranges].some((p) => p.via === undefined)) this.#links.tableChanged();
+        if (!this.#isStopping && [...peers, ...ranges].some((p) => looksUp(p, settings))) this.#links.tableChanged();
       },
     );
     this.#speaker = new Speaker({
@@ -200,6 +200,7 @@ export class BgpRoom {
     for (const peer of peers) this.#add(this.#peerConfig(peer, settings));
     const addressOn = (link: string, family: Family): Addr | undefined => this.#links.addressOn(link, family);
     for (const range of ranges) this.#speaker.addRange(rangeConfigOf(range, settings, addressOn, filters));
+    this.#links.isRecursive = (prefix) => this.#speaker.isRecursive(prefix);
     this.#bird = new BirdAnswers(this.#birdFacts());
   }
 
@@ -512,4 +513,9 @@ function isSame(a: unknown, b: unknown): boolean {
 
 function randomSeed(): number {
   return new DataView(systemEntropy(4).buffer).getInt32(0);
+}
+
+/** Whether next hops of the peer may have to be found in the forwarding table. */
+function looksUp(p: { readonly via: string | undefined; readonly asn: unknown }, { asn }: BgpConfig): boolean {
+  return p.via === undefined || p.asn === asn || p.asn === 'internal';
 }

@@ -166,6 +166,18 @@ export class FibWriter {
     return slot < 0 ? [] : this.#routesAt(table, slot);
   }
 
+  /** The best route of each prefix that contains `addr`, the longest first. The FIB must not change meanwhile. */
+  *coveringRoutes(vrf: number, addr: Addr): Generator<RouteInfo> {
+    const table = this.#tables.get(tableKey(vrf, addr.family));
+    for (let length = addr.family === 4 ? 32 : 128; table !== undefined && length >= 0; ) {
+      const slot = table.rib.findCovering(addr.a0, addr.a1, addr.a2, addr.a3, length);
+      if (slot < 0) return;
+      length = table.rib.lengthAt(slot) - 1;
+      const [best] = this.#routesAt(table, slot);
+      if (best !== undefined) yield best;
+    }
+  }
+
   /** Routes of exactly this prefix, best first. */
   exactRoute(vrf: number, prefix: Prefix): RouteInfo[] {
     const { addr } = prefix;
