@@ -9,10 +9,11 @@ import { afterPolicy, beforePolicy, type ExportSettings, mayExport, nextHopOf, t
 import type { Outbound, Peer } from './peer.ts';
 import { type Filter, MutableSubject } from './policy/filter.ts';
 import { markedForPeer, mayTell } from './policy/otc.ts';
-import type { Outcome, Plan } from './policy/plan.ts';
-import type { HopChange, RouteSource } from './policy/rule.ts';
+import type { Outcome, Plan, Subject } from './policy/plan.ts';
+import { type HopChange, RoaState, type RouteSource } from './policy/rule.ts';
 import type { AttrSet, AttrTable } from './rib/attrs.ts';
 import type { Rib } from './rib/rib.ts';
+import type { AsPath } from './wire/attribute/as-path.ts';
 import type { NextHop } from './wire/attribute/model.ts';
 import { PLAIN_ATTRIBUTES } from './wire/attribute/plain.ts';
 
@@ -32,18 +33,25 @@ const HOP_GLOBAL = 2;
 
 const subject = new MutableSubject();
 
+/** Validates the origin of a route (RFC 6811 §2); gives a RoaState. */
+export type OriginState = (about: Subject, path: AsPath) => number;
+
 export class Exporter {
   readonly #peer: Peer;
   readonly #settings: ExportSettings;
   readonly #attrs: AttrTable;
   readonly #clusterId: number;
   readonly #isHidden: (rib: Rib, prefix: number) => boolean;
+  readonly #originState: OriginState | undefined;
   /** What policy makes of attribute sets, by sender. */
   #memo: (Map<AttrSet, Plan> | undefined)[] = [];
   #memoSize = 0;
   filter: Filter;
 
-  /** @param isHidden an aggregate stands for the prefix */
+  /**
+   * @param isHidden an aggregate stands for the prefix
+   * @param originState undefined without ROAs: every origin is then NotFound
+   */
   constructor(
     peer: Peer,
     settings: ExportSettings,
@@ -51,6 +59,7 @@ export class Exporter {
     attrs: AttrTable,
     clusterId: number,
     isHidden: (rib: Rib, prefix: number) => boolean,
+    originState: OriginState | undefined,
   ) {
     this.#peer = peer;
     this.#settings = settings;
@@ -58,6 +67,7 @@ export class Exporter {
     this.#attrs = attrs;
     this.#clusterId = clusterId;
     this.#isHidden = isHidden;
+    this.#originState = originState;
   }
 
   /** The attributes to tell the peer for a prefix, undefined = nothing. */
@@ -97,7 +107,9 @@ export class Exporter {
     if (!mayExport(a, sender, this.#settings) || !mayTell(this.#peer.role, a.otc)) return undefined;
     // RFC 9494 §4.3: "SHOULD NOT be advertised to any neighbor from which the ... Capability has not been received".
     if (a.isLongLivedStale && this.#peer.session.negotiated?.longLived !== true) return undefined;
-    const outcome = this.#plan(a, sender).decide(subjectFor(prefix, out.rib, sender));
+    const about = subjectFor(prefix, out.rib, sender);
+    about.roa = this.filter.asksRoa ? (this.#originState?.(about, a.asPath) ?? RoaState.NotFound) : RoaState.NotFound;
+    const outcome = this.#plan(a, sender).decide(about);
     if (outcome === undefined) return undefined;
     // The same outcome becomes the same on the wire unless family or next hop differ.
     const which = this.#whichHop(a, sender, out.rib.family, outcome.nextHop);

@@ -6,7 +6,7 @@
 import type { Family } from '../router/lib/addr.ts';
 import type { Chore } from './chores.ts';
 import { DISCARD_HOP, nextHopOf } from './export.ts';
-import { afterImport, changesEveryRoute } from './import-rules.ts';
+import { afterImport, changesEveryRoute, type ImportSettings } from './import-rules.ts';
 import type { Peer } from './peer.ts';
 import { MutableSubject } from './policy/filter.ts';
 import { withLlgrStale } from './policy/long-lived.ts';
@@ -188,6 +188,7 @@ class Judge {
   /** Origin AS of the path, where policy asks for it. */
   readonly #origin: number;
   readonly #peer: Peer;
+  readonly #settings: ImportSettings;
   readonly #family: Family;
   readonly #received: number;
   readonly #context: ImportContext;
@@ -202,6 +203,7 @@ class Judge {
   /** @param received number of the attribute set */
   constructor(peer: Peer, received: number, family: Family, context: ImportContext) {
     this.#peer = peer;
+    this.#settings = peer.importSettings;
     this.#family = family;
     this.#received = received;
     this.#context = context;
@@ -255,7 +257,7 @@ class Judge {
     const { attrs } = this.#context;
     const received = this.#received;
     const mayChange =
-      attrs.has(received, Has.WellKnown) || this.#peer.role !== undefined || changesEveryRoute(this.#peer.config);
+      attrs.has(received, Has.WellKnown) || this.#peer.role !== undefined || changesEveryRoute(this.#settings);
     return mayChange ? this.#accept(this.#given) : received;
   }
 
@@ -264,10 +266,11 @@ class Judge {
     const { attrs } = this.#context;
     const received = this.#given;
     const hopBefore = attrs.nextHop(this.#received);
-    const { config, isExternal } = this.#peer;
-    const judged = afterImport(attributes, received.communities, config, isExternal);
+    const { isExternal } = this.#peer;
+    const settings = this.#settings;
+    const judged = afterImport(attributes, received.communities, settings, isExternal);
     const a = marked(judged, this.#peer.role, this.#peer.asn);
-    const isDiscarded = config.acceptBlackhole === true && received.communities.includes(Community.Blackhole);
+    const isDiscarded = settings.acceptBlackhole === true && received.communities.includes(Community.Blackhole);
     const nextHop = isDiscarded ? DISCARD_HOP : (importedHop(outcome?.nextHop, this.#peer) ?? hopBefore);
     return a === received && nextHop === hopBefore ? this.#received : attrs.internNumber(a, nextHop);
   }

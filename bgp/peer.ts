@@ -7,9 +7,10 @@ import { Addr, type Family, Prefix } from '../router/lib/addr.ts';
 import type { Instant } from '../router/lib/clock.ts';
 import type { Chore } from './chores.ts';
 import { DISCARD, type RemovePrivateAs, selfNextHop } from './export.ts';
-import { Exporter } from './exporter.ts';
+import { Exporter, type OriginState } from './exporter.ts';
 import type { AsMatch, Negotiated, RestartOffer, Role } from './fsm/negotiate.ts';
 import { Session } from './fsm/session.ts';
+import type { ImportSettings } from './import-rules.ts';
 import { type MaxPrefixes, PrefixLimit } from './limits.ts';
 import { type MonitoredSession, monitoredSession } from './monitor/monitor.ts';
 import { pathsFor } from './paths.ts';
@@ -132,6 +133,7 @@ export interface PeerContext {
   isRestarting(): boolean;
   /** An aggregate stands for the prefix: peers are not told of it. */
   isHidden(rib: Rib, prefix: number): boolean;
+  readonly originState: OriginState | undefined;
   /** Name of the range the peer came from. */
   readonly range: string | undefined;
 }
@@ -221,6 +223,10 @@ export class Peer {
   lastFilterError: string | undefined;
   /** The administrator wants it down. */
   isShutDown: boolean;
+  /** The session is about to be shut down (RFC 8326 §4). */
+  isLeaving: boolean;
+  /** What is done with routes of the peer beside its policy. */
+  importSettings: ImportSettings;
   /** The session begins when BFD comes up. */
   awaitsBfd: boolean;
   readonly #context: PeerContext;
@@ -241,6 +247,8 @@ export class Peer {
     this.loopAses = [context.localAs, context.confederation?.id, config.localAs?.asn].filter((a) => a !== undefined);
     this.#own = ownAsesOf(this.relation, context.localAs, context.confederation, config.localAs);
     this.isShutDown = config.shutdown ?? false;
+    this.isLeaving = config.gracefulShutdown ?? false;
+    this.importSettings = config;
     this.limit = config.maxPrefixes === undefined ? undefined : new PrefixLimit(config.maxPrefixes);
     this.range = context.range;
     this.retention = new Retention(
@@ -250,6 +258,7 @@ export class Peer {
     const offer = (): RestartOffer | undefined => this.#restartOffer();
     this.awaitsBfd = config.bfdStrict ?? false;
     this.importFilter = this.#filter('import', config.import);
+    const leaving = (): boolean => this.isLeaving;
     this.#exporter = new Exporter(
       this,
       {
@@ -260,12 +269,15 @@ export class Peer {
         memberAs: context.localAs,
         asOverride: config.asOverride ?? false,
         removePrivateAs: config.removePrivateAs,
-        gracefulShutdown: config.gracefulShutdown ?? false,
+        get gracefulShutdown() {
+          return leaving();
+        },
       },
       this.#filter('export', config.export),
       context.attrs,
       context.clusterId,
       (rib, prefix) => context.isHidden(rib, prefix),
+      context.originState,
     );
     this.session = new Session(
       {
@@ -327,6 +339,11 @@ export class Peer {
     return this.relation === 'internal' && (this.config.routeReflectorClient ?? false);
   }
 
+  /** What the peer is told may depend on the validation state of origins. */
+  get exportAsksRoa(): boolean {
+    return this.#exporter.filter.asksRoa;
+  }
+
   get readsExtendedNextHop(): boolean {
     return this.session.negotiated?.context.families.ipv4?.extendedNextHop ?? false;
   }
@@ -367,6 +384,7 @@ export class Peer {
   }
 
   setPolicies(imports: Policy | undefined, exports: Policy | undefined): void {
+    this.importSettings = { ...this.config, gracefulShutdown: this.isLeaving };
     this.importFilter = this.#filter('import', imports);
     this.#exporter.filter = this.#filter('export', exports);
     this.#exporter.forget();

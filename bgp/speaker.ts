@@ -9,6 +9,7 @@ import { Addr, type Family, type Prefix } from '../router/lib/addr.ts';
 import type { Clock, Instant } from '../router/lib/clock.ts';
 import { inputsOf } from './candidates.ts';
 import { Chores } from './chores.ts';
+import type { OriginState } from './exporter.ts';
 import type { CeaseReason } from './fsm/connection.ts';
 import { eachRoute as eachRouteOf, type ImportContext, reconsidering, reconsiderRoute } from './import.ts';
 import { Inbox, type SpeakerEvent } from './inbox.ts';
@@ -44,7 +45,7 @@ import { WayTable } from './rib/ways.ts';
 import { Roster } from './roster.ts';
 import { Rota } from './rota.ts';
 import { Revalidation } from './rpki/revalidation.ts';
-import type { RoaTable } from './rpki/roa-table.ts';
+import { type RoaTable, roaOrigin } from './rpki/roa-table.ts';
 import type { VrpList } from './rpki/vrp.ts';
 import { type CandidateView, type PeerView, peerView, type RouteView } from './show.ts';
 import { Switchboard } from './switchboard.ts';
@@ -212,6 +213,7 @@ export class Speaker {
         restart: this.#restart,
         isRestarting: () => this.#deferral !== undefined,
         isHidden: (rib, prefix) => this.#own.hides(rib, prefix),
+        originState: options.roas && originState(options.roas, options.asn),
       },
       (peer) => inbox.retentionOf(peer),
     );
@@ -361,9 +363,16 @@ export class Speaker {
     return isDone;
   }
 
-  /** Change a peer's policies; what it has sent is judged again without asking it. */
-  setPolicies(name: string, policies: { readonly import?: Policy; readonly export?: Policy }): boolean {
+  /**
+   * Change a peer's policies; what it has sent is judged again without asking it.
+   * @param policies `gracefulShutdown` as in PeerConfig; as it was when missing
+   */
+  setPolicies(
+    name: string,
+    policies: { readonly import?: Policy; readonly export?: Policy; readonly gracefulShutdown?: boolean },
+  ): boolean {
     return this.#withPeer(name, (peer) => {
+      peer.isLeaving = policies.gracefulShutdown ?? peer.isLeaving;
       peer.setPolicies(policies.import, policies.export);
       this.#reconsider(peer);
       peer.reconsiderExports();
@@ -452,7 +461,7 @@ export class Speaker {
     const id = prefixes.findPrefix(prefix);
     const owner = id < 0 ? -1 : loc.peer(id);
     if (owner === LOCAL_PEER) return false;
-    const peer = owner < 0 ? undefined : this.#roster.byIndex[owner];
+    const peer = owner < 0 ? undefined : this.#peers[owner];
     return peer?.isDirectHop(this.#attrs.hopNumber(loc.attrsNumber(id))) !== true;
   }
 
@@ -674,6 +683,10 @@ export class Speaker {
     this.#revalidation?.step(REVALIDATION_BUDGET, (rib, route) => {
       const peer = this.#peers[rib.routes.peerOf[route]!];
       if (peer?.importFilter.asksRoa === true) reconsiderRoute(peer, rib, route, this.#import);
+      for (const to of this.#roster) {
+        if (!to.exportAsksRoa) continue;
+        for (const out of to.outbound) if (out.rib === rib) out.adjRibOut.touch(rib.routes.prefixOf[route]!);
+      }
     });
     const until = this.#clock.now() + TURN_MS;
     const isTimeUp = (): boolean => this.#clock.now() >= until;
@@ -733,4 +746,9 @@ export class Speaker {
     this.#isSettling = false;
     this.#options.sink.settled?.();
   }
+}
+
+function originState(roas: RoaTable, ownAs: number): OriginState {
+  return ({ family, w0, w1, w2, w3, length }, path) =>
+    roas.state(family, w0, w1, w2, w3, length, roaOrigin(path, ownAs));
 }

@@ -308,16 +308,23 @@ export class BgpRoom {
 
   #change(peer: BgpPeerConfig, settings: BgpConfig, before: BgpPeerConfig | undefined): void {
     const config = this.#peerConfig(peer, settings);
-    const { import: imports, export: exports, ...rest } = config;
+    const { import: imports, export: exports, gracefulShutdown = false, ...rest } = config;
     const told = this.#told.get(peer.name);
     if (told !== undefined) {
-      const { import: importsBefore, export: exportsBefore, ...restBefore } = told;
+      const {
+        import: importsBefore,
+        export: exportsBefore,
+        gracefulShutdown: leftBefore = false,
+        ...restBefore
+      } = told;
       if (isSame(rest, restBefore) && isSame(peer.bfd, before?.bfd)) {
-        if (isSame(imports, importsBefore) && isSame(exports, exportsBefore)) return;
+        const isLeft = gracefulShutdown === leftBefore;
+        if (isLeft && isSame(imports, importsBefore) && isSame(exports, exportsBefore)) return;
         this.#told.set(peer.name, config);
         this.#speaker.setPolicies(peer.name, {
           ...(imports !== undefined && { import: imports }),
           ...(exports !== undefined && { export: exports }),
+          gracefulShutdown,
         });
         return;
       }

@@ -82,7 +82,7 @@ function effectOf(path: string, kind: ConfigChange['kind']): Effect {
   if (section !== 'bgp') return 'restart';
   if (part === 'networks' || part === 'rpki' || part === 'dn42') return 'live';
   if (part !== 'peers') return 'restart';
-  const live = ['import', 'export', 'description', 'dn42'];
+  const live = ['import', 'export', 'description', 'dn42', 'graceful_shutdown'];
   if (isWhole || (key !== undefined && live.includes(key))) return 'live';
   return key === 'mrt' ? 'restart' : 'session';
 }

@@ -221,3 +221,28 @@ test('next hop self for all also replaces the next hop of reflected routes', (t)
     t.is(best(b)[0]?.nextHop, expected, String(nextHopSelf));
   }
 });
+
+test('a session is drained and filled again while it stays up (RFC 8326)', (t) => {
+  const net = new SimNet(32);
+  const x = net.router('x', { asn: 64600 });
+  const a = net.router('a', { asn: 64601, networks: ['172.20.9.0/24'] });
+  const b = net.router('b', { asn: 64602, networks: ['172.20.9.0/24'] });
+  net.join(x, a);
+  net.join(x, b);
+  net.start();
+  net.run(10_000);
+  const link = () => x.fib.get('172.20.9.0/24')![0]!.link;
+  t.is(link(), 'x-a');
+  const open = { import: 'accept-all', export: 'accept-all' } as const;
+  a.speaker.setPolicies('x', { ...open, gracefulShutdown: true });
+  net.run(1000);
+  t.is(link(), 'x-b', 'the side that leaves has said so');
+  a.speaker.setPolicies('x', { ...open, gracefulShutdown: false });
+  net.run(1000);
+  t.is(link(), 'x-a');
+  x.speaker.setPolicies('a', { ...open, gracefulShutdown: true });
+  t.is(link(), 'x-b', 'and so does what it hears count least for itself');
+  x.speaker.setPolicies('a', open);
+  t.is(link(), 'x-b', 'as it was when nothing is said');
+  t.is(a.session('x').establishments, 1);
+});

@@ -115,3 +115,16 @@ test('the index finds what lies inside a prefix, also after ids were given away'
   index.add(ids[2]!);
   t.deepEqual(inside('192.168.0.0/16'), ['192.168.7.0/24'], 'adding twice is adding once');
 });
+
+test('export policy can ask for the state of origins too', (t) => {
+  const { net, a, d, set } = network();
+  net.run(30_000);
+  const notInvalid = [{ match: { not: { roa: [RoaState.Invalid] } }, action: 'accept' }] as const;
+  a.speaker.setPolicies('b', { import: 'accept-all', export: 'accept-all' });
+  a.speaker.setPolicies('d', { import: 'accept-all', export: notInvalid });
+  set(vrpList('172.20.2.0/24-25 AS64999'));
+  net.run(1000);
+  a.speaker.setPolicies('d', { import: 'accept-all', export: notInvalid });
+  net.run(1000);
+  t.deepEqual(seen(d), ['172.20.1.0/24', 'fd42:2::/48']);
+});

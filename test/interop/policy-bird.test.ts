@@ -1,0 +1,272 @@
+/**
+ * How routes are passed on, against the BIRD of the distribution on loopback addresses: reflection, confederations, filters,
+ * AS numbers and what a peer is told of graceful shutdown.
+ * 127/8 next hops are martians (RFC 4271 §6.3), so all sides announce other addresses as their next hop.
+ */
+import test, { type ExecutionContext } from 'ava';
+import { drive, eachRoute, type PeerConfig, Speaker, type SpeakerOptions } from '../../bgp/speaker.ts';
+import { parseCommunity } from '../../bgp/wire/attribute/communities.ts';
+import { Addr, Prefix } from '../../router/lib/addr.ts';
+import { systemClock } from '../../router/lib/clock.ts';
+import { Bird, hasBird, until } from '../bgp/kit/bird.ts';
+import { freePort, hostTransport } from '../bgp/kit/loopback.ts';
+
+function interop(name: string, body: (t: ExecutionContext) => Promise<void>): void {
+  if (hasBird()) test.serial(name, body);
+  else test.serial.skip(`${name} (not installed: bird2)`, body);
+}
+
+const US = '127.0.0.1';
+
+interface BirdPeer {
+  readonly address: string;
+  readonly port: number;
+  readonly asn: number;
+  /** The AS we are to it. */
+  readonly ours: number;
+  /** Lines of its `protocol bgp`. */
+  readonly options?: string;
+  /** Lines of its IPv4 channel. */
+  readonly channel?: string;
+  /** Static routes it announces, in BIRD's words. */
+  readonly routes?: string;
+}
+
+function birdConfig(p: BirdPeer, ourPort: number): string {
+  const last = p.address.split('.')[3];
+  return `
+router id 10.0.0.${last};
+ipv4 table h4;
+protocol device {}
+protocol static s4 { ipv4; ${p.routes ?? ''} }
+protocol static hops4 { ipv4 { table h4; }; route 10.9.0.0/16 via "lo"; }
+protocol bgp peer1 {
+  local ${p.address} port ${p.port} as ${p.asn};
+  neighbor ${US} port ${ourPort} as ${p.ours};
+  multihop; connect retry time 1; connect delay time 1; error wait time 1, 2; hold time 30;
+  ${p.options ?? ''}
+  ipv4 { import all; export where source = RTS_STATIC; next hop address 10.9.9.${last}; igp table h4; ${p.channel ?? ''} };
+}
+`;
+}
+
+interface Us {
+  readonly speaker: Speaker;
+  readonly stop: () => Promise<void>;
+}
+
+async function ourRouter(port: number, peers: readonly PeerConfig[], options: Partial<SpeakerOptions>): Promise<Us> {
+  const transport = hostTransport(US, port);
+  const speaker = new Speaker({
+    asn: 65001,
+    routerId: Addr.parse('10.0.0.1')!,
+    clock: systemClock,
+    random: Math.random,
+    transport,
+    sink: eachRoute(() => {}),
+    resolver: { isUp: () => true, subscribe: () => {} },
+    ...options,
+  });
+  for (const peer of peers) speaker.addPeer(peer);
+  const stopDriving = drive(speaker, systemClock, (ms, fire) => {
+    const timer = setTimeout(fire, ms);
+    return () => clearTimeout(timer);
+  });
+  speaker.start();
+  await transport.listening();
+  return {
+    speaker,
+    stop: async () => {
+      speaker.shutdown('test over');
+      stopDriving();
+      await transport.close();
+    },
+  };
+}
+
+/** Run `body` with us and a BIRD for each peer. */
+async function withBirds(
+  options: Partial<SpeakerOptions>,
+  peers: readonly (readonly [BirdPeer, Partial<PeerConfig>])[],
+  body: (us: Speaker, birds: readonly Bird[]) => Promise<void>,
+): Promise<void> {
+  const ourPort = await freePort();
+  const birds = peers.map(() => new Bird());
+  const us = await ourRouter(
+    ourPort,
+    peers.map(([p, config], i) => ({
+      name: `bird${i}`,
+      address: Addr.parse(p.address)!,
+      link: 'lo',
+      asn: p.asn,
+      port: p.port,
+      families: ['ipv4'],
+      multihop: true,
+      import: 'accept-all',
+      export: 'accept-all',
+      nextHop4: Addr.parse('10.9.9.1')!,
+      connectRetryMs: 200,
+      ...config,
+    })),
+    options,
+  );
+  try {
+    await Promise.all(birds.map((bird, i) => bird.start(birdConfig(peers[i]![0], ourPort))));
+    await body(us.speaker, birds);
+  } finally {
+    await us.stop();
+    for (const bird of birds) await bird.remove();
+  }
+}
+
+async function birdPeer(last: number, asn: number, ours: number, rest: Partial<BirdPeer> = {}): Promise<BirdPeer> {
+  return { address: `127.0.0.${last}`, port: await freePort(), asn, ours, ...rest };
+}
+
+/** What BIRD knows of a route, once it has it. */
+async function routeIn(bird: Bird, prefix: string): Promise<string> {
+  const ask = () => bird.ask(`show route for ${prefix} protocol peer1 all`);
+  await until(async () => (await ask()).includes('BGP.origin'), `${prefix} in bird`);
+  return ask();
+}
+
+interop('bird as client: routes are reflected between two of them, with originator and cluster list', async (t) => {
+  const one = await birdPeer(2, 65001, 65001, { routes: 'route 172.20.1.0/24 blackhole;' });
+  const two = await birdPeer(3, 65001, 65001, { routes: 'route 172.20.2.0/24 blackhole;' });
+  const client = { routeReflectorClient: true };
+  const options = { clusterId: Addr.parse('10.0.0.99')!, networks: [{ prefix: Prefix.parse('172.20.9.0/24')! }] };
+  await withBirds(
+    options,
+    [
+      [one, client],
+      [two, client],
+    ],
+    async (us, birds) => {
+      const seen = await routeIn(birds[1]!, '172.20.1.0/24');
+      t.regex(seen, /BGP\.originator_id: 10\.0\.0\.2\n/);
+      t.regex(seen, /BGP\.cluster_list: 10\.0\.0\.99\n/);
+      t.regex(seen, /BGP\.next_hop: 10\.9\.9\.2\n/, 'a reflector leaves the next hop alone');
+      t.regex(await routeIn(birds[0]!, '172.20.2.0/24'), /BGP\.originator_id: 10\.0\.0\.3\n/);
+      t.notRegex(await routeIn(birds[0]!, '172.20.9.0/24'), /originator_id/, 'our own route is not reflected');
+      t.is(
+        us.snapshot().reduce((n, p) => n + p.faults, 0),
+        0,
+      );
+    },
+  );
+});
+
+interop('bird as another member of our confederation: segments both ways, and the outside sees one AS', async (t) => {
+  const member = await birdPeer(2, 65002, 65001, {
+    options: 'confederation 64600; confederation member yes;',
+    routes: 'route 172.20.1.0/24 blackhole { bgp_local_pref = 150; bgp_med = 7; };',
+  });
+  const outside = await birdPeer(3, 64999, 64600, { routes: 'route 172.20.2.0/24 blackhole;' });
+  const options = {
+    confederation: { id: 64600, members: [65002] },
+    networks: [{ prefix: Prefix.parse('172.20.9.0/24')! }],
+  };
+  await withBirds(
+    options,
+    [
+      [member, { nextHopSelf: true }],
+      [outside, {}],
+    ],
+    async (us, birds) => {
+      t.regex(await routeIn(birds[0]!, '172.20.9.0/24'), /BGP\.as_path: \(65001\)\n/);
+      t.regex(await routeIn(birds[0]!, '172.20.2.0/24'), /BGP\.as_path: \(65001\) 64999\n/);
+      t.regex(await routeIn(birds[1]!, '172.20.1.0/24'), /BGP\.as_path: 64600\n/);
+      await until(() => [...us.routes('in')].length === 2, 'both routes here');
+      const [route] = [...us.routes('in', { peer: 'bird0' })];
+      t.like(route, { asPath: '(65002)', localPref: 150, med: 7 });
+      t.is(
+        us.snapshot().reduce((n, p) => n + p.faults, 0),
+        0,
+      );
+    },
+  );
+});
+
+interop('filters label and prefer routes of bird, and bird reads what they tell it', async (t) => {
+  const peer = await birdPeer(2, 64999, 65001, {
+    routes: `
+      route 172.20.1.0/24 blackhole { bgp_community.add((64511,5)); bgp_large_community.add((64999,1,2)); };
+      route 172.20.2.0/24 blackhole { bgp_ext_community.add((rt,64999,7)); bgp_path.prepend(4242420009); };
+      route 172.20.3.0/30 blackhole;`,
+  });
+  const c = (text: string): number => parseCommunity(text)!;
+  const config: Partial<PeerConfig> = {
+    import: [
+      {
+        match: { prefixes: [{ prefix: Prefix.parse('172.20.0.0/14')!, minLength: 25, maxLength: 32 }] },
+        action: 'reject',
+      },
+      { match: { largeCommunities: [[64999, { min: 0, max: 9 }, 2]] }, action: 'continue', set: { addLocalPref: 20 } },
+      { match: { asPath: ['64999 * 4242420000..4242429999'] }, action: 'accept', set: { localPref: 70, med: 3 } },
+      {
+        match: { communities: [[64511, { min: 1, max: 9 }]] },
+        action: 'accept',
+        set: { addCommunities: [c('65001:1')] },
+      },
+    ],
+    export: [
+      {
+        action: 'accept',
+        set: {
+          prepend: { times: 2 },
+          addCommunities: [c('64511:33')],
+          addLargeCommunities: [[65001, 4242421080, 1]],
+          addExtendedCommunities: [[0x0002fde9, 9]],
+          med: 42,
+          origin: 2,
+        },
+      },
+    ],
+    defaultOriginate: true,
+    gracefulShutdown: true,
+  };
+  const networks = [{ prefix: Prefix.parse('172.20.9.0/24')! }];
+  await withBirds({ networks }, [[peer, config]], async (us, birds) => {
+    const seen = await routeIn(birds[0]!, '172.20.9.0/24');
+    t.regex(seen, /BGP\.as_path: 65001 65001 65001\n/);
+    t.regex(seen, /BGP\.community: \(64511,33\) \(65535,0\)\n/);
+    t.regex(seen, /BGP\.large_community: \(65001, 4242421080, 1\)\n/);
+    t.regex(seen, /BGP\.ext_community: \(rt, 65001, 9\)\n/);
+    t.regex(seen, /BGP\.med: 42\n/);
+    t.regex(seen, /BGP\.origin: Incomplete\n/);
+    t.regex(await routeIn(birds[0]!, '0.0.0.0/0'), /BGP\.as_path: 65001\n/);
+    await until(() => [...us.routes('in')].length === 3, 'three routes of bird');
+    const view = (prefix: string) => [...us.routes('in', { prefix: Prefix.parse(prefix)! })][0]!;
+    t.deepEqual(view('172.20.1.0/24').communities, ['64511:5', '65001:1']);
+    t.is(view('172.20.1.0/24').localPref, 0, 'a session about to be shut down is the last choice');
+    t.like(view('172.20.2.0/24'), { med: 3, extendedCommunities: ['rt:64999:7'] });
+    t.is(view('172.20.3.0/30').refused, 'refused by import policy');
+    us.setPolicies('bird0', { import: 'accept-all', export: 'reject-all' });
+    await until(
+      async () => !(await birds[0]!.ask('show route protocol peer1')).includes('172.20.9.0/24'),
+      'withdrawal',
+    );
+    t.is([...us.routes('in')].filter((r) => r.refused !== undefined).length, 0);
+    t.is(us.snapshot()[0]!.establishments, 1, 'without a new session');
+  });
+});
+
+interop('bird sees another AS of ours, without private numbers, and its own AS replaced', async (t) => {
+  const site = await birdPeer(2, 64999, 3, { routes: 'route 172.20.1.0/24 blackhole;' });
+  const twin = await birdPeer(3, 64999, 65001, { routes: 'route 172.20.2.0/24 blackhole;' });
+  const plain = await birdPeer(4, 7, 65001);
+  await withBirds(
+    {},
+    [
+      [site, { localAs: { asn: 3 } }],
+      [twin, { asOverride: true }],
+      [plain, { removePrivateAs: 'all' }],
+    ],
+    async (_, birds) => {
+      t.regex(await routeIn(birds[1]!, '172.20.1.0/24'), /BGP\.as_path: 65001 3 65001\n/);
+      t.regex(await routeIn(birds[2]!, '172.20.2.0/24'), /BGP\.as_path: 65001\n/);
+      t.regex(await routeIn(birds[2]!, '172.20.1.0/24'), /BGP\.as_path: 65001 3\n/);
+      t.false((await birds[0]!.ask('show route protocol peer1')).includes('172.20.2.0/24'), 'bird finds its own AS');
+    },
+  );
+});
