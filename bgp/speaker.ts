@@ -219,6 +219,7 @@ export class Speaker {
     );
     for (const network of options.networks ?? []) this.#own.announce(network);
     this.#import = this.#importContext();
+    this.#work();
     options.resolver.subscribe((link, isUp) => this.#onLink(link, isUp));
   }
 
