@@ -17,7 +17,7 @@ import type { BgpConfig, BgpPeerConfig } from '../config/bgp-model.ts';
 import type { Answers, BgpPeerStatus, BgpRouteStatus, Verbs } from '../control/messages.ts';
 import type { FibWriter } from '../fib/writer.ts';
 import { Addr, type Family, Prefix } from '../lib/addr.ts';
-import { systemClock, wallClockMs } from '../lib/clock.ts';
+import { type Instant, systemClock, wallClockMs } from '../lib/clock.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import { posted } from '../lib/post.ts';
@@ -44,6 +44,8 @@ import { VrfSpeakers } from './vrf-speakers.ts';
 const DEFAULT_VRF = 0;
 /** How long a Cease may take to leave. */
 const GOODBYE_MS = 1000;
+/** Within this time recursive next hops are looked up again, ROAs are applied, and routes of VRFs are imported. */
+const FOLLOW_MS = 500;
 
 export interface BgpRoomOptions {
   readonly settings: BgpConfig;
@@ -64,6 +66,8 @@ export interface BgpRoomOptions {
   readonly sourceTo: (vrf: number, dst: Addr) => Addr | undefined;
   /** The functions of the filter module. */
   readonly filters: ReadonlyMap<string, RouteFunction>;
+  /** A worker ended before this one, and its FIB forwards on (RFC 4724 §4.1). */
+  readonly isRestart: boolean;
 }
 
 export class BgpRoom {
@@ -88,6 +92,9 @@ export class BgpRoom {
   readonly #latency: Dn42Latency;
   #stopDriving: () => void = () => undefined;
   #isStopping = false;
+  #hasSelected = false;
+  /** When nothing more was to come that is told by others. */
+  #settledAt: Instant | undefined;
 
   /** @throws MlshimError CONFIG_INVALID when a peer names a function that is not there */
   constructor(o: BgpRoomOptions) {
@@ -144,6 +151,7 @@ export class BgpRoom {
       sourceTo,
       changed,
       onEvent,
+      isRestart: o.isRestart,
       transmit: (peer, octets, messages) => this.#speaker.transmit(peer, octets, messages),
     });
     const toFib = new RibToFib(
@@ -173,6 +181,9 @@ export class BgpRoom {
           toFib.apply(batch);
           this.watch.onRoutes(batch);
         },
+        settled: () => {
+          this.#hasSelected = true;
+        },
       },
       resolver: this.#links,
       networks: settings.networks.map((prefix) => ({ prefix })),
@@ -182,6 +193,7 @@ export class BgpRoom {
       ...(settings.multipath !== undefined && { multipath: settings.multipath }),
       hostName: hostname(),
       gracefulRestart: settings.gracefulRestart,
+      ...(o.isRestart && { restarting: { keptForwarding: true } }),
       onEvent,
       vpn: this.#vrfs.room,
     });
@@ -244,6 +256,13 @@ export class BgpRoom {
     this.#mrtTransport.close();
     await this.#monitoring.stop();
     await this.#hostTransport.close();
+  }
+
+  /** After a restart: routes are selected, ROAs are read, and what is found through other routes has been found. */
+  checkSettled(): boolean {
+    if (!this.#hasSelected || !this.#vrfs.isSettled || this.#rpki?.isSettled === false) return false;
+    this.#settledAt ??= systemClock.now();
+    return systemClock.now() - this.#settledAt >= FOLLOW_MS;
   }
 
   /** BFD sessions that run over the host's sockets; all others run in the data plane. */

@@ -27,8 +27,8 @@ import type { DataplaneBoot, DataplaneStats, FromDataplane } from './dataplane-p
 import { pcapngHeader, pcapngPackets } from './pcapng.ts';
 import { type Plan, type PlannedLink, planOf } from './plan.ts';
 import { birdConfigure, Reloader } from './reload.ts';
-import { RoutingClient } from './routing-client.ts';
-import type { FromRouting, RoutingBoot } from './routing-protocol.ts';
+import type { RoutingClient, RoutingEvent } from './routing-client.ts';
+import { RoutingSupervisor } from './routing-supervisor.ts';
 import { type Sample, statusOf } from './status.ts';
 import { checked, REGION_BYTES, WireguardChild } from './wireguard.ts';
 
@@ -87,8 +87,7 @@ export class Daemon {
   #wireguard: WireguardChild | undefined;
   #dataplaneWorker: Worker | undefined;
   #dataplane!: DataplaneClient;
-  #routingWorker: Worker | undefined;
-  #routing!: RoutingClient;
+  readonly #routingSupervisor: RoutingSupervisor;
   #lastSample: Sample | undefined;
 
   /**
@@ -100,6 +99,17 @@ export class Daemon {
     this.#paths = pathsIn(folder);
     this.#log = log;
     this.#plan = planOf(config, hostNameServers());
+    this.#routingSupervisor = new RoutingSupervisor(
+      {
+        boot: () => this.#plan.routing,
+        onEvent: (e, client) => this.#onRoutingEvent(e, client),
+        toDataplane: (m) => this.#dataplane.send(m),
+        closeFd: (fd) => this.#native.close(fd),
+        restarted: (client) => this.#routingRestarted(client),
+        gaveUp: () => this.#workerLost(),
+      },
+      log.for('routing'),
+    );
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -107,6 +117,10 @@ export class Daemon {
 
   get #config(): Config {
     return this.#reloader.current;
+  }
+
+  get #routing(): RoutingClient {
+    return this.#routingSupervisor.client;
   }
 
   /** It has been told to stop. */
@@ -122,7 +136,7 @@ export class Daemon {
       const arenaAt = PAGE + REGION_BYTES;
       const world = new World(arenaAt + this.#config.bufferBytes + DATAPLANE_EXTRA);
       this.#native.attachWorld(world.u8);
-      const fib = await this.#startRouting();
+      const fib = await this.#routingSupervisor.start();
       const wireguard = new WireguardChild(this.#native, world, PAGE, this.#log.for('wg'), (e) => this.#onWgEvent(e));
       this.#wireguard = wireguard;
       await this.#startDataplane(world, arenaAt, fib);
@@ -133,6 +147,7 @@ export class Daemon {
       await Promise.race([this.#endpointsKnown(), sleep(RESOLVE_MS, undefined, { ref: false })]);
       this.#setLinks(true);
       this.#routing.send({ kind: 'start' });
+      this.#routingSupervisor.serve();
       this.#control = new ControlServer(this.#handlers());
       await this.#control.listen(this.#paths.control);
       await this.#listenBird();
@@ -207,6 +222,7 @@ export class Daemon {
   async stop(reason: string, drainMs = DRAIN_MS): Promise<void> {
     if (this.#isStopping) return;
     this.#isStopping = true;
+    this.#routingSupervisor.retire();
     this.#log.info('stopping', { reason });
     const hurry = new Promise<void>((resolve) => {
       this.#hurry = resolve;
@@ -260,19 +276,10 @@ export class Daemon {
       await worker.terminate();
       rmSync(this.#paths.shim, { force: true });
     }
-    await this.#routingWorker?.terminate();
+    await this.#routingSupervisor.stop();
     await this.#wireguard?.supervisor.close();
     this.#control?.close();
     this.#bird?.close();
-  }
-
-  async #startRouting(): Promise<unknown> {
-    const boot: RoutingBoot = this.#plan.routing;
-    const worker = new Worker(new URL('./routing-worker.js', import.meta.url), { workerData: boot });
-    this.#routingWorker = worker;
-    this.#routing = new RoutingClient(worker, (e) => this.#onRoutingEvent(e));
-    this.#watch(worker, 'routing', () => this.#routing.abandon());
-    return Promise.race([this.#routing.ready, failure(worker, 'routing worker')]);
   }
 
   async #startDataplane(world: World, arenaAt: number, fib: unknown): Promise<void> {
@@ -293,20 +300,31 @@ export class Daemon {
     const worker = new Worker(new URL('./dataplane.js', import.meta.url), { workerData: boot });
     this.#dataplaneWorker = worker;
     this.#dataplane = new DataplaneClient(worker, native, wakeFd, (e) => this.#onDataplaneEvent(e));
-    this.#watch(worker, 'dataplane', () => this.#dataplane.abandon());
+    const log = this.#log.for('dataplane');
+    worker.on('error', (e) => log.error('worker failed', { error: e.stack ?? e.message }));
+    worker.on('exit', (code) => {
+      this.#dataplane.abandon();
+      if (!this.#isStopping) log.error('worker ended', { code });
+      this.#workerLost();
+    });
     await Promise.race([this.#dataplane.ready, failure(worker, 'data plane')]);
   }
 
-  /** A worker that dies takes the daemon with it: applications read a reset, none hangs. */
-  #watch(worker: Worker, name: string, abandon: () => void): void {
-    worker.on('error', (e) => this.#log.for(name).error('worker failed', { error: e.stack ?? e.message }));
-    worker.on('exit', (code) => {
-      abandon();
-      if (this.#isStopping) return;
-      this.#isStopping = true;
-      this.#log.for(name).error('worker ended', { code });
-      void this.#takeDown().then(() => this.#end(1));
-    });
+  /** A worker that is not followed by another takes the daemon with it: applications read a reset, none hangs. */
+  #workerLost(): void {
+    if (this.#isStopping) return;
+    this.#isStopping = true;
+    void this.#takeDown().then(() => this.#end(1));
+  }
+
+  /** Nobody has the sockets of the worker that ended; its successor asks for its own. */
+  #routingRestarted(client: RoutingClient): void {
+    for (const id of this.#listens.values()) this.#dataplane.send({ kind: 'stream-unlisten', listen: id });
+    this.#listens.clear();
+    for (const { spec } of this.#plan.links)
+      client.send({ kind: 'link-state', index: spec.index, up: !this.#childIsDown });
+    if (this.#watchers.size > 0) client.send({ kind: 'bgp-watch', isOn: true });
+    client.send({ kind: 'start' });
   }
 
   #setLinks(up: boolean): void {
@@ -316,6 +334,7 @@ export class Daemon {
   #setLink({ spec: { index } }: PlannedLink, up: boolean): void {
     this.#dataplane.send({ kind: 'link-state', index, up });
     this.#routing.send({ kind: 'link-state', index, up });
+    if (!up) this.#routingSupervisor.hurry();
   }
 
   #onWgEvent(e: WgEvent): void {
@@ -371,11 +390,9 @@ export class Daemon {
     }
   }
 
-  #onRoutingEvent(e: Exclude<FromRouting, { readonly kind: 'answer' | 'ready' | 'stopped' }>): void {
+  /** @param client the worker that tells it: answers go nowhere else */
+  #onRoutingEvent(e: RoutingEvent, client: RoutingClient): void {
     switch (e.kind) {
-      case 'fib':
-        this.#dataplane.send({ kind: 'fib', fib: e.fib });
-        break;
       case 'bgp-events':
         for (const w of this.#watchers) w.send({ events: e.events, lost: e.lost });
         break;
@@ -395,7 +412,8 @@ export class Daemon {
         });
         void reply.then(({ result, errno }) => {
           const fd = (result as { fd?: number } | undefined)?.fd ?? -1;
-          this.#routing.send({ kind: 'stream-opened', id: e.id, fd, errno });
+          if (client === this.#routing) client.send({ kind: 'stream-opened', id: e.id, fd, errno });
+          else if (fd >= 0) this.#native.close(fd); // who asked for it is gone
         });
         break;
       }
@@ -403,7 +421,7 @@ export class Daemon {
         const { reply } = this.#dataplane.request({ kind: 'ping', remote: e.remote, link: e.link });
         void reply.then(({ result }) => {
           const rttUs = (result as { rttUs?: number } | undefined)?.rttUs;
-          this.#routing.send({ kind: 'pong', id: e.id, rttUs });
+          client.send({ kind: 'pong', id: e.id, rttUs });
         });
         break;
       }
@@ -420,10 +438,6 @@ export class Daemon {
         });
         break;
       }
-      case 'bfd-watch':
-      case 'bfd-unwatch':
-        this.#dataplane.send(e);
-        break;
       case 'stream-secure': {
         const listen = this.#listens.get(e.listen);
         if (listen !== undefined) this.#dataplane.send({ kind: 'stream-secure', listen, terms: e.terms });
@@ -502,6 +516,7 @@ export class Daemon {
       childIsRestarting: this.#childIsDown,
       wallClockMs: wallClockMs(),
       routing,
+      routingRestart: this.#routingSupervisor.restart,
     });
   }
 

@@ -4,7 +4,7 @@
  * watch and hears of changes; packets never leave this thread.
  */
 
-import type { BfdTarget } from '../../bgp/bfd/bfd.ts';
+import type { BfdChange, BfdTarget } from '../../bgp/bfd/bfd.ts';
 import { BFD_MULTIHOP_PORT, BFD_PORT, BFD_SOURCE_FIRST, BFD_TTL, Bfd, type BfdPort } from '../../bgp/bfd/bfd.ts';
 import { Addr } from '../lib/addr.ts';
 import type { Instant, Tick } from '../lib/clock.ts';
@@ -38,6 +38,7 @@ export class DataplaneBfd implements BfdPort, DatagramOwner<UdpEndpoint> {
   readonly #tick: Tick;
   readonly #random: Random;
   readonly #bfd: Bfd;
+  readonly #post: (m: FromDataplane) => void;
   readonly #at: number;
   readonly #senders = new Map<number, Sender>();
   /** Sockets that hear, by VRF and port. */
@@ -50,6 +51,7 @@ export class DataplaneBfd implements BfdPort, DatagramOwner<UdpEndpoint> {
 
   constructor(hub: Hub, tick: Tick, random: Random, post: (m: FromDataplane) => void) {
     this.#hub = hub;
+    this.#post = post;
     this.#tick = tick;
     this.#random = random;
     this.#lastMs = tick.ms;
@@ -65,6 +67,8 @@ export class DataplaneBfd implements BfdPort, DatagramOwner<UdpEndpoint> {
     const target = revived(m.target);
     this.#listen(this.#vrfOf(target), target.multihop ? BFD_MULTIHOP_PORT : BFD_PORT);
     this.#bfd.watch(m.name, target, m.settings, this.#now());
+    // The session may have stood before, in another's name or for a worker that ended.
+    if (this.#bfd.stateOf(m.name) === 'Up') this.#post({ kind: 'bfd-change', change: standing(m.name) });
     this.#arm();
   }
 
@@ -181,4 +185,8 @@ export class DataplaneBfd implements BfdPort, DatagramOwner<UdpEndpoint> {
     this.#lastMs = this.#tick.ms;
     return this.#nowMs as Instant;
   }
+}
+
+function standing(name: string): BfdChange {
+  return { name, from: 'Down', to: 'Up', isRemoteAdminDown: false, why: '' };
 }

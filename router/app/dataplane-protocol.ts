@@ -87,6 +87,8 @@ export type ToDataplane =
   | { readonly kind: 'settings'; readonly settings: DataplaneSettings }
   /** The FIB grew new shared arrays (router/fib). */
   | { readonly kind: 'fib'; readonly fib: unknown }
+  /** The FIB of another writer takes the place of the present one. */
+  | { readonly kind: 'fib-replace'; readonly fib: unknown }
   /** Open a stream socket of our stack for a control-plane user; answered with { fd } or { errno }. */
   | {
       readonly kind: 'stream-connect';

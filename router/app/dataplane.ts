@@ -260,6 +260,9 @@ class Dataplane {
       case 'fib':
         this.#fib.refresh(m.fib as FibShared);
         break;
+      case 'fib-replace':
+        this.#fib.replace(m.fib as FibShared);
+        break;
       case 'stream-connect':
         this.#streams.connect(m);
         break;

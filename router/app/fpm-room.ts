@@ -26,12 +26,15 @@ const KEEPALIVE_MS = 10_000;
 const UNREAD_LIMIT = 1 << 20;
 /** The host's interfaces are looked at again at most this often when a number is unknown. */
 const LOOK_AGAIN_MS = 1000;
+/** A client that says nothing for so long has told its table: there is no end mark. */
+const QUIET_MS = 1000;
 
 interface Client {
   readonly socket: Socket;
   readonly session: FpmSession;
   readonly from: string;
   readonly since: Instant;
+  heardAt: Instant;
 }
 
 export class FpmRoom {
@@ -45,6 +48,7 @@ export class FpmRoom {
   #client: Client | undefined;
   #timer: NodeJS.Timeout | undefined;
   #retry: NodeJS.Timeout | undefined;
+  #startedAt: Instant | undefined;
   #lastError = '';
   #isStopping = false;
 
@@ -86,6 +90,7 @@ export class FpmRoom {
   }
 
   start(): void {
+    this.#startedAt ??= systemClock.now();
     const { addr, port } = this.#config.listen;
     const server = createServer({ keepAlive: true, keepAliveInitialDelay: KEEPALIVE_MS }, (s) => this.#accept(s));
     this.#server = server;
@@ -114,6 +119,14 @@ export class FpmRoom {
     this.#resolve = this.#resolver();
     this.#table.linksChanged();
     this.#arm();
+  }
+
+  /** After a restart: the client has told its table, or did not come while routes would have been kept for it. */
+  get isSettled(): boolean {
+    const now = systemClock.now();
+    if (this.#startedAt === undefined) return false;
+    if (now - this.#startedAt >= this.#config.holdTimeS * 1000) return true;
+    return this.#client !== undefined && now - this.#client.heardAt >= QUIET_MS;
   }
 
   /** The protocol that made a route, such as `ospf`. */
@@ -162,6 +175,7 @@ export class FpmRoom {
       from,
       session: new FpmSession(this.#table, this.#config.confirm),
       since: systemClock.now(),
+      heardAt: systemClock.now(),
     };
     this.#client = client;
     this.#lastError = '';
@@ -176,6 +190,7 @@ export class FpmRoom {
   }
 
   #receive(client: Client, octets: Uint8Array): void {
+    client.heardAt = systemClock.now();
     const { reply, fault } = client.session.receive(octets);
     for (const octets of reply) if (client.socket.writableLength < UNREAD_LIMIT) client.socket.write(octets);
     if (fault !== undefined) {

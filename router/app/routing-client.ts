@@ -16,7 +16,11 @@ import type {
   WorkerQuery,
 } from './routing-protocol.ts';
 
-type Event = Exclude<FromRouting, { readonly kind: 'answer' | 'ready' | 'failed' | 'stopped' }>;
+/** What the worker tells by itself. */
+export type RoutingEvent = Exclude<
+  FromRouting,
+  { readonly kind: 'answer' | 'ready' | 'failed' | 'stopped' | 'stream-taken' }
+>;
 
 interface Waiting {
   readonly resolve: (answer: unknown) => void;
@@ -30,9 +34,11 @@ export class RoutingClient {
   readonly stopped: Promise<void>;
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
+  /** Descriptors on their way to the worker. */
+  readonly #handed = new Set<number>();
   #nextId = 1;
 
-  constructor(worker: Worker, onEvent: (event: Event) => void) {
+  constructor(worker: Worker, onEvent: (event: RoutingEvent) => void) {
     this.#worker = worker;
     let ready: (fib: unknown) => void = () => undefined;
     let failed: (e: MlshimError) => void = () => undefined;
@@ -48,12 +54,15 @@ export class RoutingClient {
       if (m.kind === 'ready') ready(m.fib);
       else if (m.kind === 'failed') failed(new MlshimError(m.code, m.message));
       else if (m.kind === 'stopped') stopped();
+      else if (m.kind === 'stream-taken') this.#handed.delete(m.fd);
       else if (m.kind === 'answer') this.#answered(m);
       else onEvent(m);
     });
   }
 
   send(message: ToRouting): void {
+    if ((message.kind === 'stream-opened' || message.kind === 'stream-accepted') && message.fd >= 0)
+      this.#handed.add(message.fd);
     this.#worker.postMessage(message);
   }
 
@@ -79,10 +88,13 @@ export class RoutingClient {
     await this.#query({ verb: 'reload', boot });
   }
 
-  /** The worker is gone: nobody will answer. */
-  abandon(): void {
-    for (const w of this.#waiting.values()) w.reject(new MlshimError('INTERNAL', 'the routing worker ended'));
+  /** The worker is gone: nobody will answer. @returns descriptors it has not taken, now the caller's */
+  abandon(): readonly number[] {
+    for (const w of this.#waiting.values()) w.reject(new MlshimError('ROUTING_RESTARTED', 'the routing worker ended'));
     this.#waiting.clear();
+    const untaken = [...this.#handed];
+    this.#handed.clear();
+    return untaken;
   }
 
   #query(query: WorkerQuery): Promise<unknown> {

@@ -58,6 +58,8 @@ export interface RoutingBoot {
   readonly fpm: Posted<FpmConfig> | undefined;
   /** Preferred source addresses. */
   readonly source: { readonly v4: string | undefined; readonly v6: string | undefined };
+  /** Packets go by the FIB of a worker that ended; `settled` says when ours may take its place. */
+  readonly isRestart?: boolean;
 }
 
 /** What the speaker asks of the data plane, without the id. */
@@ -138,6 +140,10 @@ export type FromRouting =
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly message: string }
   /** The FIB's arrays were replaced; the data plane must hear of it. */
   | { readonly kind: 'fib'; readonly fib: unknown }
+  /** After a restart: the FIB is as complete as it will be without further changes. */
+  | { readonly kind: 'settled' }
+  /** A descriptor that came with `stream-opened` or `stream-accepted` is the worker's now. */
+  | { readonly kind: 'stream-taken'; readonly fd: number }
   | {
       readonly kind: 'answer';
       readonly id: number;

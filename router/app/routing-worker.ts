@@ -49,6 +49,8 @@ let isReady = false;
 /** Routes copied per turn into a table that is being made anew: some milliseconds. */
 const FIB_SLICE = 4096;
 let isWorking = false;
+/** How often a restarted worker looks whether its FIB is complete. */
+const SETTLE_POLL_MS = 100;
 
 /** Tell the data plane when the FIB's arrays were replaced, and go on with tables that are being made anew. */
 function publish(): void {
@@ -147,6 +149,7 @@ async function bgpRoom(settings: BgpConfig | undefined): Promise<BgpRoom | undef
       ping: (id, remote, link) => send({ kind: 'ping', id, remote, link }),
       sourceTo: (vrf, dst) => sourceTo(allFacts[vrf]!, dst),
       filters,
+      isRestart: boot.isRestart === true,
     });
   } catch (e) {
     if (e instanceof MlshimError) send({ kind: 'failed', code: e.code, message: e.message });
@@ -257,12 +260,20 @@ function onLinkState(index: number, up: boolean): void {
   publish();
 }
 
+/** After a restart, until everything that fills the FIB has told all it knows. */
+function settle(): void {
+  const isComplete = (bgp?.checkSettled() ?? true) && (fpm?.isSettled ?? true) && !fib.isBuilding;
+  if (isComplete) send({ kind: 'settled' });
+  else setTimeout(settle, SETTLE_POLL_MS);
+}
+
 port.on('message', (m: ToRouting) => {
   turns.begin();
   switch (m.kind) {
     case 'start':
       bgp?.start();
       fpm?.start();
+      if (boot.isRestart === true) settle();
       break;
     case 'query':
       onQuery(m.id, m.query);
@@ -277,10 +288,12 @@ port.on('message', (m: ToRouting) => {
       bgp?.watch.watch(m.isOn);
       break;
     case 'stream-opened':
+      if (m.fd >= 0) send({ kind: 'stream-taken', fd: m.fd });
       bgp?.transport(vrfOfStream.get(m.id) ?? DEFAULT_VRF).opened(m.id, m.fd, m.errno);
       vrfOfStream.delete(m.id);
       break;
     case 'stream-accepted':
+      send({ kind: 'stream-taken', fd: m.fd });
       bgp?.transport(vrfOfStream.get(m.listen) ?? DEFAULT_VRF).accepted(m.fd, m.remote, m.local, m.link);
       break;
     case 'bfd-change':

@@ -132,6 +132,14 @@ export class RpkiRoom {
     for (const server of this.#servers) if (server.isRunning) server.stop();
   }
 
+  /** Every source has been read, or cannot be. */
+  get isSettled(): boolean {
+    const isKnown = ({ isRunning, client }: RtrServer): boolean =>
+      !isRunning || client.isFailing || client.state === 'synchronized';
+    const isRead = ({ file }: { readonly file: RoaFile }): boolean => file.readAt !== undefined || file.failures > 0;
+    return !this.#loader.isPending && this.#servers.every(isKnown) && this.#files.every(isRead);
+  }
+
   /** Read every file and ask every cache now. */
   refresh(): void {
     for (const { file } of this.#files) file.refresh();

@@ -5,6 +5,7 @@ import type { BgpPeerStatus, FpmStatus, Problem, RpkiStatus, Status, UplinkStatu
 import type { DataplaneStats } from './dataplane-protocol.ts';
 import type { PlannedLink } from './plan.ts';
 import type { RoutingSummary } from './routing-protocol.ts';
+import type { RoutingRestart } from './routing-supervisor.ts';
 
 /** WireGuard renews after 120 s and gives a session up after 180 s (REJECT_AFTER_TIME); 10 s for the renewal itself. */
 const STALE_HANDSHAKE_S = 190;
@@ -33,6 +34,8 @@ export interface StatusInput {
   readonly childIsRestarting: boolean;
   readonly wallClockMs: number;
   readonly routing: RoutingSummary;
+  /** The latest restart of the routing worker, if it is not long ago. */
+  readonly routingRestart: RoutingRestart | undefined;
 }
 
 export function statusOf(s: StatusInput): Status {
@@ -108,6 +111,7 @@ function problemsOf(s: StatusInput, uplinks: readonly UplinkStatus[]): Problem[]
   if (s.revertsInS !== undefined)
     add('C102', `the configuration before comes back in ${Math.ceil(s.revertsInS)} s unless confirmed`);
   if (s.childIsRestarting) add('C101', 'the WireGuard child is being restarted');
+  if (s.routingRestart !== undefined) add('C103', restartProblem(s.routingRestart));
   for (const u of uplinks) {
     const device = deviceOf(s, u.index);
     if (device?.error !== undefined) add('U104', `uplink ${u.name}: WireGuard refused the device (${device.error})`);
@@ -123,6 +127,11 @@ function problemsOf(s: StatusInput, uplinks: readonly UplinkStatus[]): Problem[]
   if (s.routing.rpki !== undefined) rpkiProblems(s.routing.rpki, add);
   if (s.routing.fpm !== undefined) fpmProblems(s.routing.fpm, add);
   return problems;
+}
+
+function restartProblem({ agoS, isWaiting }: RoutingRestart): string {
+  const how = isWaiting ? 'packets go by the routes it left until its successor has all' : 'another one took its place';
+  return `the routing worker ended ${Math.round(agoS)} s ago: ${how}`;
 }
 
 function rpkiProblems(r: RpkiStatus, add: (code: Problem['code'], text: string) => void): void {

@@ -52,6 +52,8 @@ export interface VrfSpeakersOptions {
   /** Routes have reached the FIB. */
   readonly changed: () => void;
   readonly onEvent: (event: SpeakerEvent) => void;
+  /** A worker ended before this one, and its FIB forwards on. */
+  readonly isRestart: boolean;
   /** Send UPDATE messages to a peer of the default VRF. */
   readonly transmit: (peer: string, octets: Uint8Array, messages: number) => void;
 }
@@ -59,6 +61,7 @@ export interface VrfSpeakersOptions {
 export class VrfSpeakers {
   readonly room: VpnRoom;
   readonly #speakers: readonly VrfSpeaker[];
+  #unsettled = 0;
   #stopDriving: (() => void)[] = [];
 
   constructor(o: VrfSpeakersOptions) {
@@ -84,6 +87,7 @@ export class VrfSpeakers {
         links.tableChanged();
       },
     );
+    if (o.isRestart) this.#unsettled++;
     const speaker = new Speaker({
       asn: o.settings.asn,
       routerId: o.settings.routerId,
@@ -91,8 +95,14 @@ export class VrfSpeakers {
       random: o.random,
       vrf: number,
       transport: new SplitTransport(transport, new Map<LinkId, Transport>([[VPN_LINK, pipe]])),
-      sink,
+      sink: {
+        apply: (batch) => sink.apply(batch),
+        settled: () => {
+          this.#unsettled--;
+        },
+      },
       resolver: links,
+      ...(o.isRestart && { restarting: { keptForwarding: true } }),
       networks: config.networks.map((prefix) => ({ prefix })),
       onEvent: (e) => {
         // The session inside this process is nobody's business.
@@ -143,6 +153,11 @@ export class VrfSpeakers {
       });
       this.#stopDriving.push(stop);
     }
+  }
+
+  /** All have selected their routes after a restart. */
+  get isSettled(): boolean {
+    return this.#unsettled === 0;
   }
 
   /** Say goodbye to the peers; resolves when that has left. */

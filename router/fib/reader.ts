@@ -59,8 +59,19 @@ export class FibReader {
   /** Take a new bundle from the writer; a bundle older than the present one is ignored. */
   refresh(shared: FibShared): void {
     if (shared.version <= this.#version) return;
-    this.#version = shared.version;
     this.#refreshes++;
+    this.#take(shared);
+  }
+
+  /** Go over to another writer's bundle; no answer cached before is taken for one of it. */
+  replace(shared: FibShared): void {
+    const next = this.generation + 1;
+    this.#take(shared);
+    this.#refreshes = (next - Atomics.load(this.#control, Control.Generation)) | 0;
+  }
+
+  #take(shared: FibShared): void {
+    this.#version = shared.version;
     this.#control = new Int32Array(shared.control);
     this.#groups = new Int32Array(shared.groups);
     this.#nextHops = new Int32Array(shared.nextHops);

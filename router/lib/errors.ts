@@ -43,6 +43,11 @@ export const ERRORS = {
     exit: 1,
     hint: 'npm run build builds the native addon; it prints which package is missing',
   },
+  ROUTING_RESTARTED: {
+    errno: undefined,
+    exit: 1,
+    hint: 'ask again: another routing worker answers now; the log shows why the one before ended',
+  },
   INTERNAL: { errno: undefined, exit: 1, hint: 'please report this with the output of mlshim status --json' },
 } as const satisfies Record<string, ErrorSpec>;
 

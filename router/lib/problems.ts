@@ -20,6 +20,12 @@ export const PROBLEMS = {
     meaning: 'The process that encrypts ended. Connections are kept; a new one starts with the same keys and ports.',
     hint: 'If it repeats, the log shows its last words; MLSHIM_WG_BIN overrides the program.',
   },
+  C103: {
+    title: 'the part of the router that computes routes ended and was started again',
+    meaning:
+      'The routing worker stopped by a fault of its own or for lack of memory. Packets are forwarded by the routes it left until its successor knows all routes again; BGP sessions begin anew, and peers that agreed to graceful restart keep our routes meanwhile. Shown for ten minutes.',
+    hint: 'The log shows why it ended: please report that. Three ends within a minute stop the router.',
+  },
   U101: {
     title: 'an uplink has never completed a handshake',
     meaning: 'No answer has come from any peer of the uplink: its endpoint does not answer, or a key does not fit.',
