@@ -376,6 +376,8 @@ export class Daemon {
       }
       case 'bfd-change':
         this.#routing.send(e);
+        // RFC 5882 §4.3: a path that breaks during a restart ends it.
+        if (e.change.from === 'Up' && !e.change.isRemoteAdminDown) this.#routingSupervisor.hurry();
         break;
       case 'captured': {
         const packets = e.packets.map((p) => ({

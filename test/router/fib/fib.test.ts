@@ -179,6 +179,32 @@ test('a bundle that arrives late is ignored', (t) => {
   t.is(linkOf(reader, 0, a('10.0.0.1')), 1);
 });
 
+test("another writer's bundle takes the place of the present one, whatever its version, and no cached answer stays", (t) => {
+  const before = pair();
+  const prefixes = ['10.0.0.0/8', '10.1.0.0/16', '10.2.0.0/16'];
+  for (const [i, x] of prefixes.entries()) {
+    before.writer.apply([{ vrf: 0, prefix: p(x), source: RouteSource.Static, nextHops: via(i + 1) }]);
+    before.sync();
+  }
+  const { reader } = before;
+  const seen = new Set([reader.generation]);
+  const writer = new FibWriter();
+  writer.apply([{ vrf: 0, prefix: p('10.2.0.0/16'), source: RouteSource.Static, nextHops: via(9) }]);
+  reader.replace(writer.takeChangedShared() ?? writer.shared);
+  t.is(linkOf(reader, 0, a('10.2.0.1')), 9);
+  t.is(linkOf(reader, 0, a('10.1.0.1')), 0);
+  for (let length = 17; length < 24; length++) {
+    t.false(seen.has(reader.generation));
+    seen.add(reader.generation);
+    writer.apply([{ vrf: 0, prefix: p(`10.2.0.0/${length}`), source: RouteSource.Static, nextHops: via(length) }]);
+    const shared = writer.takeChangedShared();
+    if (shared !== undefined) reader.refresh(shared);
+    t.is(linkOf(reader, 0, a('10.2.0.1')), length);
+  }
+  before.writer.apply([{ vrf: 0, prefix: p('10.2.0.0/16'), source: RouteSource.Static, nextHops: undefined }]);
+  t.is(linkOf(reader, 0, a('10.2.0.1')), 23, 'the writer of before has no say');
+});
+
 test('iteration gives every route once', (t) => {
   const { writer } = pair();
   const texts = ['0.0.0.0/0', '10.0.0.0/8', '10.0.0.1/32', '::/0', 'fd00::/8', 'fd00::1/128'];
