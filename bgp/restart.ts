@@ -13,6 +13,8 @@ export interface Restarting {
   readonly keptForwarding: boolean;
   /** RFC 4724 §4.1 Selection_Deferral_Timer; default the restart time. */
   readonly deferralMs?: number;
+  /** Names of peers whose routes were in use before: others are not waited for. All are when this is missing. */
+  readonly peers?: ReadonlySet<string>;
 }
 
 const DEFAULTS = { restartTimeS: 120, staleTimeS: 360, longLivedS: 0 } as const;
@@ -25,20 +27,22 @@ export function restartSettings(
 }
 
 export function deferralOf(r: Restarting | undefined, settings: RestartSettings, now: Instant): Deferral | undefined {
-  return r && new Deferral(now + (r.deferralMs ?? settings.restartTimeS * 1000));
+  return r && new Deferral(now + (r.deferralMs ?? settings.restartTimeS * 1000), r.peers);
 }
 
 /** RFC 4724 §4.1: routes are selected when all peers have told theirs, or when the timer fires. */
 export class Deferral {
   readonly until: number;
+  readonly #names: ReadonlySet<string> | undefined;
 
-  constructor(until: number) {
+  constructor(until: number, names: ReadonlySet<string> | undefined) {
     this.until = until;
+    this.#names = names;
   }
 
   isOver(peers: Iterable<Peer>, now: Instant): boolean {
     if (now >= this.until) return true;
-    for (const peer of peers) if (isAwaited(peer)) return false;
+    for (const peer of peers) if (this.#names?.has(peer.config.name) !== false && isAwaited(peer)) return false;
     return true;
   }
 }

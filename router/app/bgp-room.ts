@@ -36,7 +36,7 @@ import { HostBfd } from './host-bfd.ts';
 import { KernelTransport, SplitTransport } from './kernel-transport.ts';
 import { MrtTransport } from './mrt-transport.ts';
 import { RibToFib } from './rib-to-fib.ts';
-import type { RoutingLink, RoutingVrf } from './routing-protocol.ts';
+import type { RoutingLink, RoutingTakeover, RoutingVrf } from './routing-protocol.ts';
 import { RpkiRoom } from './rpki-room.ts';
 import { turns } from './turns.ts';
 import { VrfSpeakers } from './vrf-speakers.ts';
@@ -67,7 +67,9 @@ export interface BgpRoomOptions {
   /** The functions of the filter module. */
   readonly filters: ReadonlyMap<string, RouteFunction>;
   /** A worker ended before this one, and its FIB forwards on (RFC 4724 §4.1). */
-  readonly isRestart: boolean;
+  readonly restart: RoutingTakeover | undefined;
+  /** A session is established, or no longer is. */
+  readonly session: (peer: string, isUp: boolean) => void;
 }
 
 export class BgpRoom {
@@ -130,6 +132,8 @@ export class BgpRoom {
     });
     const onEvent = (e: SpeakerEvent): void => {
       this.watch.onSession(e);
+      if (e.kind === 'state' && (e.to === 'Established') !== (e.from === 'Established'))
+        o.session(e.peer, e.to === 'Established');
       if (e.kind === 'fault') log.warn('bad UPDATE', { peer: e.peer, fault: e.text });
       else if (e.kind === 'filter-error') log.error('filter failed', { peer: e.peer, error: e.text });
       else if (e.kind === 'limit') {
@@ -140,6 +144,7 @@ export class BgpRoom {
       else if (e.from === 'Established') log.warn('peer down', { peer: e.peer, why: e.why, code: 'B101' });
       else log.debug('peer state', { peer: e.peer, from: e.from, to: e.to, why: e.why });
     };
+    const restarting = o.restart && { keptForwarding: true, peers: new Set(o.restart.peers) };
     this.#vrfs = new VrfSpeakers({
       settings,
       vrfs,
@@ -151,7 +156,7 @@ export class BgpRoom {
       sourceTo,
       changed,
       onEvent,
-      isRestart: o.isRestart,
+      restarting,
       transmit: (peer, octets, messages) => this.#speaker.transmit(peer, octets, messages),
     });
     const toFib = new RibToFib(
@@ -193,7 +198,7 @@ export class BgpRoom {
       ...(settings.multipath !== undefined && { multipath: settings.multipath }),
       hostName: hostname(),
       gracefulRestart: settings.gracefulRestart,
-      ...(o.isRestart && { restarting: { keptForwarding: true } }),
+      ...(restarting !== undefined && { restarting }),
       onEvent,
       vpn: this.#vrfs.room,
     });

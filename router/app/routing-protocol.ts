@@ -59,7 +59,13 @@ export interface RoutingBoot {
   /** Preferred source addresses. */
   readonly source: { readonly v4: string | undefined; readonly v6: string | undefined };
   /** Packets go by the FIB of a worker that ended; `settled` says when ours may take its place. */
-  readonly isRestart?: boolean;
+  readonly restart?: RoutingTakeover;
+}
+
+/** What a worker is told of the one before it. */
+export interface RoutingTakeover {
+  /** BGP peers that had a session with it. */
+  readonly peers: readonly string[];
 }
 
 /** What the speaker asks of the data plane, without the id. */
@@ -140,6 +146,8 @@ export type FromRouting =
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly message: string }
   /** The FIB's arrays were replaced; the data plane must hear of it. */
   | { readonly kind: 'fib'; readonly fib: unknown }
+  /** A BGP session is established, or no longer is. */
+  | { readonly kind: 'session'; readonly peer: string; readonly isUp: boolean }
   /** After a restart: the FIB is as complete as it will be without further changes. */
   | { readonly kind: 'settled' }
   /** A descriptor that came with `stream-opened` or `stream-accepted` is the worker's now. */

@@ -52,6 +52,9 @@ export class RoutingSupervisor {
   #isHurried = false;
   /** The successor's FIB, which the data plane does not know yet. */
   #held: unknown;
+  /** BGP peers with a session now, and those with one before a restart that goes on. */
+  readonly #sessions = new Set<string>();
+  #before: readonly string[] = [];
   /** BFD sessions by name, and those which the present worker has not asked for yet. */
   readonly #watched = new Set<string>();
   #inherited = new Set<string>();
@@ -125,12 +128,14 @@ export class RoutingSupervisor {
       return;
     }
     this.#endedAt = now;
+    this.#before = [...new Set([...(this.#isWaiting ? this.#before : []), ...this.#sessions])];
+    this.#sessions.clear();
     this.#isWaiting = true;
     this.#isHurried = false;
     this.#held = undefined;
     this.#inherited = new Set(this.#watched);
     this.#log.warn('starting another worker; packets go by the routes of before', { code: 'C103' });
-    this.#spawn({ ...this.#port.boot(), isRestart: true });
+    this.#spawn({ ...this.#port.boot(), restart: { peers: this.#before } });
     // When it cannot become ready it ends, and that is heard of above.
     this.#client.ready.then((fib) => this.#hold(fib)).catch(() => undefined);
     this.#port.restarted(this.#client);
@@ -141,6 +146,10 @@ export class RoutingSupervisor {
       case 'fib':
         if (this.#isWaiting) this.#hold(e.fib);
         else this.#port.toDataplane(e);
+        break;
+      case 'session':
+        if (e.isUp) this.#sessions.add(e.peer);
+        else this.#sessions.delete(e.peer);
         break;
       case 'settled':
         this.#release();

@@ -149,7 +149,8 @@ async function bgpRoom(settings: BgpConfig | undefined): Promise<BgpRoom | undef
       ping: (id, remote, link) => send({ kind: 'ping', id, remote, link }),
       sourceTo: (vrf, dst) => sourceTo(allFacts[vrf]!, dst),
       filters,
-      isRestart: boot.isRestart === true,
+      restart: boot.restart,
+      session: (peer, isUp) => send({ kind: 'session', peer, isUp }),
     });
   } catch (e) {
     if (e instanceof MlshimError) send({ kind: 'failed', code: e.code, message: e.message });
@@ -273,7 +274,7 @@ port.on('message', (m: ToRouting) => {
     case 'start':
       bgp?.start();
       fpm?.start();
-      if (boot.isRestart === true) settle();
+      if (boot.restart !== undefined) settle();
       break;
     case 'query':
       onQuery(m.id, m.query);

@@ -7,6 +7,7 @@ import {
   drive,
   type LinkId,
   type PeerView,
+  type Restarting,
   type RouteFunction,
   Speaker,
   type SpeakerEvent,
@@ -53,7 +54,7 @@ export interface VrfSpeakersOptions {
   readonly changed: () => void;
   readonly onEvent: (event: SpeakerEvent) => void;
   /** A worker ended before this one, and its FIB forwards on. */
-  readonly isRestart: boolean;
+  readonly restarting: Restarting | undefined;
   /** Send UPDATE messages to a peer of the default VRF. */
   readonly transmit: (peer: string, octets: Uint8Array, messages: number) => void;
 }
@@ -87,7 +88,7 @@ export class VrfSpeakers {
         links.tableChanged();
       },
     );
-    if (o.isRestart) this.#unsettled++;
+    if (o.restarting !== undefined) this.#unsettled++;
     const speaker = new Speaker({
       asn: o.settings.asn,
       routerId: o.settings.routerId,
@@ -102,7 +103,9 @@ export class VrfSpeakers {
         },
       },
       resolver: links,
-      ...(o.isRestart && { restarting: { keptForwarding: true } }),
+      ...(o.restarting !== undefined && {
+        restarting: { ...o.restarting, peers: new Set([...(o.restarting.peers ?? []), VPN_PEER]) },
+      }),
       networks: config.networks.map((prefix) => ({ prefix })),
       onEvent: (e) => {
         // The session inside this process is nobody's business.

@@ -200,6 +200,24 @@ test('a peer that never comes does not hold up our restart for longer than the d
   t.is(m.fib.size, 1);
 });
 
+test('only peers that had a session before are waited for, where it is known which', (t) => {
+  const net = new SimNet(15);
+  const a = net.router('a', { asn: 64601, networks: ['172.20.1.0/24'] });
+  const dead = net.router('dead', { asn: 64602 });
+  const m = net.router('m', { asn: 64600 });
+  net.join(m, a, { gracefulRestart: true }, {});
+  net.join(m, dead, { gracefulRestart: true }, {});
+  a.speaker.start();
+  m.speaker.start();
+  net.runUntil(() => m.fib.size === 1);
+  m.crash();
+  m.restart({ keptForwarding: true, peers: new Set(['a']) });
+  t.is(m.settlements, 0);
+  net.runUntil(() => m.settlements === 1, 30_000);
+  t.is(m.session('a').routes.ipv4.received, 1);
+  t.is(m.fib.size, 1);
+});
+
 test('a peer away for long keeps its routes as the last choice (RFC 9494)', (t) => {
   const { net, a, b, cable } = pair(12, {}, 3600);
   const c = net.router('c', { asn: 64603, networks: ['172.20.2.0/24'] });

@@ -2,6 +2,7 @@
  * The routing worker ends under traffic: BIRD keeps our prefixes as the helper of RFC 4724, packets are forwarded by the
  * routes of before, and the new worker comes to the same ones.
  */
+import { readdirSync } from 'node:fs';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import type { Answers, RouteStatus, Status } from '../../router/control/messages.ts';
 import { Lab } from '../kit/lab.ts';
@@ -48,6 +49,8 @@ if (missing === undefined) {
 const BFD = (peer: Peer): string =>
   `protocol bfd { interface "${peer.device}" { min rx interval 100 ms; min tx interval 100 ms; multiplier 5; }; }`;
 
+const fdsOf = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length;
+
 const routesOf = async (router: Router): Promise<string[]> => {
   const { routes } = await router.json<{ routes: RouteStatus[] }>('route', 'show');
   return routes.map((r) => `${r.prefix} ${r.kind} ${r.origin} ${JSON.stringify(r.next_hops)}`).sort();
@@ -68,6 +71,7 @@ it('packets are forwarded and BIRD keeps our prefixes while the routing worker s
   await router.routeTo(PEER_B.v6);
   const before = await routesOf(router);
   const { pid } = await router.json<Status>('status');
+  const fds = fdsOf(pid);
   const bfdBefore = await peer.birdc('show', 'bfd', 'sessions');
   const pings = [ROUTER.v4, ROUTER.v6].map((a) => lab.start(peer.ns, 'ping', ['-i', '0.02', '-W', '2', a]));
   for (const p of pings) await p.until(/icmp_seq=10 /);
@@ -80,7 +84,13 @@ it('packets are forwarded and BIRD keeps our prefixes while the routing worker s
     return /Neighbor graceful restart detected/.test(peer.bird!.stderr);
   });
   await router.daemon!.until(/packets go by the new routes.*complete=true/, 60_000);
+  const log = router.daemon!.stdout + router.daemon!.stderr;
+  t.true(
+    log.indexOf('packets go by the new routes') > log.lastIndexOf('peer established'),
+    'it waited for what BIRD told',
+  );
   await lab.eventually('the session and BFD again', isUp);
+  t.is(fdsOf(pid), fds, 'descriptors of the sessions before are closed');
   t.deepEqual(await routesOf(router), before);
   for (const p of pings) {
     await p.stop('SIGINT');

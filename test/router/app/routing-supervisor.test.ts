@@ -1,23 +1,34 @@
+import { connect } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import type { ToDataplane } from '../../../router/app/dataplane-protocol.ts';
 import type { RoutingBoot, ToRouting } from '../../../router/app/routing-protocol.ts';
 import { RoutingSupervisor } from '../../../router/app/routing-supervisor.ts';
 import { toBgp } from '../../../router/config/bgp-load.ts';
 import { bgp as bgpSchema } from '../../../router/config/bgp-schema.ts';
+import type { FpmConfig } from '../../../router/config/fpm.ts';
+import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { makeLogger } from '../../../router/lib/log.ts';
 import { posted } from '../../../router/lib/post.ts';
+import { freePort } from '../../bgp/kit/loopback.ts';
 
 /** What the worker cannot read: its handler throws, and nobody catches that. */
 const POISON = { kind: 'bfd-change', change: undefined } as unknown as ToRouting;
 const UP: ToRouting = { kind: 'link-state', index: 2, up: true };
 
 /** A peer that never answers, watched by BFD. */
-const boot = (peers: readonly object[]): RoutingBoot => ({
+const boot = (peers: readonly object[], fpmPort: number | undefined): RoutingBoot => ({
   links: [{ index: 2, name: 'a', vrf: 0, mtu: 1420, addresses: ['10.0.0.2/24', 'fe80::1/64'] }],
   vrfs: posted([]),
   routes: [],
   bgp: posted(toBgp(bgpSchema.parse({ asn: 65001, router_id: '10.0.0.2', peers }), '/nowhere/mlshim.yaml')),
-  fpm: undefined,
+  fpm:
+    fpmPort === undefined
+      ? undefined
+      : posted<FpmConfig>({
+          listen: { addr: Addr.parse('127.0.0.1')!, port: fpmPort },
+          allow: [Prefix.parse('127.0.0.1/32')!],
+          ...{ interfaces: [], tables: [], holdTimeS: 120, staleTimeS: 60, confirm: false },
+        }),
   source: { v4: undefined, v6: undefined },
 });
 const PEER = { name: 'x', asn: 65002, address: 'fe80::2', via: 'a', bfd: true, graceful_restart: true };
@@ -26,6 +37,7 @@ class Stage {
   readonly supervisor: RoutingSupervisor;
   readonly closed: number[] = [];
   peers: readonly object[] = [PEER];
+  fpmPort: number | undefined;
   readonly #happened: string[] = [];
   #looks: (() => void)[] = [];
 
@@ -36,7 +48,7 @@ class Stage {
     };
     this.supervisor = new RoutingSupervisor(
       {
-        boot: () => boot(this.peers),
+        boot: () => boot(this.peers, this.fpmPort),
         onEvent: () => undefined,
         toDataplane: (m: ToDataplane) => happened(m.kind),
         closeFd: (fd) => this.closed.push(fd),
@@ -77,8 +89,9 @@ class Stage {
   }
 }
 
-test('the FIB of before stays until peers have told their routes, or until a link goes down', async (t) => {
+test('the FIB of before stays until those who fill it have told their routes, or until a link goes down', async (t) => {
   const s = new Stage(t);
+  s.fpmPort = await freePort();
   await s.begin();
   t.is(s.supervisor.restart, undefined);
   s.supervisor.client.send(POISON);
@@ -93,16 +106,29 @@ test('the FIB of before stays until peers have told their routes, or until a lin
   t.false(s.supervisor.restart?.isWaiting);
   s.supervisor.hurry();
   t.is(s.count('fib-replace'), 1);
+
+  s.supervisor.client.send(POISON);
+  await s.until('restarted', 2);
+  await s.until('bfd-watch', 3);
+  await s.supervisor.client.summary();
+  t.is(s.count('fib-replace'), 1);
+  const routingDaemon = connect(s.fpmPort, '127.0.0.1');
+  t.teardown(() => routingDaemon.destroy());
+  await s.until('fib-replace', 2); // it is quiet: it has told all it knows
+  t.false(s.supervisor.restart?.isWaiting);
 });
 
-test('without anybody to wait for the FIB is replaced at once, and BFD ends where nobody asks for it any more', async (t) => {
+test('a peer without a session before is not waited for, and BFD ends where nobody asks for it any more', async (t) => {
   const s = new Stage(t);
   await s.begin();
-  s.peers = [];
   s.supervisor.client.send(POISON);
   await s.until('fib-replace', 1);
+  t.is(s.count('bfd-unwatch'), 0);
+  s.peers = [];
+  s.supervisor.client.send(POISON);
   await s.until('bfd-unwatch', 1);
-  t.is(s.count('bfd-watch'), 1);
+  t.is(s.count('fib-replace'), 2);
+  t.is(s.count('bfd-watch'), 2);
 });
 
 test('questions to the worker that ended fail, and descriptors on their way to it are closed', async (t) => {
