@@ -195,6 +195,7 @@ export class Daemon {
     }
     for (const l of [...restarted, ...added]) this.#setLink(l, !this.#childIsDown);
     if (removed.length === 0) return;
+    this.#routingSupervisor.hurry(); // a FIB of before leads there still
     await sleep(GOODBYE_MS); // what its sessions say last leaves by it
     for (const l of removed) {
       this.#dataplane.send({ kind: 'link-remove', index: l.spec.index });
