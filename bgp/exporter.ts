@@ -14,7 +14,8 @@ import { type HopChange, RoaState, type RouteSource } from './policy/rule.ts';
 import type { AttrSet, AttrTable } from './rib/attrs.ts';
 import type { Rib } from './rib/rib.ts';
 import type { AsPath } from './wire/attribute/as-path.ts';
-import type { NextHop } from './wire/attribute/model.ts';
+import { DEFAULT_LOCAL_PREF } from './wire/attribute/local-pref.ts';
+import type { Attributes, NextHop } from './wire/attribute/model.ts';
 import { PLAIN_ATTRIBUTES } from './wire/attribute/plain.ts';
 
 /** Results kept per peer before they are forgotten and worked out again. */
@@ -115,6 +116,22 @@ export class Exporter {
     const which = this.#whichHop(a, sender, out.rib.family, outcome.nextHop);
     const slot = which * 2 + (out.rib.family === 4 ? 0 : 1);
     return (outcome.made[slot] ??= this.#announced(a, outcome, sender, hopFor(which, a, out.self))) as AttrSet;
+  }
+
+  /**
+   * The same for routes that no table here holds, those of the VPN families: the attributes for a prefix on the wire.
+   * @returns undefined when none of them is told
+   */
+  telling(a: Attributes, hop: NextHop): ((about: Subject) => Attributes | undefined) | undefined {
+    if (this.filter.isClosed || !mayExport(a, undefined, this.#settings)) return undefined;
+    const plan = this.filter.plan(a, hop);
+    return (about) => {
+      const outcome = plan.decide(about);
+      if (outcome === undefined) return undefined;
+      const told = (): Attributes =>
+        afterPolicy(outcome.attributes, DEFAULT_LOCAL_PREF, this.#peer.asn, this.#settings, undefined);
+      return (outcome.made[0] ??= told()) as Attributes;
+    };
   }
 
   forget(): void {

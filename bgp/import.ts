@@ -277,7 +277,7 @@ class Judge {
 }
 
 /** "self" means the peer's own address here: an import rule does not make us our own next hop. */
-function importedHop(change: HopChange | undefined, peer: Peer): NextHop | undefined {
+export function importedHop(change: HopChange | undefined, peer: Peer): NextHop | undefined {
   if (change === undefined || change === 'unchanged') return undefined;
   if (change === 'discard') return DISCARD_HOP;
   return nextHopOf(change === 'self' ? peer.config.address : change);

@@ -17,6 +17,7 @@ import type { AttrTable } from './rib/attrs.ts';
 import type { Rib } from './rib/rib.ts';
 import { droppingRoutes, makingLongLived, markStale, sweepingStale } from './stale.ts';
 import type { PeerAction } from './switchboard.ts';
+import { vpnPeer } from './vpn/vpn-policy.ts';
 import { FAMILIES, type FamilyName, familyNamed, unicast } from './wire/family.ts';
 import { Cease, prefixLimitData } from './wire/fault.ts';
 import type { RouteRefresh } from './wire/message.ts';
@@ -75,7 +76,7 @@ export class Inbox {
         peer.retention.back(action.negotiated, clock.now());
         peer.begin(action.negotiated, peer.conduits.get(action.transport)?.stream?.localAddress, ribs);
         monitors.up(peer.monitored!);
-        vpn?.up(peer.monitored!);
+        peer.vpn = vpn?.up(peer.monitored!, vpnPeer(peer));
         break;
       case 'down':
         if (peer.monitored !== undefined) {
@@ -148,10 +149,10 @@ export class Inbox {
   #checkLimit(peer: Peer, max: PrefixLimit): void {
     const { limit } = max;
     const { action = 'restart', count = 'accepted', restartAfterMs } = max.settings;
-    for (const rib of this.#host.ribs) {
-      const crossing = max.crossed(rib.family, peer[count][rib.family]);
+    const counts = { ipv4: peer[count][4], ipv6: peer[count][6], ...peer.vpn?.[count] };
+    for (const [family, prefixes] of Object.entries(counts) as [FamilyName, number][]) {
+      const crossing = max.crossed(family, prefixes);
       if (crossing === undefined) continue;
-      const family = unicast(rib.family);
       this.#host.onEvent({ kind: 'limit', peer: peer.config.name, family, limit, crossing });
       if (crossing === 'near' || action === 'warn' || peer.session.state !== 'Established') continue;
       const reason = {

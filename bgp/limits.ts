@@ -3,7 +3,7 @@
  * Read first: RFC 4271 §6.7 (maximum prefix), RFC 4486 §4. Counts and compares; the speaker acts.
  */
 
-import type { Family } from '../router/lib/addr.ts';
+import type { FamilyName } from './wire/family.ts';
 
 /** A limit on the prefixes of one family. */
 export interface MaxPrefixes {
@@ -29,7 +29,7 @@ export class PrefixLimit {
   readonly limit: number;
   readonly settings: MaxPrefixes;
   readonly #warnAbove: number;
-  readonly #level: Record<Family, Crossing | undefined> = { 4: undefined, 6: undefined };
+  readonly #level = new Map<FamilyName, Crossing | undefined>();
 
   constructor(config: number | MaxPrefixes) {
     this.settings = typeof config === 'number' ? { limit: config } : config;
@@ -38,16 +38,15 @@ export class PrefixLimit {
   }
 
   /** The limit that was crossed by a count since the last call; undefined when none was. */
-  crossed(family: Family, count: number): Crossing | undefined {
+  crossed(family: FamilyName, count: number): Crossing | undefined {
     const level = count > this.limit ? 'exceeded' : count >= this.#warnAbove ? 'near' : undefined;
-    const before = this.#level[family];
-    this.#level[family] = level;
+    const before = this.#level.get(family);
+    this.#level.set(family, level);
     return level === before || (level === 'near' && before === 'exceeded') ? undefined : level;
   }
 
   /** A new session begins with nothing. */
   reset(): void {
-    this.#level[4] = undefined;
-    this.#level[6] = undefined;
+    this.#level.clear();
   }
 }

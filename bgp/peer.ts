@@ -16,8 +16,9 @@ import { type MonitoredSession, monitoredSession } from './monitor/monitor.ts';
 import { pathsFor } from './paths.ts';
 import { Filter } from './policy/filter.ts';
 import type { FilterPeer } from './policy/module.ts';
+import type { Subject } from './policy/plan.ts';
 import type { Policy } from './policy/rule.ts';
-import type { Attempt, LinkId, NextHopResolver, Stream } from './ports.ts';
+import type { Attempt, LinkId, NextHopResolver, Stream, VpnFeed } from './ports.ts';
 import { type Confederation, type LocalAs, type OwnAses, ownAsesOf, type Relation, relationOf } from './relation.ts';
 import { Retention, type RetentionHost } from './retention.ts';
 import { AdjRibOut } from './rib/adj-rib-out.ts';
@@ -26,7 +27,7 @@ import type { AttrTable } from './rib/attrs.ts';
 import type { ResolvedHop } from './rib/loc-rib.ts';
 import type { Rib } from './rib/rib.ts';
 import { NumberedWay } from './rib/ways.ts';
-import type { NextHop } from './wire/attribute/model.ts';
+import type { Attributes, NextHop } from './wire/attribute/model.ts';
 import type { LinkLocalForm } from './wire/attribute/mp-reach.ts';
 import { FAMILIES, type FamilyName, unicast } from './wire/family.ts';
 import { UpdatePacker } from './wire/update.ts';
@@ -196,6 +197,8 @@ export class Peer {
   importFilter: Filter;
   outbound: Outbound[] = [];
   packer: UpdatePacker | undefined;
+  /** The session's VPN families, when it has any. */
+  vpn: VpnFeed | undefined;
   /** The established connection takes no more octets for now. */
   isCongested = false;
   /** Our end of the established connection. */
@@ -344,6 +347,11 @@ export class Peer {
     return this.#exporter.filter.asksRoa;
   }
 
+  /** What export policy makes of routes that no table of ours holds (bgp/exporter.ts). */
+  telling(a: Attributes, hop: NextHop): ((about: Subject) => Attributes | undefined) | undefined {
+    return this.#exporter.telling(a, hop);
+  }
+
   get readsExtendedNextHop(): boolean {
     return this.session.negotiated?.context.families.ipv4?.extendedNextHop ?? false;
   }
@@ -388,6 +396,7 @@ export class Peer {
     this.importFilter = this.#filter('import', imports);
     this.#exporter.filter = this.#filter('export', exports);
     this.#exporter.forget();
+    this.vpn?.policyChanged();
   }
 
   /** The session came up: nothing has been told yet. */
@@ -447,6 +456,7 @@ export class Peer {
     for (const out of this.outbound) this.#context.discard(out.adjRibOut);
     this.outbound = [];
     this.packer = undefined;
+    this.vpn = undefined;
     this.isCongested = false;
     this.#exporter.forget();
     if (!this.retention.isKeeping) this.forgetRoutes();
@@ -469,6 +479,7 @@ export class Peer {
   /** Something waits to be told and could be told now. */
   get hasWork(): boolean {
     if (this.isCongested) return false;
+    if (this.vpn?.hasWork === true) return true;
     return this.outbound.some((o) => o.adjRibOut.pending > 0 || o.endOfRibDue || o.refresh !== 'none');
   }
 
@@ -492,6 +503,18 @@ export class Peer {
       }
     }
     this.packer.flush();
+    this.vpn?.pull(budget, (octets, messages) => this.session.transmit(octets, messages));
+  }
+
+  /** Ask for everything again, tell everything again, or both. @returns false when the peer cannot be asked */
+  refresh(direction: 'in' | 'out' | 'both'): boolean {
+    const families = this.session.negotiated?.families ?? [];
+    if (direction !== 'in') {
+      for (const out of this.outbound) out.refresh = 'due';
+      for (const family of families) this.vpn?.refresh(family);
+    }
+    if (direction === 'out') return true;
+    return families.map((family) => this.session.refresh({ ...FAMILIES[family], subtype: 0 })).every(Boolean);
   }
 
   #pull(out: Outbound, budget: number, peers: readonly (Peer | undefined)[], packer: UpdatePacker): void {

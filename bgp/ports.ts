@@ -5,7 +5,7 @@
 
 import type { Addr, Family, Prefix } from '../router/lib/addr.ts';
 import type { MonitoredSession } from './monitor/monitor.ts';
-import type { Attributes } from './wire/attribute/model.ts';
+import type { Attributes, NextHop } from './wire/attribute/model.ts';
 import type { FamilyName } from './wire/family.ts';
 import type { BgpFault } from './wire/fault.ts';
 import type { VpnUpdate } from './wire/update.ts';
@@ -138,9 +138,35 @@ export interface NextHopResolver {
   ): { readonly address: Addr; readonly link: LinkId; readonly cost: number } | undefined;
 }
 
+export type VpnFamily = Exclude<FamilyName, 'ipv4' | 'ipv6'>;
+
+/** What the configuration of a session makes of routes of the VPN families, here without their distinguishers. */
+export interface VpnPeer {
+  /** For received routes with these attributes: what is used of a prefix, undefined = it is refused. */
+  accepting(a: Attributes, hop: NextHop): (prefix: Prefix) => { attributes: Attributes; hop: NextHop } | undefined;
+  /** For routes of ours: the attributes on the wire, undefined = the prefix is not told. */
+  telling(a: Attributes, hop: Addr): (prefix: Prefix) => Attributes | undefined;
+}
+
+/** The VPN families of one session. */
+export interface VpnFeed {
+  /** Prefixes held from the peer, and how many of them policy let pass. */
+  readonly received: Readonly<Record<VpnFamily, number>>;
+  readonly accepted: Readonly<Record<VpnFamily, number>>;
+  /** Something waits to be told. */
+  readonly hasWork: boolean;
+  /** Tell about up to `budget` prefixes, in whole UPDATE messages; asked for while the connection takes octets. */
+  pull(budget: number, transmit: (octets: Uint8Array, messages: number) => void): void;
+  /** Tell everything of a family again, where it is one of the session's VPN families. */
+  refresh(family: FamilyName): void;
+  /** The peer's policies are others now. */
+  policyChanged(): void;
+}
+
 /** Takes over what a speaker has no tables for: the VPN families of its sessions (bgp/vpn/vpn-room.ts). */
 export interface VpnPort {
-  up(session: MonitoredSession): void;
+  /** @returns undefined for a session without a VPN family */
+  up(session: MonitoredSession, peer: VpnPeer): VpnFeed | undefined;
   down(session: MonitoredSession): void;
   /** @returns a fault that costs the session */
   update(session: MonitoredSession, vpn: VpnUpdate, attributes: Attributes | undefined): BgpFault | undefined;

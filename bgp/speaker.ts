@@ -50,7 +50,6 @@ import type { VrpList } from './rpki/vrp.ts';
 import { type CandidateView, type PeerView, peerView, type RouteView } from './show.ts';
 import { Switchboard } from './switchboard.ts';
 import type { BmpStatistics } from './wire/bmp.ts';
-import { FAMILIES, unicast } from './wire/family.ts';
 import { Cease } from './wire/fault.ts';
 
 export { drive } from './drive.ts';
@@ -353,12 +352,7 @@ export class Speaker {
   peerRefresh(name: string, direction: 'in' | 'out' | 'both' = 'both'): boolean {
     const peer = this.#roster.get(name);
     if (peer === undefined || peer.session.state !== 'Established') return false;
-    let isDone = true;
-    for (const out of peer.outbound) {
-      if (direction !== 'in') out.refresh = 'due';
-      if (direction === 'out') continue;
-      isDone &&= peer.session.refresh({ ...FAMILIES[unicast(out.rib.family)], subtype: 0 });
-    }
+    const isDone = peer.refresh(direction);
     this.#switchboard.pump(peer);
     this.#work();
     return isDone;
@@ -517,14 +511,6 @@ export class Speaker {
    */
   addMonitor(monitor: Monitor): () => void {
     return this.#monitors.add(monitor);
-  }
-
-  /** Send UPDATE messages that somebody else has encoded; nothing happens when there is no such session. */
-  transmit(name: string, octets: Uint8Array, messages: number): void {
-    const peer = this.#roster.get(name);
-    if (peer === undefined) return;
-    peer.session.transmit(octets, messages);
-    this.#switchboard.pump(peer);
   }
 
   /** The established sessions. */

@@ -4,41 +4,23 @@
  * VRF's export targets, and go to the VPN sessions; VPN routes whose targets a VRF imports go to its speaker, several
  * paths to one prefix under path identifiers of their own, so that the decision is the VRF's.
  * Read first: RFC 4364 §4.3, RFC 4659, RFC 7911. Packets carry no label here: routes are announced with implicit null, and
- * routes with another label are not imported (counted). VPN routes are not passed on between VPN sessions.
+ * routes with another label are not imported (counted). VPN routes are not passed on between VPN sessions. What policies
+ * make of routes is the session's (bgp/vpn/vpn-policy.ts), when they are sent the feed's (bgp/vpn/vpn-feed.ts).
  */
 
-import type { Addr, Family } from '../../router/lib/addr.ts';
+import type { Family } from '../../router/lib/addr.ts';
 import { get16 } from '../../router/lib/bytes.ts';
 import type { MonitoredSession } from '../monitor/monitor.ts';
 import type { FarEnd } from '../pipe.ts';
 import { copyOf } from '../policy/change.ts';
-import type { VpnPort } from '../ports.ts';
-import { prepend } from '../wire/attribute/as-path.ts';
-import { transitiveOnly } from '../wire/attribute/extended-communities.ts';
-import {
-  AttributeCode,
-  type Attributes,
-  type NextHop,
-  NO_NUMBERS,
-  OPTIONAL,
-  putAttribute,
-} from '../wire/attribute/model.ts';
-import { putAttributes } from '../wire/attribute/table.ts';
-import { FAMILIES, type FamilyName, familyNamed } from '../wire/family.ts';
+import type { VpnFamily, VpnFeed, VpnPeer, VpnPort } from '../ports.ts';
+import type { Attributes, NextHop } from '../wire/attribute/model.ts';
+import { type FamilyName, familyNamed } from '../wire/family.ts';
 import { type BgpFault, ErrorCode, resetFault, UpdateError } from '../wire/fault.ts';
-import { beginMessage, endMessage, MessageType } from '../wire/message.ts';
-import { OctetWriter } from '../wire/octets.ts';
 import type { VpnUpdate } from '../wire/update.ts';
-import {
-  IMPLICIT_NULL,
-  putVpnPrefix,
-  readVpnNextHop,
-  readVpnNlri,
-  type VpnPrefix,
-  vpnKey,
-  vpnNextHop,
-} from './nlri.ts';
-import type { EightOctets } from './route-distinguisher.ts';
+import { IMPLICIT_NULL, readVpnNextHop, readVpnNlri, type VpnPrefix, vpnKey } from './nlri.ts';
+import { distinguisherText, type EightOctets } from './route-distinguisher.ts';
+import { type Bundle, type Exported, Feed } from './vpn-feed.ts';
 import { VrfEnd, type VrfRoute } from './vrf-end.ts';
 
 export interface Vrf {
@@ -51,30 +33,29 @@ export interface Vrf {
 export interface VpnRoomOptions {
   readonly localAs: number;
   readonly vrfs: readonly Vrf[];
-  /** Send whole UPDATE messages to a peer. */
-  readonly transmit: (peer: string, octets: Uint8Array, messages: number) => void;
+  /** Something waits to be told where nothing waited before: the speaker of the VPN sessions may work. */
+  readonly wake: () => void;
 }
 
-type VpnFamily = 'vpnv4' | 'vpnv6';
 const VPN_OF: Readonly<Record<Family, VpnFamily>> = { 4: 'vpnv4', 6: 'vpnv6' };
 
-/** A route of a VPN session. */
-interface Learned {
+/** A route of a VPN session as it came. */
+interface Received {
   readonly prefix: VpnPrefix;
+  readonly attributes: Attributes;
+  readonly hop: NextHop;
+}
+
+interface Learned extends Received {
   /** Path identifier under which VRFs have it. */
   readonly number: number;
+  readonly isAccepted: boolean;
   readonly vrfs: readonly string[];
 }
 
-/** A route of a VRF as VPN sessions have it. */
-interface Exported {
-  readonly prefix: Pick<VpnPrefix, 'rd' | 'prefix' | 'pathId'>;
-  readonly attributes: Attributes;
-  readonly hop: Addr;
-}
-
 interface VpnSession {
-  readonly session: MonitoredSession;
+  readonly peer: VpnPeer;
+  readonly feed: Feed;
   readonly learned: Map<string, Learned>;
 }
 
@@ -86,9 +67,15 @@ export class VpnRoom implements VpnPort {
   readonly #sessions = new Map<string, VpnSession>();
   readonly #exported = new Map<string, Exported>();
   #nextNumber = 1;
+  /** The last bundle that was made, and of what: prefixes of one UPDATE stay together. */
+  #bundled: { readonly vrf: Vrf; readonly from: Attributes; readonly bundle: Bundle } | undefined;
 
+  /** @throws RangeError when two VRFs have the same route distinguisher: each would withdraw the other's routes */
   constructor(options: VpnRoomOptions) {
     this.#options = options;
+    const distinguishers = options.vrfs.map((vrf) => distinguisherText(vrf.rd));
+    const twice = distinguishers.find((rd, i) => distinguishers.indexOf(rd) !== i);
+    if (twice !== undefined) throw new RangeError(`route distinguisher ${twice} of two VRFs`);
     this.#ends = new Map(
       options.vrfs.map((vrf, i) => {
         const end = new VrfEnd(options.localAs, i + 1, {
@@ -112,11 +99,16 @@ export class VpnRoom implements VpnPort {
     return { learned, exported: this.#exported.size };
   }
 
-  up(session: MonitoredSession): void {
-    const spoken = familiesOf(session);
-    if (spoken.length === 0) return;
-    this.#sessions.set(session.peer, { session, learned: new Map() });
-    for (const family of spoken) this.refresh(session, family);
+  up(session: MonitoredSession, peer: VpnPeer): VpnFeed | undefined {
+    const { families } = session.negotiated.context;
+    if (families.vpnv4 === undefined && families.vpnv6 === undefined) return undefined;
+    const known: VpnSession = {
+      peer,
+      feed: new Feed(session, peer, this.#exported, () => this.#judgeAgain(known)),
+      learned: new Map(),
+    };
+    this.#sessions.set(session.peer, known);
+    return known.feed;
   }
 
   down(session: MonitoredSession): void {
@@ -126,15 +118,9 @@ export class VpnRoom implements VpnPort {
     for (const learned of known.learned.values()) this.#withdrawFromVrfs(learned);
   }
 
-  /** Tell a session everything of a family (again). */
+  /** Tell a session everything of a family again. */
   refresh(session: MonitoredSession, family: FamilyName): void {
-    if (!this.#sessions.has(session.peer)) return;
-    for (const route of this.#exported.values()) {
-      if (VPN_OF[route.prefix.prefix.family] === family) this.#tell(session, route);
-    }
-    const w = new OctetWriter(64);
-    putUpdate(w, undefined, (b) => putUnreach(b, FAMILIES[family], () => undefined));
-    this.#options.transmit(session.peer, w.take(), 1);
+    this.#sessions.get(session.peer)?.feed.refresh(family);
   }
 
   update(session: MonitoredSession, vpn: VpnUpdate, attributes: Attributes | undefined): BgpFault | undefined {
@@ -150,11 +136,12 @@ export class VpnRoom implements VpnPort {
     const hop = readVpnNextHop(vpn.reach.subarray(4, nlriAt - 1));
     const prefixes = this.#read(session, vpn.reach, nlriAt, vpn.isWithdrawn);
     if (prefixes === undefined || hop === undefined) return malformed('MP_REACH_NLRI of a VPN family is malformed');
-    for (const p of prefixes) {
-      if (vpn.isWithdrawn || attributes === undefined || isLoop(attributes, this.#options.localAs))
-        this.#forget(known, p);
-      else this.#learn(known, p, attributes, hop);
+    if (vpn.isWithdrawn || attributes === undefined) {
+      for (const p of prefixes) this.#forget(known, p);
+      return undefined;
     }
+    const judge = known.peer.accepting(attributes, hop);
+    for (const prefix of prefixes) this.#learn(known, { prefix, attributes, hop }, judge);
     return undefined;
   }
 
@@ -165,7 +152,8 @@ export class VpnRoom implements VpnPort {
     return readVpnNlri(value.subarray(at), family === 'vpnv4' ? 4 : 6, facts.receivesPathIds, isWithdrawal);
   }
 
-  #learn(from: VpnSession, p: VpnPrefix, attributes: Attributes, hop: NextHop): void {
+  #learn(from: VpnSession, route: Received, judge: ReturnType<VpnPeer['accepting']>): void {
+    const p = route.prefix;
     const key = `${p.pathId} ${vpnKey(p)}`;
     const before = from.learned.get(key);
     if (p.label !== IMPLICIT_NULL) {
@@ -173,12 +161,27 @@ export class VpnRoom implements VpnPort {
       if (before !== undefined) this.#forget(from, p);
       return;
     }
-    const vrfs = this.#options.vrfs.filter((v) => hasTarget(attributes, v.importTargets)).map((v) => v.name);
+    const used = judge(p.prefix);
+    const vrfs = used === undefined ? [] : this.#importersOf(used.attributes);
     const number = before?.number ?? this.#nextNumber++;
     for (const vrf of before?.vrfs ?? []) if (!vrfs.includes(vrf)) this.#ends.get(vrf)?.withdraw(p.prefix, number);
-    from.learned.set(key, { prefix: p, number, vrfs });
-    const route = { prefix: p.prefix, attributes, hop };
-    for (const vrf of vrfs) this.#ends.get(vrf)?.announce(route, number);
+    if (before !== undefined) count(from, before, -1);
+    const learned = { ...route, number, vrfs, isAccepted: used !== undefined };
+    from.learned.set(key, learned);
+    count(from, learned, 1);
+    if (used === undefined) return;
+    for (const vrf of vrfs) this.#ends.get(vrf)?.announce({ prefix: p.prefix, ...used }, number);
+  }
+
+  #importersOf(a: Attributes): string[] {
+    return this.#options.vrfs.filter((v) => hasTarget(a, v.importTargets)).map((v) => v.name);
+  }
+
+  /** Import policy changed: what the peer has sent is judged again without asking it. */
+  #judgeAgain(known: VpnSession): void {
+    for (const route of [...known.learned.values()]) {
+      this.#learn(known, route, known.peer.accepting(route.attributes, route.hop));
+    }
   }
 
   #forget(from: VpnSession, p: VpnPrefix): void {
@@ -186,6 +189,7 @@ export class VpnRoom implements VpnPort {
     const learned = from.learned.get(key);
     if (learned === undefined) return;
     from.learned.delete(key);
+    count(from, learned, -1);
     this.#withdrawFromVrfs(learned);
   }
 
@@ -194,32 +198,30 @@ export class VpnRoom implements VpnPort {
   }
 
   /** A VRF's best route changed. */
-  #export(vrf: Vrf, { prefix, attributes, hop }: VrfRoute): void {
+  #export(vrf: Vrf, route: VrfRoute): void {
+    const { prefix } = route;
     const vpn = { rd: vrf.rd, prefix, pathId: 0 };
     const key = vpnKey(vpn);
-    const before = this.#exported.get(key);
+    const bundle = this.#bundleOf(vrf, route);
+    if (bundle !== undefined) this.#exported.set(key, { prefix: vpn, bundle });
+    else if (!this.#exported.delete(key)) return;
+    let isFirst = false;
+    for (const { feed } of this.#sessions.values()) isFirst = feed.touch(key, VPN_OF[prefix.family]) || isFirst;
+    if (isFirst) this.#options.wake();
+  }
+
+  #bundleOf(vrf: Vrf, { prefix, attributes, hop }: VrfRoute): Bundle | undefined {
     const addr = hop?.global ?? hop?.linkLocal;
-    const family = FAMILIES[VPN_OF[prefix.family]];
-    if (attributes !== undefined && addr !== undefined) {
-      const targets = vrf.exportTargets.flatMap((t) => [t.high, t.low]);
-      const route: Exported = {
-        prefix: vpn,
-        hop: addr,
-        attributes: { ...copyOf(attributes), extendedCommunities: [...attributes.extendedCommunities, ...targets] },
-      };
-      this.#exported.set(key, route);
-      for (const { session } of this.#sessions.values()) this.#tell(session, route);
-      return;
-    }
-    if (before === undefined) return;
-    this.#exported.delete(key);
-    for (const { session } of this.#sessions.values()) {
-      const facts = session.negotiated.context.families[VPN_OF[prefix.family]];
-      if (facts === undefined) continue;
-      const w = new OctetWriter(64);
-      putUpdate(w, undefined, (b) => putUnreach(b, family, (v) => putVpnPrefix(v, vpn, undefined, facts.sendsPathIds)));
-      this.#options.transmit(session.peer, w.take(), 1);
-    }
+    if (attributes === undefined || addr === undefined) return undefined;
+    const family = VPN_OF[prefix.family];
+    const last = this.#bundled;
+    if (last?.vrf === vrf && last.from === attributes && last.bundle.family === family && last.bundle.hop.equals(addr))
+      return last.bundle;
+    const targets = vrf.exportTargets.flatMap((t) => [t.high, t.low]);
+    const extendedCommunities = [...attributes.extendedCommunities, ...targets];
+    const bundle: Bundle = { family, hop: addr, attributes: { ...copyOf(attributes), extendedCommunities } };
+    this.#bundled = { vrf, from: attributes, bundle };
+    return bundle;
   }
 
   /** The VRF's speaker is gone, and its routes with it; what it imports is told again when it is back. */
@@ -228,45 +230,12 @@ export class VpnRoom implements VpnPort {
       if (prefix.rd === vrf.rd) this.#export(vrf, { prefix: prefix.prefix, attributes: undefined, hop: undefined });
     }
   }
-
-  #tell(session: MonitoredSession, route: Exported): void {
-    const family = VPN_OF[route.prefix.prefix.family];
-    const { families, fourOctetAs } = session.negotiated.context;
-    const facts = families[family];
-    if (facts === undefined) return;
-    const attributes = this.#towards(session, route.attributes);
-    const w = new OctetWriter(256);
-    putUpdate(w, { attributes, fourOctetAs }, (b) => {
-      const v = new OctetWriter(64);
-      const hop = vpnNextHop(route.hop, family === 'vpnv4' ? 4 : 6);
-      v.u16(FAMILIES[family].afi);
-      v.u8(FAMILIES[family].safi);
-      v.u8(hop.length);
-      v.put(hop);
-      v.u8(0);
-      putVpnPrefix(v, route.prefix, IMPLICIT_NULL, facts.sendsPathIds);
-      putAttribute(b, OPTIONAL, AttributeCode.MpReach, v.take());
-    });
-    this.#options.transmit(session.peer, w.take(), 1);
-  }
-
-  /** RFC 4271 §5.1: what changes at the border of the AS. */
-  #towards(session: MonitoredSession, a: Attributes): Attributes {
-    if (!session.negotiated.external) return a;
-    return {
-      ...copyOf(a),
-      asPath: prepend(a.asPath, this.#options.localAs),
-      localPref: undefined,
-      originatorId: undefined,
-      clusterList: NO_NUMBERS,
-      extendedCommunities: transitiveOnly(a.extendedCommunities),
-    };
-  }
 }
 
-function familiesOf(session: MonitoredSession): VpnFamily[] {
-  const { families } = session.negotiated.context;
-  return (['vpnv4', 'vpnv6'] as const).filter((f) => families[f] !== undefined);
+function count({ feed }: VpnSession, { prefix, isAccepted }: Learned, by: 1 | -1): void {
+  const family = VPN_OF[prefix.prefix.family];
+  feed.received[family] += by;
+  if (isAccepted) feed.accepted[family] += by;
 }
 
 function hasTarget(a: Attributes, targets: readonly EightOctets[]): boolean {
@@ -277,41 +246,7 @@ function hasTarget(a: Attributes, targets: readonly EightOctets[]): boolean {
   return false;
 }
 
-/** RFC 4271 §9.1.2: our own AS stands in the path. */
-function isLoop(a: Attributes, asn: number): boolean {
-  return a.asPath.some((s) => s.asns.includes(asn));
-}
-
 /** RFC 7606 §5.3: prefixes that cannot be told apart cost the session. */
 function malformed(words: string): BgpFault {
   return resetFault(ErrorCode.Update, UpdateError.OptionalAttribute, words);
-}
-
-/** A whole UPDATE: an MP attribute first (RFC 7606 §5.1), then the others. */
-function putUpdate(
-  w: OctetWriter,
-  others: { readonly attributes: Attributes; readonly fourOctetAs: boolean } | undefined,
-  mp: (w: OctetWriter) => void,
-): void {
-  const start = beginMessage(w, MessageType.Update);
-  w.u16(0);
-  const lengthAt = w.length;
-  w.u16(0);
-  mp(w);
-  if (others !== undefined) putAttributes(w, others.attributes, undefined, others.fourOctetAs);
-  w.patch16(lengthAt, w.length - lengthAt - 2);
-  endMessage(w, start);
-}
-
-/** MP_UNREACH_NLRI; without a prefix it is the family's End-of-RIB (RFC 4724 §2). */
-function putUnreach(
-  w: OctetWriter,
-  family: { readonly afi: number; readonly safi: number },
-  prefixes: (v: OctetWriter) => void,
-): void {
-  const v = new OctetWriter(64);
-  v.u16(family.afi);
-  v.u8(family.safi);
-  prefixes(v);
-  putAttribute(w, OPTIONAL, AttributeCode.MpUnreach, v.take());
 }

@@ -1,7 +1,17 @@
 /** A peer as the configuration has it, as the speaker wants it. */
 
+import { hostname } from 'node:os';
 import { dn42Export, dn42Import, type LinkQuality } from '../../bgp/policy/dn42.ts';
-import type { LinkId, Match, PeerConfig, Policy, RangeConfig, RouteFunction, Rule } from '../../bgp/speaker.ts';
+import type {
+  LinkId,
+  Match,
+  PeerConfig,
+  Policy,
+  RangeConfig,
+  RouteFunction,
+  Rule,
+  SpeakerOptions,
+} from '../../bgp/speaker.ts';
 import type { PeerFacts } from '../birdctl/protocols.ts';
 import type { BgpConfig, BgpNeighborConfig, BgpPeerConfig, BgpRangeConfig } from '../config/bgp-model.ts';
 import type { Addr, Family } from '../lib/addr.ts';
@@ -26,6 +36,19 @@ const UNICAST = ['ipv4', 'ipv6'] as const;
 /** Whether what a peer announces is reached by routing: its session runs over no uplink in particular. */
 export function isRouted(link: LinkId): boolean {
   return link === BY_ROUTING || link === HOST_LINK || link === MRT_LINK || link === VPN_LINK;
+}
+
+/** What all speakers have in common: the VRFs' belong to the same AS. */
+export function speakerSettings(
+  s: BgpConfig,
+): Pick<SpeakerOptions, 'clusterId' | 'confederation' | 'multipath' | 'hostName' | 'gracefulRestart'> {
+  return {
+    ...(s.clusterId !== undefined && { clusterId: s.clusterId }),
+    ...(s.confederation !== undefined && { confederation: s.confederation }),
+    ...(s.multipath !== undefined && { multipath: s.multipath }),
+    hostName: hostname(),
+    gracefulRestart: s.gracefulRestart,
+  };
 }
 
 /**

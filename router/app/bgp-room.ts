@@ -26,7 +26,16 @@ import type { BfdReport } from './bfd-status.ts';
 import { type BfdWatcher, BgpBfd } from './bgp-bfd.ts';
 import { BgpLinks } from './bgp-links.ts';
 import { BgpMonitoring } from './bgp-monitoring.ts';
-import { BY_ROUTING, birdFactsOf, HOST_LINK, MRT_LINK, peerConfigOf, rangeConfigOf, replaysOf } from './bgp-peers.ts';
+import {
+  BY_ROUTING,
+  birdFactsOf,
+  HOST_LINK,
+  MRT_LINK,
+  peerConfigOf,
+  rangeConfigOf,
+  replaysOf,
+  speakerSettings,
+} from './bgp-peers.ts';
 import { parseCursor, parseMrtCursor, parsePrefix, peerStatus, routeStatus, verdict } from './bgp-status.ts';
 import { StackTransport, type StreamPort } from './bgp-transport.ts';
 import { BgpWatch, type WatchPort } from './bgp-watch.ts';
@@ -117,9 +126,10 @@ export class BgpRoom {
     });
     this.#mrtTransport = new MrtTransport(replaysOf(settings));
     const random = (): number => (jitter.int32() >>> 0) / 2 ** 32;
-    this.#rpki = new RpkiRoom(settings.rpki, this.#transport, random, log.for('rpki'), (roas) =>
-      this.#speaker.revalidate(roas),
-    );
+    this.#rpki = new RpkiRoom(settings.rpki, this.#transport, random, log.for('rpki'), (roas) => {
+      this.#speaker.revalidate(roas);
+      this.#vrfs.revalidate(roas);
+    });
     this.#latency = new Dn42Latency(o.ping, (peer, latency) => {
       log.info('latency of a link', { peer: peer.name, community: `64511:${latency}` });
       this.#change(peer, this.#settings, peer);
@@ -152,12 +162,13 @@ export class BgpRoom {
       fib,
       random,
       filters,
+      roas: this.#rpki.table,
       port: streams,
       sourceTo,
       changed,
       onEvent,
       restarting,
-      transmit: (peer, octets, messages) => this.#speaker.transmit(peer, octets, messages),
+      wake: () => this.#speaker.onActivity(),
     });
     const toFib = new RibToFib(
       fib,
@@ -192,12 +203,8 @@ export class BgpRoom {
       },
       resolver: this.#links,
       networks: settings.networks.map((prefix) => ({ prefix })),
-      ...(settings.clusterId !== undefined && { clusterId: settings.clusterId }),
-      ...(settings.confederation !== undefined && { confederation: settings.confederation }),
+      ...speakerSettings(settings),
       aggregates: settings.aggregates,
-      ...(settings.multipath !== undefined && { multipath: settings.multipath }),
-      hostName: hostname(),
-      gracefulRestart: settings.gracefulRestart,
       ...(restarting !== undefined && { restarting }),
       onEvent,
       vpn: this.#vrfs.room,

@@ -8,10 +8,12 @@ import {
   type LinkId,
   type PeerView,
   type Restarting,
+  type RoaTable,
   type RouteFunction,
   Speaker,
   type SpeakerEvent,
   type Transport,
+  type VrpList,
 } from '../../bgp/speaker.ts';
 import { VpnRoom } from '../../bgp/vpn/vpn-room.ts';
 import type { BgpConfig } from '../config/bgp-model.ts';
@@ -20,15 +22,15 @@ import type { FibWriter } from '../fib/writer.ts';
 import { Addr, type Family } from '../lib/addr.ts';
 import { systemClock } from '../lib/clock.ts';
 import { BgpLinks } from './bgp-links.ts';
-import { peerConfigOf, rangeConfigOf, VPN_LINK } from './bgp-peers.ts';
+import { peerConfigOf, rangeConfigOf, speakerSettings, VPN_LINK } from './bgp-peers.ts';
 import { StackTransport, type StreamPort } from './bgp-transport.ts';
 import { SplitTransport } from './kernel-transport.ts';
 import { RibToFib } from './rib-to-fib.ts';
 import type { RoutingLink, RoutingVrf } from './routing-protocol.ts';
 import { turns } from './turns.ts';
 
-/** The peer of a VRF's speaker that stands for all others' VRFs. */
-const VPN_PEER = 'vpn';
+/** The peer of a VRF's speaker that stands for all others' VRFs: no name a peer can be given. */
+const VPN_PEER = '(vpn)';
 /** Not an address of anybody: the session's other end is in this process. */
 const VPN_ADDRESS = Addr.parse('::1')!;
 
@@ -46,6 +48,7 @@ export interface VrfSpeakersOptions {
   readonly fib: FibWriter;
   readonly random: () => number;
   readonly filters: ReadonlyMap<string, RouteFunction>;
+  readonly roas: RoaTable;
   /** Streams in the VRF of this number. */
   readonly port: (vrf: number) => StreamPort;
   /** The source address our packets to a destination carry in a VRF. */
@@ -55,8 +58,8 @@ export interface VrfSpeakersOptions {
   readonly onEvent: (event: SpeakerEvent) => void;
   /** A worker ended before this one, and its FIB forwards on. */
   readonly restarting: Restarting | undefined;
-  /** Send UPDATE messages to a peer of the default VRF. */
-  readonly transmit: (peer: string, octets: Uint8Array, messages: number) => void;
+  /** Something waits to be told to the VPN sessions, which are the default VRF's. */
+  readonly wake: () => void;
 }
 
 export class VrfSpeakers {
@@ -69,7 +72,7 @@ export class VrfSpeakers {
     this.room = new VpnRoom({
       localAs: o.settings.asn,
       vrfs: o.vrfs.flatMap(({ name, config }) => (config.rd === undefined ? [] : [{ ...config, name, rd: config.rd }])),
-      transmit: o.transmit,
+      wake: o.wake,
     });
     this.#speakers = o.vrfs.map((vrf) => this.#make(vrf, o));
   }
@@ -106,6 +109,8 @@ export class VrfSpeakers {
       ...(o.restarting !== undefined && {
         restarting: { ...o.restarting, peers: new Set([...(o.restarting.peers ?? []), VPN_PEER]) },
       }),
+      roas: o.roas,
+      ...speakerSettings(o.settings),
       networks: config.networks.map((prefix) => ({ prefix })),
       onEvent: (e) => {
         // The session inside this process is nobody's business.
@@ -173,6 +178,11 @@ export class VrfSpeakers {
     await Promise.all(this.#speakers.map((s) => s.transport.finished(withinMs)));
   }
 
+  /** The VRPs of these prefixes changed. */
+  revalidate(changed: VrpList): void {
+    for (const { speaker } of this.#speakers) speaker.revalidate(changed);
+  }
+
   linkState(name: string, up: boolean): void {
     for (const { links } of this.#speakers) links.linkState(name, up);
   }
@@ -189,6 +199,7 @@ export class VrfSpeakers {
 
   /** The speaker that has a peer, undefined when it is one of the default VRF's. */
   speakerOf(peer: string): Speaker | undefined {
+    if (peer === VPN_PEER) return undefined;
     return this.#speakers.find((s) => s.speaker.peerNames.includes(peer))?.speaker;
   }
 

@@ -3,6 +3,7 @@
  * that contradict each other. Works on the plain tree where it can, so that these complaints come together with the
  * schema's, not after them.
  */
+import { distinguisherText } from '../../bgp/vpn/route-distinguisher.ts';
 import type { Prefix } from '../lib/addr.ts';
 import { nearest } from '../lib/nearest.ts';
 import { checkBgp } from './bgp-check.ts';
@@ -60,9 +61,18 @@ export function checkReferences(tree: SourceTree): void {
   }
 }
 
+/** RFC 4364 §4.2: the route distinguisher is what tells equal prefixes of two VRFs apart. */
+function checkDistinguishers(tree: SourceTree, vrfs: ParsedConfig['vrfs']): void {
+  const distinguishers = new Unique<string>(tree, 'route distinguisher');
+  for (const [name, { rd }] of Object.entries(vrfs)) {
+    if (rd !== undefined) distinguishers.add(distinguisherText(rd), ['vrfs', name, 'rd']);
+  }
+}
+
 /** What must be unique or consistent, once all values are known to be well-formed. */
 export function checkValues(tree: SourceTree, config: ParsedConfig): void {
   const uplinks = Object.entries(config.uplinks);
+  checkDistinguishers(tree, config.vrfs);
   const tunnelled = [...(config.bgp?.peers ?? []).entries()].filter(([, p]) => p.wireguard !== undefined);
   // Whoever begins in DN42 has a key before there is a first peer.
   const severity = config.bgp?.dn42?.private_key === undefined ? 'error' : 'warning';

@@ -77,7 +77,7 @@ test('refused prefixes count only where that is asked for', (t) => {
 
 test('a limit tells each crossing once', (t) => {
   const limit = new PrefixLimit({ limit: 100, warnAt: 90 });
-  const seen = [10, 89, 90, 99, 100, 101, 150, 95, 101, 10, 95].map((n) => limit.crossed(4, n));
+  const seen = [10, 89, 90, 99, 100, 101, 150, 95, 101, 10, 95].map((n) => limit.crossed('ipv4', n));
   t.deepEqual(seen, [
     undefined,
     undefined,
@@ -91,7 +91,7 @@ test('a limit tells each crossing once', (t) => {
     undefined,
     'near',
   ]);
-  t.is(limit.crossed(6, 95), 'near', 'families are counted apart');
+  t.is(limit.crossed('ipv6', 95), 'near', 'families are counted apart');
 });
 
 test('what a NOTIFICATION about a limit says', (t) => {

@@ -22,7 +22,7 @@ for (const a of [US, THEM]) await run('ip', ['addr', 'add', `${a}/32`, 'dev', 'l
 const room = new VpnRoom({
   localAs: 65001,
   vrfs: [{ name: 'red', rd: parseDistinguisher('65001:1')!, importTargets: [target], exportTargets: [target] }],
-  transmit: (peer, octets, n) => main.transmit(peer, octets, n),
+  wake: () => main.onActivity(),
 });
 const transport = hostTransport(US, 1791);
 const common = { asn: 65001, routerId: Addr.parse(US)!, clock: systemClock, random: Math.random } as const;
@@ -36,6 +36,8 @@ main.addPeer({
   port: 1794,
   asn: 65002,
   families: ['ipv4', 'vpnv4', 'vpnv6'],
+  import: 'accept-all',
+  export: 'accept-all',
   multihop: true,
   connectRetryMs: 300,
 });

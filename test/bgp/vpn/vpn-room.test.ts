@@ -2,11 +2,13 @@
 import test from 'ava';
 import { PipeTransport } from '../../../bgp/pipe.ts';
 import { eachRoute } from '../../../bgp/routes.ts';
-import { Speaker } from '../../../bgp/speaker.ts';
+import { type PeerConfig, type Policy, Speaker } from '../../../bgp/speaker.ts';
 import { readVpnNlri, vpnKey } from '../../../bgp/vpn/nlri.ts';
 import { distinguisherText, parseDistinguisher, parseRouteTarget } from '../../../bgp/vpn/route-distinguisher.ts';
 import { VpnRoom } from '../../../bgp/vpn/vpn-room.ts';
+import { Community } from '../../../bgp/wire/attribute/communities.ts';
 import { PLAIN_ATTRIBUTES } from '../../../bgp/wire/attribute/plain.ts';
+import { encodeRouteRefresh } from '../../../bgp/wire/message.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { hex } from '../kit/describe.ts';
 import { SimNet, type SimRouter } from '../kit/net.ts';
@@ -66,11 +68,12 @@ function roomOf(asn: number, r: () => SimRouter, vrfs: Targets): VpnRoom {
       importTargets: v.import.map(rt),
       exportTargets: v.export.map(rt),
     })),
-    transmit: (peer, octets, n) => r().speaker.transmit(peer, octets, n),
+    wake: () => r().speaker.onActivity(),
   });
 }
 
-function network(asnB = 64601) {
+/** @param configB how router b has configured router a */
+function network(asnB = 64601, configB: Partial<PeerConfig> = {}) {
   const net = new SimNet(5);
   let a!: SimRouter;
   let b!: SimRouter;
@@ -84,7 +87,8 @@ function network(asnB = 64601) {
   });
   a = net.router('a', { asn: 64601, vpn: roomA });
   b = net.router('b', { asn: asnB, vpn: roomB });
-  const cable = net.join(a, b, { families: ['ipv4', 'vpnv4', 'vpnv6'] });
+  const families = ['ipv4', 'vpnv4', 'vpnv6'] as const;
+  const cable = net.join(a, b, { families }, { families, ...configB });
   const vrfs = {
     redA: vrf(net, roomA, 'red', 64601, '10.1.0.1'),
     blueA: vrf(net, roomA, 'blue', 64601, '10.2.0.1'),
@@ -201,4 +205,120 @@ test('VPN prefixes are read with labels, identifiers and withdrawals, and refuse
     'ff 000030',
   ];
   for (const bad of broken) t.is(readVpnNlri(hex(bad), 4, false, false), undefined, bad);
+});
+
+test('a VPN peer that does not read costs no queue, however often it asks for everything again', (t) => {
+  const n = network();
+  const prefixes = Array.from({ length: 300 }, (_, i) => `10.${i >> 8}.${i & 255}.0/24`);
+  announce(n.redA, ...prefixes);
+  n.net.start();
+  n.net.runUntil(() => n.redB.fib.size === prefixes.length);
+  n.net.run(1000);
+  const stream = n.a.streams.find((s) => !s.isClosed)!;
+  const { handler } = stream;
+  const before = stream.sent.length;
+  stream.isBlocked = true;
+  for (let i = 0; i < 50; i++) handler!.data(encodeRouteRefresh({ afi: 1, safi: 128, subtype: 0 }));
+  announce(n.redA, '10.9.0.0/16');
+  n.redA.speaker.withdraw(Prefix.parse(prefixes[0]!)!);
+  n.net.run(1000);
+  t.true(stream.sent.length - before <= 3, 'what one turn had already begun');
+  stream.isBlocked = false;
+  handler!.drained();
+  n.net.runUntil(() => n.redB.fib.has('10.9.0.0/16'));
+  n.net.run(1000);
+  t.is(n.redB.fib.size, prefixes.length);
+  t.true(stream.sent.length - before <= 10, 'told once, packed, and not once for each request');
+});
+
+test('prefixes with the same attributes share an UPDATE, and go in as many as it takes', (t) => {
+  const n = network();
+  const prefixes = Array.from({ length: 600 }, (_, i) => `10.${i >> 8}.${i & 255}.0/24`);
+  announce(n.redA, ...prefixes);
+  n.net.run(1000);
+  n.net.start();
+  n.net.runUntil(() => n.redB.fib.size === prefixes.length);
+  n.net.run(1000);
+  t.true(n.b.session('a').messages.received.update <= 10);
+  for (const p of prefixes) n.redA.speaker.withdraw(Prefix.parse(p)!);
+  n.net.runUntil(() => n.redB.fib.size === 0);
+  t.deepEqual(n.roomB.counts, { learned: 0, exported: 0 });
+});
+
+test('an external peer without a policy feeds no VRF and is told nothing; a policy given later is applied at once', (t) => {
+  const n = network(64602, { import: 'reject-all', export: 'reject-all' });
+  announce(n.redA, '192.168.1.0/24');
+  announce(n.redB, '192.168.3.0/24');
+  n.net.start();
+  n.net.run(20_000);
+  t.is(n.a.session('b').state, 'Established');
+  t.is(n.redA.fib.size + n.redB.fib.size, 0);
+  t.is(n.roomB.counts.learned, 1, 'told and refused');
+  t.is(n.roomA.counts.learned, 0, 'told nothing');
+  n.b.speaker.setPolicies('a', { import: 'accept-all', export: 'reject-all' });
+  n.net.runUntil(() => n.redB.fib.size === 1);
+  n.b.speaker.setPolicies('a', { import: 'reject-all', export: 'reject-all' });
+  n.net.runUntil(() => n.redB.fib.size === 0);
+  n.b.speaker.setPolicies('a', { import: 'accept-all', export: 'reject-all' });
+  n.net.runUntil(() => n.redB.fib.size === 1);
+  n.a.speaker.setPolicies('b', { import: 'reject-all', export: 'reject-all' });
+  n.net.runUntil(() => n.redB.fib.size === 0);
+  t.is(n.roomB.counts.learned, 0, 'taken back');
+});
+
+test('rules judge VPN routes as they judge others', (t) => {
+  const only = (prefix: string): Policy => [
+    { match: { prefixes: [{ prefix: Prefix.parse(prefix)! }] }, set: { localPref: 300 }, action: 'accept' },
+  ];
+  const n = network(64602, { import: only('192.168.1.0/24'), export: 'accept-all' });
+  announce(n.redA, '192.168.1.0/24', '192.168.2.0/24');
+  n.net.start();
+  n.net.runUntil(() => n.redB.fib.size > 0);
+  n.net.run(1000);
+  t.deepEqual([...n.redB.fib.keys()], ['192.168.1.0/24']);
+  t.is([...n.redB.speaker.routes('best')][0]!.localPref, 300);
+  t.is(n.roomB.counts.learned, 2);
+});
+
+for (const [communities, internal, external] of [
+  [[], 1, 1],
+  [[Community.NoExport], 1, 0],
+  [[Community.NoExportSubconfed], 1, 0],
+  [[Community.NoAdvertise], 0, 0],
+] as const) {
+  test(`RFC 1997 holds for VPN sessions: ${communities.map((c) => c.toString(16)).join() || 'none'}`, (t) => {
+    for (const [asnB, learned] of [
+      [64601, internal],
+      [64602, external],
+    ] as const) {
+      const n = network(asnB);
+      n.redA.speaker.announce({ prefix: Prefix.parse('192.168.1.0/24')!, communities });
+      n.net.start();
+      n.net.run(20_000);
+      t.is(n.a.session('b').state, 'Established');
+      t.is(n.roomB.counts.learned, learned);
+    }
+  });
+}
+
+test('a peer that announces more VPN prefixes than its limit loses its session', (t) => {
+  const n = network(64602, { maxPrefixes: { limit: 3, action: 'down' } });
+  announce(n.redA, '10.1.0.0/16', '10.2.0.0/16', '10.3.0.0/16');
+  n.net.start();
+  n.net.runUntil(() => n.redB.fib.size === 3);
+  n.net.run(1000);
+  t.is(n.b.session('a').state, 'Established');
+  announce(n.redA, '10.4.0.0/16');
+  n.net.runUntil(() => n.b.session('a').state !== 'Established');
+  n.net.run(1000);
+  t.is(n.redB.fib.size, 0);
+  t.is(n.b.session('a').state, 'Idle');
+});
+
+test('two VRFs cannot have the same route distinguisher', (t) => {
+  const both = { rd: '64601:1', import: [], export: [] };
+  t.throws(() => roomOf(64601, () => undefined!, { red: both, blue: both }), {
+    instanceOf: RangeError,
+    message: 'route distinguisher 64601:1 of two VRFs',
+  });
 });
