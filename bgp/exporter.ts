@@ -11,7 +11,7 @@ import { type Filter, MutableSubject } from './policy/filter.ts';
 import { markedForPeer, mayTell } from './policy/otc.ts';
 import type { Outcome, Plan, Subject } from './policy/plan.ts';
 import { type HopChange, RoaState, type RouteSource } from './policy/rule.ts';
-import type { AttrSet, AttrTable } from './rib/attrs.ts';
+import { type AttrSet, type AttrTable, TOO_LARGE } from './rib/attrs.ts';
 import type { Rib } from './rib/rib.ts';
 import type { AsPath } from './wire/attribute/as-path.ts';
 import { DEFAULT_LOCAL_PREF } from './wire/attribute/local-pref.ts';
@@ -115,7 +115,9 @@ export class Exporter {
     // The same outcome becomes the same on the wire unless family or next hop differ.
     const which = this.#whichHop(a, sender, out.rib.family, outcome.nextHop);
     const slot = which * 2 + (out.rib.family === 4 ? 0 : 1);
-    return (outcome.made[slot] ??= this.#announced(a, outcome, sender, hopFor(which, a, out.self))) as AttrSet;
+    return (outcome.made[slot] ??= this.#announced(a, outcome, sender, hopFor(which, a, out.self))) as
+      | AttrSet
+      | undefined;
   }
 
   /**
@@ -162,8 +164,8 @@ export class Exporter {
     return isNamed ? FROM_REFLECTED + sender.index : FROM_INSIDE;
   }
 
-  /** The attributes of an outcome as they go on the wire. */
-  #announced(a: AttrSet, outcome: Outcome, sender: Peer | undefined, hop: NextHop): AttrSet {
+  /** The attributes of an outcome as they go on the wire; undefined = there are too many of them. */
+  #announced(a: AttrSet, outcome: Outcome, sender: Peer | undefined, hop: NextHop): AttrSet | undefined {
     const { nextHop: change } = outcome;
     const told = afterPolicy(
       outcome.attributes,
@@ -173,7 +175,8 @@ export class Exporter {
       sender?.relation === 'internal' ? this.#reflection(sender) : undefined,
     );
     const onWire = markedForPeer(told, this.#peer.role, this.#settings.own.session);
-    return this.#attrs.intern(onWire, typeof change === 'object' ? nextHopOf(change) : hop);
+    const number = this.#attrs.internNumber(onWire, typeof change === 'object' ? nextHopOf(change) : hop);
+    return number === TOO_LARGE ? undefined : this.#attrs.set(number);
   }
 
   #reflection(sender: Peer): Reflection {

@@ -15,12 +15,13 @@ import type { Outcome, Plan } from './policy/plan.ts';
 import type { PrefixGuard } from './policy/prefix-set.ts';
 import { type HopChange, RoaState } from './policy/rule.ts';
 import { Staleness, Verdict } from './rib/adj-rib-in.ts';
-import { type AttrTable, Has } from './rib/attrs.ts';
+import { type AttrTable, Has, MAX_SET_OCTETS, TOO_LARGE } from './rib/attrs.ts';
 import type { Rib } from './rib/rib.ts';
 import { type RoaTable, roaOrigin } from './rpki/roa-table.ts';
 import type { RouteIndex } from './rpki/route-index.ts';
 import { Community } from './wire/attribute/communities.ts';
-import type { Attributes, NextHop } from './wire/attribute/model.ts';
+import { type Attributes, type Flaw, flaw, type NextHop } from './wire/attribute/model.ts';
+import { UpdateError } from './wire/fault.ts';
 import { type Nlri, NlriCursor } from './wire/nlri.ts';
 import type { Reach, Update } from './wire/update.ts';
 
@@ -72,14 +73,22 @@ export function removeGone(rib: Rib, route: number): void {
   rib.routes.remove(route);
 }
 
-/** Put announced prefixes into the Adj-RIB-In. */
-export function announce(peer: Peer, rib: Rib, reach: Reach, update: Update, context: ImportContext): void {
+/**
+ * Put announced prefixes into the Adj-RIB-In.
+ * @returns why they were treated as withdrawn instead: their attributes, whole as they are on the wire, do not fit into
+ *   `MAX_SET_OCTETS` with AS numbers of four octets (RFC 6793 §4.2.3)
+ */
+export function announce(peer: Peer, rib: Rib, reach: Reach, update: Update, context: ImportContext): Flaw | undefined {
   const { attrs } = context;
   const { wire } = update;
   const received =
     wire === undefined
       ? attrs.internNumber(update.attributes!, reach.nextHop)
       : attrs.internWire(wire.octets, wire.from, wire.end, reach.nextHop);
+  if (received === TOO_LARGE) {
+    withdraw(peer, rib, reach.nlri);
+    return flaw(UpdateError.MalformedList, 'treat-as-withdraw', `attributes of more than ${MAX_SET_OCTETS} octets`);
+  }
   const judge = new Judge(peer, received, rib.family, context);
   cursor.over(reach.nlri);
   while (cursor.next()) {
@@ -88,6 +97,7 @@ export function announce(peer: Peer, rib: Rib, reach: Reach, update: Update, con
     store(peer, rib, prefix, cursor.pathId, received, judge);
     if (judge.asksRoa) context.indexes?.[rib.family].add(prefix);
   }
+  return undefined;
 }
 
 /** Judge again what a peer has sent, after a change of policy or of own prefixes. */
@@ -124,9 +134,10 @@ export function reconsiderRoute(peer: Peer, rib: Rib, route: number, context: Im
   const received = rib.routes.receivedOf[route]!;
   const judge = new Judge(peer, received, rib.family, context);
   judge.look(p.w0[id]!, long ? p.w1[id]! : 0, long ? p.w2[id]! : 0, long ? p.w3[id]! : 0, p.length[id]!);
-  const { accepted, verdict } = judge;
-  const isOld = rib.routes.staleOf[route] === Staleness.LongLived && accepted >= 0;
-  put(peer, rib, route, received, isOld ? withLlgrStale(accepted, context.attrs) : accepted, verdict, judge.weight);
+  const isOld = rib.routes.staleOf[route] === Staleness.LongLived && judge.accepted >= 0;
+  const accepted = isOld ? withLlgrStale(judge.accepted, context.attrs) : judge.accepted;
+  const verdict = isOld && accepted === TOO_LARGE ? Verdict.TooLarge : judge.verdict;
+  put(peer, rib, route, received, accepted, verdict, judge.weight);
   if (judge.asksRoa) context.indexes?.[rib.family].add(id);
 }
 
@@ -235,7 +246,7 @@ class Judge {
     }
     if (this.#plan === undefined) {
       if (this.#open < 0) this.#open = this.#acceptOpen();
-      this.accepted = this.#open;
+      this.#store(this.#open);
       return;
     }
     subject.w0 = w0;
@@ -249,7 +260,13 @@ class Judge {
     const outcome = this.#plan.decide(subject);
     this.weight = outcome?.weight ?? 0;
     if (outcome === undefined) this.verdict = Verdict.Policy;
-    else this.accepted = (outcome.made[0] ??= this.#accept(outcome.attributes, outcome)) as number;
+    else this.#store((outcome.made[0] ??= this.#accept(outcome.attributes, outcome)) as number);
+  }
+
+  /** @param set number of what policy made of the attributes, which need not fit into a set any more */
+  #store(set: number): void {
+    this.accepted = set;
+    if (set === TOO_LARGE) this.verdict = Verdict.TooLarge;
   }
 
   /** The set to store where policy plays no part: nearly always the received one. */

@@ -112,9 +112,12 @@ export class Inbox {
       const rib = ribs.find((r) => unicast(r.family) === family);
       if (rib !== undefined) act(rib);
     };
-    const later = (what: string, chore: (rib: Rib) => Chore) => {
-      return of((rib) => chores.add(`${what} ${peer.index} ${rib.family}`, chore(rib)));
-    };
+    const later = (what: string, make: (rib: Rib) => Chore | undefined) =>
+      of((rib) => {
+        const chore = make(rib);
+        // An earlier one may be under way: only one that has as much to do may take its place.
+        if (chore !== undefined) chores.add(`${what} ${peer.index} ${rib.family}`, chore);
+      });
     return {
       markStale: of((rib) => markStale(peer, rib)),
       makeLongLived: later('make long-lived', (rib) => makingLongLived(peer, rib, attrs)),
@@ -124,11 +127,7 @@ export class Inbox {
   }
 
   #onUpdate(peer: Peer, update: Update): void {
-    for (const fault of update.faults) {
-      peer.faults++;
-      peer.lastFault = fault.words;
-      this.#host.onEvent({ kind: 'fault', peer: peer.config.name, text: fault.words });
-    }
+    for (const fault of update.faults) this.#mistake(peer, fault.words);
     if (update.vpn !== undefined && peer.monitored !== undefined) {
       const fault = this.#host.vpn?.update(peer.monitored, update.vpn, update.attributes);
       if (fault !== undefined) peer.session.handle({ kind: 'refuse', fault }, this.#host.clock.now());
@@ -140,9 +139,17 @@ export class Inbox {
       peer.retention.endOfRib(family);
     }
     for (const reach of update.reach) {
-      announce(peer, this.#host.rib(reach.nlri.family), reach, update, this.#host.importContext());
+      const refused = announce(peer, this.#host.rib(reach.nlri.family), reach, update, this.#host.importContext());
+      if (refused !== undefined) this.#mistake(peer, refused.words);
     }
     if (peer.limit !== undefined) this.#checkLimit(peer, peer.limit);
+  }
+
+  /** An UPDATE had a mistake that does not cost the session (RFC 7606). */
+  #mistake(peer: Peer, words: string): void {
+    peer.faults++;
+    peer.lastFault = words;
+    this.#host.onEvent({ kind: 'fault', peer: peer.config.name, text: words });
   }
 
   /** RFC 4271 §6.7 */

@@ -19,7 +19,15 @@ import type { FilterPeer } from './policy/module.ts';
 import type { Subject } from './policy/plan.ts';
 import type { Policy } from './policy/rule.ts';
 import type { Attempt, LinkId, NextHopResolver, Stream, VpnFeed } from './ports.ts';
-import { type Confederation, type LocalAs, type OwnAses, ownAsesOf, type Relation, relationOf } from './relation.ts';
+import {
+  type Confederation,
+  checkAses,
+  type LocalAs,
+  type OwnAses,
+  ownAsesOf,
+  type Relation,
+  relationOf,
+} from './relation.ts';
 import { Retention, type RetentionHost } from './retention.ts';
 import { AdjRibOut } from './rib/adj-rib-out.ts';
 import { AdjRibPathsOut } from './rib/adj-rib-paths-out.ts';
@@ -39,7 +47,7 @@ export interface PeerConfig {
   readonly address: Addr;
   /** The uplink the session runs over and its next hops are bound to. */
   readonly link: LinkId;
-  /** The AS the peer must be in; several where it is not known beforehand. */
+  /** The AS the peer must be in; several external ones where it is not known beforehand. */
   readonly asn: AsMatch;
   readonly port?: number;
   readonly localAddress?: Addr;
@@ -241,10 +249,12 @@ export class Peer {
   #lastNextHop: NextHop | undefined;
   #lastHop: ResolvedHop | undefined;
 
+  /** @throws RangeError when `config.asn` lists an AS of ours */
   constructor(config: PeerConfig, index: number, context: PeerContext, retained: RetentionFor, now: Instant) {
     this.config = config;
     this.index = index;
     this.#context = context;
+    checkAses(config.asn, context.localAs, context.confederation, config.localAs);
     this.relation = relationOf(config.asn, context.localAs, context.confederation);
     this.isExternal = this.relation === 'external';
     this.loopAses = [context.localAs, context.confederation?.id, config.localAs?.asn].filter((a) => a !== undefined);

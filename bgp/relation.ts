@@ -31,10 +31,34 @@ export interface OwnAses {
   readonly prepended: readonly number[];
 }
 
+/** ASes whose speakers are not external peers of ours, towards a peer with this local AS. */
+export function ownAsNumbers(
+  ownAs: number,
+  confederation: Confederation | undefined,
+  localAs: LocalAs | undefined,
+): readonly number[] {
+  const { id, members = [] } = confederation ?? {};
+  return [ownAs, id, localAs?.asn, ...members].filter((asn) => asn !== undefined);
+}
+
+/**
+ * A list of ASes is one of external peers: how a peer is treated must not depend on which of them it turns out to be in.
+ * @throws RangeError when the list contains an AS of ours or of our confederation
+ */
+export function checkAses(
+  asn: AsMatch,
+  ownAs: number,
+  confederation: Confederation | undefined,
+  localAs: LocalAs | undefined,
+): void {
+  if (typeof asn !== 'object') return;
+  const own = ownAsNumbers(ownAs, confederation, localAs).find((a) => asn.includes(a));
+  if (own !== undefined) throw new RangeError(`AS ${own} is not external: it cannot be one of several`);
+}
+
 export function relationOf(asn: AsMatch, ownAs: number, confederation: Confederation | undefined): Relation {
   if (asn === 'internal' || asn === ownAs) return 'internal';
-  if (typeof asn === 'number') return confederation?.members.includes(asn) ? 'confederation' : 'external';
-  return asn !== 'external' && asn.includes(ownAs) ? 'internal' : 'external';
+  return typeof asn === 'number' && confederation?.members.includes(asn) ? 'confederation' : 'external';
 }
 
 export function ownAsesOf(

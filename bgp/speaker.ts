@@ -32,7 +32,7 @@ import {
   routesOf,
 } from './query.ts';
 import type { RangeConfig } from './ranges.ts';
-import type { Confederation } from './relation.ts';
+import { type Confederation, checkAses } from './relation.ts';
 import { type Deferral, deferralOf, type Restarting, restartSettings } from './restart.ts';
 import { LOCAL_PEER } from './rib/adj-rib-in.ts';
 import { AdjRibOut } from './rib/adj-rib-out.ts';
@@ -251,7 +251,7 @@ export class Speaker {
     this.#work();
   }
 
-  /** @throws RangeError when the name is taken */
+  /** @throws RangeError when the name is taken, or the list of its ASes has one of ours */
   addPeer(config: PeerConfig): void {
     const peer = this.#roster.add(config, undefined, this.#clock.now());
     if (this.#isStarted) this.#secure();
@@ -261,9 +261,10 @@ export class Speaker {
 
   /**
    * Take whoever connects from a prefix as a peer, and forget it when it is gone.
-   * @throws RangeError when the name is taken
+   * @throws RangeError when the name is taken, or the list of its ASes has one of ours
    */
   addRange(config: RangeConfig): void {
+    checkAses(config.asn, this.asn, this.#options.confederation, config.localAs);
     this.#roster.ranges.add(config);
     if (this.#isStarted) this.#secure();
   }
@@ -405,12 +406,13 @@ export class Speaker {
 
   /** Let timers fire and continue work that was cut into slices. */
   tick(now: Instant): void {
-    for (const peer of this.#roster) {
+    for (const peer of [...this.#roster]) {
       peer.retention.tick(now);
       const at = peer.session.deadline();
-      if (at === undefined || at > now) continue;
-      peer.session.tick(now);
-      this.#switchboard.pump(peer);
+      if (at !== undefined && at <= now) {
+        peer.session.tick(now);
+        this.#switchboard.pump(peer);
+      }
       this.#reap(peer);
     }
     this.#work();
@@ -629,12 +631,13 @@ export class Speaker {
 
   /** RFC 4271 §9.1.2: what is not reachable any more is not used; sessions over the uplink end at once. */
   #onLink(link: LinkId, isUp: boolean): void {
-    for (const peer of this.#roster) {
+    for (const peer of [...this.#roster]) {
       if (peer.config.link !== link) continue;
       if (isUp) this.#startSession(peer);
       else {
         peer.session.handle({ kind: 'uplink-down' }, this.#clock.now());
         this.#switchboard.pump(peer);
+        this.#reap(peer);
       }
     }
     for (const peer of this.#roster) {

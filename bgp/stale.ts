@@ -28,26 +28,28 @@ export function makingLongLived(peer: Peer, rib: Rib, table: AttrTable): Chore {
       dropRoute(peer, rib, route);
       return;
     }
-    routes.staleOf[route] = Staleness.LongLived;
     const accepted = routes.acceptedOf[route]!;
+    const marked = accepted < 0 ? accepted : withLlgrStale(accepted, table);
+    if (accepted >= 0 && marked < 0) {
+      dropRoute(peer, rib, route);
+      return;
+    }
+    routes.staleOf[route] = Staleness.LongLived;
     if (accepted < 0) return;
-    routes.replace(route, received, withLlgrStale(accepted, table), routes.verdictOf[route]!);
+    routes.replace(route, received, marked, routes.verdictOf[route]!);
     rib.loc.touch(routes.prefixOf[route]!);
   });
 }
 
-/** Remove the routes of a peer that are still marked. */
-export function sweepingStale(peer: Peer, rib: Rib): Chore {
-  if (peer.stale[rib.family] === 0) return NOTHING;
-  return removing(peer, rib, true);
+/** Remove the routes of a peer that are still marked; undefined when none is. */
+export function sweepingStale(peer: Peer, rib: Rib): Chore | undefined {
+  return peer.stale[rib.family] === 0 ? undefined : removing(peer, rib, true);
 }
 
 /** Remove all routes of a peer. */
 export function droppingRoutes(peer: Peer, rib: Rib): Chore {
   return removing(peer, rib, false);
 }
-
-const NOTHING: Chore = { step: () => true };
 
 /** Routes are marked as gone and not counted any more at once, which is a scan of columns; they leave the table in slices. */
 function removing(peer: Peer, rib: Rib, onlyStale: boolean): Chore {

@@ -18,6 +18,7 @@ export const Verdict = {
   ReflectionLoop: 4,
   OwnNextHop: 5,
   RouteLeak: 6,
+  TooLarge: 7,
 } as const;
 
 export const VERDICT_TEXT: Record<number, string> = {
@@ -28,6 +29,7 @@ export const VERDICT_TEXT: Record<number, string> = {
   [Verdict.ReflectionLoop]: 'reflected back to us',
   [Verdict.OwnNextHop]: 'next hop is our own address',
   [Verdict.RouteLeak]: 'leaked: only to customers (RFC 9234)',
+  [Verdict.TooLarge]: 'attributes of more than 65535 octets',
 };
 
 /** Whether a route is still told by its peer (RFC 4724 §4.2, RFC 9494 §4.2, RFC 7313 §4). */

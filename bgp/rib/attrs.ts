@@ -45,6 +45,10 @@ export const Has = {
 } as const;
 
 const DECODED = 256;
+/** Octets of the longest list of attributes, and so of one attribute in it (RFC 4271 §4.3). */
+export const MAX_SET_OCTETS = 0xffff;
+/** In place of the number of a set that would be longer. */
+export const TOO_LARGE = -1;
 const NO_UNKNOWN: readonly UnknownAttribute[] = Object.freeze([]);
 
 /**
@@ -168,7 +172,7 @@ export class AttrTable {
   readonly #index = new HashIndex();
   readonly #scratch = new OctetWriter();
   #place = new Uint32Array(0);
-  #octets = new Uint16Array(0);
+  #octets = new Uint32Array(0);
   #refs = new Int32Array(0);
   #hop = new Int32Array(0);
   #preference = new Uint32Array(0);
@@ -203,16 +207,22 @@ export class AttrTable {
     return this.#idle.length;
   }
 
-  /** The one set with these attributes. It stays known while somebody holds it (`retain`), and until the next `sweep`. */
+  /**
+   * The one set with these attributes. It stays known while somebody holds it (`retain`), and until the next `sweep`.
+   * @throws RangeError when they encode to more than `MAX_SET_OCTETS`
+   */
   intern(a: Attributes, nextHop: NextHop | undefined): AttrSet {
-    return this.set(this.internNumber(a, nextHop));
+    const number = this.internNumber(a, nextHop);
+    if (number === TOO_LARGE) throw new RangeError(`attributes of more than ${MAX_SET_OCTETS} octets`);
+    return this.set(number);
   }
 
-  /** The same as a number, without an object that stays with the set. */
+  /** The same as a number, without an object that stays with the set; `TOO_LARGE` when they do not fit. */
   internNumber(a: Attributes, nextHop: NextHop | undefined): number {
     const w = this.#scratch;
     w.clear();
     putAttributes(w, a, undefined, true);
+    if (w.length > MAX_SET_OCTETS) return TOO_LARGE;
     return this.#intern(w.bytes, w.length, this.hops.intern(nextHop));
   }
 

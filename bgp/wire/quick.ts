@@ -7,7 +7,7 @@
 
 import { Addr, type Family } from '../../router/lib/addr.ts';
 import { get16, get32 } from '../../router/lib/bytes.ts';
-import { SegmentType } from './attribute/as-path.ts';
+import { MAX_PATH_ASNS, SegmentType } from './attribute/as-path.ts';
 import {
   AttributeCode,
   AttributeDraft,
@@ -189,8 +189,9 @@ function isInOrder(
   }
 }
 
-/** Sequences of four-octet numbers other than 0, beginning with `firstAs` where one is asked for. */
+/** Sequences of not too many four-octet numbers other than 0, beginning with `firstAs` where one is asked for. */
 function isPlainPath(b: Uint8Array, from: number, end: number, firstAs: number | undefined): boolean {
+  if (end - from > 4 * MAX_PATH_ASNS) return false;
   if (firstAs !== undefined && (end - from < 6 || get32(b, from + 2) >>> 0 !== firstAs)) return false;
   for (let at = from; at < end; ) {
     if (b[at] !== SegmentType.Sequence || b[at + 1] === 0) return false;

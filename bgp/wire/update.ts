@@ -6,7 +6,7 @@
 
 import type { Family } from '../../router/lib/addr.ts';
 import { get16 } from '../../router/lib/bytes.ts';
-import { AS_TRANS, mergeAs4Path } from './attribute/as-path.ts';
+import { AS_TRANS, mergeAs4Path, tooLong } from './attribute/as-path.ts';
 import {
   AttributeCode,
   AttributeDraft,
@@ -108,9 +108,8 @@ export function decodeCarefully(body: Uint8Array, context: WireContext): Update 
     if (worst === undefined || isWorse(f.handling, worst)) worst = f.handling;
   };
   if (announced !== undefined || draft.reach !== undefined || draft.vpnReach !== undefined) {
-    mergeFourOctet(draft, context);
-    const missing = missingWellKnown(draft, announced !== undefined, context);
-    if (missing !== undefined) broken(missing);
+    for (const found of [mergeFourOctet(draft, context), missingWellKnown(draft, announced !== undefined, context)])
+      if (found !== undefined) broken(found);
     if (draft.reach !== undefined) {
       if (isUsable(draft.reach.nextHop)) reach.push(draft.reach);
       else {
@@ -231,16 +230,16 @@ function readAttribute(
 }
 
 /** RFC 6793 §4.2.3: rebuild what a two-octet peer could not say. */
-function mergeFourOctet(draft: AttributeDraft, context: WireContext): void {
-  if (context.fourOctetAs) return;
+function mergeFourOctet(draft: AttributeDraft, context: WireContext): Flaw | undefined {
+  if (context.fourOctetAs) return undefined;
   // "If the AGGREGATOR ... AS number is not AS_TRANS, AS4_AGGREGATOR and AS4_PATH SHALL be ignored."
   if (draft.as4Aggregator !== undefined && draft.aggregator !== undefined) {
-    if (draft.aggregator.asn !== AS_TRANS) return;
+    if (draft.aggregator.asn !== AS_TRANS) return undefined;
     draft.aggregator = draft.as4Aggregator;
   }
-  if (draft.as4Path !== undefined && draft.asPath !== undefined) {
-    draft.asPath = mergeAs4Path(draft.asPath, draft.as4Path);
-  }
+  if (draft.as4Path === undefined || draft.asPath === undefined) return undefined;
+  draft.asPath = mergeAs4Path(draft.asPath, draft.as4Path);
+  return tooLong(draft.asPath);
 }
 
 /** RFC 7606 §3 (d): a missing mandatory attribute is treat-as-withdraw. */

@@ -3,6 +3,7 @@
  * stand in them. Shapes, checks and values together, because each key is small.
  */
 import { z } from 'zod';
+import { ownAsNumbers } from '../../bgp/relation.ts';
 import type { RoutingSettings } from './bgp-model.ts';
 import type { ParsedBgp } from './bgp-schema.ts';
 import { asn, bool, choice, int, list, object, prefix, v4 } from './fields.ts';
@@ -73,6 +74,25 @@ function toLocalAs(l: NonNullable<ParsedPeerRouting['local_as']>): NonNullable<R
   return typeof l === 'number' ? { asn: l } : { asn: l.asn, noPrepend: l.no_prepend, replaceAs: l.replace_as };
 }
 
+/** A list is one of external ASes: which of them a peer is in must not change how it is treated. */
+function checkAsList(
+  tree: SourceTree,
+  bgp: ParsedBgp,
+  peer: ParsedPeerRouting,
+  asns: readonly number[],
+  at: Path,
+): void {
+  const { local_as: localAs } = peer;
+  const own = ownAsNumbers(bgp.asn, bgp.confederation, localAs === undefined ? undefined : toLocalAs(localAs));
+  for (const [i, asn] of asns.entries())
+    if (own.includes(asn))
+      tree.report(
+        'error',
+        [...at, i],
+        `AS ${asn} is ours or of our confederation: its peers need an entry of their own`,
+      );
+}
+
 export function checkRouting(tree: SourceTree, bgp: ParsedBgp): void {
   const { confederation } = bgp;
   if (confederation?.members.includes(bgp.asn))
@@ -86,6 +106,7 @@ export function checkRouting(tree: SourceTree, bgp: ParsedBgp): void {
   }
   for (const [i, peer] of bgp.peers.entries()) {
     const at: Path = ['bgp', 'peers', i];
+    if (typeof peer.asn === 'object') checkAsList(tree, bgp, peer, peer.asn, [...at, 'asn']);
     const isInternal = peer.asn === bgp.asn || peer.asn === 'internal';
     if (peer.route_reflector_client && !isInternal)
       tree.report('error', [...at, 'route_reflector_client'], 'a client of a route reflector is in our own AS');

@@ -186,6 +186,31 @@ test('numbers of peers that are gone are used again, so that a range may see any
   t.is(hub.speaker.totals.attributeSets, 0);
 });
 
+test('a member of a range that never comes back makes room, after its restart time and after its uplink failed', (t) => {
+  for (const isRestarting of [true, false]) {
+    const net = new SimNet(18);
+    const hub = net.router('hub', { asn: 64600 });
+    const s = net.router('s', { asn: 64601, networks: ['172.20.1.0/24'], gracefulRestart: { restartTimeS: 60 } });
+    const cable = net.join(hub, s, {}, { gracefulRestart: isRestarting });
+    hub.speaker.removePeer('s');
+    const common = { link: cable.id, asn: 'external', import: 'accept-all', export: 'accept-all' } as const;
+    hub.speaker.addRange({ ...common, name: 'r', range: Prefix.parse('fe80::/10')!, maxPeers: 1 });
+    net.start();
+    net.runUntil(() => hub.fib.size === 1);
+    net.run(1000);
+    s.crash();
+    if (!isRestarting) {
+      net.setCable(cable, false);
+      net.setCable(cable, true);
+    }
+    net.run(70_000);
+    t.deepEqual(hub.speaker.snapshot(), []);
+    t.is(hub.fib.size, 0);
+    s.restart();
+    net.runUntil(() => hub.fib.size === 1);
+  }
+});
+
 test('BFD ends a session at once, with nothing kept, and its return is used at once (RFC 5882, RFC 9384)', (t) => {
   const net = new SimNet(9);
   const a = net.router('a', { asn: 64601 });

@@ -246,3 +246,17 @@ test('a session is drained and filled again while it stays up (RFC 8326)', (t) =
   t.is(link(), 'x-b', 'as it was when nothing is said');
   t.is(a.session('x').establishments, 1);
 });
+
+test('a list of ASes is one of external peers: none of ours can be in it', (t) => {
+  const net = new SimNet(40);
+  const a = net.router('a', { asn: 64601, speaker: { confederation: { id: 64600, members: [64603] } } });
+  const b = net.router('b', { asn: 64602 });
+  for (const own of [64600, 64601, 64603]) {
+    const error = { instanceOf: RangeError, message: `AS ${own} is not external: it cannot be one of several` };
+    t.throws(() => net.join(a, b, { asn: [64602, own] }), error);
+    const range = { name: 'r', link: 'x', range: Prefix.parse('fe80::/10')!, asn: [64602, own] };
+    t.throws(() => a.speaker.addRange(range), error);
+  }
+  t.throws(() => net.join(a, b, { asn: [64602, 64605], localAs: { asn: 64605 } }), { instanceOf: RangeError });
+  t.deepEqual(a.speaker.snapshot(), []);
+});

@@ -2,6 +2,8 @@
 import test from 'ava';
 import type { PeerConfig } from '../../bgp/speaker.ts';
 import { parseCommunity } from '../../bgp/wire/attribute/communities.ts';
+import { FAMILIES, type FamilyName } from '../../bgp/wire/family.ts';
+import { encodeRouteRefresh } from '../../bgp/wire/message.ts';
 import { Prefix } from '../../router/lib/addr.ts';
 import { SimNet, type SimRouter } from './kit/net.ts';
 
@@ -288,6 +290,17 @@ test('a refresh with marks removes what the peer has forgotten (RFC 7313)', (t) 
   t.is(a.session('b').messages.received.refresh, 4);
   t.is(b.session('a').messages.received.refresh, 2);
   t.is(a.session('b').faults, 0);
+});
+
+test('two refreshes in one read remove what the first one found missing (RFC 7313)', (t) => {
+  const { net, a } = pair(15);
+  const mark = (subtype: number) => ['ipv4', 'ipv6'].map((f) => ({ ...FAMILIES[f as FamilyName], subtype }));
+  const marks = [1, 2, 1, 2].flatMap(mark).map(encodeRouteRefresh);
+  a.streams.find((s) => !s.isClosed)!.handler!.data(Buffer.concat(marks));
+  net.run(100);
+  t.is(a.fib.size, 0);
+  t.is(stale(a, 'b'), 0);
+  t.deepEqual([...a.speaker.routes('in')], []);
 });
 
 test('whatever restarts, is reset, forgets or refreshes: in the end tables agree and nothing is marked', (t) => {

@@ -29,6 +29,11 @@ export type AsPath = readonly AsSegment[];
 export const EMPTY_PATH: AsPath = Object.freeze([]);
 export const AS_TRANS = 23456; // RFC 6793 §9
 const MAX_SEGMENT = 255;
+/**
+ * More AS numbers than this in one path are a mistake or an attack: with four octets each they would not fit into the
+ * 65,535 octets of an attribute (RFC 4271 §4.3) after a few hops more. Such a route is treated as withdrawn (RFC 7606 §2).
+ */
+export const MAX_PATH_ASNS = 4096;
 
 export const AS_PATH: AttributeCodec = {
   code: AttributeCode.AsPath,
@@ -37,6 +42,8 @@ export const AS_PATH: AttributeCodec = {
   decode(v, draft, context) {
     const path = readPath(v, context.fourOctetAs ? 4 : 2);
     if (!isPath(path)) return path;
+    const excess = tooLong(path);
+    if (excess !== undefined) return excess;
     for (const s of path) {
       // RFC 9774 §3: routes with AS_SET or AS_CONFED_SET are treated as withdrawn.
       if (s.type === SegmentType.Set || s.type === SegmentType.ConfedSet) {
@@ -82,6 +89,14 @@ export const AS4_PATH: AttributeCodec = {
     return undefined;
   },
 };
+
+/** The flaw of a path with more numbers than `MAX_PATH_ASNS`. */
+export function tooLong(path: AsPath): Flaw | undefined {
+  let asns = 0;
+  for (const s of path) asns += s.asns.length;
+  if (asns <= MAX_PATH_ASNS) return undefined;
+  return flaw(UpdateError.AsPath, 'treat-as-withdraw', `AS_PATH with ${asns} AS numbers`);
+}
 
 function isPath(x: AsPath | Flaw): x is AsPath {
   return Array.isArray(x);

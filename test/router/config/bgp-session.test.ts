@@ -96,5 +96,11 @@ test('what does not fit together is told', (t) => {
     'must not be zero; leave it out for the default',
   ]);
   t.regex(one('{ asn: 65002, address: 192.0.2.1, role: boss }')[0]!, /expected one of provider, customer/);
+  t.deepEqual(one('{ name: x, asn: [65002, 65001], address: 192.0.2.1 }'), [
+    'AS 65001 is ours or of our confederation: its peers need an entry of their own',
+  ]);
+  t.deepEqual(one('{ name: x, asn: [65002, 65003], range: 192.0.2.0/24, local_as: 65003 }'), [
+    'AS 65003 is ours or of our confederation: its peers need an entry of their own',
+  ]);
   t.regex(one('{ asn: nobody, address: 192.0.2.1 }')[0]!, /AS number/);
 });
