@@ -620,7 +620,10 @@ export class Peer {
   recheckHops(): ReadonlySet<number> {
     const changed = new Set<string>();
     for (const [key, hop] of this.#hops) {
-      const before = hop ?? this.#hopsBefore.get(key);
+      const known = hop ?? this.#hopsBefore.get(key);
+      // A way over another link of the same name is another way.
+      const before = known !== undefined && this.#context.resolver.isGone?.(known.link) === true ? undefined : known;
+      if (before === undefined) this.#hopsBefore.delete(key);
       const now = this.#resolve(Addr.parse(key)!, before);
       if (now === hop) continue;
       changed.add(key);

@@ -123,6 +123,8 @@ export interface RouteSink {
 
 export interface NextHopResolver {
   isUp(link: LinkId): boolean;
+  /** The link does not exist: one that comes under its name later is another one. Without this method all links exist. */
+  isGone?(link: LinkId): boolean;
   /** Called for every change of an uplink's state, and when `resolve` may answer differently for multihop peers. */
   subscribe(listener: (link: LinkId, isUp: boolean) => void): void;
   /**

@@ -20,6 +20,8 @@ export class BgpLinks implements NextHopResolver {
   #relookup: NodeJS.Timeout | undefined;
   /** Whether the speaker's route to a prefix was itself found in the table; set by whoever makes the speaker. */
   isRecursive: (prefix: Prefix) => boolean = () => true;
+  /** Called when links have other numbers, before anything is decided by them; set likewise. */
+  onRenumbered: () => void = () => undefined;
 
   /**
    * @param all links of all VRFs
@@ -32,15 +34,17 @@ export class BgpLinks implements NextHopResolver {
     this.#sourceTo = sourceTo;
   }
 
-  /** Other links from now on; those that are gone are down. */
+  /** Other links from now on; those that are gone are down, and one with another number was gone in between. */
   setLinks(all: readonly RoutingLink[]): void {
-    const before = this.#links;
-    this.#links = all.filter((l) => l.vrf === this.vrf);
-    for (const { name, index } of before) {
-      if (this.indexOf(name) === index) continue;
+    const next = all.filter((l) => l.vrf === this.vrf);
+    const gone = this.#links.filter(({ name, index }) => !next.some((l) => l.name === name && l.index === index));
+    this.#links = this.#links.filter((l) => !gone.includes(l));
+    this.onRenumbered();
+    for (const { name } of gone) {
       this.#up.delete(name);
       this.#announce(name, false);
     }
+    this.#links = next;
   }
 
   has(name: string): boolean {
@@ -74,6 +78,10 @@ export class BgpLinks implements NextHopResolver {
 
   isUp(link: LinkId): boolean {
     return isRouted(link) || this.#up.has(String(link));
+  }
+
+  isGone(link: LinkId): boolean {
+    return !isRouted(link) && !this.has(String(link));
   }
 
   subscribe(listener: (link: LinkId, isUp: boolean) => void): void {

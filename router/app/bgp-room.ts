@@ -224,6 +224,7 @@ export class BgpRoom {
     for (const peer of peers) this.#add(this.#peerConfig(peer, settings));
     const addressOn = (link: string, family: Family): Addr | undefined => this.#links.addressOn(link, family);
     for (const range of ranges) this.#speaker.addRange(rangeConfigOf(range, settings, addressOn, filters));
+    this.#links.onRenumbered = () => toFib.forget();
     this.#links.isRecursive = (prefix) => this.#speaker.isRecursive(prefix);
     this.#bird = new BirdAnswers(this.#birdFacts());
   }

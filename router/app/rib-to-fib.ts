@@ -14,7 +14,8 @@ export class RibToFib implements RouteSink {
   readonly #fib: FibWriter;
   readonly #linkIndex: (name: string) => number | undefined;
   readonly #changed: () => void;
-  readonly #known = new WeakMap<Way, RouteTarget>();
+  /** Invariant: every link of a way that stands here is known, and has the number it had. */
+  #known = new WeakMap<Way, RouteTarget>();
 
   /** @param changed called after each batch */
   constructor(fib: FibWriter, linkIndex: (name: string) => number | undefined, changed: () => void) {
@@ -35,6 +36,11 @@ export class RibToFib implements RouteSink {
     this.#changed();
   }
 
+  /** Links have other numbers now. */
+  forget(): void {
+    this.#known = new WeakMap();
+  }
+
   #translate(way: Way): RouteTarget {
     let known = this.#known.get(way);
     if (known === undefined) {
@@ -44,7 +50,7 @@ export class RibToFib implements RouteSink {
       });
       const source = way.isInternal ? RouteSource.Ibgp : RouteSource.Ebgp;
       known = { source, nextHops, kind: KINDS[way.kind] };
-      this.#known.set(way, known);
+      if (nextHops.length === way.nextHops.length) this.#known.set(way, known);
     }
     return known;
   }

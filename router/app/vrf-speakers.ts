@@ -117,6 +117,7 @@ export class VrfSpeakers {
         if (e.kind !== 'state' || e.peer !== VPN_PEER) o.onEvent(e);
       },
     });
+    links.onRenumbered = () => sink.forget();
     links.isRecursive = (prefix) => speaker.isRecursive(prefix);
     const isHere = (p: { readonly via: string | undefined }): boolean => p.via !== undefined && links.has(p.via);
     const addressOn = (link: string, family: Family): Addr | undefined => links.addressOn(link, family);

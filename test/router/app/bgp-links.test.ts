@@ -1,9 +1,11 @@
 import test from 'ava';
 import { BgpLinks } from '../../../router/app/bgp-links.ts';
 import { BY_ROUTING } from '../../../router/app/bgp-peers.ts';
+import { RibToFib } from '../../../router/app/rib-to-fib.ts';
 import { RouteKind, RouteSource } from '../../../router/fib/shared.ts';
 import { FibWriter } from '../../../router/fib/writer.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
+import { Cable, SimNet } from '../../bgp/kit/net.ts';
 
 const LINKS = [
   { index: 2, name: 'a', mtu: 1420, addresses: ['10.0.0.2/24', 'fe80::1/64'], vrf: 0 },
@@ -74,3 +76,58 @@ test('what an internal peer names is looked for in the table, and found on its u
   t.is(resolved(links, '10.8.1.1', 'a', true), '10.8.1.1 via a at 0', 'the default route says nothing about it');
   t.is(resolved(links, 'fe80::9', 'a', true), 'fe80::9 via a at 0');
 });
+
+for (const isAtOnce of [false, true]) {
+  test(`a link that comes back with another number is another link${isAtOnce ? ', also within one reload' : ''}`, (t) => {
+    const link = (name: string, index: number) => ({ index, name, mtu: 1420, addresses: [], vrf: 0 });
+    const fib = new FibWriter();
+    const gateway = Addr.parse('fe80::9')!;
+    const towards = (index: number | undefined): void =>
+      fib.apply([
+        {
+          vrf: 0,
+          prefix: Prefix.parse('10.1.1.0/24')!,
+          source: RouteSource.Static,
+          nextHops: index === undefined ? undefined : [{ link: index, gateway }],
+        },
+      ]);
+    const links = new BgpLinks(0, [link('x', 7)], fib, () => undefined);
+    const sink = new RibToFib(
+      fib,
+      (name) => links.indexOf(name),
+      () => undefined,
+    );
+    const net = new SimNet(1);
+    const a = net.router('a', { asn: 64601, speaker: { resolver: links, sink } });
+    const b = net.router('b', { asn: 64601, networks: ['10.128.0.0/9'] });
+    links.onRenumbered = () => sink.forget();
+    links.isRecursive = (prefix) => a.speaker.isRecursive(prefix);
+    const ends = [Addr.parse('fe80::1:1')!, Addr.parse('fe80::1:2')!] as const;
+    const cable = new Cable(BY_ROUTING, [a, b], ends);
+    for (const cables of [net.cables, a.cables, b.cables]) cables.push(cable);
+    const common = { link: BY_ROUTING, asn: 64601, extendedNextHop: false };
+    a.addPeer({ ...common, name: 'b', address: ends[1], multihop: true });
+    b.addPeer({ ...common, name: 'a', address: ends[0], nextHop4: Addr.parse('10.1.1.1')! });
+    const used = () => fib.exactRoute(0, Prefix.parse('10.128.0.0/9')!)[0]?.nextHops.map((h) => h.link);
+
+    towards(7);
+    links.linkState('x', true);
+    net.start();
+    net.run(10_000);
+    t.deepEqual(used(), [7]);
+    if (!isAtOnce) {
+      towards(undefined);
+      links.setLinks([]);
+      net.run(1000);
+      t.deepEqual(used() ?? [], []);
+      links.setLinks([link('y', 7)]);
+      links.linkState('y', true);
+      net.run(1000);
+    }
+    towards(8);
+    links.setLinks([link('y', 7), link('x', 8)]);
+    links.linkState('x', true);
+    net.run(1000);
+    t.deepEqual(used(), [8]);
+  });
+}

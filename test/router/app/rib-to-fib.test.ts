@@ -76,3 +76,24 @@ test('a route of another daemon ranks before an internal one and behind an exter
   sink.apply(via('a', false));
   t.deepEqual(routes()[0], ['ebgp', 20, 2]);
 });
+
+test('a way over a link that is not known yet is translated again when it is, and after a change of numbers', (t) => {
+  const fib = new FibWriter();
+  const numbers: Record<string, number> = {};
+  const sink = new RibToFib(
+    fib,
+    (name) => numbers[name],
+    () => undefined,
+  );
+  const batch = via('x', false);
+  const link = (): number | undefined => {
+    sink.apply(batch);
+    return fib.exactRoute(0, PREFIX)[0]?.nextHops[0]?.link;
+  };
+  t.is(link(), undefined);
+  numbers['x'] = 7;
+  t.is(link(), 7);
+  numbers['x'] = 8;
+  sink.forget();
+  t.is(link(), 8);
+});
