@@ -118,7 +118,7 @@ it("customers of a VRF learn each other across the VPN session, and the VRF's ta
   const { candidates } = await x.json<Answers['bgp_explain']>('bgp', 'explain', PEER_C.announce4, '--vrf', 'red');
   t.deepEqual(
     candidates.map((k) => k.route.peer),
-    ['vpn'],
+    ['(vpn)'],
   );
   const { peers } = await x.json<Answers['bgp_show']>('bgp');
   t.deepEqual(peers.map((p) => [p.name, p.state]).sort(), [
