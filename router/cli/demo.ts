@@ -277,6 +277,7 @@ function configOf(n: Node, tunnels: readonly (readonly [TunnelEnd, TunnelEnd])[]
   return `uplinks:
 ${uplinks.join('')}bgp:
   asn: ${n.asn}
+  policy: transit
   router_id: ${n.v4}
   networks: [${n.networks.map((p) => `'${p}'`).join(', ')}]
   peers:

@@ -1,7 +1,7 @@
 /** What must be unique or consistent in the `bgp` part, once all its values are known to be well-formed. */
 import { checkPolicies } from './bgp-policy-check.ts';
 import { checkRouting } from './bgp-routing.ts';
-import type { ParsedBgp, ParsedBgpPeer } from './bgp-schema.ts';
+import { isOfOurNetwork, type ParsedBgp, type ParsedBgpPeer } from './bgp-schema.ts';
 import { checkSession } from './bgp-session.ts';
 import { checkRpki } from './rpki.ts';
 import type { Path, SourceTree } from './tree.ts';
@@ -45,8 +45,24 @@ export function checkBgp(tree: SourceTree, bgp: ParsedBgp): void {
       ['bgp', 'policy'],
       'dn42 accepts proven origins only, and no source of ROAs is given (bgp.rpki)',
     );
+  checkHavePolicies(tree, bgp);
   checkPolicies(tree, bgp);
   checkRouting(tree, bgp);
+}
+
+/** External peers without a policy give and get nothing (RFC 8212 §2). */
+function checkHavePolicies(tree: SourceTree, bgp: ParsedBgp): void {
+  if (bgp.policy !== undefined) return;
+  const without = bgp.peers.filter(
+    (p) => !isOfOurNetwork(p, bgp) && (p.import === undefined || p.export === undefined),
+  );
+  if (without.length === 0) return;
+  const names = without.map((p) => p.name ?? `AS${String(p.asn)}`).join(', ');
+  tree.report(
+    'warning',
+    ['bgp', 'peers', bgp.peers.indexOf(without[0]!)],
+    `without a policy nothing is taken from or told to ${names} (RFC 8212): set bgp.policy, or import and export`,
+  );
 }
 
 /** A peer has an address, or is one of many by their prefix. */

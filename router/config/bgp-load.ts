@@ -5,7 +5,7 @@ import type { Rule } from '../../bgp/policy/rule.ts';
 import type { BfdConfig, BgpConfig, BgpNeighborConfig, ListedPolicy } from './bgp-model.ts';
 import type { ParsedPolicyItem, ParsedPolicyRef } from './bgp-policy.ts';
 import { toPeerRouting } from './bgp-routing.ts';
-import { EXPORT_WORDS, IMPORT_WORDS, type ParsedBgp, type ParsedBgpPeer } from './bgp-schema.ts';
+import { EXPORT_WORDS, IMPORT_WORDS, isOfOurNetwork, type ParsedBgp, type ParsedBgpPeer } from './bgp-schema.ts';
 import { toSession } from './bgp-session.ts';
 import { type Tunnel, toDn42, toDn42Link } from './dn42.ts';
 import { toRpki } from './rpki.ts';
@@ -59,10 +59,8 @@ function toNeighbor(
   inFolder: (path: string) => string,
   tunnelOf: (uplink: string) => Tunnel,
 ): BgpNeighborConfig {
-  // The customs of DN42 are for other networks; inside our own everything is told.
-  const isMember = (asn: unknown): boolean => b.confederation?.members.some((m) => m === asn) === true;
-  const isOurs = p.asn === b.asn || p.asn === 'internal' || isMember(p.asn);
-  const isDn42 = b.policy === 'dn42' && !isOurs;
+  const isDn42 = b.policy === 'dn42' && !isOfOurNetwork(p, b);
+  const usual = usualPolicies(p, b);
   const isOnly = b.peers.filter((o) => o.asn === p.asn).length === 1;
   return {
     name: p.name ?? `AS${p.asn}${isOnly ? '' : `-${p.via ?? p.address}`}`,
@@ -78,8 +76,8 @@ function toNeighbor(
     extendedNextHop: p.extended_next_hop,
     passive: p.passive,
     holdTimeS: p.hold_time ?? b.hold_time,
-    importPolicy: toPolicy(p.import ?? (isDn42 ? 'dn42' : 'all'), IMPORT_WORDS, b),
-    exportPolicy: toPolicy(p.export ?? (isDn42 ? 'dn42' : b.policy === 'stub' ? 'own' : 'all'), EXPORT_WORDS, b),
+    importPolicy: toPolicy(p.import ?? usual.import, IMPORT_WORDS, b),
+    exportPolicy: toPolicy(p.export ?? usual.export, EXPORT_WORDS, b),
     dn42: toDn42Link(p.dn42, b.dn42, p.via === undefined ? 'none' : tunnelOf(p.via)),
     multihop: hopsOf(p),
     password: p.password,
@@ -87,6 +85,17 @@ function toNeighbor(
     bfd: bfdOf(p),
     routing: toPeerRouting(p),
   };
+}
+
+/** Policies of a peer that has none of its own. Inside our own network everything is told; customs are for others. */
+function usualPolicies(
+  p: ParsedBgpPeer,
+  b: ParsedBgp,
+): { readonly import: (typeof IMPORT_WORDS)[number]; readonly export: (typeof EXPORT_WORDS)[number] } {
+  if (b.policy === 'stub') return { import: 'all', export: 'own' };
+  if (b.policy === 'transit' || isOfOurNetwork(p, b)) return { import: 'all', export: 'all' };
+  if (b.policy === 'dn42') return { import: 'dn42', export: 'dn42' };
+  return { import: 'none', export: 'none' }; // RFC 8212 §2
 }
 
 function toPolicy<W extends string>(ref: ParsedPolicyRef, words: readonly W[], b: ParsedBgp): W | ListedPolicy {

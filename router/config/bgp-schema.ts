@@ -79,8 +79,11 @@ const shape = object({
   listen_port: int(1, 65535, 'a port').default(179),
   host_listen: z.union([addrPort, list(addrPort, 'ADDRESS:PORT')]).default([]),
   networks: list(prefix, 'prefixes').default([]),
-  /** `transit` passes routes on between peers, `stub` announces `networks` only, `dn42` follows the customs there. */
-  policy: choice(['transit', 'stub', 'dn42']).default('transit'),
+  /**
+   * `transit` passes routes on between peers, `stub` announces `networks` only, `dn42` follows the customs there. Without
+   * it, external peers need policies of their own (RFC 8212).
+   */
+  policy: choice(['transit', 'stub', 'dn42']).optional(),
   hold_time: seconds(65535).default(90),
   graceful_restart: gracefulRestart.prefault({}),
   rpki: rpki.optional(),
@@ -99,3 +102,9 @@ export const bgp = shape.transform((b, ctx) => ({ ...b, peers: placePeers(b, ctx
 
 export type ParsedBgp = z.output<typeof bgp>;
 export type ParsedBgpPeer = ParsedBgp['peers'][number];
+
+/** Peers of our own AS or confederation. */
+export function isOfOurNetwork(p: Pick<ParsedBgpPeer, 'asn'>, b: Pick<ParsedBgp, 'asn' | 'confederation'>): boolean {
+  const isMember = b.confederation?.members.some((m) => m === p.asn) === true;
+  return p.asn === b.asn || p.asn === 'internal' || isMember;
+}

@@ -105,6 +105,7 @@ function lintPeer(config: Config, bgp: BgpConfig, peer: BgpPeerConfig, report: R
   const tell = (severity: Finding['severity'], check: string, text: string): void =>
     report(severity, check, peer.name, text);
   if (peer.importPolicy === 'all') tell('warning', 'import', 'takes everything: no ROA, no limit to networks of DN42');
+  if (peer.importPolicy === 'none') tell('warning', 'import', 'takes nothing: bgp.policy is not dn42');
   if (peer.exportPolicy === 'all') tell('warning', 'export', 'tells everything, not networks of DN42 only');
   if (peer.address.family === 6 && !peer.extendedNextHop && peer.families.includes('ipv4'))
     tell('warning', 'extended-next-hop', 'IPv4 needs addresses on the tunnel without extended_next_hop');

@@ -136,6 +136,7 @@ export class Mlshim implements Receiver {
           allowed_ips: [10.9.9.0/24, "fd09::/64"]
 ${this.#far === undefined ? '' : `          endpoint: ${this.#far.endpoint}\n`}bgp:
   asn: ${RECEIVER_ASN}
+  policy: transit
   router_id: 10.9.9.1
   hold_time: ${HOLD_S}
   host_listen: ${this.address}:${PORT}

@@ -28,6 +28,7 @@ const YAML = ({ ours, bird }: Ports): string => `uplinks:
       peers: [{ public_key: ${formatKey(publicKey(generatePrivateKey()))}, allowed_ips: [10.77.0.0/24, "fd77::/64"] }]
 bgp:
   asn: ${ASN}
+  policy: transit
   router_id: 10.77.0.1
   host_listen: [127.0.0.1:${ours}, 127.0.0.4:${ours}]
   networks: [10.78.0.0/24, "fd78::/48"]

@@ -83,12 +83,14 @@ if (missing === undefined) {
     x.write(`uplinks:
 ${uplink('core', '', '10.0.0.1/30', towards(y.key('core').publicKey, `192.0.2.2:${CORE}`))}${uplink('red', 'red', "10.1.0.1/30, 'fd00:1::1/64'", towards(y.key('red').publicKey, `192.0.2.2:${RED}`))}${uplink('b', 'red', "'fe80::1/64'", towards(b.keys.publicKey, '198.51.100.2:51820'))}${uplink('twin', 'blue', "'fe80::1/64', 10.9.0.1/32", towards(twin.keys.publicKey, '198.51.100.6:51820'))}${vrfs(64601)}bgp:
   asn: ${X.asn}
+  policy: transit
   router_id: ${X.id}
   peers:
 ${core(Y.asn, '10.0.0.2')}${session(b, 'b')}${session(twin, 'twin')}`);
     y.write(`uplinks:
 ${uplink('core', '', '10.0.0.2/30', `{ public_key: ${x.key('core').publicKey}, allowed_ips: [0.0.0.0/0, '::/0'] }`, CORE)}${uplink('red', 'red', "10.1.0.2/30, 'fd00:1::2/64'", `{ public_key: ${x.key('red').publicKey}, allowed_ips: [0.0.0.0/0, '::/0'] }`, RED)}${uplink('c', 'red', "'fe80::1/64'", towards(c.keys.publicKey, '203.0.113.2:51820'))}${vrfs(64602)}bgp:
   asn: ${Y.asn}
+  policy: transit
   router_id: ${Y.id}
   peers:
 ${core(X.asn, '10.0.0.1')}${session(c, 'c')}`);

@@ -170,6 +170,6 @@ test.serial('up --wait ends with 4 when no handshake comes, and leaves the daemo
   t.is(alone.near.cli('route', '--proto', 'static').status, 0);
   const wrong = alone.near.cli('route', '--proto', 'statc');
   t.is(wrong.status, 2);
-  t.regex(wrong.stderr, /--proto is one of connected, static, bgp, ebgp, ibgp, not "statc"/);
+  t.regex(wrong.stderr, /--proto is one of connected, static, bgp, ebgp, ibgp, external, not "statc"/);
   t.is(alone.near.cli('down').status, 0);
 });

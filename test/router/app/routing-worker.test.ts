@@ -165,6 +165,7 @@ test('a listing of routes comes in bounded parts, and a prefix finds what is ins
       from = part.next;
     }
   };
+  routing.send({ kind: 'start' });
   // They are decided in slices: on a busy machine not all of them in the first turn.
   let listing = await all('', false);
   while (listing.seen.length < 1202) listing = await all('', false);

@@ -189,6 +189,7 @@ test('lint names what would not work and what others would wonder about', async 
 source: { ipv4: 10.0.0.1 }
 bgp:
   asn: 64000
+  policy: transit
   router_id: 10.0.0.1
   networks: [172.20.229.112/28, 192.0.2.0/24, 'fd42:229::/48']
   rpki: { files: [roas.json, gone.json] }

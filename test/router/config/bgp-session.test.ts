@@ -6,7 +6,7 @@ import { parseConfig } from '../../../router/config/load.ts';
 
 function load(bgp: string): { readonly bgp: BgpConfig | undefined; readonly said: string[] } {
   const key = 'yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=';
-  const text = `uplinks: { a: { wireguard: { private_key: ${key}, peers: [{ public_key: ${key} }] } } }\nbgp:\n  asn: 65001\n  router_id: 10.0.0.1\n${bgp}`;
+  const text = `uplinks: { a: { wireguard: { private_key: ${key}, peers: [{ public_key: ${key} }] } } }\nbgp:\n  asn: 65001\n  router_id: 10.0.0.1\n  policy: transit\n${bgp}`;
   const { config, diagnostics } = parseConfig({ shown: 'm.yaml', path: '/nowhere/m.yaml', text }, {});
   return { bgp: config?.bgp, said: diagnostics.map((d) => d.message) };
 }

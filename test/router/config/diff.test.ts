@@ -17,6 +17,7 @@ interface Parts {
   readonly routes?: string;
   readonly wgPeer?: string;
   readonly bgp?: string;
+  readonly policy?: string;
 }
 
 function config(t: ExecutionContext, o: Parts = {}): Config {
@@ -32,6 +33,7 @@ routes: [${o.routes ?? ''}]
 bgp:
   asn: ${o.asn ?? 65001}
   router_id: 10.0.0.1
+  policy: ${o.policy ?? 'transit'}
   networks: [${o.networks ?? '10.1.0.0/16'}]
 ${o.bgp ?? ''}
   peers: [${o.peers ?? "{ name: b, asn: 65002, via: a, address: 'fe80::2' }"}]
@@ -74,14 +76,19 @@ test('networks, routes and WireGuard peers change while everything runs', (t) =>
 });
 
 test('sources of ROAs and what DN42 is told change while sessions go on', (t) => {
-  const effects = (bgp: string, peers?: string): string[] => [
-    ...new Set(diffConfig(config(t), config(t, { bgp, ...(peers !== undefined && { peers }) })).map((c) => c.effect)),
+  const effects = (bgp: string, peers?: string, policy?: string): string[] => [
+    ...new Set(
+      diffConfig(
+        config(t),
+        config(t, { bgp, ...(peers !== undefined && { peers }), ...(policy !== undefined && { policy }) }),
+      ).map((c) => c.effect),
+    ),
   ];
   t.deepEqual(effects('  rpki: { files: [/roas.json], servers: [{ host: 192.0.2.1 }], refresh: 5m }'), ['live']);
   t.deepEqual(effects('  dn42: { region: pacific, latency_window: 1h }'), ['live']);
   t.deepEqual(effects('', `${PEER}, dn42: { bandwidth: 1G } }`), ['live']);
   t.deepEqual(
-    effects('  policy: dn42\n  rpki: { files: [/roas.json] }').sort(),
+    effects('  rpki: { files: [/roas.json] }', undefined, 'dn42').sort(),
     ['live', 'session'],
     'the limit of prefixes',
   );

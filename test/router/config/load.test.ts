@@ -99,11 +99,25 @@ test('a whole file becomes values', (t) => {
   t.is(c.bufferBytes, 64 << 20);
 });
 
+test('external peers without a policy are named', (t) => {
+  const said = (from: string, to: string): string[] =>
+    parse(FULL.replace('  policy: stub\n', '').replace(from, to)).diagnostics.map((d) => d.message);
+  const warning = (name: string): string =>
+    `without a policy nothing is taken from or told to ${name} (RFC 8212): set bgp.policy, or import and export`;
+  t.deepEqual(said('', ''), [warning('AS4242420263')]);
+  t.deepEqual(said('hold_time: 2m', 'import: all'), [warning('AS4242420263')]);
+  t.deepEqual(said('hold_time: 2m', 'import: all, export: own'), []);
+  t.deepEqual(said('asn: 4242420263', 'asn: internal, name: b'), []);
+  const { importPolicy, exportPolicy } = parse(FULL.replace('  policy: stub\n', '')).config!.bgp!.peers[0]!;
+  t.deepEqual([importPolicy, exportPolicy], ['none', 'none']);
+});
+
 test('a peer of the host is reached over its sockets, which listen where host_listen says', (t) => {
   const yaml = (listen: string): string => `
 uplinks: { a: { wireguard: { private_key: ${KEY}, peers: [{ public_key: ${PEER} }] } } }
 bgp:
   asn: 65001
+  policy: transit
   router_id: 10.0.0.1
   host_listen: ${listen}
   peers:
@@ -129,6 +143,7 @@ test('MRT files are named relative to the configuration file, and stations as th
 uplinks: { a: { wireguard: { private_key: ${KEY}, peers: [{ public_key: ${PEER} }] } } }
 bgp:
   asn: 65001
+  policy: transit
   router_id: 10.0.0.1
   bmp: ['[2001:db8::1]:11019']
   mrt: { tables: { file: dumps/rib.%Y%m%d.mrt }, updates: { file: /var/mrt/updates.%H.mrt, every: 1h } }
