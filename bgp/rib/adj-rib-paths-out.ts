@@ -36,6 +36,11 @@ export class AdjRibPathsOut {
   /** By prefix and path identifier: the number of the attribute set the peer was told last. */
   readonly #sent = new Map<number, Map<number, number>>();
   readonly #again = new Set<number>();
+  /** What a resend under way has not come to yet. */
+  #toResend: Iterator<number> | undefined;
+  /** What is being reviewed, and how far. */
+  #loc: Pick<LocRib, 'slice'> | undefined;
+  #reviewAt = 0;
   #size = 0;
 
   constructor(prefixes: PrefixTable, table: AttrTable) {
@@ -49,8 +54,9 @@ export class AdjRibPathsOut {
     return this.#size;
   }
 
+  /** Prefixes to look at; those that a review or a resend under way would add are not all counted yet. */
   get pending(): number {
-    return this.#queue.size;
+    return this.#queue.size + (this.#loc === undefined ? 0 : 1) + (this.#toResend === undefined ? 0 : 1);
   }
 
   /** The paths of a prefix the peer has. */
@@ -63,36 +69,60 @@ export class AdjRibPathsOut {
     this.#queue.push(prefix);
   }
 
-  /** Look at every prefix with a best route again. */
-  review(loc: LocRib): void {
-    loc.forEach((prefix) => {
-      this.#queue.push(prefix);
-    });
+  /** Look at every prefix with a best route again, in slices of `pull`. */
+  review(loc: Pick<LocRib, 'slice'>): void {
+    this.#loc = loc;
+    this.#reviewAt = 0;
   }
 
-  /** Tell the peer everything again (RFC 2918 §4). */
+  /** Tell the peer everything again (RFC 2918 §4), in slices of `pull`. */
   resend(): void {
-    for (const prefix of this.#sent.keys()) {
+    this.#toResend = this.#sent.keys();
+  }
+
+  /** Queue what a review or a resend under way comes to next. */
+  #advance(budget: number): void {
+    for (let left = budget; left > 0 && this.#toResend !== undefined; left--) {
+      const { done, value: prefix } = this.#toResend.next();
+      if (done === true) {
+        this.#toResend = undefined;
+        break;
+      }
       this.#again.add(prefix);
       this.#queue.push(prefix);
     }
+    if (this.#loc === undefined) return;
+    this.#reviewAt = this.#loc.slice(this.#reviewAt, budget, (prefix) => this.#queue.push(prefix));
+    if (this.#reviewAt < 0) this.#loc = undefined;
   }
 
   /** The session is gone, and with it all that the peer was told. */
   clear(): void {
-    this.#queue.clear();
-    for (const [prefix, paths] of this.#sent) for (const pathId of [...paths.keys()]) this.#forget(prefix, pathId);
-    this.#again.clear();
+    while (!this.step(Infinity)) {}
   }
 
-  /** The same as a chore. */
-  step(): boolean {
-    this.clear();
-    return true;
+  /** The same in slices, of about so many paths: nothing else may be asked of it any more. */
+  step(budget: number): boolean {
+    this.#loc = undefined;
+    this.#toResend = undefined;
+    this.#again.clear();
+    for (let left = budget; left > 0; left--) {
+      const prefix = this.#queue.shift();
+      if (prefix < 0) break;
+      this.#prefixes.release(prefix);
+    }
+    let left = budget;
+    for (const [prefix, paths] of this.#sent) {
+      if (left <= 0) break;
+      left -= paths.size;
+      for (const pathId of [...paths.keys()]) this.#forget(prefix, pathId);
+    }
+    return this.#queue.size === 0 && this.#sent.size === 0;
   }
 
   /** Look at up to `budget` waiting prefixes and pack what has to be said about them. */
   pull(budget: number, select: SelectPaths, packer: UpdatePacker): void {
+    if (this.#queue.size < budget) this.#advance(4 * budget);
     const withdrawn: Change[] = [];
     const groups = new Map<number, Change[]>();
     const seen: number[] = [];

@@ -3,6 +3,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { AdjRibsIn, Verdict } from '../../../bgp/rib/adj-rib-in.ts';
 import { AdjRibOut } from '../../../bgp/rib/adj-rib-out.ts';
+import { AdjRibPathsOut } from '../../../bgp/rib/adj-rib-paths-out.ts';
 import { type AttrSet, AttrTable } from '../../../bgp/rib/attrs.ts';
 import { PrefixTable } from '../../../bgp/rib/prefixes.ts';
 import { IdQueue } from '../../../bgp/rib/queue.ts';
@@ -189,4 +190,62 @@ test('a peer ends up with exactly what it should know, whatever changes and refr
       { seed: 6, numRuns: 300 },
     ),
   );
+});
+
+test('a peer that is told several paths is refreshed, reviewed and forgotten in slices', (t) => {
+  const COUNT = 3000;
+  const BUDGET = 100;
+  const attrs = new AttrTable();
+  const prefixes = new PrefixTable(4);
+  const out = new AdjRibPathsOut(prefixes, attrs);
+  const packer = new UpdatePacker(
+    { fourOctetAs: true, maxMessage: 4096, linkLocalForm: 'single', pathIds: true },
+    () => {},
+  );
+  const told = new Map<number, number>();
+  const paths = [1, 2].map((pathId) => ({ pathId, attrs: attributes(attrs, pathId) }));
+  const pull = (): void => {
+    out.pull(
+      BUDGET,
+      (id) => {
+        told.set(id, (told.get(id) ?? 0) + 1);
+        return paths;
+      },
+      packer,
+    );
+  };
+  const pullAll = (): void => {
+    while (out.pending > 0) pull();
+  };
+  for (let i = 0; i < COUNT; i++) out.touch(prefixes.intern(i << 12, 0, 0, 0, 24));
+  pullAll();
+  t.is(out.size, 2 * COUNT);
+
+  out.resend();
+  pull();
+  t.true(out.pending < 5 * BUDGET, `${out.pending} queued at once by a refresh`);
+  pullAll();
+  const loc = {
+    slice: (from: number, budget: number, visit: (id: number) => void): number => {
+      const end = Math.min(COUNT, from + budget);
+      for (let id = from; id < end; id++) visit(id);
+      return end === COUNT ? -1 : end;
+    },
+  };
+  out.review(loc);
+  pull();
+  t.true(out.pending < 5 * BUDGET, `${out.pending} queued at once by a review`);
+  pullAll();
+  t.deepEqual([...new Set(told.values())], [3], 'every prefix in each of three rounds');
+
+  out.resend();
+  out.touch(0);
+  let steps = 0;
+  for (let before = out.size; !out.step(BUDGET); before = out.size) {
+    steps++;
+    t.true(before - out.size <= BUDGET + 1, `${before - out.size} paths forgotten in one step`);
+  }
+  t.true(steps >= (2 * COUNT) / BUDGET - 1);
+  attrs.sweep();
+  t.deepEqual([out.size, out.pending, prefixes.size, attrs.size], [0, 0, 0, 0]);
 });
