@@ -43,12 +43,23 @@ const subject = new MutableSubject();
 
 /** Take withdrawn prefixes out of the Adj-RIB-In. */
 export function withdraw(peer: Peer, rib: Rib, nlri: Nlri): void {
+  touch(rib, nlri);
   cursor.over(nlri);
   while (cursor.next()) {
     const prefix = rib.prefixes.find(cursor.w0, cursor.w1, cursor.w2, cursor.w3, cursor.length);
     const route = prefix < 0 ? -1 : rib.routes.find(prefix, peer.index, cursor.pathId);
     if (route >= 0) dropRoute(peer, rib, route);
   }
+}
+
+/** Octets of prefixes from which on there are several of them. */
+const SEVERAL = 12;
+
+/** All of an UPDATE's prefixes will be searched for. */
+function touch(rib: Rib, nlri: Nlri): void {
+  if (nlri.bytes.length < SEVERAL) return;
+  cursor.over(nlri);
+  while (cursor.next()) rib.prefixes.touch(cursor.w0, cursor.w1, cursor.w2, cursor.w3, cursor.length);
 }
 
 /** Remove one route of a peer and have its prefix decided again. */
@@ -90,6 +101,7 @@ export function announce(peer: Peer, rib: Rib, reach: Reach, update: Update, con
     return flaw(UpdateError.MalformedList, 'treat-as-withdraw', `attributes of more than ${MAX_SET_OCTETS} octets`);
   }
   const judge = new Judge(peer, received, rib.family, context);
+  touch(rib, reach.nlri);
   cursor.over(reach.nlri);
   while (cursor.next()) {
     const prefix = rib.prefixes.intern(cursor.w0, cursor.w1, cursor.w2, cursor.w3, cursor.length);

@@ -47,6 +47,11 @@ export class PrefixTable {
     return this.#find(w0, w1, w2, w3, length, hash(w0, w1, w2, w3, length));
   }
 
+  /** Call for many prefixes before the first of them is looked for: HashIndex.touch. */
+  touch(w0: number, w1: number, w2: number, w3: number, length: number): void {
+    this.#index.touch(hash(w0, w1, w2, w3, length));
+  }
+
   /** The id of a prefix, new when needed. The caller must retain it, or it leaks. */
   intern(w0: number, w1: number, w2: number, w3: number, length: number): number {
     const h = hash(w0, w1, w2, w3, length);

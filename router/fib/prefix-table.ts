@@ -87,6 +87,11 @@ export class PrefixTable {
     return n;
   }
 
+  /** Call for many prefixes before `find` is called for the first of them: HashIndex.touch. */
+  touch(a0: number, a1: number, a2: number, a3: number, length: number): void {
+    this.#index.touch(this.#hash(a0, a1, a2, a3, length));
+  }
+
   /** Row of a prefix (host bits zero, words int32), or -1. It is the prefix's own until `remove`. */
   find(a0: number, a1: number, a2: number, a3: number, length: number): number {
     const hash = this.#hash(a0, a1, a2, a3, length);

@@ -100,6 +100,7 @@ export class FibWriter {
     let group: Group | undefined;
     let source = sources[0]!;
     for (let i = 0; i < batch.count; i++) {
+      if (i % TOUCHED === 0) touch(table.rib, batch, i, Math.min(i + TOUCHED, batch.count));
       const t = target[i]!;
       const to = targets[t];
       if (to === undefined) group = undefined;
@@ -271,6 +272,21 @@ export class FibWriter {
       buckets: this.#groups.bucketMemory,
       tables: [...this.#tables.values()].map((t) => t.shared),
     };
+  }
+}
+
+/** Prefixes of a batch that are searched for at a time. */
+const TOUCHED = 64;
+
+function touch(
+  rib: VrfTable['rib'],
+  { family, w0, w1, w2, w3, length }: RouteColumns,
+  from: number,
+  end: number,
+): void {
+  for (let i = from; i < end; i++) {
+    if (family === 4) rib.touch(0, 0, 0, w0[i]!, length[i]!);
+    else rib.touch(w0[i]!, w1[i]!, w2[i]!, w3[i]!, length[i]!);
   }
 }
 
