@@ -2,22 +2,33 @@
 
 import { Addr } from '../router/lib/addr.ts';
 import type { Peer } from './peer.ts';
+import type { WayKind } from './ports.ts';
 import { type AdjRibsIn, LOCAL_PEER } from './rib/adj-rib-in.ts';
 import type { AttrTable } from './rib/attrs.ts';
 import type { LocRibInputs, ResolvedHop } from './rib/loc-rib.ts';
 import { NumberedWay } from './rib/ways.ts';
 
-const LOCAL_HOP: ResolvedHop = {
-  address: Addr.v4(0),
-  link: 0,
-  cost: 0,
-  alone: new NumberedWay('unicast', [], false),
-};
-/** Of aggregates: what nothing inside takes ends here. */
-const AGGREGATE_HOP: ResolvedHop = { ...LOCAL_HOP, alone: new NumberedWay('blackhole', [], false) };
+/** Where routes of our own go. They belong to one speaker, because its table numbers their ways. */
+export interface OwnHops {
+  readonly network: ResolvedHop;
+  /** What nothing inside of an aggregate takes ends here. */
+  readonly aggregate: ResolvedHop;
+}
+
+export function ownHops(): OwnHops {
+  const hop = (kind: WayKind): ResolvedHop => {
+    return { address: Addr.v4(0), link: 0, cost: 0, alone: new NumberedWay(kind, [], false) };
+  };
+  return { network: hop('unicast'), aggregate: hop('blackhole') };
+}
 
 /** @param peers by number; they may come and go */
-export function inputsOf(routes: AdjRibsIn, attrs: AttrTable, peers: readonly (Peer | undefined)[]): LocRibInputs {
+export function inputsOf(
+  routes: AdjRibsIn,
+  attrs: AttrTable,
+  peers: readonly (Peer | undefined)[],
+  own: OwnHops,
+): LocRibInputs {
   const peerOf = (route: number): Peer | undefined => peers[routes.peerOf[route]!];
   return {
     table: attrs,
@@ -30,7 +41,7 @@ export function inputsOf(routes: AdjRibsIn, attrs: AttrTable, peers: readonly (P
     hop: (route) => {
       const peer = peerOf(route);
       if (peer !== undefined) return peer.hop(attrs.hopNumber(routes.acceptedOf[route]!));
-      return attrs.nextHop(routes.acceptedOf[route]!) === undefined ? LOCAL_HOP : AGGREGATE_HOP;
+      return attrs.nextHop(routes.acceptedOf[route]!) === undefined ? own.network : own.aggregate;
     },
     weight: (route) => routes.weight(route),
     pathIdentifier: (route) => routes.pathIdOf[route]!,

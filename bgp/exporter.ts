@@ -13,6 +13,7 @@ import type { Outcome, Plan, Subject } from './policy/plan.ts';
 import { type HopChange, RoaState, type RouteSource } from './policy/rule.ts';
 import { type AttrSet, type AttrTable, TOO_LARGE } from './rib/attrs.ts';
 import type { Rib } from './rib/rib.ts';
+import { type RoaTable, roaOrigin } from './rpki/roa-table.ts';
 import type { AsPath } from './wire/attribute/as-path.ts';
 import { DEFAULT_LOCAL_PREF } from './wire/attribute/local-pref.ts';
 import type { Attributes, NextHop } from './wire/attribute/model.ts';
@@ -36,6 +37,12 @@ const subject = new MutableSubject();
 
 /** Validates the origin of a route (RFC 6811 §2); gives a RoaState. */
 export type OriginState = (about: Subject, path: AsPath) => number;
+
+/** What ROAs say of routes when they are told; `ownAs` originates those with an empty path. */
+export function originStateOf(roas: RoaTable, ownAs: number): OriginState {
+  return ({ family, w0, w1, w2, w3, length }, path) =>
+    roas.state(family, w0, w1, w2, w3, length, roaOrigin(path, ownAs));
+}
 
 export class Exporter {
   readonly #peer: Peer;

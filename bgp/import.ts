@@ -134,6 +134,29 @@ export function eachRoute(peer: number, rib: Rib, act: (route: number) => void):
   };
 }
 
+/** ROAs about a route changed: judge it again, and have those told anew whose policy asks. @param from undefined = ours */
+export function revalidateRoute(
+  rib: Rib,
+  route: number,
+  from: Peer | undefined,
+  peers: Iterable<Peer>,
+  context: ImportContext,
+): void {
+  if (from?.importFilter.asksRoa === true) reconsiderRoute(from, rib, route, context);
+  for (const to of peers) {
+    if (!to.exportAsksRoa) continue;
+    for (const out of to.outbound) if (out.rib === rib) out.adjRibOut.touch(rib.routes.prefixOf[route]!);
+  }
+}
+
+/** Have the prefixes of a peer's routes decided again whose next hop is one of these (`AttrTable.hops`). */
+export function redeciding(peer: Peer, rib: Rib, hops: ReadonlySet<number>, attrs: AttrTable): Chore {
+  return eachRoute(peer.index, rib, (route) => {
+    const accepted = rib.routes.acceptedOf[route]!;
+    if (accepted >= 0 && hops.has(attrs.hopNumber(accepted))) rib.loc.touch(rib.routes.prefixOf[route]!);
+  });
+}
+
 /** Rows looked at before what was found is counted. */
 const ROWS = 64;
 

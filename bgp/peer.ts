@@ -187,6 +187,8 @@ const CONNECT_RETRY_MS = 5_000;
 const MAX_CONNECT_RETRY_MS = 30_000;
 const IDLE_HOLD_MS = 1_000;
 const MAX_IDLE_HOLD_MS = 60_000;
+/** Next hops that may be remembered beyond those in use. */
+const SPARE_HOPS = 1024;
 const NO_HOPS: ReadonlySet<number> = new Set();
 const DEFAULT_ROUTE: Readonly<Record<Family, Prefix>> = { 4: Prefix.parse('0.0.0.0/0')!, 6: Prefix.parse('::/0')! };
 
@@ -609,8 +611,18 @@ export class Peer {
     if (found === undefined && !this.#hops.has(key)) {
       found = this.#resolve(address, this.#hopsBefore.get(key));
       this.#hops.set(key, found);
+      if (this.#hops.size > 2 * this.#context.attrs.hops.size + SPARE_HOPS) this.#forgetUnused();
     }
     return found;
+  }
+
+  /** Keep what is known of the next hops in use: a peer may name another one each time it tells a route. */
+  #forgetUnused(): void {
+    const used = new Set<string>();
+    for (const hop of this.#context.attrs.hops) used.add(this.#addressOf(hop).toString());
+    for (const known of [this.#hops, this.#hopsBefore]) {
+      for (const key of known.keys()) if (!used.has(key)) known.delete(key);
+    }
   }
 
   /**

@@ -4,7 +4,7 @@ import { type Addr, type Family, Prefix } from '../router/lib/addr.ts';
 import type { Peer } from './peer.ts';
 import { LOCAL_PEER, VERDICT_TEXT } from './rib/adj-rib-in.ts';
 import type { ToldPath } from './rib/adj-rib-paths-out.ts';
-import type { AttrSet } from './rib/attrs.ts';
+import type { AttrSet, AttrTable } from './rib/attrs.ts';
 import { decide, explain } from './rib/decision.ts';
 import type { LocRibInputs, ResolvedHop } from './rib/loc-rib.ts';
 import { type Multipath, sharesOf } from './rib/multipath.ts';
@@ -118,13 +118,37 @@ function insideOf(table: PrefixTable, within: Prefix): (id: number) => boolean {
     (table.w3[id]! & m3) === a3;
 }
 
-/** How many prefixes each peer, by its number, has the best route to. */
-export function bestCounts(rib: Rib, peers: number): Float64Array {
-  const counts = new Float64Array(peers);
-  rib.loc.forEach((id) => {
-    counts[rib.loc.peer(id)]!++;
-  });
-  return counts;
+/**
+ * How many prefixes each peer has the best route to, by its name; '' stands for ourselves.
+ * @param numbers all peers' numbers are below
+ */
+export function bestCounts(
+  ribs: Readonly<Record<Family, Rib>>,
+  peers: Iterable<Peer>,
+  numbers: number,
+): Map<string, { readonly ipv4: number; readonly ipv6: number }> {
+  const countOf = ({ loc }: Rib): Float64Array => {
+    const counts = new Float64Array(numbers);
+    loc.forEach((id) => {
+      counts[loc.peer(id)]!++;
+    });
+    return counts;
+  };
+  const [ipv4, ipv6] = [countOf(ribs[4]), countOf(ribs[6])];
+  const of = (i: number): { ipv4: number; ipv6: number } => ({ ipv4: ipv4[i]!, ipv6: ipv6[i]! });
+  return new Map([['', of(LOCAL_PEER)], ...[...peers].map((p) => [p.config.name, of(p.index)] as const)]);
+}
+
+/**
+ * Whether traffic of a prefix goes by a next hop that was itself found in the forwarding table, or whether that is not known.
+ */
+export function isRecursive({ rib, peers }: RibView, prefix: Prefix, attrs: AttrTable): boolean {
+  const { loc, prefixes } = rib;
+  const id = prefixes.findPrefix(prefix);
+  const owner = id < 0 ? -1 : loc.peer(id);
+  if (owner === LOCAL_PEER) return false;
+  const peer = owner < 0 ? undefined : peers[owner];
+  return peer?.isDirectHop(attrs.hopNumber(loc.attrsNumber(id))) !== true;
 }
 
 /** Routes of one kind, of one peer and one prefix where given. */

@@ -7,21 +7,22 @@
 
 import { Addr, type Family, type Prefix } from '../router/lib/addr.ts';
 import type { Clock, Instant } from '../router/lib/clock.ts';
-import { inputsOf } from './candidates.ts';
+import { inputsOf, ownHops } from './candidates.ts';
 import { Chores } from './chores.ts';
-import type { OriginState } from './exporter.ts';
+import { originStateOf } from './exporter.ts';
 import type { CeaseReason } from './fsm/connection.ts';
-import { eachRoute as eachRouteOf, type ImportContext, reconsidering, reconsiderRoute } from './import.ts';
+import { type ImportContext, reconsidering, redeciding, revalidateRoute } from './import.ts';
 import { Inbox, type SpeakerEvent } from './inbox.ts';
 import { type MrtCursor, mrtPortion, mrtTable, receivedUpdates } from './monitor/dump.ts';
 import { type Monitor, type MonitoredSession, Monitors } from './monitor/monitor.ts';
 import { type AggregateConfig, type Network, Origination } from './origination.ts';
-import type { Outbound, Peer, PeerConfig, RestartSettings } from './peer.ts';
+import type { Peer, PeerConfig, RestartSettings } from './peer.ts';
 import type { Policy } from './policy/rule.ts';
 import type { LinkId, NextHopResolver, RouteSink, Transport, VpnPort } from './ports.ts';
 import {
   bestCounts,
   candidatesOf,
+  isRecursive,
   longestMatch,
   pageOf,
   type RibView,
@@ -34,20 +35,18 @@ import {
 import type { RangeConfig } from './ranges.ts';
 import { type Confederation, checkAses } from './relation.ts';
 import { type Deferral, deferralOf, type Restarting, restartSettings } from './restart.ts';
-import { LOCAL_PEER } from './rib/adj-rib-in.ts';
-import { AdjRibOut } from './rib/adj-rib-out.ts';
+import type { AdjRibsIn } from './rib/adj-rib-in.ts';
 import { AttrTable } from './rib/attrs.ts';
-import { RouteColumns } from './rib/batch.ts';
-import type { OnChange } from './rib/loc-rib.ts';
+import type { LocRibInputs } from './rib/loc-rib.ts';
 import { type Multipath, SINGLE_PATH } from './rib/multipath.ts';
 import { Rib } from './rib/rib.ts';
 import { WayTable } from './rib/ways.ts';
 import { Roster } from './roster.ts';
-import { Rota } from './rota.ts';
 import { Revalidation } from './rpki/revalidation.ts';
-import { type RoaTable, roaOrigin } from './rpki/roa-table.ts';
+import type { RoaTable } from './rpki/roa-table.ts';
 import type { VrpList } from './rpki/vrp.ts';
-import { type CandidateView, type PeerView, peerView, type RouteView } from './show.ts';
+import { type CandidateView, type PeerView, peerView, type RouteView, statisticsOf } from './show.ts';
+import { Spread } from './spread.ts';
 import { Switchboard } from './switchboard.ts';
 import type { BmpStatistics } from './wire/bmp.ts';
 import { Cease } from './wire/fault.ts';
@@ -109,16 +108,10 @@ export interface SpeakerOptions {
   readonly onEvent?: (event: SpeakerEvent) => void;
 }
 
-/** Prefixes decided in one turn: bounds how long the event loop is held. */
-const DECISION_BUDGET = 8192;
-/** Prefixes decided before the clock is looked at. */
-const DECISION_STEP = 1024;
 /** Time after which a turn begins nothing more; what is under way then takes a few milliseconds at most. */
 const TURN_MS = 6;
 /** Attribute sets forgotten before the clock is looked at. */
 const SWEEP_STEP = 1024;
-/** Prefixes told to a peer at a time. */
-const EXPORT_BUDGET = 512;
 const DEFAULT_VRF = 0;
 const REVALIDATION_BUDGET = 1024;
 
@@ -129,12 +122,12 @@ export class Speaker {
   onActivity: () => void = () => {};
   readonly #options: SpeakerOptions;
   readonly #clock: Clock;
-  readonly #telling = new Rota<Peer>();
   readonly #attrs = new AttrTable();
   /** Shared by both families: an IPv4 prefix may go the way of an IPv6 one. */
   readonly #ways = new WayTable();
+  readonly #ownHops = ownHops();
   readonly #ribs: Readonly<Record<Family, Rib>>;
-  readonly #batches: Readonly<Record<Family, RouteColumns>>;
+  readonly #spread: Spread;
   /** By number, as tables know them; shared with the roster. */
   readonly #peers: (Peer | undefined)[] = [undefined];
   readonly #roster: Roster;
@@ -164,13 +157,10 @@ export class Speaker {
     this.asn = options.asn;
     this.routerId = options.routerId;
     const rib = (family: Family): Rib =>
-      new Rib(family, this.#attrs, this.#ways, this.#multipath, (r) => inputsOf(r, this.#attrs, this.#peers));
+      new Rib(family, this.#attrs, this.#ways, this.#multipath, (r) => this.#inputsOf(r));
     this.#ribs = { 4: rib(4), 6: rib(6) };
     const aggregator = { asn: options.confederation?.id ?? options.asn, identifier: this.routerId.a3 >>> 0 };
     this.#own = new Origination(this.#ribs, this.#attrs, aggregator, options.aggregates ?? []);
-    const batch = ({ prefixes }: Rib): RouteColumns =>
-      new RouteColumns(options.vrf ?? DEFAULT_VRF, prefixes, this.#ways, DECISION_BUDGET);
-    this.#batches = { 4: batch(this.#ribs[4]), 6: batch(this.#ribs[6]) };
     this.#revalidation = options.roas && new Revalidation(this.#ribs);
     this.#restart = restartSettings(options.gracefulRestart, options.restarting);
     this.#deferral = deferralOf(options.restarting, this.#restart, this.#clock.now());
@@ -212,10 +202,20 @@ export class Speaker {
         restart: this.#restart,
         isRestarting: () => this.#deferral !== undefined,
         isHidden: (rib, prefix) => this.#own.hides(rib, prefix),
-        originState: options.roas && originState(options.roas, options.asn),
+        originState: options.roas && originStateOf(options.roas, options.asn),
       },
       (peer) => inbox.retentionOf(peer),
     );
+    this.#spread = new Spread({
+      ribs: this.#allRibs(),
+      ways: this.#ways,
+      vrf: options.vrf ?? DEFAULT_VRF,
+      sink: options.sink,
+      own: this.#own,
+      byNumber: this.#peers,
+      peers: this.#roster,
+      pump: (peer) => this.#switchboard.pump(peer),
+    });
     for (const network of options.networks ?? []) this.#own.announce(network);
     this.#import = this.#importContext();
     this.#work();
@@ -282,10 +282,13 @@ export class Speaker {
     this.#switchboard.secure(this.#roster, this.#roster.security());
   }
 
-  /** False when there is no such peer; the same for the methods below. */
-  removePeer(name: string): boolean {
+  /**
+   * @param reason told to the peer (RFC 4486 §4): it is not configured any more, or will be again with other settings
+   * @returns false when there is no such peer; the same for the methods below
+   */
+  removePeer(name: string, reason: 'removed' | 'changed' = 'removed'): boolean {
     return this.#withPeer(name, (peer) => {
-      this.#end(peer, { subcode: Cease.PeerDeconfigured, text: '' });
+      this.#end(peer, { subcode: reason === 'removed' ? Cease.PeerDeconfigured : Cease.ConfigChange, text: '' });
       this.#roster.delete(peer);
       if (this.#isStarted && peer.range === undefined) this.#secure();
     });
@@ -428,7 +431,7 @@ export class Speaker {
       earliest = Math.min(earliest, peer.session.deadline() ?? Infinity, peer.retention.deadline);
     }
     if (this.#revalidation?.isPending === true || !this.#chores.isEmpty || this.#attrs.idle > 0) return now;
-    if (!isDeferred && this.#allRibs().some((rib) => rib.loc.pending > 0)) return now;
+    if (!isDeferred && this.#spread.isPending) return now;
     return earliest === Infinity ? undefined : (earliest as Instant);
   }
 
@@ -454,12 +457,7 @@ export class Speaker {
    * known: such a route must not be what a next hop is found by, or both could hold each other up.
    */
   isRecursive(prefix: Prefix): boolean {
-    const { loc, prefixes } = this.#ribs[prefix.family];
-    const id = prefixes.findPrefix(prefix);
-    const owner = id < 0 ? -1 : loc.peer(id);
-    if (owner === LOCAL_PEER) return false;
-    const peer = owner < 0 ? undefined : this.#peers[owner];
-    return peer?.isDirectHop(this.#attrs.hopNumber(loc.attrsNumber(id))) !== true;
+    return isRecursive(this.#view(this.#ribs[prefix.family]), prefix, this.#attrs);
   }
 
   /** Prefixes with a best route, and attribute sets in use. */
@@ -499,12 +497,7 @@ export class Speaker {
 
   /** How many prefixes each peer has the best route to; '' stands for ourselves. A scan of the tables. */
   bestCounts(): Map<string, { readonly ipv4: number; readonly ipv6: number }> {
-    const [ipv4, ipv6] = [4, 6].map((f) => bestCounts(this.#ribs[f as Family], this.#peers.length)) as [
-      Float64Array,
-      Float64Array,
-    ];
-    const of = (i: number): { ipv4: number; ipv6: number } => ({ ipv4: ipv4[i]!, ipv6: ipv6[i]! });
-    return new Map([['', of(LOCAL_PEER)], ...[...this.#roster].map((p) => [p.config.name, of(p.index)] as const)]);
+    return bestCounts(this.#ribs, this.#roster, this.#peers.length);
   }
 
   /**
@@ -523,10 +516,7 @@ export class Speaker {
   /** Counts of a peer for monitors (RFC 7854 §4.8); undefined when there is no such peer. */
   statistics(name: string): BmpStatistics | undefined {
     const peer = this.#roster.get(name);
-    if (peer === undefined) return undefined;
-    const received = peer.received[4] + peer.received[6];
-    const accepted = peer.accepted[4] + peer.accepted[6];
-    return { rejectedPrefixes: received - accepted, adjRibInRoutes: received, treatedAsWithdrawn: peer.faults };
+    return peer && statisticsOf(peer);
   }
 
   /** What a peer has sent as UPDATE messages, in portions; ends at once when there is no such session. */
@@ -557,9 +547,13 @@ export class Speaker {
     return {
       rib,
       peers: this.#peers,
-      inputs: inputsOf(rib.routes, this.#attrs, this.#peers),
+      inputs: this.#inputsOf(rib.routes),
       origins: roas && { roas, localAs: this.asn },
     };
+  }
+
+  #inputsOf(routes: AdjRibsIn): LocRibInputs {
+    return inputsOf(routes, this.#attrs, this.#peers, this.#ownHops);
   }
 
   #allRibs(): readonly Rib[] {
@@ -645,12 +639,9 @@ export class Speaker {
       const changed = peer.recheckHops();
       if (changed.size === 0) continue;
       for (const rib of this.#allRibs()) {
-        const touch = (route: number): void => {
-          const accepted = rib.routes.acceptedOf[route]!;
-          if (accepted >= 0 && changed.has(this.#attrs.hopNumber(accepted))) rib.loc.touch(rib.routes.prefixOf[route]!);
-        };
         // Each of its own: what an earlier change moved must not be forgotten for a later one.
-        this.#chores.add(`touch ${peer.index} ${rib.family} ${++this.#rechecks}`, eachRouteOf(peer.index, rib, touch));
+        const key = `touch ${peer.index} ${rib.family} ${++this.#rechecks}`;
+        this.#chores.add(key, redeciding(peer, rib, changed, this.#attrs));
       }
     }
     this.#work();
@@ -671,74 +662,28 @@ export class Speaker {
     if (this.#isWorking || this.#isAbandoned) return;
     this.#isWorking = true;
     this.#revalidation?.step(REVALIDATION_BUDGET, (rib, route) => {
-      const peer = this.#peers[rib.routes.peerOf[route]!];
-      if (peer?.importFilter.asksRoa === true) reconsiderRoute(peer, rib, route, this.#import);
-      for (const to of this.#roster) {
-        if (!to.exportAsksRoa) continue;
-        for (const out of to.outbound) if (out.rib === rib) out.adjRibOut.touch(rib.routes.prefixOf[route]!);
-      }
+      const from = this.#peers[rib.routes.peerOf[route]!];
+      revalidateRoute(rib, route, from, this.#roster, this.#import);
     });
     const until = this.#clock.now() + TURN_MS;
     const isTimeUp = (): boolean => this.#clock.now() >= until;
     this.#chores.run(isTimeUp);
-    if (!this.#isDeferring()) this.#spread(isTimeUp);
+    if (!this.#isDeferring()) {
+      this.#spread.step(isTimeUp);
+      this.#settle();
+    }
     do this.#attrs.sweep(SWEEP_STEP);
     while (this.#attrs.idle > 0 && !isTimeUp());
     this.#isWorking = false;
     this.onActivity();
   }
 
-  #install(batch: RouteColumns): void {
-    if (batch.count === 0) return;
-    this.#options.sink.apply(batch);
-    batch.clear();
-  }
-
-  #spread(isTimeUp: () => boolean): void {
-    for (const rib of this.#allRibs()) {
-      if (rib.loc.pending === 0) continue;
-      const batch = this.#batches[rib.family];
-      const outs = [...this.#roster].flatMap((peer) => peer.outbound.filter((o) => o.rib === rib && !peer.isSilent(o)));
-      const isPlain = (o: Outbound): boolean => o.adjRibOut instanceof AdjRibOut;
-      const [plain, several] = [outs.filter(isPlain), outs.filter((o) => !isPlain(o))];
-      const tell = (id: number): void => {
-        for (const out of plain) out.adjRibOut.touch(id);
-      };
-      // Peers that are told several paths care for changes of any of them.
-      const tellPaths = (id: number): void => {
-        for (const out of several) out.adjRibOut.touch(id);
-      };
-      const onChange: OnChange = (id, routeChanged, wayChanged) => {
-        if (wayChanged) batch.add(id, rib.loc.wayNumber(id));
-        if (!routeChanged) return;
-        tell(id);
-        for (const hidden of this.#own.bestChanged(rib, id)) {
-          tell(hidden);
-          tellPaths(hidden);
-        }
-      };
-      for (let n = 0; n < DECISION_BUDGET && rib.loc.pending > 0; n += DECISION_STEP) {
-        rib.loc.process(DECISION_STEP, onChange, several.length === 0 ? undefined : tellPaths);
-        // The sink's time is part of the turn.
-        this.#install(batch);
-        if (isTimeUp()) break;
-      }
-    }
-    const waiting = [...this.#roster].filter((peer) => peer.hasWork);
-    const tellOne = (peer: Peer): void => {
-      peer.pull(EXPORT_BUDGET, this.#peers);
-      this.#switchboard.pump(peer);
-    };
-    this.#telling.turn(waiting, tellOne, isTimeUp);
-    if (!this.#chores.isEmpty || this.#allRibs().some((rib) => rib.loc.pending > 0)) return;
+  /** When every prefix has been decided: no table speaks of removed peers any more, and a restart is over. */
+  #settle(): void {
+    if (!this.#chores.isEmpty || this.#spread.isPending) return;
     this.#roster.decided();
     if (!this.#isSettling) return;
     this.#isSettling = false;
     this.#options.sink.settled?.();
   }
-}
-
-function originState(roas: RoaTable, ownAs: number): OriginState {
-  return ({ family, w0, w1, w2, w3, length }, path) =>
-    roas.state(family, w0, w1, w2, w3, length, roaOrigin(path, ownAs));
 }

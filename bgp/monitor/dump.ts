@@ -10,6 +10,7 @@ import type { AttrSet } from '../rib/attrs.ts';
 import type { Rib } from '../rib/rib.ts';
 import { AttributeCode, OPTIONAL, putAttributeHeader } from '../wire/attribute/model.ts';
 import { putAttributes } from '../wire/attribute/table.ts';
+import { unicast } from '../wire/family.ts';
 import { MAX_EXTENDED_MESSAGE, MessageReader } from '../wire/message.ts';
 import { type MrtPeer, type MrtRibEntry, MrtWriter } from '../wire/mrt.ts';
 import { OctetWriter } from '../wire/octets.ts';
@@ -23,8 +24,9 @@ export function* receivedUpdates(ribs: readonly Rib[], peer: Peer): Generator<re
   const n = peer.session.negotiated;
   if (n === undefined) return;
   const chunks: Uint8Array[] = [];
-  const { fourOctetAs } = n.context;
-  const settings = { fourOctetAs, maxMessage: MAX_EXTENDED_MESSAGE, linkLocalForm: 'native' } as const;
+  const { fourOctetAs, families } = n.context;
+  const pathIds = n.families.some((f) => families[f]?.receivesPathIds === true);
+  const settings = { fourOctetAs, maxMessage: MAX_EXTENDED_MESSAGE, linkLocalForm: 'native', pathIds } as const;
   const packer = new UpdatePacker(settings, (octets) => chunks.push(octets));
   const portion = (): Uint8Array[] => {
     packer.flush();
@@ -33,6 +35,8 @@ export function* receivedUpdates(ribs: readonly Rib[], peer: Peer): Generator<re
   for (const rib of ribs) {
     const { prefixes: p, routes, family } = rib;
     const isLong = family === 6;
+    // RFC 7911 §3: the OPENs in Peer Up say whether prefixes have identifiers.
+    const hasPathIds = families[unicast(family)]?.receivesPathIds === true;
     let last: AttrSet | undefined;
     for (let id = 0; id < p.limit; id++) {
       if (id % PORTION === PORTION - 1) {
@@ -42,9 +46,11 @@ export function* receivedUpdates(ribs: readonly Rib[], peer: Peer): Generator<re
       for (let r = p.isUsed(id) ? routes.first(id) : -1; r >= 0; r = routes.next(r)) {
         if (routes.peerOf[r] !== peer.index || routes.isGone(r)) continue;
         const a = routes.received(r);
-        if (a !== last && !packer.reach(family, a, a.nextHop!)) continue;
-        last = a;
-        packer.add(p.w0[id]!, isLong ? p.w1[id]! : 0, isLong ? p.w2[id]! : 0, isLong ? p.w3[id]! : 0, p.length[id]!);
+        const isFitting = a === last || packer.reach(family, a, a.nextHop!);
+        last = isFitting ? a : undefined;
+        if (!isFitting) continue;
+        const [w1, w2, w3] = isLong ? [p.w1[id]!, p.w2[id]!, p.w3[id]!] : [0, 0, 0];
+        packer.add(p.w0[id]!, w1, w2, w3, p.length[id]!, hasPathIds ? routes.pathIdOf[r]! : undefined);
       }
     }
     packer.endOfRib(family);

@@ -29,6 +29,10 @@ export class HopTable {
     for (const [number, hop] of this.#hops.entries()) if (hop !== undefined) visit(hop, number);
   }
 
+  *[Symbol.iterator](): IterableIterator<NextHop> {
+    for (const hop of this.#hops) if (hop !== undefined) yield hop;
+  }
+
   /** The number of a next hop; it stays so while `retain` was called more often than `release`. */
   intern(hop: NextHop | undefined): number {
     if (hop === undefined) return NO_HOP;

@@ -326,7 +326,7 @@ export class BgpRoom {
     this.#settings = settings;
     this.#reconfiguredMs = wallClockMs();
     this.#changeNetworks(before.networks, settings.networks);
-    for (const { name } of mainBefore) if (!peers.some((p) => p.name === name)) this.#remove(name);
+    for (const { name } of mainBefore) if (!peers.some((p) => p.name === name)) this.#remove(name, 'removed');
     this.#links.setLinks(links);
     this.#latency.setPeers(peers, settings.dn42.latencyWindowS);
     this.#rpki.reload(settings.rpki);
@@ -360,16 +360,16 @@ export class BgpRoom {
         });
         return;
       }
-      this.#remove(peer.name);
+      this.#remove(peer.name, 'changed');
     }
     this.#add(config);
     this.#watch(peer);
   }
 
-  #remove(name: string): void {
+  #remove(name: string, reason: 'removed' | 'changed'): void {
     this.bfd.unwatch(name);
     this.#told.delete(name);
-    this.#speaker.removePeer(name);
+    this.#speaker.removePeer(name, reason);
   }
 
   #changeNetworks(before: readonly Prefix[], after: readonly Prefix[]): void {

@@ -70,3 +70,18 @@ test('an aggregate names who made it', (t) => {
   const [route] = b.speaker.explain(Prefix.parse('172.20.0.0/16')!);
   t.like(route, { asPath: '64602', origin: 'IGP', isBest: true });
 });
+
+test('two speakers of one process number the ways of their aggregates apart', (t) => {
+  const net = new SimNet(52);
+  const pairs = [['172.20.1.0/24', '192.0.2.0/24', '198.51.100.0/24'], ['172.20.1.0/24']].map((networks, i) => {
+    const m = net.router(`m${i}`, { asn: 64610 + i, speaker: { aggregates: [aggregate('172.20.0.0/16')] } });
+    net.join(net.router(`a${i}`, { asn: 64620 + i, networks }), m);
+    return { m, networks };
+  });
+  net.start();
+  net.run(20_000);
+  for (const { m, networks } of pairs) {
+    const kinds = [...m.ways].map(([prefix, way]) => `${prefix} ${way.kind}`);
+    t.deepEqual(kinds.sort(), ['172.20.0.0/16 blackhole', ...networks.map((n) => `${n} unicast`)].sort());
+  }
+});

@@ -211,6 +211,22 @@ test('a member of a range that never comes back makes room, after its restart ti
   }
 });
 
+test('a peer is told whether it was removed or comes back with other settings (RFC 4486)', (t) => {
+  for (const [reason, words] of [
+    ['removed', 'cease: peer de-configured'],
+    ['changed', 'cease: other configuration change'],
+  ] as const) {
+    const net = new SimNet(19);
+    const [a, b] = [net.router('a', { asn: 64601 }), net.router('b', { asn: 64602 })];
+    net.join(a, b);
+    net.start();
+    net.runUntil(() => b.session('a').state === 'Established' && a.session('b').state === 'Established');
+    t.true(a.speaker.removePeer('b', reason));
+    net.run(100);
+    t.is(b.session('a').lastError?.text, words);
+  }
+});
+
 test('BFD ends a session at once, with nothing kept, and its return is used at once (RFC 5882, RFC 9384)', (t) => {
   const net = new SimNet(9);
   const a = net.router('a', { asn: 64601 });

@@ -1,5 +1,7 @@
 import test from 'ava';
 import type { FibNextHop } from '../../bgp/ports.ts';
+import { PLAIN_ATTRIBUTES } from '../../bgp/wire/attribute/plain.ts';
+import { UpdatePacker } from '../../bgp/wire/update.ts';
 import { Addr } from '../../router/lib/addr.ts';
 import { SimNet } from './kit/net.ts';
 
@@ -39,4 +41,35 @@ test('a change of the table decides routes again only when their next hop leads 
   way = gateway('10.0.0.2');
   b.linkChanged('another link', true);
   t.is(b.fib.size, 2);
+});
+
+test('a peer that names another next hop each time leaves no trace of the earlier ones', (t) => {
+  const net = new SimNet(2);
+  const a = net.router('a', { asn: 64601 });
+  const b = net.router('b', { asn: 64602 });
+  const cable = net.join(a, b, { multihop: true });
+  let lookups = 0;
+  Object.assign(a, {
+    resolve: (address: Addr) => {
+      lookups++;
+      return { address, link: cable.id, cost: 0 };
+    },
+  });
+  net.start();
+  net.run(10_000);
+  const { handler } = a.streams.find((s) => !s.isClosed)!;
+  const settings = { fourOctetAs: true, maxMessage: 4096, linkLocalForm: 'single' } as const;
+  const packer = new UpdatePacker(settings, (octets) => handler!.data(octets));
+  const asPath = [{ type: 2, asns: [64602] }];
+  for (let i = 0; i < 4000; i++) {
+    packer.reach(4, { ...PLAIN_ATTRIBUTES, asPath }, { global: Addr.v4(0x0b000001 + i), linkLocal: undefined });
+    packer.add(0x0a000000, 0, 0, 0, 8);
+    packer.flush();
+  }
+  net.run(100);
+  t.is(lookups, 4000);
+  t.is(String(a.fib.get('10.0.0.0/8')![0]!.address), '11.0.15.160');
+  a.linkChanged('another link', true);
+  t.true(lookups < 4000 + 1100, `${lookups - 4000} next hops were known`);
+  t.is(a.fib.size, 1);
 });

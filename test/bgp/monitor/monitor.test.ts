@@ -167,3 +167,22 @@ test('an MRT log has the session and its UPDATEs; an MRT table has every route w
     '  reach fd42:2::/48 via fe80::1:2',
   ]);
 });
+
+test('the first dump of a session with several paths has their identifiers, as its messages have (RFC 7911)', (t) => {
+  const net = new SimNet(4);
+  const a = net.router('a', { asn: 64601 });
+  const b = net.router('b', { asn: 64602, networks: ['172.20.2.0/24', 'fd42:2::/48'] });
+  net.join(a, b, { addPath: 'both' });
+  const live: Uint8Array[] = [];
+  a.speaker.addMonitor({ up: () => {}, down: () => {}, received: (_, update) => live.push(update) });
+  net.start();
+  net.runUntil(() => a.fib.size === 2);
+  const context = [...a.speaker.sessions()][0]!.negotiated.context;
+  const reached = (updates: readonly Uint8Array[]) => {
+    return updates.flatMap((u) => describe(u, context)).filter((line) => /^ {2}(reach|fault)/.test(line));
+  };
+  const dump = reached([...a.speaker.receivedUpdates('b')].flat());
+  t.is(dump.length, 2);
+  t.regex(dump[0]!, /172\.20\.2\.0\/24 id \d+ via/);
+  t.deepEqual(dump, reached(live));
+});
