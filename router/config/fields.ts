@@ -186,9 +186,14 @@ export function boolOr<T extends z.ZodType>(more: T) {
   return z.union([bool, more], { error: (issue) => typeMessage('true, false or a number', issue.input) });
 }
 
+/** Marks, for the JSON Schema, a mapping that may be written as a boolean. */
+export const MAY_BE_BOOLEAN = 'mayBeBoolean';
+
 /** A mapping that may be left at its defaults by `true`, or out by `false`. */
 export function trueOr<S extends z.core.$ZodLooseShape>(shape: S) {
-  return z.preprocess((v) => (v === true ? {} : v === false ? undefined : v), object(shape).optional());
+  return z
+    .preprocess((v) => (v === true ? {} : v === false ? undefined : v), object(shape).optional())
+    .meta({ [MAY_BE_BOOLEAN]: true });
 }
 
 // The text of a refused password is never repeated in a message.

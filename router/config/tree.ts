@@ -112,7 +112,10 @@ export class SourceTree {
       customTags: ['!file', '!env', '!include'].map((tag) => ({ tag, resolve: (value: string) => value })),
     });
     const warnings = doc.warnings.filter((w) => w.code !== 'TAG_RESOLVE_FAILED'); // #plain knows their place
-    for (const fault of [...doc.errors, ...warnings]) this.#syntax(source, fault, path);
+    // What follows a first syntax error is mostly noise of it.
+    const first = doc.errors.find((e) => e.code !== 'DUPLICATE_KEY');
+    const errors = doc.errors.filter((e) => e === first || e.code === 'DUPLICATE_KEY');
+    for (const fault of [...errors, ...warnings]) this.#syntax(source, fault, path);
     if (doc.errors.length > 0) return undefined;
     if (doc.contents === null)
       this.#push('error', { source, start: 0, end: 1, secret: false }, path, 'the file is empty');
@@ -284,6 +287,8 @@ function explainYaml(source: SourceFile, fault: YAMLError): string {
     const found = /([0-9a-fA-F]*(?::[0-9a-fA-F]+)*::)\s*(?:[,\]}#]|$)/.exec(text);
     if (found !== null) return quoteAdvice(found[1]!);
   }
+  const lengths = /[\s,:[]([0-9a-fA-F.:]+\/\d+\{\d+,\d+\})/.exec(text);
+  if (lengths !== null) return `quote the prefix: "${lengths[1]}" (YAML reads "{" as a mapping here)`;
   if (fault.code === 'DUPLICATE_KEY') return 'this key is here twice';
   return fault.message;
 }

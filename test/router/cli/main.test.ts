@@ -115,6 +115,8 @@ test('config schema is a JSON Schema editors understand', async (t) => {
   const schema = JSON.parse(out) as { $schema: string; properties: Record<string, unknown> };
   t.is(schema.$schema, 'http://json-schema.org/draft-07/schema#');
   t.true('uplinks' in schema.properties);
+  const { bgp } = schema.properties as { bgp: { properties: { peers: { items: { properties: { bfd: unknown } } } } } };
+  t.like(bgp.properties.peers.items.properties.bfd, { anyOf: [{ type: 'boolean' }, { type: 'object' }] });
 });
 
 test('import turns a wg-quick file into YAML without repeating its keys', async (t) => {
