@@ -37,6 +37,8 @@ export interface RouteQuery {
   readonly prefix?: Prefix;
   /** This prefix and all inside it. */
   readonly within?: Prefix;
+  /** The longest prefix around this address that has such routes. */
+  readonly around?: Addr;
 }
 
 /** Where a listing goes on. Prefixes that come or go meanwhile may be missed, none that stays is. */
@@ -77,7 +79,7 @@ export function pageOf<T>(
   make: (route: RouteEntry) => T,
 ): RoutePage<T> {
   const routes: T[] = [];
-  const family = query.prefix?.family ?? query.within?.family ?? query.family;
+  const family = query.prefix?.family ?? query.within?.family ?? query.around?.family ?? query.family;
   const wanted = views.filter((v) => family === undefined || v.rib.family === family);
   let seen = 0;
   for (const view of wanted) {
@@ -86,6 +88,10 @@ export function pageOf<T>(
     if (query.prefix !== undefined) {
       const id = prefixes.findPrefix(query.prefix);
       if (id >= 0) for (const route of atPrefix(view, id, query.kind, peer)) routes.push(make(route));
+      continue;
+    }
+    if (query.around !== undefined) {
+      for (const route of aroundAddress(view, query.around, query.kind, peer)) routes.push(make(route));
       continue;
     }
     const inside = query.within === undefined ? undefined : insideOf(prefixes, query.within);
@@ -98,6 +104,16 @@ export function pageOf<T>(
     }
   }
   return { routes, next: undefined };
+}
+
+/** Routes to the longest prefix around an address that has any of the kind. */
+function aroundAddress(view: RibView, addr: Addr, kind: RouteKind, peer: Peer | undefined): RouteEntry[] {
+  for (let length = addr.family === 4 ? 32 : 128; length >= 0; length--) {
+    const id = view.rib.prefixes.findPrefix(Prefix.containing(addr, length)!);
+    const found = id < 0 ? [] : atPrefix(view, id, kind, peer);
+    if (found.length > 0) return found;
+  }
+  return [];
 }
 
 /** Whether a prefix lies in another one, by its id: two comparisons of numbers, so that a search passes a full table in milliseconds. */

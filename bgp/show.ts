@@ -2,6 +2,7 @@
 
 import type { Family, Prefix } from '../router/lib/addr.ts';
 import type { Instant } from '../router/lib/clock.ts';
+import type { SessionError } from './fsm/connection.ts';
 import type { State } from './fsm/table.ts';
 import type { Peer } from './peer.ts';
 import type { LinkId } from './ports.ts';
@@ -55,9 +56,16 @@ export interface PeerView {
   /** Routes refused because a filter function failed, and the last failure with its place. */
   readonly filterErrors: number;
   readonly lastFilterError: string | undefined;
-  readonly lastError:
-    | { readonly text: string; readonly origin: 'sent' | 'received' | 'transport'; readonly agoMs: number }
-    | undefined;
+  readonly lastError: ErrorView | undefined;
+  /** The last NOTIFICATION since a session was established; `lastError` may be a later failure to connect. */
+  readonly lastNotification: ErrorView | undefined;
+}
+
+/** Why a session ended or could not begin, and how long ago. */
+export interface ErrorView {
+  readonly text: string;
+  readonly origin: 'sent' | 'received' | 'transport';
+  readonly agoMs: number;
 }
 
 export interface MessageCounts {
@@ -114,7 +122,6 @@ export function peerView(peer: Peer, now: Instant): PeerView {
   for (const [name, at] of Object.entries(session.timers)) {
     if (at !== Infinity) timersMs[name] = Math.max(0, Math.round(at - now));
   }
-  const error = session.lastError;
   return {
     name: config.name,
     address: config.address.toString(),
@@ -151,11 +158,13 @@ export function peerView(peer: Peer, now: Instant): PeerView {
     lastFault: peer.lastFault,
     filterErrors: peer.filterErrors,
     lastFilterError: peer.lastFilterError,
-    lastError:
-      error === undefined
-        ? undefined
-        : { text: error.text, origin: error.origin, agoMs: Math.max(0, Math.round(now - error.at)) },
+    lastError: errorView(session.lastError, now),
+    lastNotification: errorView(session.lastNotification, now),
   };
+}
+
+function errorView(e: SessionError | undefined, now: Instant): ErrorView | undefined {
+  return e && { text: e.text, origin: e.origin, agoMs: Math.max(0, Math.round(now - e.at)) };
 }
 
 function messageCounts(by: Float64Array): MessageCounts {

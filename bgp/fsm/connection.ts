@@ -394,14 +394,13 @@ export class Connection {
   }
 
   #notify(fault: BgpFault, now: Instant): void {
-    const name = errorName(fault.code, fault.subcode);
     const isHard = fault.code === ErrorCode.Cease && HARD.includes(fault.subcode);
     this.#host.failed({
       at: now,
       origin: 'sent',
       code: fault.code,
       subcode: fault.subcode,
-      text: fault.words === '' ? name : `${name} (${fault.words})`,
+      text: sentText(fault),
       isHard,
     });
     if (this.transport === undefined) return;
@@ -453,4 +452,10 @@ function badRefresh(body: Uint8Array): BgpFault {
   whole[18] = MessageType.RouteRefresh;
   whole.set(body, HEADER_OCTETS);
   return resetFault(ErrorCode.RouteRefresh, RefreshError.BadLength, `${body.length} octets`, whole);
+}
+
+/** The words the peer reads in the NOTIFICATION; ours stand beside them where it is not told them. */
+function sentText({ code, subcode, data, words }: BgpFault): string {
+  const told = notificationText(code, subcode, data);
+  return words === '' || told !== errorName(code, subcode) ? told : `${told} (${words})`;
 }

@@ -81,6 +81,8 @@ export class Session implements ConnectionHost {
   retries = 0;
   /** Why the last session ended, or why the present attempts fail. */
   lastError: SessionError | undefined;
+  /** The last NOTIFICATION, sent or received, until a session is established again: what fails meanwhile does not hide it. */
+  lastNotification: SessionError | undefined;
   /** The error that ended the last established session; what fails on the way to the next one does not hide it. */
   #endedBy: SessionError | undefined;
   /** Messages by type code, index 0 unused. */
@@ -262,6 +264,7 @@ export class Session implements ConnectionHost {
 
   failed(error: SessionError): void {
     this.lastError = error;
+    if (error.origin !== 'transport') this.lastNotification = error;
   }
 
   /** RFC 4271 §6.8: with two connections, the one opened by the side with the larger BGP Identifier stays. */
@@ -290,6 +293,7 @@ export class Session implements ConnectionHost {
     this.#establishedAt = now;
     this.retries = 0;
     this.lastError = this.#endedBy;
+    this.lastNotification = undefined;
     this.establishments++;
     this.#actions.push({ kind: 'established', negotiated: c.negotiated!, transport: c.transport! });
     const other = c === this.#primary ? this.#secondary : this.#primary;
@@ -335,11 +339,12 @@ export class Session implements ConnectionHost {
 
   /** Close one of two connections. That is no failure of the session, so the retry counter stays. */
   #dump(c: Connection, now: Instant): void {
-    const { retries, lastError } = this;
+    const { retries, lastError, lastNotification } = this;
     c.cease = { subcode: Cease.Collision, text: '' };
     c.fire('OpenCollisionDump', now);
     this.retries = retries;
     this.lastError = lastError;
+    this.lastNotification = lastNotification;
   }
 
   /** A connection ended without a NOTIFICATION. */

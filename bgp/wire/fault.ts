@@ -150,11 +150,16 @@ const SUBCODE_NAMES: Record<number, Record<number, string>> = {
   7: { 1: 'invalid message length' },
 };
 
-/** "cease: administrative shutdown" from a code and subcode; unknown ones keep their numbers. */
+/**
+ * "OPEN message error: bad peer AS" from a code and subcode; unknown ones keep their numbers. A known reason for a Cease
+ * stands alone: "administrative shutdown".
+ */
 export function errorName(code: number, subcode: number): string {
   const name = CODE_NAMES[code] ?? `error ${code}`;
   if (subcode === 0) return name;
-  return `${name}: ${SUBCODE_NAMES[code]?.[subcode] ?? `subcode ${subcode}`}`;
+  const reason = SUBCODE_NAMES[code]?.[subcode];
+  if (code === ErrorCode.Cease && reason !== undefined) return reason;
+  return `${name}: ${reason ?? `subcode ${subcode}`}`;
 }
 
 const MAX_SHUTDOWN_TEXT = 255;

@@ -5,6 +5,7 @@ import {
   drive,
   type LinkId,
   type PeerConfig,
+  type PeerView,
   type RouteFunction,
   type RouteQuery,
   type RouteView,
@@ -16,7 +17,7 @@ import type { BirdCommand } from '../birdctl/command.ts';
 import type { BgpConfig, BgpPeerConfig } from '../config/bgp-model.ts';
 import type { Answers, BgpPeerStatus, BgpRouteStatus, Verbs } from '../control/messages.ts';
 import type { FibWriter } from '../fib/writer.ts';
-import { Addr, type Family, Prefix } from '../lib/addr.ts';
+import { type Addr, type Family, Prefix } from '../lib/addr.ts';
 import { type Instant, systemClock, wallClockMs } from '../lib/clock.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
@@ -36,7 +37,7 @@ import {
   replaysOf,
   speakerSettings,
 } from './bgp-peers.ts';
-import { parseCursor, parseMrtCursor, parsePrefix, peerStatus, routeStatus, verdict } from './bgp-status.ts';
+import { parseCursor, parseMrtCursor, parseTarget, peerStatus, routeStatus, verdict } from './bgp-status.ts';
 import { StackTransport, type StreamPort } from './bgp-transport.ts';
 import { BgpWatch, type WatchPort } from './bgp-watch.ts';
 import { BirdAnswers, type BirdFacts, type BirdPart, type BirdPosition } from './bird-answers.ts';
@@ -44,6 +45,7 @@ import { Dn42Latency, type PingPort } from './dn42-latency.ts';
 import { HostBfd } from './host-bfd.ts';
 import { KernelTransport, SplitTransport } from './kernel-transport.ts';
 import { MrtTransport } from './mrt-transport.ts';
+import { peerNamed } from './peer-names.ts';
 import { RibToFib } from './rib-to-fib.ts';
 import type { RoutingLink, RoutingTakeover, RoutingVrf } from './routing-protocol.ts';
 import { RpkiRoom } from './rpki-room.ts';
@@ -383,10 +385,13 @@ export class BgpRoom {
     this.#vrfs.linkState(name, up);
   }
 
-  /** @throws MlshimError USAGE when a peer is named that does not exist */
-  show(name: string): Answers['bgp_show'] {
-    const views = [...this.#speaker.snapshot(), ...this.#vrfs.snapshot()].filter((v) => name === '' || v.name === name);
-    if (views.length === 0 && name !== '') throw this.#noPeer(name);
+  /**
+   * @param peer name, AS number or address; empty = all
+   * @throws MlshimError UNKNOWN when there is no such peer
+   */
+  show(peer: string): Answers['bgp_show'] {
+    const name = peer === '' ? '' : this.#named(peer);
+    const views = this.#peers().filter((v) => name === '' || v.name === name);
     return {
       asn: this.#settings.asn,
       router_id: String(this.#settings.routerId),
@@ -404,7 +409,7 @@ export class BgpRoom {
   rpki(action: string): Answers['bgp_rpki'] {
     if (action !== '' && action !== 'refresh') throw new MlshimError('USAGE', `"${action}" is not "refresh"`);
     if (action === 'refresh') {
-      if (!this.#rpki.isConfigured) throw new MlshimError('USAGE', 'bgp.rpki is not configured');
+      if (!this.#rpki.isConfigured) throw new MlshimError('UNKNOWN', 'bgp.rpki is not configured');
       this.#rpki.refresh();
     }
     return this.#rpki.show(this.#speaker.revalidated);
@@ -445,18 +450,14 @@ export class BgpRoom {
 
   /**
    * A part of a listing.
-   * @throws MlshimError USAGE for what is not a prefix, a peer, a table or a place in a listing
+   * @throws MlshimError USAGE for what is not a prefix or a place in a listing, UNKNOWN for a peer that is not there
    */
-  routes({ table, peer, prefix, vrf = '', longer, from }: Verbs['bgp_routes']): Answers['bgp_routes'] {
+  routes({ table, peer: named, prefix, vrf = '', longer, from }: Verbs['bgp_routes']): Answers['bgp_routes'] {
     const kind = table === 'in' || table === 'out' ? table : 'best';
-    if (peer !== '' && !this.#hasPeer(peer)) throw this.#noPeer(peer);
+    const peer = named === '' ? '' : this.#named(named);
     if (kind === 'out' && peer === '') throw new MlshimError('USAGE', 'routes out need a peer: bgp routes out PEER');
-    const wanted = prefix === '' ? undefined : parsePrefix(prefix);
-    const query: RouteQuery = {
-      kind,
-      ...(peer !== '' && { peer }),
-      ...(wanted !== undefined && (longer === true ? { within: wanted } : { prefix: wanted })),
-    };
+    const target = prefix === '' ? undefined : parseTarget(prefix);
+    const query: RouteQuery = { kind, ...(peer !== '' && { peer }), ...placeOf(target, longer === true) };
     const page = this.#speakerOf(vrf, peer).page(query, parseCursor(from ?? ''), (r) => this.#routeStatus(r.view()));
     return { routes: page.routes, next: page.next === undefined ? '' : `${page.next.family}:${page.next.id}` };
   }
@@ -473,8 +474,7 @@ export class BgpRoom {
 
   /** @throws MlshimError USAGE for what is neither prefix nor address */
   explain(what: string, vrf: string): Answers['bgp_explain'] {
-    const target = what.includes('/') ? parsePrefix(what) : (Addr.parse(what) ?? parsePrefix(what));
-    const candidates = this.#speakerOf(vrf).explain(target);
+    const candidates = this.#speakerOf(vrf).explain(parseTarget(what));
     return {
       prefix: candidates[0]?.prefix ?? what,
       candidates: candidates.map((c) => ({ route: this.#routeStatus(c), lost_by: verdict(c) })),
@@ -498,8 +498,9 @@ export class BgpRoom {
     };
   }
 
-  /** @throws MlshimError USAGE */
-  order({ peer, action, text = '', direction = '' }: Verbs['bgp_peer']): void {
+  /** @throws MlshimError USAGE, UNKNOWN */
+  order({ peer: named, action, text = '', direction = '' }: Verbs['bgp_peer']): void {
+    const peer = this.#named(named);
     const speaker = this.#speakerOf('', peer);
     const side = direction === 'in' || direction === 'out' ? direction : 'both';
     const actions: Readonly<Record<string, () => boolean>> = {
@@ -508,7 +509,6 @@ export class BgpRoom {
       reset: () => speaker.peerReset(peer, text),
       refresh: () => speaker.peerRefresh(peer, side),
     };
-    if (!this.#hasPeer(peer)) throw this.#noPeer(peer);
     if (actions[action]?.() !== true) throw new MlshimError('USAGE', `bgp peer ${peer} cannot "${action}" now`);
   }
 
@@ -522,22 +522,35 @@ export class BgpRoom {
     return `BGP best of ${candidates}: AS path ${best.asPath} (${hops}), localpref ${best.localPref}`;
   }
 
-  #hasPeer(name: string): boolean {
-    return this.#speaker.peerNames.includes(name) || this.#vrfs.speakerOf(name) !== undefined;
+  /**
+   * A peer by its name, AS number or address.
+   * @throws MlshimError UNKNOWN
+   */
+  #named(text: string): string {
+    const isName = this.#speaker.peerNames.includes(text) || this.#vrfs.speakerOf(text) !== undefined;
+    return isName ? text : peerNamed(text, this.#peers());
   }
 
-  /** @throws MlshimError USAGE when there is no such VRF */
+  /** All peers, those of VRFs too. */
+  #peers(): PeerView[] {
+    return [...this.#speaker.snapshot(), ...this.#vrfs.snapshot()];
+  }
+
+  /** @throws MlshimError UNKNOWN when there is no such VRF */
   #speakerOf(vrf: string, peer = ''): Speaker {
     if (vrf === '') return this.#vrfs.speakerOf(peer) ?? this.#speaker;
     const found = this.#vrfs.named(vrf);
-    if (found === undefined) throw new MlshimError('USAGE', `no VRF "${vrf}"`);
+    if (found === undefined) throw new MlshimError('UNKNOWN', `no VRF "${vrf}"`);
     return found;
   }
+}
 
-  #noPeer(name: string): MlshimError {
-    const known = this.#speaker.peerNames.join(', ');
-    return new MlshimError('USAGE', `no bgp peer "${name}" (known: ${known})`);
-  }
+/** What part of a listing is asked for. */
+function placeOf(target: Prefix | Addr | undefined, withInside: boolean): Partial<RouteQuery> {
+  if (target === undefined) return {};
+  const prefix = target instanceof Prefix ? target : Prefix.containing(target, target.family === 4 ? 32 : 128)!;
+  if (withInside) return { within: prefix };
+  return target instanceof Prefix ? { prefix } : { around: target };
 }
 
 /** Whether a peer belongs to the main table: its uplink does, or it has none. */

@@ -3,13 +3,16 @@ import type { BfdState } from '../../bgp/bfd/packet.ts';
 import type { CandidateView, MrtCursor, PeerView, RouteCursor, RouteView } from '../../bgp/speaker.ts';
 import type { BgpConfig, BgpPeerConfig } from '../config/bgp-model.ts';
 import type { BgpFamilyStatus, BgpPeerStatus, BgpRouteStatus } from '../control/messages.ts';
-import { Prefix } from '../lib/addr.ts';
+import { type Addr, Prefix } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
 
-/** @throws MlshimError USAGE */
-export function parsePrefix(text: string): Prefix {
+/** A plain address stands for the longest prefix around it. @throws MlshimError USAGE */
+export function parseTarget(text: string): Prefix | Addr {
   const loose = Prefix.parseLoose(text);
-  if (loose === undefined) throw new MlshimError('USAGE', `"${text}" is not a prefix`);
+  if (loose === undefined) throw new MlshimError('USAGE', `"${text}" is not a prefix or address`);
+  if (!text.includes('/')) return loose.addr;
+  if (!loose.prefix.addr.equals(loose.addr))
+    throw new MlshimError('USAGE', `host bits set in ${text} (did you mean ${loose.prefix}?)`);
   return loose.prefix;
 }
 
@@ -34,6 +37,8 @@ export function peerStatus(v: PeerView, bfd: BfdState | undefined, settings: Bgp
   const messages = (m: PeerView['messages']['sent']): number => Object.values(m).reduce((a, b) => a + b, 0);
   const keepaliveS = v.holdTimeS === undefined ? 0 : Math.floor(v.holdTimeS / 3);
   const config = settings.peers.find((p) => p.name === v.name);
+  // What the peer or we said is the reason; that attempts fail since then follows from it.
+  const error = v.lastNotification ?? v.lastError;
   return {
     name: v.name,
     asn: v.asn,
@@ -45,7 +50,7 @@ export function peerStatus(v: PeerView, bfd: BfdState | undefined, settings: Bgp
     received: sum('received'),
     accepted: sum('accepted'),
     advertised: sum('advertised'),
-    last_error: v.state === 'Established' ? '' : (v.lastError?.text ?? ''),
+    last_error: v.state === 'Established' ? '' : (error?.text ?? ''),
     local_address: v.localAddress ?? '',
     hold_time_s: v.holdTimeS ?? 0,
     keepalive_s: keepaliveS,
@@ -61,8 +66,9 @@ export function peerStatus(v: PeerView, bfd: BfdState | undefined, settings: Bgp
     faults: v.faults,
     last_fault: v.lastFault ?? '',
     establishments: v.establishments,
-    last_error_origin: v.lastError?.origin ?? '',
-    ...(v.lastError !== undefined && { last_error_age_s: v.lastError.agoMs / 1000 }),
+    last_error_origin: error?.origin ?? '',
+    ...(error !== undefined && { last_error_age_s: error.agoMs / 1000 }),
+    retry_error: error !== v.lastError && v.lastError?.origin === 'transport' ? v.lastError.text : '',
     import_policy: policyText(config?.importPolicy),
     export_policy: policyText(config?.exportPolicy),
     description: config?.description ?? '',

@@ -40,7 +40,7 @@ export class BgpWatch {
   onSession(e: SpeakerEvent): void {
     if (!this.#isOn || e.kind !== 'state') return;
     const { peer, from, to, why = '' } = e;
-    this.#add({ ...this.#event('session'), peer, from, to, why: to === 'Established' ? '' : why });
+    this.#add({ ...this.#event('session'), peer, from, to, why: to === 'Idle' ? why : '' });
   }
 
   onRoutes(batch: RouteBatch): void {

@@ -581,7 +581,7 @@ export class Daemon {
 }
 
 function noUplink(name: string, plan: Plan): MlshimError {
-  return new MlshimError('USAGE', `no uplink "${name}" (known: ${plan.links.map((l) => l.spec.name).join(', ')})`);
+  return new MlshimError('UNKNOWN', `no uplink "${name}" (known: ${plan.links.map((l) => l.spec.name).join(', ')})`);
 }
 
 /** An IPv6 address may carry a zone. */

@@ -110,7 +110,7 @@ function factsNamed(name: string): RouteFacts {
   const found = allFacts.find((f) => f.vrf.name === (name === '' ? MAIN.name : name));
   if (found !== undefined) return found;
   const known = vrfs.map((v) => v.name).join(', ');
-  throw new MlshimError('USAGE', `no VRF "${name}"${known === '' ? '' : ` (known: ${known})`}`);
+  throw new MlshimError('UNKNOWN', `no VRF "${name}"${known === '' ? '' : ` (known: ${known})`}`);
 }
 
 /** Streams of our stack by the VRF they are in; whose they are is known by their number. */
@@ -183,22 +183,22 @@ function answer(query: WorkerQuery): unknown {
     case 'bgp_routes':
       return bgp?.routes(query.args) ?? { routes: [], next: '' };
     case 'bgp_dump':
-      if (bgp === undefined) throw new MlshimError('USAGE', 'BGP is not configured');
+      if (bgp === undefined) throw new MlshimError('UNKNOWN', 'BGP is not configured');
       return bgp.dump(query.args);
     case 'bgp_explain':
       return (
         bgp?.explain(query.args.prefix, query.args.vrf ?? '') ?? { prefix: query.args.prefix, candidates: [], roas: [] }
       );
     case 'bgp_rpki':
-      if (bgp === undefined) throw new MlshimError('USAGE', 'BGP is not configured');
+      if (bgp === undefined) throw new MlshimError('UNKNOWN', 'BGP is not configured');
       return bgp.rpki(query.args.action);
     case 'reload':
       return reload(query.boot);
     case 'bird':
-      if (bgp === undefined) throw new MlshimError('USAGE', 'BGP is not configured');
+      if (bgp === undefined) throw new MlshimError('UNKNOWN', 'BGP is not configured');
       return bgp.bird(revived(query.command), query.from);
     case 'bgp_peer':
-      if (bgp === undefined) throw new MlshimError('USAGE', 'BGP is not configured');
+      if (bgp === undefined) throw new MlshimError('UNKNOWN', 'BGP is not configured');
       bgp.order(query.args);
       return {};
   }

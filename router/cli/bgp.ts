@@ -61,20 +61,25 @@ const TABLES: readonly string[] = ['best', 'in', 'out'];
 export async function routes(input: Input): Promise<number> {
   const words = [...input.args];
   const table = TABLES.includes(words[0] ?? '') ? words.shift()! : 'best';
-  // A prefix has a slash or is an address; any other word names a peer.
-  const isPrefix = (w: string): boolean => w.includes('/') || w.includes(':') || /^[\d.]+$/.test(w);
-  const prefix = words.find(isPrefix) ?? '';
+  // A prefix has a slash or is an address; any other word is a peer, and so is the first of two.
+  const isPrefix = (w: string): boolean => w.includes('/') || w.includes(':') || /^\d+(\.\d+)+$/.test(w);
+  const isPeer = (w: string, i: number): boolean =>
+    !isPrefix(w) || (i === 0 && !w.includes('/') && (words.length === 2 || table === 'out'));
+  const peer = words.find(isPeer) ?? '';
+  const prefix = words.find((w, i) => !isPeer(w, i)) ?? '';
   const longer = input.options['longer'] === true;
   if (longer && prefix === '') throw new MlshimError('USAGE', '--longer needs a prefix');
   const vrf = (input.options['vrf'] as string | undefined) ?? '';
   const out = printer(input);
-  const args = { table, peer: words.find((w) => !isPrefix(w)) ?? '', prefix, longer, vrf };
+  const args = { table, peer, prefix, longer, vrf };
+  let found = 0;
   for await (const part of parts(control(input), 'bgp_routes', args)) {
+    found += part.routes.length;
     out.part(part.routes, part.next === '');
     await input.io.drained?.();
   }
   out.end();
-  return 0;
+  return found === 0 && prefix !== '' ? 1 : 0;
 }
 
 interface Printer {

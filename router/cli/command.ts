@@ -22,6 +22,8 @@ export interface Command {
   /** Positional arguments in help: `DST`, `[PEER]`, `[-- APP ARGS...]`. */
   readonly args: string;
   readonly summary: string;
+  /** What help says below the options: marks, examples. */
+  readonly notes?: readonly string[];
   readonly options: Readonly<Record<string, Option>>;
   /** How many positional arguments are allowed. */
   readonly min: number;
@@ -143,7 +145,8 @@ export function commandHelp(command: Command): string {
     return [`${o.short === undefined ? '    ' : `-${o.short}, `}--${name}${value}`, o.help];
   });
   const options = rows.length === 0 ? '' : `\n\n${columns(rows)}`;
-  return `${usageLine(command)}\n\n${command.summary}${options}\n`;
+  const notes = command.notes === undefined ? '' : `\n\n${command.notes.map((n) => `  ${n}`.trimEnd()).join('\n')}`;
+  return `${usageLine(command)}\n\n${command.summary}${options}${notes}\n`;
 }
 
 /** Help of everything. */

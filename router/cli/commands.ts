@@ -145,6 +145,7 @@ export const COMMANDS: readonly Command[] = [
     words: ['bgp', 'peer'],
     args: 'PEER [up|down [TEXT]|refresh [in|out]|reset [TEXT]]',
     summary: 'one BGP peer in full, or an order to it; TEXT is shown to its operator',
+    notes: ['PEER is a name, an AS number (with or without AS) or an address.'],
     options: JSON_OPTION,
     min: 1,
     max: Number.MAX_SAFE_INTEGER,
@@ -154,6 +155,14 @@ export const COMMANDS: readonly Command[] = [
     words: ['bgp', 'routes'],
     args: '[in|out|best] [PEER] [PREFIX]',
     summary: 'BGP routes: chosen (best), as received (in) or as announced (out)',
+    notes: [
+      '*>  the best route to its prefix: packets take it',
+      '*   usable, but another one is better, or it is not in question (out)',
+      '!   not usable: WHY says what refused it',
+      '',
+      'PEER is a name, an AS number or an address. A plain address in the place of',
+      'PREFIX means the longest prefix around it; 1 is returned when there is none.',
+    ],
     options: {
       ...JSON_OPTION,
       ...LINES_OPTIONS,
@@ -177,7 +186,10 @@ export const COMMANDS: readonly Command[] = [
     words: ['bgp', 'watch'],
     args: '',
     summary: 'changes of sessions and of where packets go, until interrupted',
-    options: { jsonl: LINES_OPTIONS['jsonl']! },
+    options: {
+      json: { type: 'boolean', short: 'j', help: 'the same as -J: a stream has no one document' },
+      jsonl: LINES_OPTIONS['jsonl']!,
+    },
     min: 0,
     max: 0,
     run: async (input) => (await import('./watch.ts')).watch(input),
@@ -222,7 +234,7 @@ export const COMMANDS: readonly Command[] = [
   {
     words: ['dn42', 'add-peer'],
     args: 'ASN',
-    summary: 'write peers.d/ASN.yaml, a BGP peer with a tunnel of its own',
+    summary: 'write peers.d/NAME.yaml, a BGP peer with a tunnel of its own',
     options: {
       'public-key': { type: 'string', value: 'KEY', help: "the peer's WireGuard key" },
       endpoint: { type: 'string', value: 'HOST:PORT', help: 'where to reach it; without, it has to begin' },
@@ -348,7 +360,7 @@ export const COMMANDS: readonly Command[] = [
     words: ['explain'],
     args: 'CODE',
     summary: 'what a code in a message means and what to do',
-    options: {},
+    options: JSON_OPTION,
     min: 1,
     max: 1,
     run: async (input: Input) => (await import('./explain.ts')).explain(input),

@@ -135,7 +135,7 @@ function peerOptions(input: Input): Record<string, string | undefined> {
   return o;
 }
 
-/** Writes peers.d/ASNUMBER.yaml and looks whether the configuration holds together with it; if not, it is taken back. */
+/** Writes peers.d/NAME.yaml and looks whether the configuration holds together with it; if not, it is taken back. */
 export async function addPeer(input: Input): Promise<number> {
   const asn = asnOf(input.args[0]!);
   const options = peerOptions(input);

@@ -8,6 +8,14 @@ export async function explain(input: Input): Promise<number> {
   const code = input.args[0]!.toUpperCase();
   const problem = (PROBLEMS as Readonly<Record<string, ProblemSpec>>)[code];
   const error = (ERRORS as Readonly<Record<string, ErrorSpec>>)[code];
+  const isJson = input.options['json'] === true;
+  if (isJson && (problem ?? error) !== undefined) {
+    const { title, meaning } = problem ?? {};
+    const { exit, errno } = error ?? {};
+    const told = { code, title, meaning, exit, errno, hint: (problem ?? error)!.hint };
+    input.io.out(`${JSON.stringify(told, null, 2)}\n`);
+    return 0;
+  }
   if (problem !== undefined) {
     input.io.out(`${code}: ${problem.title}\n\n${problem.meaning}\n${problem.hint}\n`);
     return 0;

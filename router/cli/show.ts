@@ -63,7 +63,14 @@ export function bgpPeerLine(p: BgpPeerStatus): string {
   if (p.state === 'Established')
     return `${name} Established ${duration(p.since_s ?? 0)} in ${p.received}/${p.accepted} out ${p.advertised}`;
   const since = p.since_s === undefined ? '' : ` ${clockTime(p.since_s)}`;
-  return `${name} ${p.state}${since}${p.last_error === '' ? '' : ` (${p.last_error})`}`;
+  return `${name} ${p.state}${since}${p.last_error === '' ? '' : `: ${lastErrorText(p)}`}`;
+}
+
+/** `administrative shutdown: "back at 9" (received, 2m10s ago)`; failures of our own attempts are always recent. */
+function lastErrorText(p: BgpPeerStatus): string {
+  if (p.last_error_origin !== 'sent' && p.last_error_origin !== 'received') return p.last_error;
+  const ago = p.last_error_age_s === undefined ? '' : `, ${duration(p.last_error_age_s)} ago`;
+  return `${p.last_error} (${p.last_error_origin}${ago})`;
 }
 
 /** One line as `ip route get` prints it, then why. */
@@ -112,7 +119,7 @@ export function bgpText(b: BgpPeers): string {
     p.since_s === undefined ? '-' : p.state === 'Established' ? duration(p.since_s) : clockTime(p.since_s),
     `${p.received}/${p.accepted}`,
     String(p.advertised),
-    p.last_error,
+    p.last_error === '' ? '' : lastErrorText(p),
   ]);
   const head = ['PEER', 'AS', 'ADDRESS', 'STATE', 'SINCE', 'IN/ACC', 'OUT', 'LAST ERROR'];
   return `local AS ${b.asn}, router id ${b.router_id}, ${plural(b.peers.length, 'peer')}\n${table([head, ...rows])}\n`;
@@ -156,6 +163,7 @@ export function bgpPeerText(p: BgpPeerStatus): string {
     ['bfd', p.bfd],
     ['bad UPDATEs', p.faults === 0 ? '' : `${p.faults}, the last one: ${p.last_fault}`],
     ['last error', p.last_error === '' ? '' : `${p.last_error}${origin}`],
+    ['retries', p.retry_error],
   ];
   const shown = lines.filter(([, v]) => v !== '').map(([k, v]) => `  ${k}: ${v}\n`);
   return `bgp peer ${p.name}\n${shown.join('')}`;
@@ -190,6 +198,7 @@ function latencyWords(p: BgpPeerStatus): string {
 export class RouteRows {
   #widths: number[] | undefined;
   #isValidated = false;
+  #hasRefused = false;
 
   /** Nothing has been shown. */
   get isEmpty(): boolean {
@@ -199,8 +208,14 @@ export class RouteRows {
   part(routes: readonly BgpRouteStatus[]): string {
     if (routes.length === 0) return '';
     const isFirst = this.#widths === undefined;
-    if (isFirst) this.#isValidated = routes.some((r) => r.roa !== '');
-    const head = ['', 'PREFIX', 'NEXT HOP', 'PEER', 'PREF', 'MED', ...(this.#isValidated ? ['ROA'] : []), 'AS PATH'];
+    if (isFirst) {
+      this.#isValidated = routes.some((r) => r.roa !== '');
+      this.#hasRefused = routes.some((r) => r.refused !== '');
+    }
+    const roa = this.#isValidated ? ['ROA'] : [];
+    // The last column needs no width, so a reason that first appears in a later part is shown there too.
+    const why = this.#hasRefused ? ['WHY'] : [];
+    const head = ['', 'PREFIX', 'NEXT HOP', 'PEER', 'PREF', 'MED', ...roa, 'AS PATH', ...why];
     const rows = [...(isFirst ? [head] : []), ...routes.map((r) => this.#row(r))];
     this.#widths ??= columnWidths(rows);
     return `${table(rows, this.#widths)}\n`;
@@ -210,7 +225,7 @@ export class RouteRows {
     // Meaning is never in colour alone: what is wrong is in capitals.
     const roa = r.roa === 'invalid' ? 'INVALID' : r.roa === '' ? '-' : r.roa;
     return [
-      r.best ? '*>' : '* ',
+      r.refused !== '' ? '! ' : r.best ? '*>' : '* ',
       r.prefix,
       r.next_hop,
       r.peer,
@@ -218,6 +233,7 @@ export class RouteRows {
       r.med === undefined ? '-' : String(r.med),
       ...(this.#isValidated ? [roa] : []),
       `${r.as_path} ${{ IGP: 'i', EGP: 'e' }[r.origin] ?? '?'}`.trim(),
+      ...(r.refused === '' ? [] : [r.refused]),
     ];
   }
 }
@@ -231,10 +247,18 @@ export function bgpExplainText(e: BgpExplanation): string {
   const lines = e.candidates.map((c) => {
     const r = c.route;
     const path = r.as_path === '' ? 'local' : `AS path ${r.as_path}`;
-    const verdict = c.lost_by === '' ? 'best' : `lost: ${c.lost_by}`;
+    const isRefused = r.refused !== '';
+    const verdict = isRefused ? r.refused : c.lost_by === '' ? 'best' : `lost: ${c.lost_by}`;
+    const mark = isRefused ? '!' : c.lost_by === '' ? '>' : ' ';
     const roa = r.roa === '' ? '' : `, ROA ${r.roa === 'invalid' ? 'INVALID' : r.roa}`;
-    return `  ${c.lost_by === '' ? '>' : ' '} ${r.peer}${r.next_hop === '' ? '' : ` via ${r.next_hop}`}, ${path}, localpref ${r.local_pref ?? 100}${roa}: ${verdict}\n`;
+    return `  ${mark} ${r.peer}${r.next_hop === '' ? '' : ` via ${r.next_hop}`}, ${path}, localpref ${r.local_pref ?? 100}${roa}: ${verdict}\n`;
   });
   const roas = e.roas.map((text) => `  ROA ${text}\n`);
-  return `${e.prefix}: ${plural(e.candidates.length, 'candidate')}, decided by RFC 4271 §9.1.2.2\n${[...lines, ...roas].join('')}`;
+  const usable = e.candidates.filter((c) => c.route.refused === '').length;
+  const refused = e.candidates.length - usable;
+  const head =
+    usable === 0
+      ? `${plural(refused, 'route')}, none usable`
+      : `${plural(usable, 'candidate')}${refused === 0 ? '' : ` (${refused} refused)`}, decided by RFC 4271 §9.1.2.2`;
+  return `${e.prefix}: ${head}\n${[...lines, ...roas].join('')}`;
 }

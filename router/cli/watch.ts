@@ -10,7 +10,9 @@ export async function watch(input: Input): Promise<number> {
   process.once('SIGINT', abort);
   process.once('SIGTERM', abort);
   try {
-    const line = input.options['jsonl'] === true ? (e: BgpEvent) => `${JSON.stringify(e)}\n` : bgpEventText;
+    // A stream has no one document: --json is a document per line as well.
+    const isJson = input.options['jsonl'] === true || input.options['json'] === true;
+    const line = isJson ? bgpEventLine : bgpEventText;
     for await (const { events, lost } of stream(socketPaths(input.io.env).control, 'bgp_watch', {}, stop.signal)) {
       if (events.length > 0) input.io.out(events.map(line).join(''));
       if (lost > 0) input.io.err(`${lost} more changes of routes are not shown\n`);
@@ -21,6 +23,12 @@ export async function watch(input: Input): Promise<number> {
     process.off('SIGTERM', abort);
   }
   return 0;
+}
+
+/** An event as a line of JSON, without the keys that say nothing. */
+export function bgpEventLine(e: BgpEvent): string {
+  const said = Object.entries(e).filter(([, v]) => v !== '' && !(Array.isArray(v) && v.length === 0));
+  return `${JSON.stringify(Object.fromEntries(said))}\n`;
 }
 
 /** `12:00:01 session b: Active -> Established`, in local time. */

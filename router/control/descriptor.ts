@@ -741,6 +741,10 @@ export const DESCRIPTOR = {
       "description": {
        "type": "string",
        "id": 79
+      },
+      "retry_error": {
+       "type": "string",
+       "id": 80
       }
      }
     },

@@ -65,6 +65,8 @@ export interface BgpPeerStatus {
   /** Who ended the session last (sent, received, transport; empty: nobody), and how long ago. */
   readonly last_error_origin: string;
   readonly last_error_age_s?: number;
+  /** Why attempts fail since then, beside what a NOTIFICATION said. */
+  readonly retry_error: string;
   /** all, own, none, rules, or the name of a function. */
   readonly import_policy: string;
   readonly export_policy: string;

@@ -36,7 +36,7 @@ test('near the limit there is one warning, beyond it another one', (t) => {
 
 test('a session beyond its limit ends with the family and the limit (RFC 4486 §4)', (t) => {
   const { b } = limited(2, 2, 3);
-  t.is(b.session('a').lastError?.text, 'cease: maximum number of prefixes reached: 2 of ipv4 unicast');
+  t.is(b.session('a').lastError?.text, 'maximum number of prefixes reached: 2 of ipv4 unicast');
 });
 
 test('it begins again after the time that was set, and the peer cannot hurry that', (t) => {
@@ -95,13 +95,10 @@ test('a limit tells each crossing once', (t) => {
 });
 
 test('what a NOTIFICATION about a limit says', (t) => {
-  t.is(
-    notificationText(6, 1, hex('0002 01 000003e8')),
-    'cease: maximum number of prefixes reached: 1000 of ipv6 unicast',
-  );
-  t.is(notificationText(6, 1, hex('0002 01')), 'cease: maximum number of prefixes reached');
-  t.is(notificationText(6, 9, hex('06 02 03 627965')), 'cease: administrative shutdown: "bye"');
-  t.is(notificationText(6, 9, hex('0609 0602')), 'cease: hard reset');
+  t.is(notificationText(6, 1, hex('0002 01 000003e8')), 'maximum number of prefixes reached: 1000 of ipv6 unicast');
+  t.is(notificationText(6, 1, hex('0002 01')), 'maximum number of prefixes reached');
+  t.is(notificationText(6, 9, hex('06 02 03 627965')), 'administrative shutdown: "bye"');
+  t.is(notificationText(6, 9, hex('0609 0602')), 'hard reset');
 });
 
 test('whoever connects from a range becomes a peer, and is forgotten when it is gone', (t) => {
@@ -238,7 +235,7 @@ test('BFD ends a session at once, with nothing kept, and its return is used at o
   t.true(a.speaker.bfdDown('b'));
   t.is(a.fib.size, 0);
   net.run(50);
-  t.is(b.session('a').lastError?.text, 'cease: BFD down');
+  t.is(b.session('a').lastError?.text, 'BFD down');
   const left = () => a.session('b').timersMs['idleHold'];
   t.true(left()! > 500);
   t.true(a.speaker.bfdUp('b'));

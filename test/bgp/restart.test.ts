@@ -123,7 +123,7 @@ test('a NOTIFICATION does not cost the routes either, a hard reset does (RFC 853
   b.speaker.peerDown('a', 'moving house');
   net.run(100);
   t.is(a.fib.size, 0);
-  t.is(a.session('b').lastError?.text, 'cease: administrative shutdown: "moving house"');
+  t.is(a.session('b').lastError?.text, 'administrative shutdown: "moving house"');
 });
 
 test('a speaker that only helps has nothing kept by its peer', (t) => {

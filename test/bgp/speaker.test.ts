@@ -136,7 +136,7 @@ test('an administrator ends a session with a text and brings it back', (t) => {
   t.true(a.speaker.peerDown('b', 'moving house'));
   t.is(a.fib.size, 0);
   net.run(100);
-  t.is(b.session('a').lastError?.text, 'cease: administrative shutdown: "moving house"');
+  t.is(b.session('a').lastError?.text, 'administrative shutdown: "moving house"');
   net.run(300_000);
   t.is(a.session('b').state, 'Idle');
   t.true(a.speaker.peerUp('b'));
@@ -144,6 +144,37 @@ test('an administrator ends a session with a text and brings it back', (t) => {
   t.true(a.speaker.peerReset('b'));
   net.runUntil(() => a.session('b').establishments === 3, 20_000);
   t.false(a.speaker.peerDown('nobody'));
+});
+
+test('what a NOTIFICATION said is not hidden by refused attempts, until a session is established again', (t) => {
+  const { net, a, b } = pair(6);
+  net.start();
+  net.runUntil(() => up(a, 'b') && up(b, 'a'));
+  t.true(a.speaker.peerDown('b', 'back at 9'));
+  net.run(120_000);
+  const text = 'administrative shutdown: "back at 9"';
+  t.like(b.session('a').lastNotification, { text, origin: 'received' });
+  t.true(b.session('a').lastNotification!.agoMs > 110_000);
+  t.is(b.session('a').lastError?.origin, 'transport');
+  t.like(a.session('b').lastNotification, { text, origin: 'sent' }, 'in the same words on both sides');
+  a.speaker.peerUp('b');
+  net.runUntil(() => up(a, 'b') && up(b, 'a'), 120_000);
+  t.is(b.session('a').lastNotification, undefined);
+  t.is(a.session('b').lastNotification, undefined);
+});
+
+test('an address means the longest prefix around it that has such routes', (t) => {
+  const { net, a, b } = pair(6);
+  b.speaker.announce({ prefix: Prefix.parse('172.20.0.0/16')! });
+  net.start();
+  net.runUntil(() => a.fib.size === 3);
+  const around = (kind: 'in' | 'out' | 'best', addr: string): string[] =>
+    a.speaker.page({ kind, peer: 'b', around: Addr.parse(addr)! }, undefined, (r) => String(r.prefix))
+      .routes as string[];
+  t.deepEqual(around('best', '172.20.2.9'), ['172.20.2.0/24']);
+  t.deepEqual(around('in', '172.20.1.9'), ['172.20.0.0/16'], 'the longer one is our own');
+  t.deepEqual(around('out', '172.20.1.9'), ['172.20.1.0/24']);
+  t.deepEqual(around('best', '8.8.8.8'), []);
 });
 
 test('a session that is refused again and again backs off and connects once the peer listens', (t) => {
@@ -343,7 +374,7 @@ test('shutdown ends all sessions and leaves nothing armed', (t) => {
   a.speaker.shutdown('bye');
   t.is(a.speaker.deadline(), undefined);
   net.run(100);
-  t.is(b.session('a').lastError?.text, 'cease: administrative shutdown: "bye"');
+  t.is(b.session('a').lastError?.text, 'administrative shutdown: "bye"');
   b.speaker.shutdown();
   t.is(b.speaker.deadline(), undefined);
   t.is(a.speaker.totals.attributeSets, 1, 'only the set of our own networks is left');

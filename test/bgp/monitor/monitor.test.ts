@@ -84,9 +84,7 @@ test('a station that is there from the start sees the session, its routes, their
   const down = station.messages.at(-1)!;
   t.is(down.type, 2);
   t.is(down.body[42], 3, 'the peer sent a NOTIFICATION');
-  t.deepEqual(describe(down.body.slice(43), PLAIN_CONTEXT), [
-    'NOTIFICATION cease: administrative shutdown: "good night"',
-  ]);
+  t.deepEqual(describe(down.body.slice(43), PLAIN_CONTEXT), ['NOTIFICATION administrative shutdown: "good night"']);
 });
 
 test('a station that comes late is told the tables first, also while they change', (t) => {

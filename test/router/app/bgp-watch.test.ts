@@ -42,6 +42,25 @@ test('nothing is gathered while nobody watches, and what changes afterwards is t
   );
 });
 
+test('the cause of an end is told once, not with the steps that follow', async (t) => {
+  const { watch, told, next } = make();
+  watch.watch(true);
+  const portion = next();
+  const step = { kind: 'state', peer: 'b', why: 'administrative shutdown' } as const;
+  for (const [from, to] of [
+    ['Established', 'Idle'],
+    ['Idle', 'Connect'],
+    ['Connect', 'OpenSent'],
+    ['OpenConfirm', 'Established'],
+  ] as const)
+    watch.onSession({ ...step, from, to });
+  await portion;
+  t.deepEqual(
+    told[0]!.events.map((e) => e.why),
+    ['administrative shutdown', '', '', ''],
+  );
+});
+
 test('a burst is told in a bounded portion with the number of what did not fit', async (t) => {
   const { watch, told, next } = make();
   watch.watch(true);

@@ -103,7 +103,7 @@ test('an MRT table has its parts, and what is no place in it is refused', async 
   await t.throwsAsync(askFrom('0:x:1'), { message: '"0:x:1" is no place in a table' });
   t.like(await askFrom('9999999999:0:0'), { next: '' });
   t.like(await askFrom('0:9999999999:0'), { next: '1:0:0' });
-  await t.throwsAsync(routing.ask({ verb: 'bgp_dump', args: { vrf: 'red' } }), { code: 'USAGE' });
+  await t.throwsAsync(routing.ask({ verb: 'bgp_dump', args: { vrf: 'red' } }), { code: 'UNKNOWN' });
 });
 
 test('a peer that is not there is named together with those that are', async (t) => {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { Io } from '../../../router/cli/command.ts';
 import { main } from '../../../router/cli/main.ts';
+import { bgpEventLine } from '../../../router/cli/watch.ts';
 import type { BgpRouteStatus, Verbs } from '../../../router/control/messages.ts';
 import { pathsIn } from '../../../router/control/paths.ts';
 import { ControlServer, type Handlers } from '../../../router/control/server.ts';
@@ -159,4 +160,42 @@ test('sessions that are not up come first, in text and in JSON', async (t) => {
     (await cli(t, ['bgp', '--format', '{name} {state}'], handlers)).out,
     'kioubit Active\nAS4242420263 Established\n',
   );
+});
+
+test('a word of a listing is a peer or a place by its form', async (t) => {
+  const asked: Verbs['bgp_routes'][] = [];
+  const handlers: Partial<Handlers> = {
+    bgp_routes: (args) => {
+      asked.push(args);
+      return { routes: [], next: '' };
+    },
+  };
+  const list = async (...words: string[]) => (await cli(t, ['bgp', 'routes', ...words], handlers)).status;
+  t.is(await list('in', '4242420263'), 0, 'an empty listing is an answer');
+  t.is(await list('out', 'fe80::2'), 0);
+  t.is(await list('in', 'fe80::2', '10.0.0.0/8'), 1);
+  t.is(await list('172.20.1.9'), 1, 'nothing is there');
+  t.deepEqual(
+    asked.map((a) => [a.table, a.peer, a.prefix]),
+    [
+      ['in', '4242420263', ''],
+      ['out', 'fe80::2', ''],
+      ['in', 'fe80::2', '10.0.0.0/8'],
+      ['best', '', '172.20.1.9'],
+    ],
+  );
+});
+
+test('a line of JSON for an event leaves out what says nothing', (t) => {
+  const event = { time_ms: 1, kind: 'session', peer: 'b', from: 'Idle', to: 'Connect', why: '', prefix: '' } as const;
+  t.is(
+    bgpEventLine({ ...event, as_path: '', next_hops: [] }),
+    '{"time_ms":1,"kind":"session","peer":"b","from":"Idle","to":"Connect"}\n',
+  );
+});
+
+test('a code is explained as JSON too', async (t) => {
+  const { out, status } = await cli(t, ['explain', 'B101', '-j'], {});
+  t.is(status, 0);
+  t.is((JSON.parse(out) as { code: string }).code, 'B101');
 });

@@ -31,6 +31,7 @@ const PEER = {
   last_fault: '',
   establishments: 0,
   last_error_origin: '',
+  retry_error: '',
   import_policy: 'all',
   export_policy: 'own',
   description: '',
@@ -147,6 +148,22 @@ const UPLINK = {
   rx_bits_per_s: 0,
   tx_bits_per_s: 0,
 } as const;
+
+/** The neighbour said goodbye, and refuses our attempts since then. */
+export const GOODBYE: BgpPeers = {
+  ...BGP,
+  peers: [
+    {
+      ...BGP.peers[1]!,
+      last_error: 'administrative shutdown: "back at 9"',
+      last_error_origin: 'received',
+      last_error_age_s: 125,
+      retry_error: 'closed by the peer',
+      stale: 0,
+      restart: [],
+    },
+  ],
+};
 
 export const STATUS: Status = {
   version: '0.3.0',
@@ -285,6 +302,16 @@ export const BGP_ROUTES: BgpRoutes = {
   routes: [ROUTE, { ...ROUTE, prefix: 'fd42:23::/48', best: false, peer: 'kioubit', med: 20, origin: 'incomplete' }],
 };
 
+/** As received: none of the second prefix can be used. */
+export const BGP_ROUTES_IN: BgpRoutes = {
+  next: '',
+  routes: [
+    ROUTE,
+    { ...ROUTE, prefix: '172.23.5.0/24', best: false, refused: 'refused by import policy' },
+    { ...ROUTE, prefix: '172.23.6.0/24', best: false, refused: 'next hop is unreachable' },
+  ],
+};
+
 export const BGP_ROUTES_ROA: BgpRoutes = {
   next: '',
   routes: [
@@ -364,6 +391,12 @@ export const EXPLANATION_ROA: BgpExplanation = {
     },
   ],
   roas: ['172.23.0.0/24 max 24 AS4242422601', '172.20.0.0/14 max 28 AS4242420053'],
+};
+
+export const EXPLANATION_NONE: BgpExplanation = {
+  prefix: '172.23.5.0/24',
+  candidates: [{ route: BGP_ROUTES_IN.routes[1]!, lost_by: 'refused by import policy' }],
+  roas: [],
 };
 
 export const RELOADED: Reloaded = {
