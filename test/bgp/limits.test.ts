@@ -210,8 +210,8 @@ test('a member of a range that never comes back makes room, after its restart ti
 
 test('a peer is told whether it was removed or comes back with other settings (RFC 4486)', (t) => {
   for (const [reason, words] of [
-    ['removed', 'cease: peer de-configured'],
-    ['changed', 'cease: other configuration change'],
+    ['removed', 'peer de-configured'],
+    ['changed', 'other configuration change'],
   ] as const) {
     const net = new SimNet(19);
     const [a, b] = [net.router('a', { asn: 64601 }), net.router('b', { asn: 64602 })];
