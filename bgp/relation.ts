@@ -41,9 +41,21 @@ export function ownAsNumbers(
   return [ownAs, id, localAs?.asn, ...members].filter((asn) => asn !== undefined);
 }
 
+/** Whether an external peer would be in the AS that we tell outsiders or it alone: the confederation's, or its local AS. */
+export function isOurAs(
+  asn: number,
+  ownAs: number,
+  confederation: Confederation | undefined,
+  localAs: LocalAs | undefined,
+): boolean {
+  if (relationOf(asn, ownAs, confederation) !== 'external') return false;
+  return asn === confederation?.id || asn === localAs?.asn;
+}
+
 /**
  * A list of ASes is one of external peers: how a peer is treated must not depend on which of them it turns out to be in.
- * @throws RangeError when the list contains an AS of ours or of our confederation
+ * Nor can one external AS be the one we say to be in there: the session would be internal, and the relation not.
+ * @throws RangeError when it is, or the list contains an AS of ours or of our confederation
  */
 export function checkAses(
   asn: AsMatch,
@@ -51,6 +63,8 @@ export function checkAses(
   confederation: Confederation | undefined,
   localAs: LocalAs | undefined,
 ): void {
+  if (typeof asn === 'number' && isOurAs(asn, ownAs, confederation, localAs))
+    throw new RangeError(`AS ${asn} is what we say to be in: it cannot be the peer's`);
   if (typeof asn !== 'object') return;
   const own = ownAsNumbers(ownAs, confederation, localAs).find((a) => asn.includes(a));
   if (own !== undefined) throw new RangeError(`AS ${own} is not external: it cannot be one of several`);

@@ -3,7 +3,7 @@
  * stand in them. Shapes, checks and values together, because each key is small.
  */
 import { z } from 'zod';
-import { ownAsNumbers } from '../../bgp/relation.ts';
+import { isOurAs, ownAsNumbers } from '../../bgp/relation.ts';
 import type { RoutingSettings } from './bgp-model.ts';
 import type { ParsedBgp } from './bgp-schema.ts';
 import { asn, bool, choice, int, list, object, prefix, v4 } from './fields.ts';
@@ -106,6 +106,9 @@ export function checkRouting(tree: SourceTree, bgp: ParsedBgp): void {
   }
   for (const [i, peer] of bgp.peers.entries()) {
     const at: Path = ['bgp', 'peers', i];
+    const localAs = peer.local_as === undefined ? undefined : toLocalAs(peer.local_as);
+    if (typeof peer.asn === 'number' && isOurAs(peer.asn, bgp.asn, confederation, localAs))
+      tree.report('error', [...at, 'asn'], `AS ${peer.asn} is what we say to be in towards this peer`);
     if (typeof peer.asn === 'object') checkAsList(tree, bgp, peer, peer.asn, [...at, 'asn']);
     const isInternal = peer.asn === bgp.asn || peer.asn === 'internal';
     if (peer.route_reflector_client && !isInternal)

@@ -1,5 +1,7 @@
 /** Several paths to a prefix (RFC 7911), between speakers in virtual time and octet by octet. */
+
 import test from 'ava';
+import { PLAIN_ATTRIBUTES } from '../../bgp/wire/attribute/plain.ts';
 import { NlriCursor } from '../../bgp/wire/nlri.ts';
 import { decodeUpdate, UpdatePacker } from '../../bgp/wire/update.ts';
 import { Addr, Prefix } from '../../router/lib/addr.ts';
@@ -120,19 +122,8 @@ test('path identifiers stand before prefixes, in announcements, withdrawals and 
     );
     const hop = { global: Addr.parse(family === 4 ? '10.9.9.9' : 'fd42::9')!, linkLocal: undefined };
     const attributes = {
-      origin: 0,
+      ...PLAIN_ATTRIBUTES,
       asPath: [{ type: 2, asns: [64601] }],
-      med: undefined,
-      localPref: undefined,
-      atomicAggregate: false,
-      aggregator: undefined,
-      communities: [],
-      extendedCommunities: [],
-      largeCommunities: [],
-      originatorId: undefined,
-      clusterList: [],
-      otc: undefined,
-      unknown: [],
     };
     const COUNT = 2000;
     t.true(packer.reach(family, attributes, hop));

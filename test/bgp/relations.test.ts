@@ -260,3 +260,17 @@ test('a list of ASes is one of external peers: none of ours can be in it', (t) =
   t.throws(() => net.join(a, b, { asn: [64602, 64605], localAs: { asn: 64605 } }), { instanceOf: RangeError });
   t.deepEqual(a.speaker.snapshot(), []);
 });
+
+test('a peer cannot be in the AS that we say to be in towards it', (t) => {
+  const net = new SimNet(41);
+  const a = net.router('a', { asn: 64601, speaker: { confederation: { id: 64600, members: [64603] } } });
+  const b = net.router('b', { asn: 64602 });
+  const error = (asn: number) => ({
+    instanceOf: RangeError,
+    message: `AS ${asn} is what we say to be in: it cannot be the peer's`,
+  });
+  t.throws(() => net.join(a, b, { asn: 64600 }), error(64600));
+  t.throws(() => net.join(a, b, { asn: 64602, localAs: { asn: 64602 } }), error(64602));
+  t.deepEqual(a.speaker.snapshot(), []);
+  t.notThrows(() => net.join(a, b, { asn: 64602, localAs: { asn: 64605 } }));
+});

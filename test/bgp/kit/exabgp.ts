@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ended } from './bird.ts';
 
 const EXABGP = '/usr/sbin/exabgp';
 
@@ -52,12 +53,7 @@ ${neighbor}
   }
 
   async remove(): Promise<void> {
-    const child = this.#child;
-    if (child !== undefined && child.exitCode === null && child.signalCode === null) {
-      const gone = new Promise((resolve) => child.once('exit', resolve));
-      child.kill('SIGTERM');
-      await gone;
-    }
+    await ended(this.#child, 'SIGTERM');
     rmSync(this.#dir, { recursive: true, force: true });
   }
 }

@@ -5,22 +5,12 @@ import type { FilterPeer, RouteFunction } from '../../../bgp/policy/module.ts';
 import type { Outcome } from '../../../bgp/policy/plan.ts';
 import type { Policy, RouteSource } from '../../../bgp/policy/rule.ts';
 import type { Attributes, NextHop } from '../../../bgp/wire/attribute/model.ts';
+import { PLAIN_ATTRIBUTES } from '../../../bgp/wire/attribute/plain.ts';
 import { Prefix } from '../../../router/lib/addr.ts';
 
 export const PLAIN: Attributes = {
-  origin: 0,
+  ...PLAIN_ATTRIBUTES,
   asPath: [{ type: 2, asns: [64601, 64602] }],
-  med: undefined,
-  localPref: undefined,
-  atomicAggregate: false,
-  aggregator: undefined,
-  communities: [],
-  extendedCommunities: [],
-  largeCommunities: [],
-  originatorId: undefined,
-  clusterList: [],
-  otc: undefined,
-  unknown: [],
 };
 
 export interface Case {

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { run, until } from './bird.ts';
+import { ended, run, until } from './bird.ts';
 
 const BGPD = '/usr/lib/frr/bgpd';
 
@@ -40,11 +40,7 @@ export class Bgpd {
   }
 
   async stop(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
-    const child = this.#child;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const gone = new Promise((resolve) => child.once('exit', resolve));
-    child.kill(signal);
-    await gone;
+    await ended(this.#child, signal);
   }
 
   async remove(): Promise<void> {

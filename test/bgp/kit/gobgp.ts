@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { run, until } from './bird.ts';
+import { ended, run, until } from './bird.ts';
 
 const GOBGPD = '/usr/bin/gobgpd';
 const GOBGP = '/usr/bin/gobgp';
@@ -46,11 +46,7 @@ export class Gobgp {
   }
 
   async stop(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
-    const child = this.#child;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const gone = new Promise((resolve) => child.once('exit', resolve));
-    child.kill(signal);
-    await gone;
+    await ended(this.#child, signal);
   }
 
   async remove(): Promise<void> {

@@ -3,7 +3,8 @@ import fc from 'fast-check';
 import { OctetArena } from '../../../bgp/rib/arena.ts';
 import { type AttrSet, AttrTable } from '../../../bgp/rib/attrs.ts';
 import { firstAs, occurrences, pathLength } from '../../../bgp/wire/attribute/as-path.ts';
-import { NO_NUMBERS, type WireContext } from '../../../bgp/wire/attribute/model.ts';
+import type { WireContext } from '../../../bgp/wire/attribute/model.ts';
+import { PLAIN_ATTRIBUTES } from '../../../bgp/wire/attribute/plain.ts';
 import { quickUpdate } from '../../../bgp/wire/quick.ts';
 import { decodeCarefully, type Update, UpdatePacker } from '../../../bgp/wire/update.ts';
 import { Addr } from '../../../router/lib/addr.ts';
@@ -127,19 +128,8 @@ test('an extended length that is not needed makes no other set', (t) => {
 });
 
 const BASE = {
-  origin: 0,
+  ...PLAIN_ATTRIBUTES,
   asPath: [{ type: 2, asns: [64512] }],
-  med: undefined,
-  localPref: undefined,
-  atomicAggregate: false,
-  aggregator: undefined,
-  communities: NO_NUMBERS,
-  extendedCommunities: NO_NUMBERS,
-  largeCommunities: NO_NUMBERS,
-  originatorId: undefined,
-  clusterList: NO_NUMBERS,
-  otc: undefined,
-  unknown: [],
 };
 
 test('sets live exactly as long as somebody holds them, and numbers are used again', (t) => {

@@ -1,4 +1,5 @@
 /** The tables against simple models, under random work; nothing may leak. */
+
 import test from 'ava';
 import fc from 'fast-check';
 import { AdjRibsIn, Verdict } from '../../../bgp/rib/adj-rib-in.ts';
@@ -7,6 +8,7 @@ import { AdjRibPathsOut } from '../../../bgp/rib/adj-rib-paths-out.ts';
 import { type AttrSet, AttrTable } from '../../../bgp/rib/attrs.ts';
 import { PrefixTable } from '../../../bgp/rib/prefixes.ts';
 import { IdQueue } from '../../../bgp/rib/queue.ts';
+import { PLAIN_ATTRIBUTES } from '../../../bgp/wire/attribute/plain.ts';
 import { MessageReader } from '../../../bgp/wire/message.ts';
 import { NlriCursor, prefixFromWords } from '../../../bgp/wire/nlri.ts';
 import { decodeUpdate, UpdatePacker } from '../../../bgp/wire/update.ts';
@@ -16,19 +18,9 @@ import { PLAIN_CONTEXT } from '../kit/describe.ts';
 function attributes(table: AttrTable, n: number): AttrSet {
   return table.intern(
     {
-      origin: 0,
+      ...PLAIN_ATTRIBUTES,
       asPath: [{ type: 2, asns: [64600 + n] }],
-      med: undefined,
       localPref: 100,
-      atomicAggregate: false,
-      aggregator: undefined,
-      communities: [],
-      extendedCommunities: [],
-      largeCommunities: [],
-      originatorId: undefined,
-      clusterList: [],
-      otc: undefined,
-      unknown: [],
     },
     { global: Addr.v4(0x0a090909), linkLocal: undefined },
   );

@@ -8,7 +8,7 @@ import { distinguisherText, parseDistinguisher, parseRouteTarget } from '../../.
 import { VpnRoom } from '../../../bgp/vpn/vpn-room.ts';
 import { Community } from '../../../bgp/wire/attribute/communities.ts';
 import { PLAIN_ATTRIBUTES } from '../../../bgp/wire/attribute/plain.ts';
-import { encodeRouteRefresh } from '../../../bgp/wire/message.ts';
+import { decodeRouteRefresh, encodeRouteRefresh, MessageType } from '../../../bgp/wire/message.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { hex } from '../kit/describe.ts';
 import { SimNet, type SimRouter } from '../kit/net.ts';
@@ -98,6 +98,15 @@ function network(asnB = 64601, configB: Partial<PeerConfig> = {}) {
   return { net, a, b, cable, roomA, roomB, ...vrfs };
 }
 
+/** The messages of what was written to a stream. */
+function messagesIn(writes: readonly Uint8Array[]): Buffer[] {
+  const octets = Buffer.concat(writes);
+  const out: Buffer[] = [];
+  for (let at = 0; at < octets.length; at += octets.readUInt16BE(at + 16))
+    out.push(octets.subarray(at, at + octets.readUInt16BE(at + 16)));
+  return out;
+}
+
 const announce = (v: VrfSim, ...prefixes: string[]): void => {
   for (const p of prefixes) v.speaker.announce({ prefix: Prefix.parse(p)! });
 };
@@ -155,10 +164,16 @@ test('what a session told is gone with it, and there again after it; a refresh b
   n.net.runUntil(() => n.redB.fib.size === 1);
   const updates = (): number => n.b.session('a').messages.received.update;
   const before = updates();
+  const stream = n.a.streams.find((s) => !s.isClosed)!;
+  const from = stream.sent.length;
   n.b.speaker.peerRefresh('a', 'in');
   n.net.run(2000);
   t.is(n.redB.fib.size, 1);
   t.true(updates() > before);
+  const marks = messagesIn(stream.sent.slice(from))
+    .filter((m) => m[18] === MessageType.RouteRefresh)
+    .map((m) => decodeRouteRefresh(m.subarray(19)).safi);
+  t.deepEqual(marks, [1, 1], 'RFC 7313 marks stand around IPv4 unicast only');
 });
 
 test('a route with an MPLS label is counted and not imported', (t) => {

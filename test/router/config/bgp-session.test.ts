@@ -102,5 +102,8 @@ test('what does not fit together is told', (t) => {
   t.deepEqual(one('{ name: x, asn: [65002, 65003], range: 192.0.2.0/24, local_as: 65003 }'), [
     'AS 65003 is ours or of our confederation: its peers need an entry of their own',
   ]);
+  t.deepEqual(one('{ asn: 65002, address: 192.0.2.1, local_as: 65002 }'), [
+    'AS 65002 is what we say to be in towards this peer',
+  ]);
   t.regex(one('{ asn: nobody, address: 192.0.2.1 }')[0]!, /AS number/);
 });
