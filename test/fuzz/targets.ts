@@ -9,18 +9,24 @@ import { BfdSession } from '../../bgp/bfd/session.ts';
 import { putVpnPrefix, readVpnNextHop, readVpnNlri, vpnKey } from '../../bgp/vpn/nlri.ts';
 import type { WireContext } from '../../bgp/wire/attribute/model.ts';
 import { PLAIN_FACTS } from '../../bgp/wire/family.ts';
+import type { BgpFault } from '../../bgp/wire/fault.ts';
 import { decodeOpen, encodeOpen, MessageReader, MessageType } from '../../bgp/wire/message.ts';
-import { decodeMrt, updateOfEntry } from '../../bgp/wire/mrt.ts';
+import { decodeMrt, MrtWriter, updateOfEntry } from '../../bgp/wire/mrt.ts';
 import { isNlri } from '../../bgp/wire/nlri.ts';
 import { OctetWriter } from '../../bgp/wire/octets.ts';
-import { decodeUpdate, type Update, UpdatePacker } from '../../bgp/wire/update.ts';
+import { quickUpdate } from '../../bgp/wire/quick.ts';
+import { decodeCarefully, decodeUpdate, type Update, UpdatePacker } from '../../bgp/wire/update.ts';
 import { Mistake, parseCommand } from '../../router/birdctl/command.ts';
+import { Addr, Prefix } from '../../router/lib/addr.ts';
 import type { Instant } from '../../router/lib/clock.ts';
 import { Random } from '../../router/lib/rand.ts';
 import { signatureAt } from '../../router/wire/tcp.ts';
 import { describe, describeUpdate, hex, messageOf, PLAIN_CONTEXT } from '../bgp/kit/describe.ts';
+import { CONTROL_SEEDS, controlStream } from './control.ts';
 import { FPM_SEEDS, fpmStream } from './fpm.ts';
+import { check, cutUp } from './holds.ts';
 import { mutated } from './mutate.ts';
+import { ROA_FILE_SEEDS, RTR_SEEDS, roaFile, rtrSession, rtrStream } from './rpki.ts';
 import { damagedUpdate } from './update.ts';
 
 export interface Target {
@@ -33,10 +39,6 @@ export interface Target {
 }
 
 const GOLDEN = join(process.cwd(), 'test/golden/bgp');
-
-function check(holds: boolean, what: string): void {
-  if (!holds) throw new Error(what);
-}
 
 function hexLines(file: string): Uint8Array[] {
   return readFileSync(join(GOLDEN, file), 'utf8')
@@ -76,6 +78,7 @@ function updates(body: Uint8Array): void {
   const before = Buffer.from(body).toString('hex');
   for (const context of CONTEXTS) {
     const u = decodeUpdate(body, context);
+    sameAsCarefully(body, context, u);
     if ('handling' in u) {
       check(u.handling === 'reset', `a fault of an UPDATE that is only ${u.handling}`);
       continue;
@@ -87,6 +90,14 @@ function updates(body: Uint8Array): void {
     survives(u, context);
   }
   check(Buffer.from(body).toString('hex') === before, 'the input was changed');
+}
+
+/** The short way of wire/quick.ts gives what the long one gives. */
+function sameAsCarefully(body: Uint8Array, context: WireContext, u: Update | BgpFault): void {
+  if (quickUpdate(body, context) === undefined) return;
+  const carefully = decodeCarefully(body, context);
+  if ('handling' in carefully || 'handling' in u) throw new Error('only the short way takes it');
+  check(describeUpdate(u).join() === describeUpdate(carefully).join(), 'the short way gives something else');
 }
 
 /** Attributes that were accepted mean the same after encoding and decoding. */
@@ -109,6 +120,21 @@ function survives(u: Update, context: WireContext): void {
   check(words(again) === words(u), `changed on the way:\n${words(u)}\n${words(again)}`);
 }
 
+/** A log of a session, and a table with path identifiers. */
+function mrtLog(): Uint8Array {
+  const w = new MrtWriter();
+  const address = (text: string): Addr => Addr.parse(text)!;
+  const v4 = { peerAs: 64601, localAs: 64602, peer: address('10.0.0.2'), local: address('10.0.0.1'), interface: 0 };
+  const v6 = { ...v4, peer: address('fe80::2'), local: address('fe80::1'), interface: 3 };
+  w.state(7, { ...v4, fourOctetAs: false }, 5, 6);
+  for (const m of MESSAGES.slice(0, 4)) w.message(7, { ...v6, fourOctetAs: true }, true, m);
+  w.message(8, { ...v4, fourOctetAs: false }, false, MESSAGES[0]!);
+  w.state(9, { ...v6, fourOctetAs: true }, 6, 1);
+  const attributes = hex('400101004002060201fc590000400304 0a000002');
+  w.rib(9, Prefix.parse('172.20.0.0/14')!, [{ peer: 0, originatedS: 1, pathId: 7, attributes }]);
+  return w.out.take();
+}
+
 /** A stream cut into pieces gives the same messages as in one piece. */
 function stream(input: Uint8Array): void {
   const read = (chunks: readonly Uint8Array[]): string[] => {
@@ -123,13 +149,7 @@ function stream(input: Uint8Array): void {
     }
     return out;
   };
-  const random = new Random(input.length);
-  const chunks: Uint8Array[] = [];
-  for (let at = 0; at < input.length; ) {
-    const n = 1 + random.below(40);
-    chunks.push(input.slice(at, at + n));
-    at += n;
-  }
+  const chunks = cutUp(input, new Random(input.length));
   const whole = read([input.slice()]);
   check(JSON.stringify(read(chunks)) === JSON.stringify(whole), 'the borders of chunks make a difference');
 }
@@ -184,7 +204,7 @@ export const TARGETS: readonly Target[] = [
   },
   {
     name: 'bgp mrt',
-    seeds: hexLines('mrt/bird-2.0.12-table.hex'),
+    seeds: [...hexLines('mrt/bird-2.0.12-table.hex'), mrtLog()],
     run: (file) => {
       for (let at = 0; ; ) {
         const next = decodeMrt(file, at);
@@ -196,9 +216,11 @@ export const TARGETS: readonly Target[] = [
       }
     },
   },
-  { name: 'fpm', seeds: FPM_SEEDS, run: fpmStream },
+  { name: 'bgp rtr', seeds: RTR_SEEDS, make: rtrStream, run: rtrSession },
+  { name: 'bgp roa file', seeds: ROA_FILE_SEEDS, run: roaFile },
+  { name: 'bgp fpm', seeds: FPM_SEEDS, run: fpmStream },
   {
-    name: 'bfd',
+    name: 'bgp bfd',
     seeds: [
       '204004182e9569e400000000000f4240000249f000000000',
       '20e004182e9569e411223344000249f0000249f000000000',
@@ -220,7 +242,7 @@ export const TARGETS: readonly Target[] = [
     },
   },
   {
-    name: 'tcp md5',
+    name: 'bgp tcp md5',
     seeds: [
       '101312d1508b36631d1c7efcd8fa3bbeb36616',
       '0204ffd7010104020103030a01011312d1508b36631d1c7efcd8fa3bbeb36616',
@@ -234,7 +256,7 @@ export const TARGETS: readonly Target[] = [
     },
   },
   {
-    name: 'bird commands',
+    name: 'bgp bird commands',
     seeds: [
       'show protocols all "dn42_*"',
       'show route for 172.20.0.53 all primary',
@@ -250,4 +272,5 @@ export const TARGETS: readonly Target[] = [
       );
     },
   },
+  { name: 'control', seeds: CONTROL_SEEDS, run: controlStream },
 ];
