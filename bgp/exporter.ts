@@ -14,6 +14,7 @@ import { type HopChange, RoaState, type RouteSource } from './policy/rule.ts';
 import { type AttrSet, type AttrTable, TOO_LARGE } from './rib/attrs.ts';
 import type { Rib } from './rib/rib.ts';
 import { type RoaTable, roaOrigin } from './rpki/roa-table.ts';
+import type { RouteIndex } from './rpki/route-index.ts';
 import type { AsPath } from './wire/attribute/as-path.ts';
 import { DEFAULT_LOCAL_PREF } from './wire/attribute/local-pref.ts';
 import type { Attributes, NextHop } from './wire/attribute/model.ts';
@@ -35,13 +36,23 @@ const HOP_GLOBAL = 2;
 
 const subject = new MutableSubject();
 
-/** Validates the origin of a route (RFC 6811 §2); gives a RoaState. */
-export type OriginState = (about: Subject, path: AsPath) => number;
+/** Validates the origin of a route (RFC 6811 §2); gives a RoaState. `prefix` is the number of what `about` describes. */
+export type OriginState = (prefix: number, about: Subject, path: AsPath) => number;
 
-/** What ROAs say of routes when they are told; `ownAs` originates those with an empty path. */
-export function originStateOf(roas: RoaTable, ownAs: number): OriginState {
-  return ({ family, w0, w1, w2, w3, length }, path) =>
-    roas.state(family, w0, w1, w2, w3, length, roaOrigin(path, ownAs));
+/**
+ * What ROAs say of routes when they are told.
+ * @param ownAs originates those with an empty path
+ * @param indexes where prefixes are noted of which something else may be told when ROAs change
+ */
+export function originStateOf(
+  roas: RoaTable,
+  ownAs: number,
+  indexes: Readonly<Record<Family, RouteIndex>>,
+): OriginState {
+  return (prefix, { family, w0, w1, w2, w3, length }, path) => {
+    indexes[family].add(prefix);
+    return roas.state(family, w0, w1, w2, w3, length, roaOrigin(path, ownAs));
+  };
 }
 
 export class Exporter {
@@ -116,7 +127,8 @@ export class Exporter {
     // RFC 9494 §4.3: "SHOULD NOT be advertised to any neighbor from which the ... Capability has not been received".
     if (a.isLongLivedStale && this.#peer.session.negotiated?.longLived !== true) return undefined;
     const about = subjectFor(prefix, out.rib, sender);
-    about.roa = this.filter.asksRoa ? (this.#originState?.(about, a.asPath) ?? RoaState.NotFound) : RoaState.NotFound;
+    const state = this.filter.asksRoa ? this.#originState?.(prefix, about, a.asPath) : undefined;
+    about.roa = state ?? RoaState.NotFound;
     const outcome = this.#plan(a, sender).decide(about);
     if (outcome === undefined) return undefined;
     // The same outcome becomes the same on the wire unless family or next hop differ.

@@ -202,7 +202,7 @@ export class Speaker {
         restart: this.#restart,
         isRestarting: () => this.#deferral !== undefined,
         isHidden: (rib, prefix) => this.#own.hides(rib, prefix),
-        originState: options.roas && originStateOf(options.roas, options.asn),
+        originState: options.roas && originStateOf(options.roas, options.asn, this.#revalidation!.indexes),
       },
       (peer) => inbox.retentionOf(peer),
     );

@@ -128,3 +128,35 @@ test('export policy can ask for the state of origins too', (t) => {
   net.run(1000);
   t.deepEqual(seen(d), ['172.20.1.0/24', 'fd42:2::/48']);
 });
+
+test('what is told follows the ROAs where only export policy asks, for own prefixes and several paths too', (t) => {
+  const roas = new RoaTable();
+  const source = roas.addSource('test');
+  const net = new SimNet(6812);
+  const a = net.router('a', { asn: 64601, networks: ['172.20.1.0/24'], roas });
+  // So many that changed prefixes are searched for.
+  const many = Array.from({ length: 100 }, (_, i) => [`10.0.${i}.0/24`, `fd10:${i}::/48`]).flat();
+  const b = net.router('b', { asn: 64602, networks: ['172.20.2.0/24', '172.20.2.128/25', 'fd42:2::/48', ...many] });
+  const d = net.router('d', { asn: 64604 });
+  const e = net.router('e', { asn: 64605 });
+  net.join(a, b);
+  net.join(a, d, { export: ONLY_VALID });
+  net.join(a, e, { export: ONLY_VALID, addPath: 'both' }, { addPath: 'both' });
+  const set = (...vrps: string[]): void => {
+    const update = source.replace(vrpList(...vrps));
+    update.step();
+    a.speaker.revalidate(update.changed);
+    net.run(1000);
+  };
+  net.start();
+  net.run(30_000);
+  t.is(a.fib.size, 203);
+  t.deepEqual([seen(d), seen(e)], [[], []], 'unknown is not valid');
+  set('172.20.0.0/16-24 AS64602', 'fd42:2::/48-48 AS64602');
+  const some = ['172.20.2.0/24', 'fd42:2::/48'];
+  t.deepEqual([seen(d), seen(e)], [some, some]);
+  set('172.20.1.0/24-24 AS64601', '172.20.2.128/25-25 AS64602');
+  const others = ['172.20.1.0/24', '172.20.2.128/25'];
+  t.deepEqual([seen(d), seen(e)], [others, others]);
+  t.is(a.session('d').establishments, 1);
+});
