@@ -1,5 +1,6 @@
 /** `mlshim bgp ...`: sessions, routes, decisions, and orders to peers. Listings of routes are printed while they arrive. */
 import { ask, parts } from '../control/client.ts';
+import { fieldNames } from '../control/codec.ts';
 import type { BgpPeerStatus, BgpRouteStatus } from '../control/messages.ts';
 import { socketPaths } from '../control/paths.ts';
 import { Prefix } from '../lib/addr.ts';
@@ -15,11 +16,17 @@ function json(value: unknown): string {
   return `${JSON.stringify(value, null, 2)}\n`;
 }
 
-/** What `--format` asks for. @throws MlshimError USAGE */
-function formatOf(input: Input): string | undefined {
-  const format = input.options['format'] as string | undefined;
-  if (format !== undefined) checkFormat(format);
-  return format;
+/**
+ * What `--format` asks for.
+ * @param message what is on each line, as control.proto has it
+ * @throws MlshimError USAGE for unknown fields, or when another form is asked for too
+ */
+function formatOf(input: Input, message: 'BgpPeer' | 'BgpRoute'): string | undefined {
+  const { format, json, jsonl } = input.options;
+  if ([format !== undefined, json === true, jsonl === true].filter(Boolean).length > 1)
+    throw new MlshimError('USAGE', '--json, --jsonl and --format exclude each other');
+  if (typeof format === 'string') checkFormat(format, fieldNames(message));
+  return format as string | undefined;
 }
 
 /** Sessions that are not up come first. */
@@ -28,7 +35,7 @@ function problemsFirst(peers: readonly BgpPeerStatus[]): BgpPeerStatus[] {
 }
 
 export async function show(input: Input): Promise<number> {
-  const format = formatOf(input);
+  const format = formatOf(input, 'BgpPeer');
   const answer = await ask(control(input), 'bgp_show', { peer: '' });
   const sorted = { ...answer, peers: problemsFirst(answer.peers) };
   if (format !== undefined) for (const p of sorted.peers) input.io.out(formatted(format, p));
@@ -89,7 +96,7 @@ interface Printer {
 
 function printer(input: Input): Printer {
   const { io, options } = input;
-  const format = formatOf(input);
+  const format = formatOf(input, 'BgpRoute');
   const perLine = (line: (r: BgpRouteStatus) => string): Printer => ({
     part: (list) => io.out(list.map(line).join('')),
     end: () => undefined,

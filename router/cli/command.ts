@@ -59,11 +59,13 @@ export interface Found {
   readonly command: Command;
   /** The arguments behind the command's words. */
   readonly argv: readonly string[];
+  /** Only the noun was given: its help is about all of its commands. */
+  readonly isBare?: boolean;
 }
 
 /**
  * The command named by the first words of `argv`.
- * @throws MlshimError USAGE when there is none, or more than one
+ * @throws MlshimError USAGE when there is none, or more than one; its detail `words` is the noun when that was found
  */
 export function findCommand(table: readonly Command[], argv: readonly string[]): Found {
   const typed = argv[0] ?? '';
@@ -76,25 +78,42 @@ export function findCommand(table: readonly Command[], argv: readonly string[]):
   const single = ofNoun.find((c) => c.words.length === 1);
   if (single !== undefined) return { command: single, argv: argv.slice(1) };
   const word = argv[1];
-  const bare = ofNoun.find((c) => c.isDefault);
-  if (bare !== undefined && (word === undefined || word.startsWith('-'))) return { command: bare, argv: argv.slice(1) };
+  const isBare = word === undefined || word.startsWith('-');
+  const bare = ofNoun.find((c) => c.isDefault) ?? (asksForHelp(argv) ? ofNoun[0] : undefined);
+  if (bare !== undefined && isBare) return { command: bare, argv: argv.slice(1), isBare };
   const verbs = ofNoun.map((c) => c.words[1]!);
-  const second = pick(verbs, word ?? '', `"${first}" command`);
+  const second = pick(verbs, isBare ? '' : word, `"${first}" command`, [first]);
   return { command: ofNoun.find((c) => c.words[1] === second)!, argv: argv.slice(2) };
+}
+
+function asksForHelp(argv: readonly string[]): boolean {
+  return argv.includes('--help') || argv.includes('-h');
+}
+
+/** `help bgp peer` and `bgp help` as `bgp peer --help` and `bgp --help`. */
+export function plainHelp(table: readonly Command[], argv: readonly string[]): readonly string[] {
+  if (argv[0] === 'help') return [...argv.slice(1), '--help'];
+  const isNoun = table.some((c) => c.words.length === 2 && c.words[0] === argv[0]);
+  return isNoun && argv[1] === 'help' ? [argv[0]!, '--help'] : argv;
 }
 
 function startsWith(c: Command, argv: readonly string[]): boolean {
   return argv.length >= 2 && argv[1] !== '' && c.words.every((w, i) => w.startsWith(argv[i]!));
 }
 
-function pick(words: readonly string[], typed: string, what: string): string {
+/** @param before the words of the command that are known by then */
+function pick(words: readonly string[], typed: string, what: string, before: readonly string[] = []): string {
   if (words.includes(typed)) return typed;
-  const matches = typed === '' ? [] : words.filter((w) => w.startsWith(typed));
+  const refuse = (why: string): never => {
+    throw new MlshimError('USAGE', why, { words: before });
+  };
+  if (typed === '') return refuse(`no ${what} given (known: ${words.join(', ')})`);
+  const matches = words.filter((w) => w.startsWith(typed));
   if (matches.length === 1) return matches[0]!;
-  if (matches.length > 1) throw new MlshimError('USAGE', `"${typed}" is ambiguous: ${matches.join(', ')}`);
+  if (matches.length > 1) return refuse(`"${typed}" is ambiguous: ${matches.join(', ')}`);
   const near = nearest(typed, words);
-  const help = near === undefined ? ` (known: ${words.join(', ')})` : ` (did you mean "${near}"?)`;
-  throw new MlshimError('USAGE', typed === '' ? `no ${what} given${help}` : `unknown ${what} "${typed}"${help}`);
+  const help = near === undefined ? `known: ${words.join(', ')}` : `did you mean "${near}"?`;
+  return refuse(`unknown ${what} "${typed}" (${help})`);
 }
 
 /**
@@ -115,8 +134,7 @@ export function parseInput(command: Command, argv: readonly string[], io: Io): I
     });
     const { values, positionals } = parseArgs({ args, options, allowPositionals: true, strict: true });
     const plain = values as Record<string, string | boolean | undefined>;
-    if (plain['help'] !== true && (positionals.length < command.min || positionals.length > command.max))
-      throw new MlshimError('USAGE', `usage: ${usageLine(command)}`);
+    if (plain['help'] !== true) checkCount(command, positionals);
     return { args: positionals, options: plain, rest, io };
   } catch (e) {
     if (e instanceof MlshimError) throw e;
@@ -128,13 +146,33 @@ export function parseInput(command: Command, argv: readonly string[], io: Io): I
   }
 }
 
-export function usageLine(command: Command): string {
+/** @throws MlshimError USAGE when there are too few or too many arguments */
+function checkCount(command: Command, given: readonly string[]): void {
+  if (given.length >= command.min && given.length <= command.max) return;
+  const isMissing = given.length < command.min;
+  const what = isMissing ? `${argWords(command)[given.length]} is missing` : `"${given[command.max]}" is too much`;
+  throw new MlshimError('USAGE', `${what}\n${usage(command, '  usage: ')}`);
+}
+
+/** How a command is written, at most 80 columns wide. */
+function usage(command: Command, before = ''): string {
+  const words = usageWords(command);
+  const indent = ' '.repeat(before.length + 2);
+  return before + wrap(words, 80 - indent.length).join(`\n${indent}`);
+}
+
+/** Arguments of a command; what stands in brackets is one. */
+function argWords({ args }: Command): string[] {
+  return args.match(/(?:\[(?:[^[\]]|\[[^\]]*\])*\]|\S)+/g) ?? [];
+}
+
+function usageWords(command: Command): string[] {
   const options = Object.entries(command.options).map(([name, o]) => {
     const dash = o.short === undefined ? `--${name}` : `-${o.short}`;
     if (o.bare !== undefined) return `[${dash}[=${o.value ?? 'VALUE'}]]`;
     return o.type === 'boolean' ? `[${dash}]` : `[${dash} ${o.value ?? 'VALUE'}]`;
   });
-  return ['mlshim', ...command.words, ...options, command.args].filter((w) => w !== '').join(' ');
+  return [['mlshim', ...command.words].join(' '), ...options, ...argWords(command)].filter((w) => w !== '');
 }
 
 /** Help of one command. */
@@ -146,7 +184,20 @@ export function commandHelp(command: Command): string {
   });
   const options = rows.length === 0 ? '' : `\n\n${columns(rows)}`;
   const notes = command.notes === undefined ? '' : `\n\n${command.notes.map((n) => `  ${n}`.trimEnd()).join('\n')}`;
-  return `${usageLine(command)}\n\n${command.summary}${options}${notes}\n`;
+  return `${usage(command)}\n\n${wrap(command.summary.split(' '), 80).join('\n')}${options}${notes}\n`;
+}
+
+/** Help of a noun: its commands, a line each. */
+export function nounHelp(table: readonly Command[], noun: string): string {
+  const commands = table.filter((c) => c.words[0] === noun && c.hidden !== true);
+  const bare = commands.find((c) => c.isDefault);
+  const rows = commands.map((c): [string, string] => [c.words[1]!, c.summary]);
+  const alone = bare === undefined ? '' : `mlshim ${noun} alone means mlshim ${bare.words.join(' ')}.\n`;
+  const word = bare === undefined ? 'COMMAND' : '[COMMAND]';
+  return `usage: mlshim ${noun} ${word} [OPTIONS] [ARGS]\n\n${columns(rows)}
+
+${alone}mlshim ${noun} COMMAND --help tells more.
+`;
 }
 
 /** Help of everything. */
@@ -156,7 +207,8 @@ export function tableHelp(table: readonly Command[]): string {
     .map((c): [string, string] => [[...c.words, c.args].filter((w) => w !== '').join(' '), c.summary]);
   return `usage: mlshim COMMAND [OPTIONS] [ARGS]\n\n${columns(rows)}
 
-Words may be cut short (mlshim r g 1.1.1.1). mlshim COMMAND --help tells more.
+Words may be cut short (mlshim r g 1.1.1.1). mlshim COMMAND --help tells more,
+mlshim bgp --help lists the commands of bgp.
 `;
 }
 
@@ -165,16 +217,16 @@ function columns(rows: readonly (readonly [string, string])[]): string {
   const width = Math.min(32, Math.max(...rows.map(([left]) => left.length))) + 2;
   return rows
     .map(([left, right]) => {
-      const lines = wrap(right, 78 - width);
+      const lines = wrap(right.split(' '), 78 - width);
       const head = left.length + 2 > width ? `  ${left}\n  ${' '.repeat(width)}` : `  ${left.padEnd(width)}`;
       return head + lines.join(`\n  ${' '.repeat(width)}`);
     })
     .join('\n');
 }
 
-function wrap(text: string, width: number): string[] {
+function wrap(words: readonly string[], width: number): string[] {
   const lines: string[] = [''];
-  for (const word of text.split(' ')) {
+  for (const word of words) {
     const last = lines.length - 1;
     if (lines[last] === '') lines[last] = word;
     else if (lines[last]!.length + 1 + word.length <= width) lines[last] += ` ${word}`;

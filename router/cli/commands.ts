@@ -144,8 +144,11 @@ export const COMMANDS: readonly Command[] = [
   {
     words: ['bgp', 'peer'],
     args: 'PEER [up|down [TEXT]|refresh [in|out]|reset [TEXT]]',
-    summary: 'one BGP peer in full, or an order to it; TEXT is shown to its operator',
-    notes: ['PEER is a name, an AS number (with or without AS) or an address.'],
+    summary: 'one BGP peer in full, or an order to it',
+    notes: [
+      'PEER is a name, an AS number (with or without AS) or an address.',
+      'TEXT is shown to the operator of the peer (RFC 9003).',
+    ],
     options: JSON_OPTION,
     min: 1,
     max: Number.MAX_SAFE_INTEGER,
@@ -176,7 +179,7 @@ export const COMMANDS: readonly Command[] = [
   {
     words: ['bgp', 'dump'],
     args: 'FILE|-',
-    summary: 'all received BGP routes as an MRT table (RFC 6396), for bgpdump and others',
+    summary: 'all received BGP routes as an MRT table (RFC 6396), for bgpdump',
     options: VRF_OPTION,
     min: 1,
     max: 1,
@@ -206,7 +209,7 @@ export const COMMANDS: readonly Command[] = [
   {
     words: ['bgp', 'rpki'],
     args: '[refresh]',
-    summary: 'where ROAs come from: caches and files, their age and errors; refresh asks them all now',
+    summary: 'where ROAs come from, and their age; refresh asks all sources now',
     options: JSON_OPTION,
     min: 0,
     max: 1,
@@ -332,7 +335,7 @@ export const COMMANDS: readonly Command[] = [
   {
     words: ['config', 'diff'],
     args: '',
-    summary: 'what is different between the file and what runs; 1 when something is',
+    summary: 'what differs between the file and what runs; 1 when something does',
     options: JSON_OPTION,
     min: 0,
     max: 0,

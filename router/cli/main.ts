@@ -2,14 +2,25 @@
 import { once } from 'node:events';
 import { VERSION } from '../lib/version.ts';
 /** The `mlshim` command: finds the command in the table, runs it, turns errors into messages and exit statuses. */
-import { type Command, commandHelp, findCommand, type Io, parseInput, tableHelp } from './command.ts';
+import {
+  type Command,
+  commandHelp,
+  type Found,
+  findCommand,
+  type Io,
+  nounHelp,
+  parseInput,
+  plainHelp,
+  tableHelp,
+} from './command.ts';
 import { COMMANDS } from './commands.ts';
 import { reportError } from './report.ts';
 
 /** Run one command line; resolves to its exit status. */
 export async function main(argv: readonly string[], io: Io, table: readonly Command[] = COMMANDS): Promise<number> {
   const first = argv[0];
-  if (first === undefined || first === 'help' || first === '--help' || first === '-h') {
+  const isAll = first === '--help' || first === '-h' || (first === 'help' && argv.length === 1);
+  if (first === undefined || isAll) {
     (first === undefined ? io.err : io.out)(tableHelp(table));
     return first === undefined ? 2 : 0;
   }
@@ -17,16 +28,18 @@ export async function main(argv: readonly string[], io: Io, table: readonly Comm
     io.out(`mlshim ${VERSION}\n`);
     return 0;
   }
+  let found: Found | undefined;
   try {
-    const found = findCommand(table, argv);
-    const input = parseInput(found.command, found.argv, io);
+    found = findCommand(table, plainHelp(table, argv));
+    const { command } = found;
+    const input = parseInput(command, found.argv, io);
     if (input.options['help'] === true) {
-      io.out(commandHelp(found.command));
+      io.out(found.isBare === true ? nounHelp(table, command.words[0]!) : commandHelp(command));
       return 0;
     }
-    return await found.command.run(input);
+    return await command.run(input);
   } catch (e) {
-    return reportError(io, e);
+    return reportError(io, e, found?.command.words);
   }
 }
 

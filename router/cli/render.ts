@@ -1,5 +1,6 @@
 /** Text building blocks of the read commands: tables, and numbers with units as people read them. Pure functions. */
 import { MlshimError } from '../lib/errors.ts';
+import { nearest } from '../lib/nearest.ts';
 
 /** A table without rules: columns two blanks apart, no blanks at line ends. */
 export function table(rows: readonly (readonly string[])[], widths = columnWidths(rows)): string {
@@ -74,12 +75,21 @@ export function plural(n: number, one: string, many = `${one}s`): string {
   return `${n} ${n === 1 ? one : many}`;
 }
 
-const FIELD = /\{([a-z_0-9]+)\}/g;
+const FIELD = /\{([A-Za-z0-9_-]+)\}/g;
 
-/** @throws MlshimError USAGE when a format names no field */
-export function checkFormat(format: string): void {
-  if (format.search(FIELD) < 0)
-    throw new MlshimError('USAGE', `"${format}" names no field, such as {name} (see --json)`);
+/**
+ * @param known the fields there are
+ * @throws MlshimError USAGE when a format names no field, or one that is not there
+ */
+export function checkFormat(format: string, known: readonly string[]): void {
+  const named = [...format.matchAll(FIELD)].map((m) => m[1]!);
+  if (named.length === 0)
+    throw new MlshimError('USAGE', `"${format}" names no field, such as {${known[0]}} (known: ${known.join(', ')})`);
+  const wrong = named.find((name) => !known.includes(name));
+  if (wrong === undefined) return;
+  const near = nearest(wrong, known);
+  const meant = near === undefined ? '' : `did you mean {${near}}? `;
+  throw new MlshimError('USAGE', `no field "${wrong}" (${meant}known: ${known.join(', ')})`);
 }
 
 /** A line of `--format`: `{field}` stands for a value, `\\t` and `\\n` for what they do elsewhere. */
@@ -89,6 +99,10 @@ export function formatted(format: string, values: object): string {
   return `${line.replace(FIELD, (_, name: string) => {
     const v = texts[name];
     if (v === undefined || v === null) return '';
-    return Array.isArray(v) ? v.map(String).join(' ') : typeof v === 'object' ? JSON.stringify(v) : String(v);
+    return Array.isArray(v) ? v.map(valueText).join(' ') : valueText(v);
   })}\n`;
+}
+
+function valueText(v: unknown): string {
+  return typeof v === 'object' ? JSON.stringify(v) : String(v);
 }

@@ -15,6 +15,11 @@ const responseType = root.lookupType('mlshim.Response');
 
 const PLAIN = { longs: Number, enums: String, arrays: true, objects: true } as const;
 
+/** The fields of a message of control.proto, such as BgpPeer. @throws Error when there is no such message */
+export function fieldNames(message: string): string[] {
+  return root.lookupType(`mlshim.${message}`).fieldsArray.map((f) => f.name);
+}
+
 /** Defaults are written out inside bodies (JSON consumers see every field), but not for the absent members of a oneof. */
 const FILLED = { ...PLAIN, defaults: true } as const;
 

@@ -24,7 +24,7 @@ export const ERRORS = {
     hint: 'every problem is listed above with its line; nothing was started',
   },
   CONFIG_UNREADABLE: { errno: undefined, exit: 78, hint: 'check the path given with -c or in MLSHIM_CONFIG' },
-  USAGE: { errno: undefined, exit: 2, hint: 'mlshim --help lists the commands' },
+  USAGE: { errno: undefined, exit: 2, hint: 'mlshim --help lists the commands, mlshim COMMAND --help tells more' },
   UNKNOWN: { errno: undefined, exit: 2, hint: 'mlshim status lists what there is' },
   DAEMON_UNREACHABLE: { errno: undefined, exit: 3, hint: 'start it with: mlshim up -c FILE' },
   DAEMON_RUNNING: { errno: undefined, exit: 1, hint: 'mlshim down stops it, or choose another one with MLSHIM_SOCKET' },

@@ -75,7 +75,39 @@ test('a route per line as JSON, or as a format says', async (t) => {
   );
   const { out } = await cli(t, ['bgp', 'routes', '--format', '{prefix}\\t{communities}'], inParts);
   t.is(out.split('\n')[0], 'fd42::/48\t65002:1 65002:2');
-  t.is((await cli(t, ['bgp', 'routes', '--format', 'prefix'], inParts)).status, 2);
+});
+
+test('a format that names a field wrongly is told which fields there are', async (t) => {
+  const refused = async (...argv: string[]) => {
+    const { status, err } = await cli(t, argv, { ...inParts, bgp_show: () => BGP });
+    t.is(status, 2, argv.join(' '));
+    return err;
+  };
+  t.regex(
+    await refused('bgp', 'routes', '--format', 'prefix'),
+    /"prefix" names no field, such as \{prefix\} \(known: /,
+  );
+  const near = await refused('bgp', 'routes', '--format', '{prefix} {next-hop}');
+  t.regex(near, /no field "next-hop" \(did you mean \{next_hop\}\? known: prefix, peer, best, next_hop, .*roa\)/);
+  t.regex(near, /hint: mlshim bgp routes --help/);
+  t.regex(await refused('bgp', '--format', '{prefix}'), /no field "prefix" \(known: name, asn, address, /);
+  t.regex(await refused('bgp', '--format', '{name}', '--json'), /exclude each other/);
+  t.regex(await refused('bgp', 'routes', '-jJ'), /exclude each other/);
+});
+
+test('every field of the JSON can be named in a format', async (t) => {
+  const handlers: Partial<Handlers> = { ...inParts, bgp_show: () => BGP };
+  const peers = (JSON.parse((await cli(t, ['bgp', '-j'], handlers)).out) as typeof BGP).peers;
+  const routes = JSON.parse((await cli(t, ['bgp', 'routes', '-j'], handlers)).out) as { routes: BgpRouteStatus[] };
+  for (const [argv, one] of [
+    [['bgp'], peers[0]],
+    [['bgp', 'routes'], routes.routes[0]],
+  ] as const) {
+    for (const field of Object.keys(one!))
+      t.is((await cli(t, [...argv, '--format', `{${field}}`], handlers)).status, 0, field);
+  }
+  const { out } = await cli(t, ['bgp', '--format', '{name} {families}'], handlers);
+  t.regex(out, /^AS4242420263 \{"family":"ipv4",.*\} \{"family":"ipv6",/m);
 });
 
 test('what fits in one part is in the order of prefixes', async (t) => {

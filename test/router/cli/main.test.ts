@@ -67,10 +67,48 @@ test('a misspelt option suggests the nearest one', async (t) => {
   t.regex(err, /did you mean --json\?/);
 });
 
-test('missing arguments print the usage', async (t) => {
-  const { status, err } = await cli('route', 'get');
-  t.is(status, 2);
-  t.regex(err, /usage: mlshim route get \[-j\] \[--vrf NAME\] DST/);
+test('missing arguments and surplus ones are named, with the usage', async (t) => {
+  const missing = await cli('route', 'get');
+  t.is(missing.status, 2);
+  t.is(
+    missing.err,
+    'mlshim: DST is missing\n  usage: mlshim route get [-j] [--vrf NAME] DST\n  hint: mlshim route get --help tells more\n',
+  );
+  const surplus = await cli('bgp', 'routes', 'in', 'a', '10.0.0.0/8', 'b');
+  t.is(surplus.status, 2);
+  t.regex(surplus.err, /^mlshim: "b" is too much\n {2}usage: mlshim bgp routes /);
+  for (const line of surplus.err.split('\n')) t.true(line.length <= 80, line);
+});
+
+test('a mistake is answered with the help of what was meant', async (t) => {
+  const hint = async (...argv: string[]) => /hint: (.*)/.exec((await cli(...argv)).err)?.[1];
+  t.is(await hint('bgp', 'peer', '--jsno'), 'mlshim bgp peer --help tells more');
+  t.is(await hint('bgp', '--jsno'), 'mlshim bgp show --help tells more');
+  t.is(await hint('bgp', 'peer', 'x', 'stop'), 'mlshim bgp peer --help tells more');
+  t.is(await hint('bgp', 'pear'), 'mlshim bgp --help tells more');
+  t.is(await hint('config'), 'mlshim config --help tells more');
+  t.regex((await hint('nonsense')) ?? '', /^mlshim --help lists the commands/);
+});
+
+test('help of a noun lists its commands, however it is asked for', async (t) => {
+  const nouns = [...new Set(COMMANDS.filter((c) => c.words.length === 2).map((c) => c.words[0]!))];
+  t.true(nouns.length >= 5);
+  for (const noun of nouns) {
+    const { status, out } = await cli(noun, '--help');
+    t.is(status, 0);
+    for (const c of COMMANDS.filter((one) => one.words[0] === noun))
+      t.regex(out, new RegExp(`^  ${c.words[1]} +\\S`, 'm'));
+    for (const argv of [
+      [noun, '-h'],
+      [noun, 'help'],
+      ['help', noun],
+    ])
+      t.is((await cli(...argv)).out, out);
+  }
+  t.is((await cli('help', 'bgp', 'peer')).out, (await cli('bgp', 'peer', '--help')).out);
+  t.is((await cli('help', 'status')).out, (await cli('status', '--help')).out);
+  t.is((await cli('help')).out, (await cli('--help')).out);
+  t.is((await cli('help', 'nonsense')).status, 2);
 });
 
 test('without a daemon read commands exit with 3 and say how to start one', async (t) => {

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
-import { commandHelp, tableHelp } from '../../../router/cli/command.ts';
+import { commandHelp, nounHelp, tableHelp } from '../../../router/cli/command.ts';
 import { COMMANDS } from '../../../router/cli/commands.ts';
 import { reloadText } from '../../../router/cli/reload.ts';
 import { rpkiText } from '../../../router/cli/rpki.ts';
@@ -38,6 +38,8 @@ import {
 
 const GOLDEN = join(import.meta.dirname, '../../../../test/router/cli/golden');
 
+const NOUNS = [...new Set(COMMANDS.filter((c) => c.words.length === 2).map((c) => c.words[0]!))];
+
 const TEXTS: Readonly<Record<string, string>> = {
   status: statusText(STATUS),
   'route-get': ROUTE_ANSWERS.map(routeGetText).join('\n'),
@@ -60,6 +62,7 @@ const TEXTS: Readonly<Record<string, string>> = {
   'bgp-explain-roa': bgpExplainText(EXPLANATION_ROA),
   reload: [RELOADED, { ...RELOADED, applied: true, reverts_in_s: 60 }, NOTHING_CHANGED].map(reloadText).join('\n'),
   help: tableHelp(COMMANDS),
+  'help-nouns': NOUNS.map((noun) => nounHelp(COMMANDS, noun)).join('\n'),
   'help-commands': COMMANDS.map(commandHelp).join('\n'),
 };
 
@@ -72,8 +75,13 @@ for (const [name, text] of Object.entries(TEXTS)) {
 }
 
 test('status and help fit 80 columns', (t) => {
-  for (const name of ['status', 'help'])
+  for (const name of ['status', 'help', 'help-nouns', 'help-commands'])
     for (const line of TEXTS[name]!.split('\n')) t.true(line.length <= 80, `${name}: ${line}`);
+});
+
+test('help of a noun has a line for each command', (t) => {
+  const lines = TEXTS['help-nouns']!.split('\n').filter((l) => l.startsWith('  '));
+  t.is(lines.length, COMMANDS.filter((c) => c.words.length === 2).length);
 });
 
 test('no line ends in blanks', (t) => {
