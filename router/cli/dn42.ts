@@ -135,6 +135,19 @@ function peerOptions(input: Input): Record<string, string | undefined> {
   return o;
 }
 
+/**
+ * Two tunnels cannot listen on one port.
+ * @param given by `--port`; undefined = the custom's
+ * @throws MlshimError USAGE when another tunnel listens there
+ */
+function checkPort(config: Config, asn: number, given: string | undefined): void {
+  const port = given === undefined ? customPort(asn) : Number(given);
+  const owner = port === 0 ? undefined : config.uplinks.find((u) => u.listenPort === port);
+  if (owner === undefined) return;
+  const advice = given === undefined ? 'give --port for this one (0: any)' : 'give another --port (0: any)';
+  throw new MlshimError('USAGE', `the tunnel ${owner.name} listens on port ${port} already: ${advice}`);
+}
+
 /** Writes peers.d/NAME.yaml and looks whether the configuration holds together with it; if not, it is taken back. */
 export async function addPeer(input: Input): Promise<number> {
   const asn = asnOf(input.args[0]!);
@@ -144,10 +157,11 @@ export async function addPeer(input: Input): Promise<number> {
     input.io.out(yaml);
     return 0;
   }
-  const { bgp, path } = load(input);
+  const { config: before, bgp, path } = load(input);
   if (bgp.peers.some((p) => p.asn === asn) && options['name'] === undefined)
     throw new MlshimError('USAGE', `there is a peer AS${asn} already: give the second one a --name`);
   const name = `${options['name'] ?? `AS${asn}`}.yaml`;
+  checkPort(before, asn, options['port']);
   const file = join(dirname(path), FOLDER, name);
   if (existsSync(file)) throw new MlshimError('USAGE', `${file} exists`);
   mkdirSync(dirname(file), { recursive: true });
@@ -173,7 +187,7 @@ export async function addPeer(input: Input): Promise<number> {
 }
 
 export function lintText(findings: readonly Finding[]): string {
-  if (findings.length === 0) return 'nothing to say: as DN42 has it\n';
+  if (findings.length === 0) return 'no findings: the configuration follows the customs of DN42\n';
   const rows = findings.map((f) => [f.severity, f.check, f.where === '' ? '-' : f.where, f.text]);
   const count = (s: Finding['severity']): number => findings.filter((f) => f.severity === s).length;
   return `${table(rows)}\n${plural(count('error'), 'error')}, ${plural(count('warning'), 'warning')}\n`;

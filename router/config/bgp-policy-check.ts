@@ -57,16 +57,6 @@ function checkItems(tree: SourceTree, items: readonly ParsedPolicyItem[], at: Pa
     if (item.match === undefined && item.action !== 'continue') last = i;
     if (item.action === 'reject' && item.set !== undefined)
       tree.report('warning', [...at, i, 'set'], 'a rejected route is not changed');
-    for (const [j, p] of (item.match?.prefixes ?? []).entries()) {
-      const longest = p.prefix.family === 4 ? 32 : 128;
-      const { minLength: min = p.prefix.length, maxLength: max = longest } = p;
-      if (min < p.prefix.length || max < min || max > longest)
-        tree.report(
-          'error',
-          [...at, i, 'match', 'prefix', j],
-          `no prefix in ${p.prefix} has a length of ${min} to ${max}`,
-        );
-    }
   }
 }
 

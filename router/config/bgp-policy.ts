@@ -12,7 +12,7 @@ import {
   parseCommunityMatch,
   parsePrefixMatch,
 } from '../../bgp/policy/text.ts';
-import { Addr } from '../lib/addr.ts';
+import { Addr, type Prefix } from '../lib/addr.ts';
 import { asn, choice, int, list, name, object, parsePrefix, prefix, Refusal, text, typeMessage } from './fields.ts';
 
 const MAX_WORD = 0xffffffff;
@@ -24,12 +24,41 @@ function some<T extends z.ZodType>(item: T, what: string) {
     .transform((v): z.output<T>[] => (Array.isArray(v) ? v : [v]));
 }
 
+/** Why there is no prefix of such a length inside another one; undefined when there may be one. */
+function lengthsFault(p: Prefix, min: number, max: number): string | undefined {
+  const longest = p.family === 4 ? 32 : 128;
+  const inside = `what is inside ${p} is at least /${p.length}`;
+  if (max < p.length) return `${inside}, so lengths cannot end at ${max}`;
+  if (min < p.length) return `${inside}, so lengths cannot begin at ${min}`;
+  if (max > longest) return `an IPv${p.family} prefix has at most ${longest} bits, so lengths cannot end at ${max}`;
+  if (min > max) return `lengths run from the shorter to the longer, here from ${min} to ${max}`;
+  return undefined;
+}
+
+/** Why `ADDRESS/LENGTH{FROM,TO}` is refused. */
+function rangeRefusal(s: string): Refusal {
+  const m = /^([^{+]+)\{(\d{1,3}),(\d{1,3})\}$/.exec(s);
+  if (m === null)
+    return new Refusal(`"${s}" is not a prefix with lengths (ADDRESS/LENGTH+ or ADDRESS/LENGTH{FROM,TO})`);
+  const whole = parsePrefix(m[1]!);
+  if (whole instanceof Refusal) return whole;
+  const [from, to] = [Number(m[2]), Number(m[3])];
+  const isSwapped = from > to && lengthsFault(whole, to, from) === undefined;
+  const meant = isSwapped ? ` (did you mean ${m[1]}{${to},${from}}?)` : '';
+  return new Refusal(`"${s}" holds no prefix: ${lengthsFault(whole, from, to)}${meant}`);
+}
+
+/** Why `FROM..TO` in a text is refused; undefined when that is not what is wrong. */
+function backwards(s: string): Refusal | undefined {
+  const m = [...s.matchAll(/(\d+)\.\.(\d+)/g)].find(([, from, to]) => Number(from) > Number(to));
+  return m && new Refusal(`the range ${m[0]} ends before it begins (did you mean ${m[2]}..${m[1]}?)`);
+}
+
 const prefixMatch = z.union([
   text('a prefix', (s): PrefixMatch | Refusal => {
     const parsed = parsePrefixMatch(s);
     if (parsed !== undefined) return parsed;
-    if (/[{+]/.test(s))
-      return new Refusal(`"${s}" is not a prefix with lengths (ADDRESS/LENGTH+ or ADDRESS/LENGTH{FROM,TO})`);
+    if (/[{+]/.test(s)) return rangeRefusal(s);
     const plain = parsePrefix(s);
     return plain instanceof Refusal ? plain : { prefix: plain };
   }),
@@ -37,13 +66,12 @@ const prefixMatch = z.union([
     prefix,
     min: int(0, 128, 'a prefix length').optional(),
     max: int(0, 128, 'a prefix length').optional(),
-  }).transform(
-    ({ prefix: p, min, max }): PrefixMatch => ({
-      prefix: p,
-      ...(min !== undefined && { minLength: min }),
-      ...(max !== undefined && { maxLength: max }),
-    }),
-  ),
+  }).transform(({ prefix: p, min, max }, ctx): PrefixMatch => {
+    const longest = p.family === 4 ? 32 : 128;
+    const fault = lengthsFault(p, min ?? p.length, max ?? (min === undefined ? p.length : longest));
+    if (fault !== undefined) ctx.issues.push({ code: 'custom', message: fault, input: undefined });
+    return { prefix: p, ...(min !== undefined && { minLength: min }), ...(max !== undefined && { maxLength: max }) };
+  }),
 ]);
 
 const communityForms = 'such as 64511:5, 4242421080:1:2, rt:64512:7 or no-export';
@@ -53,30 +81,37 @@ const community = text('a community', (s): AnyCommunity | Refusal => {
 });
 
 const communityMatch = text('a community', (s): AnyCommunityMatch | Refusal => {
-  return parseCommunityMatch(s) ?? new Refusal(`"${s}" is not a community ${communityForms}, with "*" or 1..9 in it`);
+  const parsed = parseCommunityMatch(s) ?? backwards(s);
+  return parsed ?? new Refusal(`"${s}" is not a community ${communityForms}, with "*" or 1..9 in it`);
 });
 
-/** An AS number, or "4242420000..4242429999". */
+/** "4242420000..4242429999", or an AS number. */
 const asMatch = z.union([
-  asn,
   text('an AS number or a range', (s): NumberRange | Refusal => {
     const m = /^(\d+)\.\.(\d+)$/.exec(s);
     const range = { min: Number(m?.[1]), max: Number(m?.[2]) };
-    return m !== null && range.min <= range.max && range.max <= MAX_WORD
-      ? range
-      : new Refusal(`"${s}" is not an AS number or a range such as 64512..64519`);
+    if (m !== null && range.min <= range.max && range.max <= MAX_WORD) return range;
+    return backwards(s) ?? new Refusal(`"${s}" is not an AS number or a range such as 64512..64519`);
   }),
+  asn,
 ]);
 
 const pathPattern = text('an AS path pattern', (s): string | Refusal => {
   const parsed = PathPattern.parse(s);
-  return typeof parsed === 'string' ? new Refusal(parsed) : s;
+  return typeof parsed === 'string' ? (backwards(s) ?? new Refusal(parsed)) : s;
 });
 
-function range(max: number, what: string) {
+function range(largest: number, what: string) {
   return z.union([
-    int(0, max, what).transform((n): NumberRange => ({ min: n, max: n })),
-    object({ min: int(0, max, what).default(0), max: int(0, max, what).default(max) }),
+    int(0, largest, what).transform((n): NumberRange => ({ min: n, max: n })),
+    object({
+      min: int(0, largest, what).default(0),
+      max: int(0, largest, what).default(largest),
+    }).transform(({ min, max }, ctx): NumberRange => {
+      const message = `${what} cannot be at least ${min} and at most ${max} at once: "min" is above "max"`;
+      if (min > max) ctx.issues.push({ code: 'custom', message, input: undefined });
+      return { min, max };
+    }),
   ]);
 }
 

@@ -122,9 +122,17 @@ test('a peer that is there already, or does not fit, leaves nothing behind', asy
   t.regex(again.err, /there is a peer AS4242420263 already/);
   // The same last four digits mean the same port.
   const clash = await run('dn42', 'add-peer', '4242410263', '--public-key', THEIRS);
-  t.is(clash.status, 78);
-  t.regex(clash.err, /listen port 20263 .* is already used/);
+  t.is(clash.status, 2);
+  t.regex(clash.err, /the tunnel AS4242420263 listens on port 20263 already: give --port for this one/);
   t.false(existsSync(join(dir, 'peers.d', 'AS4242410263.yaml')));
+  const second = ['dn42', 'add-peer', '4242420263', '--public-key', THEIRS, '--name', 'second'];
+  t.regex((await run(...second)).err, /give --port for this one/);
+  t.regex((await run(...second, '--port', '20263')).err, /give another --port/);
+  t.is((await run(...second, '--port', '20264')).status, 0);
+  const ours = await run('dn42', 'add-peer', '4242421229', '--public-key', THEIRS, '--link-local', 'fe80::229');
+  t.is(ours.status, 78);
+  t.regex(ours.err, /both ends would be fe80::229/);
+  t.false(existsSync(join(dir, 'peers.d', 'AS4242421229.yaml')));
   const free = await run(
     'dn42',
     'add-peer',
@@ -172,7 +180,7 @@ test('lint has nothing to say about a node that follows the customs', async (t) 
   const { run } = place(t);
   await run('dn42', 'add-peer', '4242420263', '--public-key', THEIRS, '--endpoint', 'peer.example.net:20229');
   const { status, out } = await run('dn42', 'lint');
-  t.is(out, 'nothing to say: as DN42 has it\n');
+  t.is(out, 'no findings: the configuration follows the customs of DN42\n');
   t.is(status, 0);
 });
 
