@@ -1,6 +1,5 @@
 /** `mlshim bgp ...`: sessions, routes, decisions, and orders to peers. Listings of routes are printed while they arrive. */
-import { ask, parts } from '../control/client.ts';
-import { fieldNames } from '../control/codec.ts';
+import { ask, fieldNames, parts } from '../control/client.ts';
 import type { BgpPeerStatus, BgpRouteStatus } from '../control/messages.ts';
 import { socketPaths } from '../control/paths.ts';
 import { Prefix } from '../lib/addr.ts';

@@ -4,6 +4,8 @@ import { ERRORS, type ErrorCode, MlshimError } from '../lib/errors.ts';
 import { decodeResponse, encodeRequest, FrameReader } from './codec.ts';
 import type { Answers, Failure, PartsVerb, Request, Response, StreamVerb, Verb, Verbs } from './messages.ts';
 
+export { fieldNames } from './codec.ts';
+
 /** A daemon that accepts a connection answers a read within this time unless it hangs. */
 const ANSWER_MS = 10_000;
 
