@@ -94,7 +94,7 @@ export class Daemon {
    * @param folder where the sockets live
    * @param load reads the configuration again
    */
-  constructor(config: Config, folder: string, log: Logger, load: () => Config) {
+  constructor(config: Config, folder: string, log: Logger, load: () => Promise<Config>) {
     this.#reloader = new Reloader(config, { load, apply: (next, changes) => this.#apply(next, changes) }, log);
     this.#paths = pathsIn(folder);
     this.#log = log;

@@ -73,12 +73,12 @@ process.on('uncaughtException', (e) => {
 });
 
 try {
-  const load = (): Config => {
-    const { config, diagnostics } = loadConfig(orders.config);
+  const load = async (): Promise<Config> => {
+    const { config, diagnostics } = await loadConfig(orders.config);
     if (diagnostics.length > 0) process.stderr.write(`${formatDiagnostics(diagnostics)}\n`);
     return orders.loopback === undefined ? config : { ...config, loopback: orders.loopback };
   };
-  const config = load();
+  const config = await load();
   daemon = new Daemon(config, orders.folder, log, load);
   const { shim, control } = await daemon.start();
   log.info('ready', { pid: process.pid, shim, config: config.file });

@@ -13,7 +13,7 @@ import type { Logger } from '../lib/log.ts';
 
 export interface ReloadPort {
   /** Read the configuration again. @throws MlshimError CONFIG_INVALID, CONFIG_UNREADABLE */
-  load(): Config;
+  load(): Promise<Config>;
   /** Carry a change out. @throws MlshimError when it cannot be done; nothing has changed then */
   apply(next: Config, changes: readonly ConfigChange[]): Promise<void>;
 }
@@ -56,7 +56,7 @@ export class Reloader {
   async reload({ check, confirm_s }: Verbs['reload']): Promise<Answers['reload']> {
     if (confirm_s < 0 || confirm_s > MAX_CONFIRM_S)
       throw new MlshimError('USAGE', `a confirmation is waited for at most ${MAX_CONFIRM_S} s`);
-    const next = this.#port.load();
+    const next = await this.#port.load();
     const changes = diffConfig(this.#current, next);
     const answer = { file: next.file, changes, applied: false, reverts_in_s: 0 };
     if (check) return answer;

@@ -137,7 +137,9 @@ export class RoutingSupervisor {
     this.#log.warn('starting another worker; packets go by the routes of before', { code: 'C103' });
     this.#spawn({ ...this.#port.boot(), restart: { peers: this.#before } });
     // When it cannot become ready it ends, and that is heard of above.
-    this.#client.ready.then((fib) => this.#hold(fib)).catch(() => undefined);
+    this.#client.ready
+      .then((fib) => this.#hold(fib))
+      .catch((e: MlshimError) => this.#log.error('worker cannot serve', { error: e.message }));
     this.#port.restarted(this.#client);
   }
 

@@ -153,8 +153,9 @@ async function bgpRoom(settings: BgpConfig | undefined): Promise<BgpRoom | undef
       session: (peer, isUp) => send({ kind: 'session', peer, isUp }),
     });
   } catch (e) {
-    if (e instanceof MlshimError) send({ kind: 'failed', code: e.code, message: e.message });
-    throw e;
+    if (!(e instanceof MlshimError)) throw e;
+    send({ kind: 'failed', code: e.code, message: e.message });
+    process.exit(e.exit); // of this thread
   }
 }
 

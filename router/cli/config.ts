@@ -1,6 +1,6 @@
 /** `mlshim config check|schema` and `mlshim import`: what can be said about configuration without a daemon. */
 import { formatDiagnostics } from '../config/diagnostic.ts';
-import { findConfig, parseConfig } from '../config/load.ts';
+import { checkConfig, findConfig, parseConfig } from '../config/load.ts';
 import { quickToYaml } from '../config/quick-to-yaml.ts';
 import { jsonSchema } from '../config/schema.ts';
 import { MlshimError } from '../lib/errors.ts';
@@ -8,7 +8,7 @@ import type { Input } from './command.ts';
 
 export async function check(input: Input): Promise<number> {
   const source = findConfig(input.args[0] ?? (input.options['config'] as string | undefined), input.io.env);
-  const { config, diagnostics } = parseConfig(source, input.io.env);
+  const { config, diagnostics } = await checkConfig(source, input.io.env);
   if (input.options['json'] === true) input.io.out(`${JSON.stringify({ file: source.shown, diagnostics }, null, 2)}\n`);
   else if (diagnostics.length > 0) input.io.err(`${formatDiagnostics(diagnostics)}\n`);
   else input.io.out(`${source.shown}: no errors\n`);

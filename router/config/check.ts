@@ -5,10 +5,10 @@
  */
 import { distinguisherText } from '../../bgp/vpn/route-distinguisher.ts';
 import type { Prefix } from '../lib/addr.ts';
-import { nearest } from '../lib/nearest.ts';
 import { checkBgp } from './bgp-check.ts';
 import { customPort } from './bgp-wireguard.ts';
 import { checkFpm } from './fpm.ts';
+import { noSuch } from './names.ts';
 import type { ParsedConfig } from './schema.ts';
 import type { Path, SourceTree } from './tree.ts';
 import { Unique } from './unique.ts';
@@ -26,15 +26,12 @@ export function checkReferences(tree: SourceTree): void {
   const uplinks = [...Object.keys(asMap(root['uplinks'])), ...tunnels];
   const mustExist = (value: unknown, path: Path): void => {
     if (typeof value !== 'string' || uplinks.includes(value)) return;
-    const near = nearest(value, uplinks);
-    const help =
-      near !== undefined ? ` (did you mean "${near}"?)` : uplinks.length > 0 ? ` (known: ${uplinks.join(', ')})` : '';
-    tree.report('error', path, `no uplink "${value}"${help}`);
+    tree.report('error', path, noSuch('uplink', value, uplinks));
   };
   const vrfs = Object.keys(asMap(root['vrfs']));
   const vrfMustExist = (value: unknown, path: Path): void => {
     if (typeof value !== 'string' || vrfs.includes(value)) return;
-    tree.report('error', path, `no VRF "${value}"${vrfs.length > 0 ? ` (known: ${vrfs.join(', ')})` : ''}`);
+    tree.report('error', path, noSuch('VRF', value, vrfs));
   };
   for (const [name, uplink] of Object.entries(asMap(root['uplinks'])))
     vrfMustExist(asMap(uplink)['vrf'], ['uplinks', name, 'vrf']);

@@ -1,5 +1,5 @@
 /** Prints what is wrong with a configuration the way compilers do: place, message, source line, caret. */
-import type { Diagnostic } from './model.ts';
+import type { Diagnostic, Note } from './model.ts';
 
 /**
  * One paragraph per finding and a closing count, without a trailing newline.
@@ -13,12 +13,17 @@ export function formatDiagnostics(diagnostics: readonly Diagnostic[]): string {
 
 function paragraph(d: Diagnostic): string[] {
   const where = d.path === '' ? '' : `   ${d.path}`;
-  const head = `${d.file}:${d.line}:${d.column}: ${d.severity}: ${d.message}${where}`;
-  if (d.source === undefined) return [head];
-  const number = String(d.line).padStart(5);
+  const cause = d.cause === undefined ? [] : picture('note', d.cause, '');
+  return [...picture(d.severity, d, where), ...cause];
+}
+
+function picture(kind: string, n: Note, where: string): string[] {
+  const head = `${n.file}:${n.line}:${n.column}: ${kind}: ${n.message}${where}`;
+  if (n.source === undefined) return [head];
+  const number = String(n.line).padStart(5);
   // Tabs stay tabs in the caret line, so that the caret stands under its text at any tab width.
-  const indent = d.source.slice(0, d.column - 1).replace(/[^\t]/g, ' ');
-  return [head, `${number} | ${d.source}`, `${' '.repeat(5)} | ${indent}${'^'.repeat(d.width)}`];
+  const indent = n.source.slice(0, n.column - 1).replace(/[^\t]/g, ' ');
+  return [head, `${number} | ${n.source}`, `${' '.repeat(5)} | ${indent}${'^'.repeat(n.width)}`];
 }
 
 function summary(diagnostics: readonly Diagnostic[]): string {

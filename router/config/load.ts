@@ -16,6 +16,7 @@ import type { Tunnel } from './dn42.ts';
 import { toFpm } from './fpm.ts';
 import { quickConfig } from './from-quick.ts';
 import type { Config, Diagnostic, RouteTarget, StaticRoute, UplinkConfig } from './model.ts';
+import { checkFilterModule } from './outside.ts';
 import { configSchema, type ParsedConfig } from './schema.ts';
 import { type Path, SourceTree, systemReason } from './tree.ts';
 
@@ -62,39 +63,58 @@ function readSource(file: string): ConfigSource {
   }
 }
 
-/** Parse and check; never throws for what a file says. */
+/** Parse and check; never throws for what a file says. What it names outside of itself is not looked at. */
 export function parseConfig(source: ConfigSource, env: NodeJS.ProcessEnv = process.env): Loaded {
-  const isQuick = source.path.endsWith('.conf') || /^\s*\[Interface\]/im.test(source.text);
-  const loaded = isQuick ? quickConfig(source, basename(source.path, '.conf')) : yamlConfig(source, env);
-  const diagnostics = [...loaded.diagnostics].sort((a, b) => a.line - b.line || a.column - b.column);
-  const failed = diagnostics.some((d) => d.severity === 'error');
-  return { config: failed ? undefined : loaded.config && deepFreeze(loaded.config), diagnostics };
+  return judged(isQuick(source) ? quickFile(source) : yamlConfig(source, env));
+}
+
+/** As parseConfig, with the filter module. */
+export async function checkConfig(source: ConfigSource, env: NodeJS.ProcessEnv = process.env): Promise<Loaded> {
+  if (isQuick(source)) return judged(quickFile(source));
+  const found = yamlConfig(source, env);
+  await checkFilterModule(found.tree, source);
+  return judged(found);
 }
 
 /**
- * Find, parse and check.
+ * Find, parse and check, with the filter module.
  * @throws MlshimError CONFIG_INVALID with every complaint as its message, CONFIG_UNREADABLE
  */
-export function loadConfig(
+export async function loadConfig(
   explicit: string | undefined,
   env: NodeJS.ProcessEnv = process.env,
-): Required<Loaded> & { readonly config: Config } {
-  const { config, diagnostics } = parseConfig(findConfig(explicit, env), env);
+): Promise<Required<Loaded> & { readonly config: Config }> {
+  const { config, diagnostics } = await checkConfig(findConfig(explicit, env), env);
   if (config === undefined) throw new MlshimError('CONFIG_INVALID', formatDiagnostics(diagnostics));
   return { config, diagnostics };
 }
 
-function yamlConfig(source: ConfigSource, env: NodeJS.ProcessEnv): Loaded {
+function judged(found: Loaded): Loaded {
+  const diagnostics = [...found.diagnostics].sort((a, b) => a.line - b.line || a.column - b.column);
+  const failed = diagnostics.some((d) => d.severity === 'error');
+  return { config: failed ? undefined : found.config && deepFreeze(found.config), diagnostics };
+}
+
+function isQuick({ path, text }: ConfigSource): boolean {
+  return path.endsWith('.conf') || /^\s*\[Interface\]/im.test(text);
+}
+
+function quickFile(source: ConfigSource): Loaded {
+  return quickConfig(source, basename(source.path, '.conf'));
+}
+
+function yamlConfig(source: ConfigSource, env: NodeJS.ProcessEnv): Loaded & { readonly tree: SourceTree } {
   const tree = new SourceTree(source.shown, source.path, source.text, env);
+  const { diagnostics } = tree;
   // A file that is not YAML has one complaint, its own; checking the half of it that was read would add noise.
-  if (tree.diagnostics.some((d) => d.severity === 'error') && tree.root === undefined)
-    return { config: undefined, diagnostics: tree.diagnostics };
+  if (diagnostics.some((d) => d.severity === 'error') && tree.root === undefined)
+    return { config: undefined, diagnostics, tree };
   const parsed = configSchema.safeParse(tree.root);
   if (parsed.error !== undefined) for (const issue of parsed.error.issues) reportIssue(tree, issue, []);
   checkReferences(tree);
-  if (!parsed.success) return { config: undefined, diagnostics: tree.diagnostics };
+  if (!parsed.success) return { config: undefined, diagnostics, tree };
   checkValues(tree, parsed.data);
-  return { config: toConfig(source, parsed.data), diagnostics: tree.diagnostics };
+  return { config: toConfig(source, parsed.data), diagnostics, tree };
 }
 
 type Issue = NonNullable<ReturnType<typeof configSchema.safeParse>['error']>['issues'][number];

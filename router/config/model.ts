@@ -80,17 +80,23 @@ export interface Config {
 
 export type Severity = 'error' | 'warning';
 
-/** One finding about a configuration file. Lines and columns count from 1. */
-export interface Diagnostic {
-  readonly severity: Severity;
+/** A place in a file and what is to be said about it. Lines and columns count from 1. */
+export interface Note {
   readonly file: string;
   readonly line: number;
   readonly column: number;
   /** Octets under the caret line. */
   readonly width: number;
   readonly message: string;
-  /** Where in the document, as `uplinks.home.peers[0]`; empty when it has no place there. */
-  readonly path: string;
   /** The source line, for the caret picture. */
   readonly source: string | undefined;
+}
+
+/** One finding about a configuration file. */
+export interface Diagnostic extends Note {
+  readonly severity: Severity;
+  /** Where in the document, as `uplinks.home.peers[0]`; empty when it has no place there. */
+  readonly path: string;
+  /** What is wrong in another file, where that is the reason: a line of the filter module. */
+  readonly cause?: Note;
 }

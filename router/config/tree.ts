@@ -16,7 +16,7 @@ import {
   type Scalar,
   type YAMLError,
 } from 'yaml';
-import type { Diagnostic, Severity } from './model.ts';
+import type { Diagnostic, Note, Severity } from './model.ts';
 
 /** Largest file read through any tag: a configuration, not a data set. */
 const MAX_FILE_BYTES = 4 << 20;
@@ -65,12 +65,12 @@ export class SourceTree {
   }
 
   /** Complain about the value at `path`, or about the nearest parent that was written down. */
-  report(severity: Severity, path: Path, message: string): void {
+  report(severity: Severity, path: Path, message: string, cause?: Note): void {
     if (this.#broken.has(keyOf(path))) return;
     for (let n = path.length; n >= 0; n--) {
       const span = this.#values.get(keyOf(path.slice(0, n)));
       if (span === undefined) continue;
-      this.#push(severity, span, path, message);
+      this.#push(severity, span, path, message, cause);
       return;
     }
   }
@@ -88,7 +88,7 @@ export class SourceTree {
     return span?.source.lines.linePos(span.start).line;
   }
 
-  #push(severity: Severity, span: Span, path: Path, message: string): void {
+  #push(severity: Severity, span: Span, path: Path, message: string, cause?: Note): void {
     const at = span.source.lines.linePos(span.start);
     const source = span.source.text.slice(span.source.lines.lineStarts[at.line - 1]!).split('\n', 1)[0]!;
     const room = Math.max(1, source.length - at.col + 1);
@@ -101,6 +101,7 @@ export class SourceTree {
       message,
       path: showPath(path),
       source: span.secret || holdsSecret(source) ? undefined : source,
+      ...(cause !== undefined && { cause }),
     });
   }
 

@@ -69,7 +69,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
     'wg/control.ts',
     'router/uplink/kernel.ts',
   ],
-  'node:child_process': ['router/app/', 'router/cli/', 'wg/supervisor.ts'],
+  'node:child_process': ['router/app/', 'router/cli/', 'router/config/filter-probe.ts', 'wg/supervisor.ts'],
   'node:fs': [
     'router/control/server.ts',
     'router/config/',
@@ -174,6 +174,7 @@ test('clocks, timers and chance are read at the edges only', (t) => {
     'router/app/',
     'router/cli/',
     'router/control/',
+    'router/config/filter-probe.ts',
     'wg/supervisor.ts',
   ];
   for (const file of ['router', 'bgp', 'wg'].flatMap(sources)) {

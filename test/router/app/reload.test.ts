@@ -32,7 +32,7 @@ function make(next: () => Config, apply: ReloadPort['apply'] = async () => undef
   const log = makeLogger((line) => said.push(`${line.level} ${line.message}`), 'daemon', 'debug');
   const applied: Config[] = [];
   const port: ReloadPort = {
-    load: next,
+    load: async () => next(),
     apply: async (c, changes) => {
       await apply(c, changes);
       applied.push(c);

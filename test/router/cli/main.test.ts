@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import test from 'ava';
 import { type Command, findCommand, type Io } from '../../../router/cli/command.ts';
 import { COMMANDS } from '../../../router/cli/commands.ts';
@@ -205,4 +205,37 @@ test('status loads neither zod nor yaml nor the native addon', (t) => {
   t.regex(stderr, /control\/client\.js/);
   t.notRegex(stderr, /node_modules\/(zod|yaml)\//);
   t.notRegex(stderr, /native\/index\.js/);
+});
+
+test('up and config check say the same of a filter module, and exit with 78', async (t) => {
+  const config = file(
+    t,
+    'a.yaml',
+    `uplinks: { a: { wireguard: { private_key: ${KEY} } } }
+bgp:
+  asn: 65001
+  router_id: 10.0.0.1
+  filters: f.mjs
+  peers: [{ asn: 65002, via: a, address: 10.0.0.2, import: { module: fromPeer }, export: own }]
+`,
+  );
+  const module = join(dirname(config), 'f.mjs');
+  const up = () =>
+    spawnSync(process.execPath, [CLI, 'up', '--foreground', '-c', config], {
+      encoding: 'utf8',
+      env: { ...process.env, MLSHIM_SOCKET: join(dirname(config), 'run', 'shim') },
+    });
+  for (const [text, why] of [
+    ['export const other = 1;\n', /a\.yaml:6:\d+: error: .*f\.mjs exports no function "fromPeer"/],
+    ['export function fromPeer() {\n  return 1..;\n}\n', /f\.mjs:2:13: note: SyntaxError/],
+    ['setTimeout(() => undefined, 1e6);\nthrow new Error("no ROAs");\n', /f\.mjs:2:7: note: Error: no ROAs/],
+  ] as const) {
+    writeFileSync(module, text);
+    const checked = await cli('config', 'check', config);
+    t.is(checked.status, 78);
+    t.regex(checked.err, why);
+    const { status, stderr } = up();
+    t.is(status, 78, stderr);
+    t.is(stderr, checked.err);
+  }
 });

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { diffConfig, isReloadable } from '../../../router/config/diff.ts';
-import { loadConfig } from '../../../router/config/load.ts';
+import { findConfig, parseConfig } from '../../../router/config/load.ts';
 import type { Config } from '../../../router/config/model.ts';
 
 const KEYS = [1, 2, 3].map((n) => Buffer.alloc(32, 64 + n).toString('base64'));
@@ -40,7 +40,7 @@ ${o.bgp ?? ''}
 `,
     { mode: 0o600 },
   );
-  return loadConfig(file, {}).config;
+  return parseConfig(findConfig(file, {}), {}).config!;
 }
 
 const PEER = "{ name: b, asn: 65002, via: a, address: 'fe80::2'";

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import test from 'ava';
 import { formatDiagnostics } from '../../../router/config/diagnostic.ts';
-import { findConfig, loadConfig, parseConfig } from '../../../router/config/load.ts';
+import { checkConfig, findConfig, loadConfig, parseConfig } from '../../../router/config/load.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { MlshimError } from '../../../router/lib/errors.ts';
 
@@ -24,10 +24,10 @@ function folder(t: { teardown(fn: () => void): void }, files: Readonly<Record<st
 const parse = (text: string, name = 'mlshim.yaml') => parseConfig({ shown: name, path: `/nowhere/${name}`, text }, {});
 
 for (const file of readdirSync(BROKEN).filter((f) => /\.(yaml|conf)$/.test(f))) {
-  test(`${file} is refused in the words of its .txt`, (t) => {
+  test(`${file} is refused in the words of its .txt`, async (t) => {
     const path = join(BROKEN, file);
     const source = { shown: file, path, text: readFileSync(path, 'utf8') };
-    const { config, diagnostics } = parseConfig(source, { MLSHIM_TEST_KEY: KEY });
+    const { config, diagnostics } = await checkConfig(source, { MLSHIM_TEST_KEY: KEY });
     t.is(config, undefined);
     const expected = path.replace(/\.(yaml|conf)$/, '.txt');
     const said = `${formatDiagnostics(diagnostics).replaceAll(`${BROKEN}/`, '')}\n`;
@@ -166,7 +166,7 @@ test('the configuration is frozen to its leaves', (t) => {
   });
 });
 
-test('tags read files, variables and other configuration files below the folder', (t) => {
+test('tags read files, variables and other configuration files below the folder', async (t) => {
   const dir = folder(t, {
     'mlshim.yaml': `uplinks:
   a:
@@ -181,7 +181,7 @@ test('tags read files, variables and other configuration files below the folder'
     'peers.d/.hidden.yaml': 'not: yaml: at all',
     'more.yaml': `- { name: three, public_key: ${PEER} }\n`,
   });
-  const { config, diagnostics } = loadConfig(join(dir, 'mlshim.yaml'), { B_KEY: PEER });
+  const { config, diagnostics } = await loadConfig(join(dir, 'mlshim.yaml'), { B_KEY: PEER });
   t.deepEqual(diagnostics, []);
   t.deepEqual(
     config.uplinks.map((u) => u.peers.map((p) => p.name)),
@@ -189,28 +189,28 @@ test('tags read files, variables and other configuration files below the folder'
   );
 });
 
-test('a mistake in an included file is told at its own line', (t) => {
+test('a mistake in an included file is told at its own line', async (t) => {
   const dir = folder(t, {
     'mlshim.yaml': `uplinks: { a: { wireguard: { private_key: !file k, peers: !include p/*.yaml } } }\n`,
     k: KEY,
     'p/1.yaml': `- public_key: ${PEER}\n  allowed_ips: []\n  endpont: "x:1"\n`,
   });
-  const e = t.throws(() => loadConfig(join(dir, 'mlshim.yaml'), {}), { instanceOf: MlshimError })!;
+  const e = await t.throwsAsync(loadConfig(join(dir, 'mlshim.yaml'), {}), { instanceOf: MlshimError });
   t.is(e.exit, 78);
   t.regex(e.message, /p\/1\.yaml:3:3: error: unknown key "endpont" \(did you mean "endpoint"\? known: /);
 });
 
-test('a key file that others can read is a warning', (t) => {
+test('a key file that others can read is a warning', async (t) => {
   const dir = folder(t, { 'mlshim.yaml': 'uplinks: { a: { wireguard: { private_key: !file k } } }\n' });
   writeFileSync(join(dir, 'k'), KEY, { mode: 0o644 });
-  const { diagnostics } = loadConfig(join(dir, 'mlshim.yaml'), {});
+  const { diagnostics } = await loadConfig(join(dir, 'mlshim.yaml'), {});
   t.is(diagnostics.length, 1);
   t.regex(diagnostics[0]!.message, /other users can read k/);
 });
 
-test('a file that includes itself is refused', (t) => {
+test('a file that includes itself is refused', async (t) => {
   const dir = folder(t, { 'mlshim.yaml': 'uplinks: !include mlshim.yaml\n' });
-  const e = t.throws(() => loadConfig(join(dir, 'mlshim.yaml'), {}))!;
+  const e = await t.throwsAsync(loadConfig(join(dir, 'mlshim.yaml'), {}));
   t.regex(e.message, /includes itself/);
 });
 

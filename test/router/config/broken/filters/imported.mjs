@@ -1,0 +1,2 @@
+// The mistake is in a file that the module imports.
+export const limit = 10 20;
