@@ -194,7 +194,7 @@ function isPlainPath(b: Uint8Array, from: number, end: number, firstAs: number |
   if (end - from > 4 * MAX_PATH_ASNS) return false;
   if (firstAs !== undefined && (end - from < 6 || get32(b, from + 2) >>> 0 !== firstAs)) return false;
   for (let at = from; at < end; ) {
-    if (b[at] !== SegmentType.Sequence || b[at + 1] === 0) return false;
+    if (end - at < 2 || b[at] !== SegmentType.Sequence || b[at + 1] === 0) return false;
     const stop = at + 2 + 4 * b[at + 1]!;
     if (stop > end) return false;
     for (at += 2; at < stop; at += 4) if (get32(b, at) === 0) return false;

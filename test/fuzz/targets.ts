@@ -54,6 +54,13 @@ const MESSAGES = readdirSync(GOLDEN)
 const bodiesOf = (type: number): Uint8Array[] =>
   MESSAGES.map(messageOf).flatMap((m) => (m.type === type ? [m.body] : []));
 
+/** Bodies of UPDATEs that were not handled as they must be. */
+const FOUND_UPDATES = [
+  // AS_PATH of one octet where the message ends: the short way took it as an empty path.
+  '00000049900e003c00020120fe800000000000000000000000000002fe8000000000000000000000000000020000000002' +
+    '30fd42000200010000000338fd420002000200400101005002000102',
+].map(hex);
+
 const VPN_CASES = [
   [4, false, false],
   [4, true, true],
@@ -174,7 +181,7 @@ export const TARGETS: readonly Target[] = [
   },
   {
     name: 'bgp update',
-    seeds: bodiesOf(MessageType.Update),
+    seeds: [...bodiesOf(MessageType.Update), ...FOUND_UPDATES],
     make: (random) => damagedUpdate(bodiesOf(MessageType.Update), random),
     run: updates,
   },
