@@ -37,6 +37,8 @@ const ROAS: readonly RegistryRoa[] = [
   { prefix: '172.20.229.112/28', maxLength: 28, asn: ROUTER.asn },
 ];
 
+const PROOF_55: RegistryRoa = { prefix: '172.20.55.0/24', maxLength: 24, asn: PEER_B.asn };
+
 const BIRD = (peer: Peer): string => `log stderr all;
 router id ${PEER_B.v4};
 protocol device { scan time 1; }
@@ -66,6 +68,20 @@ function serve(router: Router, roas: readonly RegistryRoa[]): void {
   renameSync(`${path}.new`, path);
 }
 
+/** Replace what a StayRTR of the peer's serves. */
+function publish(peer: Peer, cache: string, roas: readonly RegistryRoa[]): void {
+  const path = join(peer.dir, `${cache}.json`);
+  writeFileSync(`${path}.new`, dn42Json(roas));
+  renameSync(`${path}.new`, path);
+}
+
+/** A StayRTR beside BIRD; looks at its file every second. */
+function startCache(peer: Peer, name: string, bind: string, metrics: string): void {
+  publish(peer, name, []);
+  const where = ['-bind', bind, '-metrics.addr', metrics, '-cache', join(peer.dir, `${name}.json`)];
+  peer.lab.start(peer.ns, 'stayrtr', [...where, '-checktime=false', '-refresh', '1', '-loglevel', 'error']);
+}
+
 if (missing === undefined) {
   test.before('lab', async (t) => {
     const lab = new Lab();
@@ -83,10 +99,8 @@ if (missing === undefined) {
     writeFileSync(keyFile, `${router.key('dn42').privateKey}\n`, { mode: 0o600 });
     chownSync(keyFile, NOBODY, NOBODY);
     serve(router, ROAS);
-    writeFileSync(join(peer.dir, 'cache.json'), dn42Json([]));
-    const cache = ['-bind', `[${THEIR_LINK_LOCAL}%${peer.device}]:8282`, '-metrics.addr', '127.0.0.1:9847'];
-    cache.push('-cache', join(peer.dir, 'cache.json'), '-checktime=false', '-refresh', '1', '-loglevel', 'error');
-    lab.start(b, 'stayrtr', cache);
+    startCache(peer, 'near', `[${THEIR_LINK_LOCAL}%${peer.device}]:8282`, '127.0.0.1:9847');
+    startCache(peer, 'far', `[${PEER_B.v6}]:8282`, '127.0.0.1:9848');
     router.write(`source: { ipv4: ${ROUTER.v4}, ipv6: '${ROUTER.v6}' }
 bgp:
   asn: ${ROUTER.asn}
@@ -96,7 +110,9 @@ bgp:
   hold_time: 9s
   rpki:
     files: [roas.json]
-    servers: [{ host: '${THEIR_LINK_LOCAL}', via: ${NAME}, retry: 2s }]
+    servers:
+      - { host: '${THEIR_LINK_LOCAL}', via: ${NAME}, retry: 2s }
+      - { host: '${PEER_B.v6}', routed: true, retry: 2s }
   dn42: { private_key: !file dn42.key, region: europe, country: 276, bandwidth: 100M }
   peers:
     - asn: ${PEER_B.asn}
@@ -138,7 +154,8 @@ it('five lines make a tunnel and a session, and only networks with a proven orig
   t.is(told.get(ROUTER.networks[0])?.refused, 'inside a prefix of our own');
   t.is((await session(router)).name, NAME);
   t.is((await session(router)).uplink, NAME);
-  t.deepEqual((await router.json<Status>('status')).problems, []);
+  // The cache that is reached by routes is not reached before there are any.
+  await lab.eventually('no problem is left', async () => (await router.json<Status>('status')).problems.length === 0);
 });
 
 it('bgpdump reads the received routes that bgp dump writes', async (t) => {
@@ -194,14 +211,37 @@ it('a cache of the peer is asked through the tunnel, and its ROAs join those of 
   const rpki = async (): Promise<RpkiStatus> => router.json<RpkiStatus>('bgp', 'rpki');
   await lab.eventually('it is asked', async () => (await rpki()).servers[0]!.state === 'synchronized');
   t.is((await rpki()).servers[0]!.uplink, NAME);
-  const path = join(peer.dir, 'cache.json');
-  writeFileSync(`${path}.new`, dn42Json([{ prefix: '172.20.55.0/24', maxLength: 24, asn: PEER_B.asn }]));
-  renameSync(`${path}.new`, path);
+  publish(peer, 'near', [PROOF_55]);
   await lab.eventually('its ROA counts', async () => (await used(router)).includes('172.20.55.0/24'));
   t.is((await used(router)).length, 4);
-  writeFileSync(`${path}.new`, dn42Json([]));
-  renameSync(`${path}.new`, path);
+  publish(peer, 'near', []);
   await lab.eventually('and no more', async () => !(await used(router)).includes('172.20.55.0/24'));
+});
+
+it('a cache beyond the peer is reached by the routes it judges, from the address of the node', async (t) => {
+  const { lab, router, peer } = t.context;
+  const far = async () => (await router.json<RpkiStatus>('bgp', 'rpki')).servers[1]!;
+  await lab.eventually('it is asked', async () => (await far()).state === 'synchronized');
+  t.is((await far()).uplink, '');
+  t.is((await far()).version, 1);
+  const sockets = await lab.ok(peer.ns, 'ss', ['-Htn', 'state', 'established', 'sport', '=', ':8282']);
+  t.true(sockets.includes(`[${ROUTER.v6}]:`), sockets);
+  publish(peer, 'far', [PROOF_55]);
+  await lab.eventually('its ROA counts', async () => (await used(router)).includes('172.20.55.0/24'));
+  t.is((await far()).vrps, 1);
+  publish(peer, 'far', []);
+  await lab.eventually('and no more', async () => !(await used(router)).includes('172.20.55.0/24'));
+  // The way to the cache goes with the session, and its ROAs stay until they are too old.
+  const { serial, session_id } = await far();
+  await router.cli(['bgp', 'peer', NAME, 'down']);
+  await lab.eventually('no route is left', async () => (await used(router)).length === 0);
+  await router.cli(['bgp', 'peer', NAME, 'up']);
+  publish(peer, 'far', [PROOF_55]);
+  await lab.eventually('it is heard again', async () => (await used(router)).includes('172.20.55.0/24'));
+  t.is((await far()).session_id, session_id);
+  t.true((await far()).serial! > serial!, 'and asked for what changed');
+  publish(peer, 'far', []);
+  await lab.eventually('as before', async () => !(await used(router)).includes('172.20.55.0/24'));
 });
 
 it('a changed file of ROAs moves routes and leaves the session alone', async (t) => {
