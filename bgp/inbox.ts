@@ -8,7 +8,7 @@ import type { Clock } from '../router/lib/clock.ts';
 import type { Chore, Chores } from './chores.ts';
 import type { CeaseReason } from './fsm/connection.ts';
 import { announce, type ImportContext, withdraw } from './import.ts';
-import type { Crossing, PrefixLimit } from './limits.ts';
+import type { Crossing } from './limits.ts';
 import type { Monitors } from './monitor/monitor.ts';
 import type { Peer } from './peer.ts';
 import type { VpnPort } from './ports.ts';
@@ -142,7 +142,7 @@ export class Inbox {
       const refused = announce(peer, this.#host.rib(reach.nlri.family), reach, update, this.#host.importContext());
       if (refused !== undefined) this.#mistake(peer, refused.words);
     }
-    if (peer.limit !== undefined) this.#checkLimit(peer, peer.limit);
+    this.checkLimit(peer);
   }
 
   /** An UPDATE had a mistake that does not cost the session (RFC 7606). */
@@ -152,8 +152,10 @@ export class Inbox {
     this.#host.onEvent({ kind: 'fault', peer: peer.config.name, text: words });
   }
 
-  /** RFC 4271 §6.7 */
-  #checkLimit(peer: Peer, max: PrefixLimit): void {
+  /** RFC 4271 §6.7: what the peer has told now is within its limit, or the session ends. */
+  checkLimit(peer: Peer): void {
+    const max = peer.limit;
+    if (max === undefined) return;
     const { limit } = max;
     const { action = 'restart', count = 'accepted', restartAfterMs } = max.settings;
     const counts = { ipv4: peer[count][4], ipv6: peer[count][6], ...peer.vpn?.[count] };

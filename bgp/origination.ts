@@ -4,6 +4,8 @@
  */
 
 import type { Family, Prefix } from '../router/lib/addr.ts';
+import { isEqual } from '../router/lib/equal.ts';
+import type { Chore } from './chores.ts';
 import { DISCARD_HOP } from './export.ts';
 import { PrefixGuard, PrefixSet } from './policy/prefix-set.ts';
 import { LOCAL_PEER, Verdict } from './rib/adj-rib-in.ts';
@@ -32,10 +34,12 @@ const AGGREGATE = 1;
 
 interface Aggregate {
   readonly prefix: Prefix;
-  readonly isSummary: boolean;
+  isSummary: boolean;
   readonly inside: PrefixSet;
   /** Prefixes with a best route inside; the aggregate is there while there is one. */
   readonly contributors: Set<number>;
+  /** What is inside has been looked for among the best routes there were when the aggregate came. */
+  isFilled: boolean;
 }
 
 export class Origination {
@@ -43,7 +47,7 @@ export class Origination {
   readonly #attrs: AttrTable;
   readonly #aggregator: { readonly asn: number; readonly identifier: number };
   readonly #networks = new Map<string, Network>();
-  readonly #aggregates: Readonly<Record<Family, readonly Aggregate[]>>;
+  readonly #aggregates: Readonly<Record<Family, Aggregate[]>> = { 4: [], 6: [] };
   /** Summaries that are there now, by family; rebuilt when one comes or goes. */
   readonly #hidden: Record<Family, readonly Aggregate[]> = { 4: [], 6: [] };
 
@@ -59,19 +63,8 @@ export class Origination {
     this.#ribs = ribs;
     this.#attrs = attrs;
     this.#aggregator = aggregator;
-    const of = (family: Family): Aggregate[] =>
-      aggregates
-        .filter((a) => a.prefix.family === family)
-        .map(({ prefix, summaryOnly }) => {
-          const longest = family === 4 ? 32 : 128;
-          return {
-            prefix,
-            isSummary: summaryOnly ?? false,
-            inside: new PrefixSet([{ prefix, minLength: Math.min(longest, prefix.length + 1), maxLength: longest }]),
-            contributors: new Set<number>(),
-          };
-        });
-    this.#aggregates = { 4: of(4), 6: of(6) };
+    for (const { prefix, summaryOnly } of aggregates)
+      this.#aggregates[prefix.family].push(newAggregate(prefix, summaryOnly ?? false, true));
   }
 
   /** Our networks; nobody else's routes inside them are taken. */
@@ -93,30 +86,99 @@ export class Origination {
   }
 
   /**
+   * Go over to other networks.
+   * @returns whether the set of prefixes is another one: what others tell of them has to be judged again
+   */
+  setNetworks(networks: readonly Network[]): boolean {
+    const next = new Map(networks.map((n) => [n.prefix.toString(), n]));
+    const gone = [...this.#networks.values()].filter((n) => !next.has(n.prefix.toString()));
+    const added = networks.filter((n) => !this.#networks.has(n.prefix.toString()));
+    const changed = networks.filter((n) => !isEqual(this.#networks.get(n.prefix.toString()), n));
+    for (const { prefix } of gone) this.withdraw(prefix);
+    for (const network of changed) this.announce(network);
+    return gone.length + added.length > 0;
+  }
+
+  /**
+   * Go over to other aggregates; what stays is not touched.
+   * @param told prefixes of a family that peers have to be told about anew, as of `bestChanged`
+   * @returns finds what is inside of those that are new, or were when this was not done yet
+   */
+  setAggregates(
+    aggregates: readonly AggregateConfig[],
+    told: (rib: Rib, ids: Iterable<number>) => void,
+  ): ReadonlyMap<Rib, Chore> {
+    const chores = new Map<Rib, Chore>();
+    for (const rib of [this.#ribs[4], this.#ribs[6]]) {
+      const list = this.#aggregates[rib.family];
+      const wanted = aggregates.filter((a) => a.prefix.family === rib.family);
+      const gone = list.filter((a) => !wanted.some((w) => w.prefix.equals(a.prefix)));
+      const changed: Aggregate[] = [];
+      const added: Aggregate[] = [];
+      for (const { prefix, summaryOnly: isSummary = false } of wanted) {
+        const known = list.find((a) => a.prefix.equals(prefix));
+        if (known === undefined) added.push(newAggregate(prefix, isSummary, false));
+        else if (known.isSummary !== isSummary) changed.push(Object.assign(known, { isSummary }));
+      }
+      list.splice(0, list.length, ...list.filter((a) => !gone.includes(a)), ...added);
+      this.#showHidden(rib.family);
+      for (const a of changed) told(rib, a.contributors);
+      for (const a of gone) {
+        if (a.contributors.size > 0) this.#drop(a.prefix, AGGREGATE);
+        if (a.isSummary) told(rib, a.contributors);
+      }
+      if (list.some((a) => !a.isFilled)) chores.set(rib, this.#filling(rib, told));
+    }
+    return chores;
+  }
+
+  /** Looks for what is inside of aggregates among the best routes there are, in slices. */
+  #filling(rib: Rib, told: (rib: Rib, ids: Iterable<number>) => void): Chore {
+    const open = this.#aggregates[rib.family].filter((a) => !a.isFilled);
+    let at = 0;
+    return {
+      step: (budget) => {
+        at = rib.loc.slice(at, budget, (id) => {
+          for (const a of open) told(rib, this.#contributed(a, rib, id));
+        });
+        if (at < 0) for (const a of open) a.isFilled = true;
+        return at < 0;
+      },
+    };
+  }
+
+  /**
    * The best route of a prefix came, changed or went.
-   * @returns prefixes that peers have to be told about anew, because a summary begins to stand for them
+   * @returns prefixes that peers have to be told about anew, because a summary begins or ceases to stand for them
    */
   bestChanged(rib: Rib, id: number): readonly number[] {
     const list = this.#aggregates[rib.family];
     if (list.length === 0) return NO_NUMBERS;
-    const isThere = rib.loc.peer(id) >= 0;
     const affected: number[] = [];
-    for (const aggregate of list) {
-      const { contributors, inside, prefix, isSummary } = aggregate;
-      if (isThere ? contributors.has(id) || !isInside(inside, rib, id) : !contributors.delete(id)) continue;
-      if (isThere) contributors.add(id);
-      const becomes = isThere && contributors.size === 1;
-      if (!becomes && contributors.size > 0) continue;
-      if (becomes) {
-        // RFC 4271 §5.1.6: the ASes of what is inside are not in the path, and this says so.
-        const attributes = { ...PLAIN_ATTRIBUTES, atomicAggregate: true, aggregator: this.#aggregator };
-        this.#put(prefix, AGGREGATE, attributes, DISCARD_HOP);
-      } else this.#drop(prefix, AGGREGATE);
-      if (!isSummary) continue;
-      this.#hidden[rib.family] = list.filter((a) => a.isSummary && a.contributors.size > 0);
-      affected.push(...contributors);
-    }
+    for (const aggregate of list) affected.push(...this.#contributed(aggregate, rib, id));
     return affected;
+  }
+
+  /** Whether an aggregate is there may depend on this prefix. @returns as `bestChanged` */
+  #contributed(aggregate: Aggregate, rib: Rib, id: number): Iterable<number> {
+    const { contributors, inside, prefix, isSummary } = aggregate;
+    const isThere = rib.loc.peer(id) >= 0;
+    if (isThere ? contributors.has(id) || !isInside(inside, rib, id) : !contributors.delete(id)) return NO_NUMBERS;
+    if (isThere) contributors.add(id);
+    const becomes = isThere && contributors.size === 1;
+    if (!becomes && contributors.size > 0) return NO_NUMBERS;
+    if (becomes) {
+      // RFC 4271 §5.1.6: the ASes of what is inside are not in the path, and this says so.
+      const attributes = { ...PLAIN_ATTRIBUTES, atomicAggregate: true, aggregator: this.#aggregator };
+      this.#put(prefix, AGGREGATE, attributes, DISCARD_HOP);
+    } else this.#drop(prefix, AGGREGATE);
+    if (!isSummary) return NO_NUMBERS;
+    this.#showHidden(rib.family);
+    return contributors;
+  }
+
+  #showHidden(family: Family): void {
+    this.#hidden[family] = this.#aggregates[family].filter((a) => a.isSummary && a.contributors.size > 0);
   }
 
   /** Whether a summary stands for a prefix towards peers. */
@@ -143,6 +205,12 @@ export class Origination {
     rib.loc.touch(id);
     rib.routes.remove(route);
   }
+}
+
+function newAggregate(prefix: Prefix, isSummary: boolean, isFilled: boolean): Aggregate {
+  const longest = prefix.family === 4 ? 32 : 128;
+  const inside = new PrefixSet([{ prefix, minLength: Math.min(longest, prefix.length + 1), maxLength: longest }]);
+  return { prefix, isSummary, inside, contributors: new Set(), isFilled };
 }
 
 function isInside(set: PrefixSet, { prefixes: p, family }: Rib, id: number): boolean {

@@ -5,29 +5,23 @@
 
 import { Addr, type Family, Prefix } from '../router/lib/addr.ts';
 import type { Instant } from '../router/lib/clock.ts';
+import { isEqual } from '../router/lib/equal.ts';
 import type { Chore } from './chores.ts';
-import { DISCARD, type RemovePrivateAs, selfNextHop } from './export.ts';
+import { DISCARD, selfNextHop } from './export.ts';
 import { Exporter, type OriginState } from './exporter.ts';
-import type { AsMatch, Negotiated, RestartOffer, Role } from './fsm/negotiate.ts';
+import type { Negotiated, RestartOffer, Role } from './fsm/negotiate.ts';
 import { Session } from './fsm/session.ts';
 import type { ImportSettings } from './import-rules.ts';
-import { type MaxPrefixes, PrefixLimit } from './limits.ts';
+import { PrefixLimit } from './limits.ts';
 import { type MonitoredSession, monitoredSession } from './monitor/monitor.ts';
 import { pathsFor } from './paths.ts';
+import type { PeerConfig } from './peer-config.ts';
 import { Filter } from './policy/filter.ts';
 import type { FilterPeer } from './policy/module.ts';
 import type { Subject } from './policy/plan.ts';
 import type { Policy } from './policy/rule.ts';
 import type { Attempt, LinkId, NextHopResolver, Stream, VpnFeed } from './ports.ts';
-import {
-  type Confederation,
-  checkAses,
-  type LocalAs,
-  type OwnAses,
-  ownAsesOf,
-  type Relation,
-  relationOf,
-} from './relation.ts';
+import { type Confederation, checkAses, type OwnAses, ownAsesOf, type Relation, relationOf } from './relation.ts';
 import { Retention, type RetentionHost } from './retention.ts';
 import { AdjRibOut } from './rib/adj-rib-out.ts';
 import { AdjRibPathsOut } from './rib/adj-rib-paths-out.ts';
@@ -36,89 +30,8 @@ import type { ResolvedHop } from './rib/loc-rib.ts';
 import type { Rib } from './rib/rib.ts';
 import { NumberedWay } from './rib/ways.ts';
 import type { Attributes, NextHop } from './wire/attribute/model.ts';
-import type { LinkLocalForm } from './wire/attribute/mp-reach.ts';
 import { FAMILIES, type FamilyName, unicast } from './wire/family.ts';
 import { UpdatePacker } from './wire/update.ts';
-
-/** A peer as configured. Everything but the first four has a default. */
-export interface PeerConfig {
-  /** Unique among the peers of a speaker. */
-  readonly name: string;
-  readonly address: Addr;
-  /** The uplink the session runs over and its next hops are bound to. */
-  readonly link: LinkId;
-  /** The AS the peer must be in; several external ones where it is not known beforehand. */
-  readonly asn: AsMatch;
-  readonly port?: number;
-  readonly localAddress?: Addr;
-  /** The peer is not a direct neighbour: how many hops away it may be, true = any number. */
-  readonly multihop?: boolean | number;
-  /** RFC 5082: only packets of peers this near are taken. */
-  readonly ttlSecurity?: boolean;
-  /** The session waits until BFD is up, and again after it went down. */
-  readonly bfdStrict?: boolean;
-  /** RFC 2385: TCP MD5 signature. */
-  readonly password?: string;
-  readonly passive?: boolean;
-  readonly families?: readonly FamilyName[];
-  /** RFC 8950: IPv4 routes over an IPv6 session without an IPv4 address on the uplink. */
-  readonly extendedNextHop?: boolean;
-  readonly extendedMessages?: boolean;
-  readonly holdTimeS?: number;
-  /** RFC 9687: how long a peer may take nothing from us; default eight minutes or twice the hold time. */
-  readonly sendHoldMs?: number;
-  /** First pause between attempts to connect; it doubles up to 30 s, or up to itself when that is longer. */
-  readonly connectRetryMs?: number;
-  /** RFC 4271 §8.1.1 */
-  readonly delayOpenMs?: number;
-  /** False for route servers, which do not put their own AS into paths. */
-  readonly enforceFirstAs?: boolean;
-  /** How often our own AS may stand in a path we accept. */
-  readonly allowOwnAs?: number;
-  /** RFC 8212: without a policy an external peer gets nothing and gives nothing; an internal one everything. */
-  readonly import?: Policy;
-  readonly export?: Policy;
-  /** Addresses to announce as our own next hop instead of the session's. */
-  readonly nextHop4?: Addr;
-  readonly nextHop6?: Addr;
-  /** How a link-local next hop is sent when there is no global one. */
-  readonly linkLocalForm?: LinkLocalForm;
-  /** draft-ietf-idr-linklocal-capability: tell the peer that we read a link-local next hop alone. Default: not told. */
-  readonly linkLocalCapability?: boolean;
-  /** RFC 7911: several paths to a prefix are received, sent, or both. Default: neither. */
-  readonly addPath?: 'receive' | 'send' | 'both';
-  /** How many paths to a prefix are sent at most, the best ones; default all that export policy lets pass. */
-  readonly addPathLimit?: number;
-  /**
-   * RFC 4724: true = we may restart and want our routes kept meanwhile, 'helper' = we keep those of a peer that restarts,
-   * false = restarts are not spoken of. Default 'helper'.
-   */
-  readonly gracefulRestart?: boolean | 'helper';
-  /** RFC 9234: our role towards the peer; `strictRole` refuses a peer that tells none. */
-  readonly role?: Role;
-  readonly strictRole?: boolean;
-  /** Announce ourselves to internal peers as the next hop of routes learned from outside; 'all' = of reflected ones too. */
-  readonly nextHopSelf?: boolean | 'all';
-  /** RFC 4456 §6: we reflect routes to and from this internal peer. */
-  readonly routeReflectorClient?: boolean;
-  /** RFC 7705: another AS of ours, towards this external peer only. */
-  readonly localAs?: LocalAs;
-  /** Put our AS in the place of the peer's in paths told to it: two sites of one customer with the same AS. */
-  readonly asOverride?: boolean;
-  readonly removePrivateAs?: RemovePrivateAs;
-  /** Tell the peer a default route of our own. */
-  readonly defaultOriginate?: boolean;
-  /** RFC 8326 §4: the session is about to be shut down: routes over it become everybody's last choice. */
-  readonly gracefulShutdown?: boolean;
-  /** RFC 7999: routes of this peer with the BLACKHOLE community discard their traffic. */
-  readonly acceptBlackhole?: boolean;
-  /** Leave the next hop alone where it lies on the peer's own uplink (RFC 4271 §5.1.3). */
-  readonly thirdPartyNextHop?: boolean;
-  /** More prefixes than this in one family end the session (RFC 4486). A number is that limit alone. */
-  readonly maxPrefixes?: number | MaxPrefixes;
-  /** Configured but down. */
-  readonly shutdown?: boolean;
-}
 
 /** Facts of the speaker every peer needs. */
 export interface PeerContext {
@@ -193,7 +106,8 @@ const NO_HOPS: ReadonlySet<number> = new Set();
 const DEFAULT_ROUTE: Readonly<Record<Family, Prefix>> = { 4: Prefix.parse('0.0.0.0/0')!, 6: Prefix.parse('::/0')! };
 
 export class Peer {
-  readonly config: PeerConfig;
+  /** As it is now; `reconfigure` alone changes it. */
+  config: PeerConfig;
   /** Number in the routing tables; 0 is ourselves. */
   readonly index: number;
   readonly session: Session;
@@ -223,7 +137,7 @@ export class Peer {
   /** Families whose End-of-RIB has come in this session. */
   readonly endOfRibs = new Set<FamilyName>();
   readonly retention: Retention;
-  readonly limit: PrefixLimit | undefined;
+  limit: PrefixLimit | undefined;
   /** Name of the range the peer came from; it is forgotten when it is gone. */
   readonly range: string | undefined;
   /** What was agreed last; outlives the session with the routes that are kept. */
@@ -264,16 +178,21 @@ export class Peer {
     this.isShutDown = config.shutdown ?? false;
     this.isLeaving = config.gracefulShutdown ?? false;
     this.importSettings = config;
-    this.limit = config.maxPrefixes === undefined ? undefined : new PrefixLimit(config.maxPrefixes);
+    this.limit = limitOf(config);
     this.range = context.range;
     this.retention = new Retention(
-      { staleMs: context.restart.staleTimeS * 1000, refreshMs: REFRESH_MS },
+      {
+        get staleMs() {
+          return context.restart.staleTimeS * 1000;
+        },
+        refreshMs: REFRESH_MS,
+      },
       retained(this),
     );
     const offer = (): RestartOffer | undefined => this.#restartOffer();
     this.awaitsBfd = config.bfdStrict ?? false;
     this.importFilter = this.#filter('import', config.import);
-    const leaving = (): boolean => this.isLeaving;
+    const self = this;
     this.#exporter = new Exporter(
       this,
       {
@@ -282,10 +201,14 @@ export class Peer {
         isBilateral: config.role === 'peer',
         own: this.#own,
         memberAs: context.localAs,
-        asOverride: config.asOverride ?? false,
-        removePrivateAs: config.removePrivateAs,
+        get asOverride() {
+          return self.config.asOverride ?? false;
+        },
+        get removePrivateAs() {
+          return self.config.removePrivateAs;
+        },
         get gracefulShutdown() {
-          return leaving();
+          return self.isLeaving;
         },
       },
       this.#filter('export', config.export),
@@ -313,10 +236,18 @@ export class Peer {
         extendedMessages: config.extendedMessages ?? true,
         enforceFirstAs: config.enforceFirstAs ?? true,
         passive: config.passive ?? false,
-        connectRetryMs: config.connectRetryMs ?? CONNECT_RETRY_MS,
-        maxConnectRetryMs: Math.max(MAX_CONNECT_RETRY_MS, config.connectRetryMs ?? 0),
-        delayOpenMs: config.delayOpenMs,
-        sendHoldMs: config.sendHoldMs,
+        get connectRetryMs() {
+          return self.config.connectRetryMs ?? CONNECT_RETRY_MS;
+        },
+        get maxConnectRetryMs() {
+          return Math.max(MAX_CONNECT_RETRY_MS, self.config.connectRetryMs ?? 0);
+        },
+        get delayOpenMs() {
+          return self.config.delayOpenMs;
+        },
+        get sendHoldMs() {
+          return self.config.sendHoldMs;
+        },
         addPath: { receive: isOneOf(config.addPath, 'receive'), send: isOneOf(config.addPath, 'send') },
         linkLocalCapability: config.linkLocalCapability ?? false,
         role: config.role,
@@ -403,11 +334,17 @@ export class Peer {
     });
   }
 
-  setPolicies(imports: Policy | undefined, exports: Policy | undefined): void {
-    this.importSettings = { ...this.config, gracefulShutdown: this.isLeaving };
-    this.importFilter = this.#filter('import', imports);
-    this.#exporter.filter = this.#filter('export', exports);
+  /** Other settings from now on, none of which belongs to the session; bgp/reconfigure.ts says what follows from which. */
+  reconfigure(config: PeerConfig): void {
+    const before = this.config;
+    this.config = config;
+    this.isLeaving = config.gracefulShutdown ?? false;
+    this.importSettings = config;
+    this.importFilter = this.#filter('import', config.import);
+    this.#exporter.filter = this.#filter('export', config.export);
     this.#exporter.forget();
+    if (!isEqual(config.maxPrefixes, before.maxPrefixes)) this.limit = limitOf(config);
+    if (config.defaultOriginate !== before.defaultOriginate) for (const out of this.outbound) touchDefault(out);
     this.vpn?.policyChanged();
   }
 
@@ -456,9 +393,9 @@ export class Peer {
 
   /** Look at every best route again: after a change of export policy, or when the peer knows nothing yet. */
   reconsiderExports(): void {
-    for (const { rib, adjRibOut } of this.outbound) {
-      adjRibOut.review(rib.loc);
-      if (this.config.defaultOriginate === true) adjRibOut.touch(rib.prefixes.internPrefix(DEFAULT_ROUTE[rib.family]));
+    for (const out of this.outbound) {
+      out.adjRibOut.review(out.rib.loc);
+      if (this.config.defaultOriginate === true) touchDefault(out);
     }
   }
 
@@ -667,6 +604,15 @@ export class Peer {
     const only = { address: via.address, link: via.link };
     return { ...only, cost: via.cost, alone: new NumberedWay('unicast', [only], !this.isExternal) };
   }
+}
+
+function limitOf({ maxPrefixes }: PeerConfig): PrefixLimit | undefined {
+  return maxPrefixes === undefined ? undefined : new PrefixLimit(maxPrefixes);
+}
+
+/** What is told of the default route may be another one now. */
+function touchDefault({ rib, adjRibOut }: Outbound): void {
+  adjRibOut.touch(rib.prefixes.internPrefix(DEFAULT_ROUTE[rib.family]));
 }
 
 /** RFC 6666 §2: a next hop where everything ends. */

@@ -7,7 +7,7 @@ import type { ToldPath } from './rib/adj-rib-paths-out.ts';
 import type { AttrSet, AttrTable } from './rib/attrs.ts';
 import { decide, explain } from './rib/decision.ts';
 import type { LocRibInputs, ResolvedHop } from './rib/loc-rib.ts';
-import { type Multipath, sharesOf } from './rib/multipath.ts';
+import { sharesOf } from './rib/multipath.ts';
 import type { PrefixTable } from './rib/prefixes.ts';
 import type { Rib } from './rib/rib.ts';
 import { ROA_STATE_TEXT, type RoaTable, roaOrigin } from './rpki/roa-table.ts';
@@ -262,7 +262,7 @@ export function longestMatch(rib: Rib, what: Addr | Prefix): Prefix | undefined 
 }
 
 /** All routes to a prefix, the best one first, each with the step at which it lost. */
-export function candidatesOf(view: RibView, prefix: Prefix, multipath: Multipath): CandidateView[] {
+export function candidatesOf(view: RibView, prefix: Prefix): CandidateView[] {
   const { rib, inputs } = view;
   const id = rib.prefixes.findPrefix(prefix);
   if (id < 0) return [];
@@ -272,7 +272,9 @@ export function candidatesOf(view: RibView, prefix: Prefix, multipath: Multipath
   const equal: number[] = [];
   const best = n === 0 ? -1 : decide(set, n, inputs, equal);
   const shared =
-    n < 2 || inputs.isLocal(best) ? [] : sharesOf(best, equal, inputs, (r) => inputs.hop(r)!, multipath).routes;
+    n < 2 || inputs.isLocal(best)
+      ? []
+      : sharesOf(best, equal, inputs, (r) => inputs.hop(r)!, view.rib.loc.multipath).routes;
   const views: CandidateView[] = [];
   for (let r = rib.routes.first(id); r >= 0; r = rib.routes.next(r)) {
     if (rib.routes.isGone(r)) continue;

@@ -4,7 +4,7 @@
  */
 
 import type { Addr, Prefix } from '../router/lib/addr.ts';
-import type { PeerConfig } from './peer.ts';
+import type { PeerConfig } from './peer-config.ts';
 import type { LinkId, PeerSecurity } from './ports.ts';
 
 /** What all peers of a range have in common. They are passive: we never connect to a range. */
@@ -29,8 +29,10 @@ export class Ranges {
     return this.#byName.delete(name);
   }
 
-  has(name: string): boolean {
-    return this.#byName.has(name);
+  /** Other ranges from now on. */
+  replace(ranges: readonly RangeConfig[]): void {
+    this.#byName.clear();
+    for (const range of ranges) this.add(range);
   }
 
   all(): RangeConfig[] {

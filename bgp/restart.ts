@@ -17,10 +17,13 @@ export interface Restarting {
   readonly peers?: ReadonlySet<string>;
 }
 
+/** Times as they are configured. */
+export type RestartTimes = Partial<Omit<RestartSettings, 'keptForwarding'>>;
+
 const DEFAULTS = { restartTimeS: 120, staleTimeS: 360, longLivedS: 0 } as const;
 
 export function restartSettings(
-  configured: Partial<Omit<RestartSettings, 'keptForwarding'>> | undefined,
+  configured: RestartTimes | undefined,
   restarting: Restarting | undefined,
 ): RestartSettings {
   return { ...DEFAULTS, ...configured, keptForwarding: restarting?.keptForwarding ?? false };

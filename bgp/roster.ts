@@ -5,7 +5,8 @@
 
 import type { Addr } from '../router/lib/addr.ts';
 import type { Instant } from '../router/lib/clock.ts';
-import { Peer, type PeerConfig, type PeerContext, type RetentionFor } from './peer.ts';
+import { Peer, type PeerContext, type RetentionFor } from './peer.ts';
+import type { PeerConfig } from './peer-config.ts';
 import type { LinkId, PeerSecurity } from './ports.ts';
 import { type RangeConfig, Ranges } from './ranges.ts';
 

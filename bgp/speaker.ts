@@ -12,13 +12,14 @@ import { Chores } from './chores.ts';
 import { originStateOf } from './exporter.ts';
 import type { CeaseReason } from './fsm/connection.ts';
 import { type ImportContext, reconsidering, redeciding, revalidateRoute } from './import.ts';
-import { Inbox, type SpeakerEvent } from './inbox.ts';
+import { Inbox } from './inbox.ts';
 import { type MrtCursor, mrtPortion, mrtTable, receivedUpdates } from './monitor/dump.ts';
 import { type Monitor, type MonitoredSession, Monitors } from './monitor/monitor.ts';
-import { type AggregateConfig, type Network, Origination } from './origination.ts';
-import type { Peer, PeerConfig, RestartSettings } from './peer.ts';
+import { type Network, Origination } from './origination.ts';
+import type { Peer, RestartSettings } from './peer.ts';
+import type { PeerConfig } from './peer-config.ts';
 import type { Policy } from './policy/rule.ts';
-import type { LinkId, NextHopResolver, RouteSink, Transport, VpnPort } from './ports.ts';
+import type { LinkId } from './ports.ts';
 import {
   bestCounts,
   candidatesOf,
@@ -33,19 +34,20 @@ import {
   routesOf,
 } from './query.ts';
 import type { RangeConfig } from './ranges.ts';
-import { type Confederation, checkAses } from './relation.ts';
-import { type Deferral, deferralOf, type Restarting, restartSettings } from './restart.ts';
+import { change, type ReconfigurationHost, reconfigure, type SpeakerSettings } from './reconfigure.ts';
+import { checkAses } from './relation.ts';
+import { type Deferral, deferralOf, restartSettings } from './restart.ts';
 import type { AdjRibsIn } from './rib/adj-rib-in.ts';
 import { AttrTable } from './rib/attrs.ts';
 import type { LocRibInputs } from './rib/loc-rib.ts';
-import { type Multipath, SINGLE_PATH } from './rib/multipath.ts';
+import { SINGLE_PATH } from './rib/multipath.ts';
 import { Rib } from './rib/rib.ts';
 import { WayTable } from './rib/ways.ts';
 import { Roster } from './roster.ts';
 import { Revalidation } from './rpki/revalidation.ts';
-import type { RoaTable } from './rpki/roa-table.ts';
 import type { VrpList } from './rpki/vrp.ts';
 import { type CandidateView, type PeerView, peerView, type RouteView, statisticsOf } from './show.ts';
+import type { SpeakerOptions } from './speaker-options.ts';
 import { Spread } from './spread.ts';
 import { Switchboard } from './switchboard.ts';
 import type { BmpStatistics } from './wire/bmp.ts';
@@ -59,13 +61,15 @@ export type { Crossing, MaxPrefixes } from './limits.ts';
 export type { MrtCursor } from './monitor/dump.ts';
 export type { Monitor, MonitoredSession } from './monitor/monitor.ts';
 export type { AggregateConfig, Network } from './origination.ts';
-export type { PeerConfig, RestartSettings } from './peer.ts';
+export type { RestartSettings } from './peer.ts';
+export type { PeerConfig } from './peer-config.ts';
 export type { FilterPeer, FilterRoute, RouteFunction } from './policy/module.ts';
 export type * from './policy/rule.ts';
 export { RoaState } from './policy/rule.ts';
 export type * from './ports.ts';
 export type { RouteCursor, RouteEntry, RoutePage, RouteQuery } from './query.ts';
 export type { RangeConfig } from './ranges.ts';
+export type { SpeakerSettings } from './reconfigure.ts';
 export type { Confederation, LocalAs } from './relation.ts';
 export type { Restarting } from './restart.ts';
 export type { Multipath } from './rib/multipath.ts';
@@ -73,40 +77,7 @@ export { changesOf, eachRoute, type RouteChange } from './routes.ts';
 export { ROA_STATE_TEXT, RoaTable } from './rpki/roa-table.ts';
 export { type Vrp, VrpList } from './rpki/vrp.ts';
 export type { CandidateView, PeerView, RouteView } from './show.ts';
-
-export interface SpeakerOptions {
-  readonly asn: number;
-  /** BGP Identifier (RFC 6286): any IPv4 address other than 0.0.0.0, unique in the AS. */
-  readonly routerId: Addr;
-  readonly clock: Clock;
-  /** Uniform numbers in [0, 1), for timer jitter. */
-  readonly random: () => number;
-  readonly transport: Transport;
-  readonly sink: RouteSink;
-  /** Number of the VRF whose routes these are, as the sink's batches say it; default 0. */
-  readonly vrf?: number;
-  readonly resolver: NextHopResolver;
-  /** Without it no VPN family should be configured: their routes would be read and forgotten. */
-  readonly vpn?: VpnPort;
-  readonly networks?: readonly Network[];
-  readonly aggregates?: readonly AggregateConfig[];
-  /** Equal routes used at the same time; 1 = no multipath. */
-  readonly multipath?: Multipath;
-  /** What policies know about the origins of routes (RFC 6811); say what changed in it by `revalidate`. */
-  readonly roas?: RoaTable;
-  /** RFC 4456 §7: identifies us as a reflector; our BGP Identifier when missing. */
-  readonly clusterId?: Addr;
-  /** RFC 5065: `asn` is our member AS, and the rest of the world sees the confederation's. */
-  readonly confederation?: Confederation;
-  /** Told to peers in the FQDN capability. */
-  readonly hostName?: string;
-  /** Times of RFC 4724 and RFC 9494; who takes part is said for each peer. */
-  readonly gracefulRestart?: Partial<Omit<RestartSettings, 'keptForwarding'>>;
-  /** This speaker takes over from one that has just ended (RFC 4724 §4.1). */
-  readonly restarting?: Restarting;
-  /** Session events worth a log line. */
-  readonly onEvent?: (event: SpeakerEvent) => void;
-}
+export type { SpeakerOptions } from './speaker-options.ts';
 
 /** Time after which a turn begins nothing more; what is under way then takes a few milliseconds at most. */
 const TURN_MS = 6;
@@ -138,11 +109,12 @@ export class Speaker {
   readonly #chores = new Chores();
   #discarded = 0;
   #import: ImportContext;
+  readonly #inbox: Inbox;
   readonly #switchboard: Switchboard;
   #isStarted = false;
   /** Another speaker takes over: the sink hears nothing more from this one. */
   #isAbandoned = false;
-  readonly #restart: RestartSettings;
+  readonly #restart: { -readonly [K in keyof RestartSettings]: RestartSettings[K] };
   /** Our restart is not over. */
   #deferral: Deferral | undefined;
   /** It is, but not all routes have been decided since. */
@@ -157,14 +129,14 @@ export class Speaker {
     this.asn = options.asn;
     this.routerId = options.routerId;
     const rib = (family: Family): Rib =>
-      new Rib(family, this.#attrs, this.#ways, this.#multipath, (r) => this.#inputsOf(r));
+      new Rib(family, this.#attrs, this.#ways, options.multipath ?? SINGLE_PATH, (r) => this.#inputsOf(r));
     this.#ribs = { 4: rib(4), 6: rib(6) };
     const aggregator = { asn: options.confederation?.id ?? options.asn, identifier: this.routerId.a3 >>> 0 };
     this.#own = new Origination(this.#ribs, this.#attrs, aggregator, options.aggregates ?? []);
     this.#revalidation = options.roas && new Revalidation(this.#ribs);
     this.#restart = restartSettings(options.gracefulRestart, options.restarting);
     this.#deferral = deferralOf(options.restarting, this.#restart, this.#clock.now());
-    const inbox = new Inbox({
+    this.#inbox = new Inbox({
       ribs: this.#allRibs(),
       rib: (family) => this.#ribs[family],
       attrs: this.#attrs,
@@ -178,7 +150,7 @@ export class Speaker {
     });
     this.#switchboard = new Switchboard(options.transport, options.clock, {
       expected: (remote, link) => this.#expected(remote, link),
-      perform: (peer, action) => inbox.perform(peer, action),
+      perform: (peer, action) => this.#inbox.perform(peer, action),
       settled: (peer) => {
         this.#reap(peer);
         this.#work();
@@ -204,7 +176,7 @@ export class Speaker {
         isHidden: (rib, prefix) => this.#own.hides(rib, prefix),
         originState: options.roas && originStateOf(options.roas, options.asn, this.#revalidation!.indexes),
       },
-      (peer) => inbox.retentionOf(peer),
+      (peer) => this.#inbox.retentionOf(peer),
     );
     this.#spread = new Spread({
       ribs: this.#allRibs(),
@@ -288,10 +260,52 @@ export class Speaker {
    */
   removePeer(name: string, reason: 'removed' | 'changed' = 'removed'): boolean {
     return this.#withPeer(name, (peer) => {
-      this.#end(peer, { subcode: reason === 'removed' ? Cease.PeerDeconfigured : Cease.ConfigChange, text: '' });
-      this.#roster.delete(peer);
+      this.#remove(peer, reason);
       if (this.#isStarted && peer.range === undefined) this.#secure();
     });
+  }
+
+  #remove(peer: Peer, reason: 'removed' | 'changed'): void {
+    this.#end(peer, { subcode: reason === 'removed' ? Cease.PeerDeconfigured : Cease.ConfigChange, text: '' });
+    this.#roster.delete(peer);
+  }
+
+  /**
+   * Go over to other settings. Sessions go on where neither their OPEN nor their connection depends on what differs; peers
+   * that are new are added, others that are missing removed (`removePeer`).
+   * @throws RangeError before anything has changed: a name stands twice, or the list of a peer's ASes has one of ours
+   */
+  reconfigure(settings: SpeakerSettings): void {
+    const added: Peer[] = [];
+    const host = this.#reconfigurationHost((config) =>
+      added.push(this.#roster.add(config, undefined, this.#clock.now())),
+    );
+    reconfigure(settings, restartSettings(settings.gracefulRestart, undefined), host);
+    if (this.#isStarted) this.#secure();
+    for (const peer of added) this.#startSession(peer);
+    this.#work();
+  }
+
+  #reconfigurationHost(add: (config: PeerConfig) => void): ReconfigurationHost {
+    return {
+      localAs: this.asn,
+      confederation: this.#options.confederation,
+      roster: this.#roster,
+      ribs: this.#allRibs(),
+      own: this.#own,
+      chores: this.#chores,
+      restart: this.#restart,
+      add,
+      remove: (peer, reason) => this.#remove(peer, reason),
+      reconsider: (peer) => this.#reconsider(peer),
+      checkLimit: (peer) => this.#checkLimit(peer),
+      ownPrefixesChanged: () => this.#ownPrefixesChanged(),
+    };
+  }
+
+  #checkLimit(peer: Peer): void {
+    this.#inbox.checkLimit(peer);
+    this.#switchboard.pump(peer);
   }
 
   /** End a session for good: nothing of the peer is kept. */
@@ -371,10 +385,12 @@ export class Speaker {
     policies: { readonly import?: Policy; readonly export?: Policy; readonly gracefulShutdown?: boolean },
   ): boolean {
     return this.#withPeer(name, (peer) => {
-      peer.isLeaving = policies.gracefulShutdown ?? peer.isLeaving;
-      peer.setPolicies(policies.import, policies.export);
-      this.#reconsider(peer);
-      peer.reconsiderExports();
+      const { import: _, export: __, ...others } = peer.config;
+      change(
+        peer,
+        { ...others, ...policies },
+        this.#reconfigurationHost(() => undefined),
+      );
     });
   }
 
@@ -539,7 +555,7 @@ export class Speaker {
   explain(what: Prefix | Addr): CandidateView[] {
     const view = this.#view(this.#ribs[what.family]);
     const prefix = what instanceof Addr ? longestMatch(view.rib, what) : what;
-    return prefix === undefined ? [] : candidatesOf(view, prefix, this.#multipath);
+    return prefix === undefined ? [] : candidatesOf(view, prefix);
   }
 
   #view(rib: Rib): RibView {
@@ -567,10 +583,6 @@ export class Speaker {
     act(peer);
     this.#work();
     return true;
-  }
-
-  get #multipath(): Multipath {
-    return this.#options.multipath ?? SINGLE_PATH;
   }
 
   get #clusterId(): number {

@@ -35,7 +35,8 @@ export class LocRib {
   readonly #routes: AdjRibsIn;
   readonly #table: AttrTable;
   readonly #inputs: LocRibInputs;
-  readonly #multipath: Multipath;
+  /** Prefixes are decided by it from their next decision on. */
+  multipath: Multipath;
   readonly #dirty: IdQueue;
   /** Peer whose route is best + 1, 0 = no route. */
   #peer = new Uint16Array(0);
@@ -61,7 +62,7 @@ export class LocRib {
     this.#table = table;
     this.#ways = ways;
     this.#inputs = inputs;
-    this.#multipath = multipath;
+    this.multipath = multipath;
     this.#dirty = new IdQueue(prefixes);
   }
 
@@ -201,8 +202,8 @@ export class LocRib {
   /** The way by the next hops of the best route and of those equal to it, without repetitions. */
   #wayOf(best: number): NumberedWay {
     const first = this.#inputs.hop(best)!;
-    if (this.#multipath.maxPaths === 1 || this.#equal.length === 1) return first.alone;
-    const { hops, weights } = sharesOf(best, this.#equal, this.#inputs, (r) => this.#inputs.hop(r)!, this.#multipath);
+    if (this.multipath.maxPaths === 1 || this.#equal.length === 1) return first.alone;
+    const { hops, weights } = sharesOf(best, this.#equal, this.#inputs, (r) => this.#inputs.hop(r)!, this.multipath);
     return hops.length === 1 ? first.alone : this.#ways.several(hops, weights, first.alone.isInternal);
   }
 }

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import type { MaxPrefixes } from '../../bgp/limits.ts';
-import type { PeerConfig } from '../../bgp/peer.ts';
+import type { PeerConfig } from '../../bgp/peer-config.ts';
 import { asn, bool, choice, int, list, object, seconds } from './fields.ts';
 import type { Path, SourceTree } from './tree.ts';
 

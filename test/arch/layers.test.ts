@@ -22,7 +22,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'bgp/export',
     'bgp/fsm/negotiate',
     'bgp/limits',
-    'bgp/peer',
+    'bgp/peer-config',
     'bgp/relation',
     'bgp/rib/multipath',
     'bgp/policy/dn42',
