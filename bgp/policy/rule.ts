@@ -109,6 +109,8 @@ export interface Changes {
 export type HopChange = 'self' | 'unchanged' | 'discard' | Addr;
 
 export interface Rule {
+  /** What people call it, where it is told which rule decided. */
+  readonly name?: string;
   /** Without one, the rule is for every route. */
   readonly match?: Match;
   /** `continue` makes the changes and goes on to the next rule, which sees them. */

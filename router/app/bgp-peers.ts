@@ -177,7 +177,7 @@ function policyOf(
     const own: Match = { prefixes: prefixes.map((prefix) => ({ prefix })) };
     return [{ match: own, action: 'accept' }];
   }
-  return 'module' in policy ? filterNamed(policy.module, filters, settings.filters ?? '') : policy;
+  return 'module' in policy ? filterNamed(policy.module, filters, settings.filters ?? '') : policy.rules;
 }
 
 /** The peers that are files. */

@@ -1,7 +1,7 @@
 /** Sessions and routes of the speaker in the words of the control protocol, and its arguments as values. Pure. */
 import type { BfdState } from '../../bgp/bfd/packet.ts';
 import type { CandidateView, MrtCursor, PeerView, RouteCursor, RouteView } from '../../bgp/speaker.ts';
-import type { BgpConfig, BgpPeerConfig } from '../config/bgp-model.ts';
+import type { BgpConfig, BgpNeighborConfig } from '../config/bgp-model.ts';
 import type { BgpFamilyStatus, BgpPeerStatus, BgpRouteStatus } from '../control/messages.ts';
 import { type Addr, Prefix } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
@@ -36,7 +36,7 @@ export function peerStatus(v: PeerView, bfd: BfdState | undefined, settings: Bgp
   const sum = (key: 'received' | 'accepted' | 'advertised'): number => v.routes.ipv4[key] + v.routes.ipv6[key];
   const messages = (m: PeerView['messages']['sent']): number => Object.values(m).reduce((a, b) => a + b, 0);
   const keepaliveS = v.holdTimeS === undefined ? 0 : Math.floor(v.holdTimeS / 3);
-  const config = settings.peers.find((p) => p.name === v.name);
+  const config = neighborNamed(v.name, v.range, settings);
   // What the peer or we said is the reason; that attempts fail since then follows from it.
   const error = v.lastNotification ?? v.lastError;
   return {
@@ -65,6 +65,8 @@ export function peerStatus(v: PeerView, bfd: BfdState | undefined, settings: Bgp
     timers_s: Object.fromEntries(Object.entries(v.timersMs).map(([name, ms]) => [TIMERS[name] ?? name, ms / 1000])),
     faults: v.faults,
     last_fault: v.lastFault ?? '',
+    filter_errors: v.filterErrors,
+    last_filter_error: v.lastFilterError ?? '',
     establishments: v.establishments,
     last_error_origin: error?.origin ?? '',
     ...(error !== undefined && { last_error_age_s: error.agoMs / 1000 }),
@@ -84,10 +86,20 @@ function familyStatus(v: PeerView, family: 'ipv4' | 'ipv6'): BgpFamilyStatus {
   return { family, received, accepted, advertised, stale, next_hop: addresses.join(' ') };
 }
 
-function policyText(policy: BgpPeerConfig['importPolicy'] | BgpPeerConfig['exportPolicy'] | undefined): string {
+/** What was configured for a peer, or for the range it came from. */
+export function neighborNamed(
+  name: string,
+  range: string | undefined,
+  { peers, ranges }: BgpConfig,
+): BgpNeighborConfig | undefined {
+  return range === undefined ? peers.find((p) => p.name === name) : ranges.find((r) => r.name === range);
+}
+
+/** As the file has it. */
+function policyText(policy: BgpNeighborConfig['importPolicy' | 'exportPolicy'] | undefined): string {
   if (policy === undefined) return '';
   if (typeof policy === 'string') return policy;
-  return 'module' in policy ? `module ${policy.module}` : 'rules';
+  return 'module' in policy ? `module ${policy.module}` : policy.written;
 }
 
 export function routeStatus(r: RouteView): BgpRouteStatus {

@@ -5,6 +5,7 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { MlshimError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
+import { wrap } from './render.ts';
 
 export interface Option {
   readonly type: 'string' | 'boolean';
@@ -158,7 +159,7 @@ function checkCount(command: Command, given: readonly string[]): void {
 function usage(command: Command, before = ''): string {
   const words = usageWords(command);
   const indent = ' '.repeat(before.length + 2);
-  return before + wrap(words, 80 - indent.length).join(`\n${indent}`);
+  return before + wrap(words, 80 - indent.length, 80 - before.length).join(`\n${indent}`);
 }
 
 /** Arguments of a command; what stands in brackets is one. */
@@ -222,15 +223,4 @@ function columns(rows: readonly (readonly [string, string])[]): string {
       return head + lines.join(`\n  ${' '.repeat(width)}`);
     })
     .join('\n');
-}
-
-function wrap(words: readonly string[], width: number): string[] {
-  const lines: string[] = [''];
-  for (const word of words) {
-    const last = lines.length - 1;
-    if (lines[last] === '') lines[last] = word;
-    else if (lines[last]!.length + 1 + word.length <= width) lines[last] += ` ${word}`;
-    else lines.push(word);
-  }
-  return lines;
 }

@@ -21,6 +21,18 @@ export function columnWidths(rows: readonly (readonly string[])[]): number[] {
   return widths;
 }
 
+/** Words in lines of at most `width` columns, the first of them `first`; a longer word has a line of its own. */
+export function wrap(words: readonly string[], width: number, first = width): string[] {
+  const lines: string[] = [''];
+  for (const word of words) {
+    const last = lines.length - 1;
+    if (lines[last] === '') lines[last] = word;
+    else if (lines[last]!.length + 1 + word.length <= (last === 0 ? first : width)) lines[last] += ` ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}
+
 /** Three significant digits: 4.12, 41.2, 412. */
 function significant(n: number): string {
   if (n === 0) return '0';

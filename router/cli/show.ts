@@ -12,7 +12,7 @@ import type {
   Status,
   UplinkStatus,
 } from '../control/messages.ts';
-import { bitRate, clockTime, columnWidths, duration, plural, table } from './render.ts';
+import { bitRate, clockTime, columnWidths, duration, plural, table, wrap } from './render.ts';
 
 export function statusText(s: Status): string {
   const state = s.state === 'running' ? '' : `  ${s.state.toUpperCase()}`;
@@ -127,7 +127,6 @@ export function bgpText(b: BgpPeers): string {
 
 /** Everything about one peer. */
 export function bgpPeerText(p: BgpPeerStatus): string {
-  const policies = p.import_policy === '' ? '' : `import ${p.import_policy}, export ${p.export_policy}`;
   const timers = Object.entries(p.timers_s).map(([name, s]) => `${name.replaceAll('_', ' ')} in ${s.toFixed(1)} s`);
   const ago = p.last_error_age_s === undefined ? '' : `, ${duration(p.last_error_age_s)} ago`;
   const origin = p.last_error_origin === '' ? '' : ` (${p.last_error_origin}${ago})`;
@@ -146,7 +145,8 @@ export function bgpPeerText(p: BgpPeerStatus): string {
       'timers',
       [p.hold_time_s === 0 ? 'off' : `hold ${p.hold_time_s} s, keepalive ${p.keepalive_s} s`, ...timers].join('; '),
     ],
-    ['policy', policies],
+    ['import', p.import_policy],
+    ['export', p.export_policy],
     ['capabilities', p.capabilities.join('; ')],
     ['ours', p.local_capabilities.join('; ')],
     [
@@ -162,11 +162,19 @@ export function bgpPeerText(p: BgpPeerStatus): string {
     ['latency', latencyWords(p)],
     ['bfd', p.bfd],
     ['bad UPDATEs', p.faults === 0 ? '' : `${p.faults}, the last one: ${p.last_fault}`],
+    ['filter errors', p.filter_errors === 0 ? '' : `${p.filter_errors}, the last one: ${p.last_filter_error}`],
     ['last error', p.last_error === '' ? '' : `${p.last_error}${origin}`],
     ['retries', p.retry_error],
   ];
-  const shown = lines.filter(([, v]) => v !== '').map(([k, v]) => `  ${k}: ${v}\n`);
+  const shown = lines.filter(([, v]) => v !== '').map(([k, v]) => labelled(k, v));
   return `bgp peer ${p.name}\n${shown.join('')}`;
+}
+
+/** `  key: value`, wrapped at 80 columns. */
+function labelled(key: string, value: string): string {
+  const indent = ' '.repeat(2 + key.length - key.trimStart().length);
+  const lines = wrap(`${key.trimStart()}: ${value}`.split(' '), 76 - indent.length, 80 - indent.length);
+  return `${indent}${lines.join(`\n${indent}    `)}\n`;
 }
 
 /** BFD sessions, and what was discarded. */

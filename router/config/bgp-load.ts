@@ -2,19 +2,33 @@
 import { dirname, resolve } from 'node:path';
 import { DN42_MAX_PREFIXES } from '../../bgp/policy/dn42.ts';
 import type { Rule } from '../../bgp/policy/rule.ts';
-import type { BfdConfig, BgpConfig, BgpNeighborConfig, ListedPolicy } from './bgp-model.ts';
+import {
+  type BfdConfig,
+  type BgpConfig,
+  type BgpNeighborConfig,
+  type ListedPolicy,
+  type RulePlace,
+  rulesKey,
+} from './bgp-model.ts';
 import type { ParsedPolicyItem, ParsedPolicyRef } from './bgp-policy.ts';
 import { toPeerRouting } from './bgp-routing.ts';
 import { EXPORT_WORDS, IMPORT_WORDS, isOfOurNetwork, type ParsedBgp, type ParsedBgpPeer } from './bgp-schema.ts';
 import { toSession } from './bgp-session.ts';
 import { type Tunnel, toDn42, toDn42Link } from './dn42.ts';
 import { toRpki } from './rpki.ts';
+import type { Path } from './tree.ts';
 
 /**
  * @param file path of the configuration file
  * @param tunnelOf how what goes through an uplink is encrypted
+ * @param lineOf where a value stands, as `mlshim.yaml:12`
  */
-export function toBgp(b: ParsedBgp, file: string, tunnelOf: (uplink: string) => Tunnel = () => 'wireguard'): BgpConfig {
+export function toBgp(
+  b: ParsedBgp,
+  file: string,
+  tunnelOf: (uplink: string) => Tunnel = () => 'wireguard',
+  lineOf: (path: Path) => string = () => '',
+): BgpConfig {
   const inFolder = (path: string): string => resolve(dirname(file), path);
   return {
     asn: b.asn,
@@ -36,6 +50,7 @@ export function toBgp(b: ParsedBgp, file: string, tunnelOf: (uplink: string) => 
     ranges: b.peers.flatMap((p) =>
       p.range === undefined ? [] : [{ ...toNeighbor(p, b, inFolder, tunnelOf), range: p.range, maxPeers: p.max_peers }],
     ),
+    rulePlaces: placesOf(b, lineOf),
     gracefulRestart: {
       restartTimeS: b.graceful_restart.restart_time,
       staleTimeS: b.graceful_restart.stale_time,
@@ -61,9 +76,8 @@ function toNeighbor(
 ): BgpNeighborConfig {
   const isDn42 = b.policy === 'dn42' && !isOfOurNetwork(p, b);
   const usual = usualPolicies(p, b);
-  const isOnly = b.peers.filter((o) => o.asn === p.asn).length === 1;
   return {
-    name: p.name ?? `AS${p.asn}${isOnly ? '' : `-${p.via ?? p.address}`}`,
+    name: nameOf(p, b),
     asn: p.asn,
     session: { ...toSession(p), ...(isDn42 && p.max_prefixes === undefined && { maxPrefixes: DN42_MAX_PREFIXES }) },
     description: p.description,
@@ -87,6 +101,11 @@ function toNeighbor(
   };
 }
 
+function nameOf(p: ParsedBgpPeer, b: ParsedBgp): string {
+  const isOnly = b.peers.filter((o) => o.asn === p.asn).length === 1;
+  return p.name ?? `AS${p.asn}${isOnly ? '' : `-${p.via ?? p.address}`}`;
+}
+
 /** Policies of a peer that has none of its own. Inside our own network everything is told; customs are for others. */
 function usualPolicies(
   p: ParsedBgpPeer,
@@ -99,17 +118,51 @@ function usualPolicies(
 }
 
 function toPolicy<W extends string>(ref: ParsedPolicyRef, words: readonly W[], b: ParsedBgp): W | ListedPolicy {
-  if (Array.isArray(ref)) return rulesOf(ref, b);
-  if (typeof ref !== 'string') return ref;
-  return words.find((w) => w === ref) ?? rulesOf([ref], b);
+  const word = words.find((w) => w === ref);
+  if (word !== undefined) return word;
+  if (typeof ref === 'object' && !Array.isArray(ref)) return ref;
+  const items = itemsOf(ref);
+  const isNames = items.length > 0 && items.every((item) => typeof item === 'string');
+  return {
+    written: isNames ? items.join(', ') : `rules (${items.length})`,
+    rules: placedRules(items, b, () => '').map((p) => p.rule),
+  };
 }
 
+/** The items of a policy; those of a word or a function are none. */
+function itemsOf(ref: ParsedPolicyRef | undefined): readonly ParsedPolicyItem[] {
+  return Array.isArray(ref) ? ref : typeof ref === 'string' ? [ref] : [];
+}
+
+/** Where the rules of all peers stand. */
+function placesOf(b: ParsedBgp, lineOf: (path: Path) => string): BgpConfig['rulePlaces'] {
+  const places = b.peers.flatMap((p, i) =>
+    (['import', 'export'] as const).map((direction) => {
+      const lines: Lines = (policy, item) =>
+        lineOf(policy === '' ? ['bgp', 'peers', i, direction, item] : ['bgp', 'policies', policy, item]);
+      const placed = placedRules(itemsOf(p[direction]), b, lines);
+      return [rulesKey(nameOf(p, b), direction), placed.map(({ place }) => place)] as const;
+    }),
+  );
+  return Object.fromEntries(places.filter(([, list]) => list.length > 0));
+}
+
+/** Where an item of a policy stands; the empty name is the peer's own list. */
+type Lines = (policy: string, item: number) => string;
+
 /** Rules in order; a name stands for the rules of its list (bgp-policy-check.ts refuses lists that contain themselves). */
-function rulesOf(items: readonly ParsedPolicyItem[], b: ParsedBgp, inside: readonly string[] = []): Rule[] {
-  return items.flatMap((item): Rule[] => {
-    if (typeof item !== 'string') return [item];
-    if (item === 'accept' || item === 'reject') return [{ action: item }];
-    return inside.includes(item) ? [] : rulesOf(b.policies[item] ?? [], b, [...inside, item]);
+function placedRules(
+  items: readonly ParsedPolicyItem[],
+  b: ParsedBgp,
+  lines: Lines,
+  inside: readonly string[] = [],
+): { readonly rule: Rule; readonly place: RulePlace }[] {
+  const policy = inside.at(-1) ?? '';
+  return items.flatMap((item, i) => {
+    const isRule = typeof item !== 'string' || item === 'accept' || item === 'reject';
+    if (!isRule) return inside.includes(item) ? [] : placedRules(b.policies[item] ?? [], b, lines, [...inside, item]);
+    const rule: Rule = typeof item === 'string' ? { action: item } : item;
+    return [{ rule, place: { policy, number: i + 1, line: lines(policy, i) } }];
   });
 }
 

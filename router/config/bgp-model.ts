@@ -17,8 +17,31 @@ export interface AddrPort {
   readonly address: Addr;
   readonly port: number;
 }
-/** Rules, names of policies replaced by their rules; or a function of the filter module. */
-export type ListedPolicy = readonly Rule[] | { readonly module: string };
+
+/** Where a rule stands in the configuration. */
+export interface RulePlace {
+  /** The policy it is written in; empty = the peer's own list. */
+  readonly policy: string;
+  /** Its number there, from 1 on. */
+  readonly number: number;
+  /** `mlshim.yaml:12`; empty where that is not known. */
+  readonly line: string;
+}
+
+/** Rules in order, names of policies replaced by their rules. */
+export interface RuleList {
+  /** As the file has it: names of policies, or `rules (3)`. */
+  readonly written: string;
+  readonly rules: readonly Rule[];
+}
+
+/** Whose rules: a key of `BgpConfig.rulePlaces`. */
+export function rulesKey(neighbor: string, direction: 'import' | 'export'): string {
+  return `${direction} ${neighbor}`;
+}
+
+/** Rules, or a function of the filter module. */
+export type ListedPolicy = RuleList | { readonly module: string };
 
 /** An MRT file that is written at intervals; the absolute path may hold %Y %m %d %H %M %S (UTC). */
 export interface MrtFile {
@@ -119,6 +142,8 @@ export interface BgpConfig {
   readonly rpki: RpkiConfig | undefined;
   readonly peers: readonly BgpPeerConfig[];
   readonly ranges: readonly BgpRangeConfig[];
+  /** Where the rules of policies stand, by `rulesKey`. Not among the peers' settings: a line that moved changes nothing. */
+  readonly rulePlaces: Readonly<Record<string, readonly RulePlace[]>>;
   /** RFC 4724 and RFC 9494, for all peers that take part. */
   readonly gracefulRestart: { readonly restartTimeS: number; readonly staleTimeS: number; readonly longLivedS: number };
   /** Absolute path of the module whose functions peers name as policies. */

@@ -245,10 +245,14 @@ const changes = object({
 });
 
 const rule = object({
+  /** What it is called where routes are explained. */
+  name: text('a name', (s): string | Refusal =>
+    /^[^\n]{1,60}$/.test(s) ? s : new Refusal('expected a short text'),
+  ).optional(),
   match: match.optional(),
   set: changes.optional(),
   action: choice(['accept', 'reject', 'continue']).default('accept'),
-}).transform((r): Rule => without({ match: r.match, set: r.set, action: r.action }));
+}).transform((r): Rule => without({ name: r.name, match: r.match, set: r.set, action: r.action }));
 
 /** `accept`, `reject`, or the name of a list whose rules stand here. */
 const shorthand = text('a rule, "accept", "reject" or the name of a policy', (s): string => s);

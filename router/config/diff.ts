@@ -3,6 +3,7 @@
  * router. Pure. Secrets are compared, never shown.
  */
 import { Addr, Prefix } from '../lib/addr.ts';
+import type { RuleList } from './bgp-model.ts';
 import type { Config } from './model.ts';
 
 /**
@@ -90,8 +91,11 @@ function effectOf(path: string, kind: ConfigChange['kind']): Effect {
 const SECRETS: readonly string[] = ['private_key', 'preshared_key', 'password'];
 
 function treeOf(config: Config): Tree {
-  const { file: _, ...rest } = config;
-  return branch(rest);
+  const { file: _, bgp, ...rest } = config;
+  if (bgp === undefined) return branch(rest);
+  // Lines that moved are no difference.
+  const { rulePlaces: _places, ...routing } = bgp;
+  return branch({ ...rest, bgp: routing });
 }
 
 function branch(o: object): Tree {
@@ -119,8 +123,14 @@ function keyText(name: string): string {
 function nodeOf(v: unknown): Tree | string {
   if (Array.isArray(v)) return listOf(v);
   if (typeof v !== 'object' || v === null || isValue(v)) return valueText(v);
+  if ('written' in v && 'rules' in v) return rulesText(v as RuleList);
   if (Object.values(v).every((inner) => inner === undefined)) return '';
   return branch(v);
+}
+
+/** A policy by the name the file has for it, when that says more than how many rules there are. */
+function rulesText({ written, rules }: RuleList): string {
+  return written.startsWith('rules (') ? valueText(rules) : `${written} ${valueText(rules)}`;
 }
 
 /** Lists of things with names, prefixes or targets are compared by those; others as a whole. */

@@ -114,7 +114,7 @@ function yamlConfig(source: ConfigSource, env: NodeJS.ProcessEnv): Loaded & { re
   checkReferences(tree);
   if (!parsed.success) return { config: undefined, diagnostics, tree };
   checkValues(tree, parsed.data);
-  return { config: toConfig(source, parsed.data), diagnostics, tree };
+  return { config: toConfig(source, parsed.data, tree), diagnostics, tree };
 }
 
 type Issue = NonNullable<ReturnType<typeof configSchema.safeParse>['error']>['issues'][number];
@@ -149,7 +149,7 @@ function reportIssue(tree: SourceTree, issue: Issue, above: Path): void {
   }
 }
 
-function toConfig({ shown, path }: ConfigSource, c: ParsedConfig): Config {
+function toConfig({ shown, path }: ConfigSource, c: ParsedConfig, tree: SourceTree): Config {
   const listed = Object.entries(c.uplinks).map(([name, u]) => toUplink(name, u.wireguard, u.vrf));
   const uplinks = [...listed, ...(c.bgp === undefined ? [] : peerUplinks(c.bgp, [c.source.ipv4, c.source.ipv6]))];
   const tunnelOf = (name: string): Tunnel => {
@@ -171,7 +171,7 @@ function toConfig({ shown, path }: ConfigSource, c: ParsedConfig): Config {
     source: { v4: c.source.ipv4, v6: c.source.ipv6 },
     fpm: c.fpm && toFpm(c.fpm),
     birdSocket: c.bird_socket === undefined ? undefined : resolve(dirname(path), c.bird_socket),
-    bgp: c.bgp && toBgp(c.bgp, path, tunnelOf),
+    bgp: c.bgp && toBgp(c.bgp, path, tunnelOf, (at) => tree.placeOf(at)),
     loopback: c.loopback,
     bufferBytes: c.buffers,
   };

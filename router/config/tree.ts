@@ -88,6 +88,12 @@ export class SourceTree {
     return span?.source.lines.linePos(span.start).line;
   }
 
+  /** `mlshim.yaml:12`, the file and line of the value at `path`; empty when it was not written down. */
+  placeOf(path: Path): string {
+    const span = this.#values.get(keyOf(path));
+    return span === undefined ? '' : `${span.source.shown}:${span.source.lines.linePos(span.start).line}`;
+  }
+
   #push(severity: Severity, span: Span, path: Path, message: string, cause?: Note): void {
     const at = span.source.lines.linePos(span.start);
     const source = span.source.text.slice(span.source.lines.lineStarts[at.line - 1]!).split('\n', 1)[0]!;

@@ -745,6 +745,14 @@ export const DESCRIPTOR = {
       "retry_error": {
        "type": "string",
        "id": 80
+      },
+      "filter_errors": {
+       "type": "double",
+       "id": 81
+      },
+      "last_filter_error": {
+       "type": "string",
+       "id": 82
       }
      }
     },

@@ -60,6 +60,9 @@ export interface BgpPeerStatus {
   /** UPDATEs with mistakes that did not cost the session, and the last one in words. */
   readonly faults: number;
   readonly last_fault: string;
+  /** Routes refused because a function of the filter module failed, and the last failure with its place. */
+  readonly filter_errors: number;
+  readonly last_filter_error: string;
   /** How often the session came up. */
   readonly establishments: number;
   /** Who ended the session last (sent, received, transport; empty: nobody), and how long ago. */
@@ -67,7 +70,7 @@ export interface BgpPeerStatus {
   readonly last_error_age_s?: number;
   /** Why attempts fail since then, beside what a NOTIFICATION said. */
   readonly retry_error: string;
-  /** all, own, none, rules, or the name of a function. */
+  /** As the file has it: all, own, none, dn42, names of policies, `rules (3)`, or `module NAME`. */
   readonly import_policy: string;
   readonly export_policy: string;
   readonly description: string;

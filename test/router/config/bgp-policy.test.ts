@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
+import type { Rule } from '../../../bgp/policy/rule.ts';
+import type { BgpPeerConfig } from '../../../router/config/bgp-model.ts';
 import { parseConfig } from '../../../router/config/load.ts';
 
 const KEY = 'yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=';
@@ -19,6 +21,10 @@ ${rest.replace(/^/gm, '  ')}`;
 /** Prefixes and addresses as text. */
 const plain = (value: unknown): unknown =>
   JSON.parse(JSON.stringify(value, (_, v) => (v?.addr?.family !== undefined || v?.a3 !== undefined ? String(v) : v)));
+
+function rulesOf(policy: BgpPeerConfig['importPolicy' | 'exportPolicy']): readonly Rule[] | undefined {
+  return typeof policy === 'object' && 'rules' in policy ? policy.rules : undefined;
+}
 
 test('a rule says everything a filter can do', (t) => {
   const { peers } = bgpOf(
@@ -67,7 +73,7 @@ test('a rule says everything a filter can do', (t) => {
       - accept
 `,
   );
-  t.deepEqual(plain(peers[0]!.importPolicy), [
+  t.deepEqual(plain(rulesOf(peers[0]!.importPolicy)), [
     {
       match: {
         prefixes: [
@@ -143,14 +149,50 @@ peers:
   - { asn: 65002, address: 192.0.2.2, via: one, import: in, export: [bogons, reject] }
 `,
   );
-  t.deepEqual(plain(peers[0]!.importPolicy), [
+  t.deepEqual(plain(rulesOf(peers[0]!.importPolicy)), [
     { match: { prefixes: [{ prefix: '0.0.0.0/0' }] }, action: 'reject' },
     { set: { prepend: { times: 2 } }, action: 'accept' },
   ]);
-  t.deepEqual(plain(peers[0]!.exportPolicy), [
+  t.deepEqual(plain(rulesOf(peers[0]!.exportPolicy)), [
     { match: { prefixes: [{ prefix: '0.0.0.0/0' }] }, action: 'reject' },
     { action: 'reject' },
   ]);
+});
+
+test('a policy is shown as it is written, and its rules know where they stand', (t) => {
+  const { peers, ranges, rulePlaces } = bgpOf(
+    t,
+    `policies:
+  bogons:
+    - { name: default route, match: { prefix: 0.0.0.0/0 }, action: reject }
+  transit-in:
+    - bogons
+    - accept
+peers:
+  - { name: b, asn: 65002, address: 192.0.2.2, via: one, import: transit-in, export: [bogons, reject] }
+  - { name: r, asn: external, range: 192.0.2.0/24, import: [{ set: { med: 1 } }, bogons], export: all }
+`,
+  );
+  const written = [...peers, ...ranges].flatMap((p) => [p.importPolicy, p.exportPolicy]);
+  t.deepEqual(
+    written.map((p) => (typeof p === 'object' && 'written' in p ? p.written : p)),
+    ['transit-in', 'bogons, reject', 'rules (2)', 'all'],
+  );
+  t.is(rulesOf(peers[0]!.importPolicy)![0]!.name, 'default route');
+  t.deepEqual(rulePlaces, {
+    'import b': [
+      { policy: 'bogons', number: 1, line: 'm.yaml:7' },
+      { policy: 'transit-in', number: 2, line: 'm.yaml:10' },
+    ],
+    'export b': [
+      { policy: 'bogons', number: 1, line: 'm.yaml:7' },
+      { policy: '', number: 2, line: 'm.yaml:12' },
+    ],
+    'import r': [
+      { policy: '', number: 1, line: 'm.yaml:13' },
+      { policy: 'bogons', number: 1, line: 'm.yaml:7' },
+    ],
+  });
 });
 
 test('a function of the filter module is named by peers, its file by a path beside the configuration', (t) => {

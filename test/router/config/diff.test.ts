@@ -49,6 +49,21 @@ test('equal files have no differences, wherever they are', (t) => {
   t.deepEqual(diffConfig(config(t), config(t)), []);
 });
 
+test('rules that stand on other lines are the same; a policy goes by its name', (t) => {
+  const bgp = '  policies: { in: [accept], out: [{ set: { med: 1 } }] }';
+  const peers = `${PEER}, import: in }`;
+  const before = config(t, { bgp, peers });
+  t.deepEqual(diffConfig(before, config(t, { bgp: `\n# moved\n\n${bgp}`, peers })), []);
+  const [change, ...others] = diffConfig(before, config(t, { bgp, peers: `${PEER}, import: out }` }));
+  t.deepEqual(others, []);
+  t.like(change, {
+    path: 'bgp.peers.b.import',
+    before: 'in [{ action: accept }]',
+    after: 'out [{ set: { med: 1 }, action: accep...',
+    effect: 'live',
+  });
+});
+
 test('sessions start, end, restart, or keep running, each by its name', (t) => {
   const change = (peers: string) =>
     diffConfig(config(t), config(t, { peers })).map((c) => `${c.kind} ${c.path} ${c.before} ${c.after} ${c.effect}`);

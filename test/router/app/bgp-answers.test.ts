@@ -1,0 +1,85 @@
+/** What the routing worker answers about peers and routes; the routes come from an MRT file that BIRD wrote. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import test, { type ExecutionContext } from 'ava';
+import { RoutingClient } from '../../../router/app/routing-client.ts';
+import { parseConfig } from '../../../router/config/load.ts';
+import { posted } from '../../../router/lib/post.ts';
+import { hex } from '../../bgp/kit/describe.ts';
+
+const GOLDEN = join(process.cwd(), 'test/golden/bgp/mrt/bird-2.0.12-table.hex');
+const KEY = 'yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=';
+/** In the file: 172.20.1.0/24 of AS4242420009, 172.20.2.0/25 of AS4242420002, fd42:1::/48 of AS4242420009. */
+const ROUTES = 3;
+
+interface Room {
+  readonly folder: string;
+  readonly ask: RoutingClient['ask'];
+}
+
+/**
+ * A router whose peer "file" has told its routes.
+ * @param bgp lines of the `bgp` part
+ * @param peer keys of the peer
+ */
+async function room(t: ExecutionContext, peer: string, bgp = '', filters = ''): Promise<Room> {
+  const folder = mkdtempSync(join(tmpdir(), 'mlshim-test-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const line = readFileSync(GOLDEN, 'utf8').split('\n');
+  writeFileSync(join(folder, 'bird.mrt'), hex(line.find((l) => l !== '' && !l.startsWith('#'))!));
+  writeFileSync(join(folder, 'filters.mjs'), filters);
+  const text = `uplinks: { a: { wireguard: { private_key: ${KEY}, addresses: [10.0.0.2/24] } } }
+bgp:
+  asn: 65001
+  router_id: 10.0.0.2
+  networks: [10.9.0.0/16]
+  policy: transit
+${filters === '' ? '' : '  filters: filters.mjs\n'}${bgp}
+  peers:
+    - { name: file, asn: 4242420002, address: 127.0.0.2, mrt: bird.mrt, ${peer} }
+    - { name: core, asn: 65001, address: 10.0.0.1, via: a }
+`;
+  const { config, diagnostics } = parseConfig({ shown: 'm.yaml', path: join(folder, 'm.yaml'), text }, {});
+  t.deepEqual(diagnostics, []);
+  const worker = new Worker(new URL('../../../router/app/routing-worker.js', import.meta.url), {
+    workerData: {
+      links: [{ index: 2, name: 'a', vrf: 0, mtu: 1420, addresses: ['10.0.0.2/24'] }],
+      vrfs: posted([]),
+      routes: [],
+      bgp: posted(config!.bgp),
+      fpm: undefined,
+      source: { v4: undefined, v6: undefined },
+    },
+  });
+  t.teardown(() => worker.terminate());
+  const routing = new RoutingClient(worker, () => undefined);
+  await routing.ready;
+  routing.send({ kind: 'start' });
+  const ask: RoutingClient['ask'] = (question) => routing.ask(question);
+  const received = async (): Promise<number> =>
+    (await ask({ verb: 'bgp_show', args: { peer: 'file' } })).peers[0]!.received;
+  while ((await received()) < ROUTES);
+  return { folder, ask };
+}
+
+test('a peer shows its policies as they are written, and what failed in its filter', async (t) => {
+  const { folder, ask } = await room(
+    t,
+    'import: { module: broken }, export: [no-default, { action: accept }]',
+    '  policies: { no-default: [{ match: { prefix: 0.0.0.0/0 }, action: reject }] }',
+    'export function broken(route) {\n  return route.nothing.at(0);\n}\n',
+  );
+  const { peers } = await ask({ verb: 'bgp_show', args: { peer: 'file' } });
+  t.like(peers[0], {
+    received: ROUTES,
+    accepted: 0,
+    import_policy: 'module broken',
+    export_policy: 'rules (2)',
+    filter_errors: ROUTES,
+  });
+  t.regex(peers[0]!.last_filter_error, new RegExp(`^${folder}/filters.mjs:2:24: TypeError: `));
+  const { peers: others } = await ask({ verb: 'bgp_show', args: { peer: 'core' } });
+  t.like(others[0], { import_policy: 'all', export_policy: 'all', filter_errors: 0, last_filter_error: '' });
+});
