@@ -192,6 +192,7 @@ function store(peer: Peer, rib: Rib, prefix: number, pathId: number, received: n
   const staleness = routes.staleOf[route];
   if (staleness === Staleness.Gone) {
     // It is back before it was taken out.
+    routes.renew(route);
     peer.received[family]++;
     if (routes.acceptedOf[route]! >= 0) {
       peer.accepted[family]++;

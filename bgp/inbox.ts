@@ -139,7 +139,9 @@ export class Inbox {
       peer.retention.endOfRib(family);
     }
     for (const reach of update.reach) {
-      const refused = announce(peer, this.#host.rib(reach.nlri.family), reach, update, this.#host.importContext());
+      const rib = this.#host.rib(reach.nlri.family);
+      rib.routes.stamp(this.#host.clock.now());
+      const refused = announce(peer, rib, reach, update, this.#host.importContext());
       if (refused !== undefined) this.#mistake(peer, refused.words);
     }
     this.checkLimit(peer);

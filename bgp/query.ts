@@ -1,6 +1,7 @@
 /** Questions about the tables: which routes there are, and why one is best. Reads only; the answers are values. */
 
 import { type Addr, type Family, Prefix } from '../router/lib/addr.ts';
+import type { Instant } from '../router/lib/clock.ts';
 import type { Peer } from './peer.ts';
 import { LOCAL_PEER, VERDICT_TEXT } from './rib/adj-rib-in.ts';
 import type { ToldPath } from './rib/adj-rib-paths-out.ts';
@@ -18,6 +19,7 @@ export interface RibView {
   readonly rib: Rib;
   readonly peers: readonly (Peer | undefined)[];
   readonly inputs: LocRibInputs;
+  readonly now: Instant;
   /** What origins are judged by, where routes are validated. */
   readonly origins: { readonly roas: RoaTable; readonly localAs: number } | undefined;
 }
@@ -63,6 +65,8 @@ export interface RouteEntry {
   readonly refused: string | undefined;
   /** Where packets go: undefined for our own routes, refused ones, and next hops that cannot be reached. */
   readonly hop: ResolvedHop | undefined;
+  /** Seconds since it was told as it is; undefined for what we tell. */
+  readonly ageS: number | undefined;
   readonly view: () => RouteView;
 }
 
@@ -214,7 +218,8 @@ function told(prefix: Prefix, { attrs, pathId }: ToldPath, peer: Peer): RouteEnt
     isBest: false,
     refused: undefined,
     hop: undefined,
-    view: () => routeView(prefix, attrs, to, false, undefined, undefined),
+    ageS: undefined,
+    view: () => routeView(prefix, attrs, to, false, undefined, undefined, undefined),
   };
 }
 
@@ -236,9 +241,10 @@ function received(view: RibView, route: number): RouteEntry {
   const attrs = accepted ?? routes.received(route);
   const pathId = routes.pathIdOf[route]!;
   const from = { peer: peer?.config.name, link: peer?.config.link, pathId: pathId === 0 ? undefined : pathId };
+  const ageS = routes.ageS(route, view.now);
   const asView = (): RouteView =>
-    routeView(prefix, attrs, from, isBest, refused, roaText(view, id, routes.received(route)));
-  return { prefix, attrs, peer, isBest, refused, hop, view: asView };
+    routeView(prefix, attrs, from, isBest, refused, roaText(view, id, routes.received(route)), ageS);
+  return { prefix, attrs, peer, isBest, refused, hop, ageS, view: asView };
 }
 
 function roaText({ rib, origins }: RibView, id: number, a: AttrSet): string | undefined {

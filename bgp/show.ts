@@ -107,6 +107,8 @@ export interface RouteView {
   readonly refused: string | undefined;
   /** Origin validation state (RFC 6811): valid, invalid or unknown; undefined where routes are not validated. */
   readonly roa: string | undefined;
+  /** Seconds since the peer told it as it is, or we originate it; undefined for what we tell. */
+  readonly ageS: number | undefined;
 }
 
 /** A candidate of `explain`: the best route, one that shares its traffic, or the step at which it lost. */
@@ -200,6 +202,7 @@ export function routeView(
   isBest: boolean,
   refused: string | undefined,
   roa: string | undefined,
+  ageS: number | undefined,
 ): RouteView {
   return {
     prefix: prefix.toString(),
@@ -218,6 +221,7 @@ export function routeView(
     isBest,
     refused,
     roa,
+    ageS,
   };
 }
 

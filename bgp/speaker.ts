@@ -188,6 +188,7 @@ export class Speaker {
       peers: this.#roster,
       pump: (peer) => this.#switchboard.pump(peer),
     });
+    for (const rib of this.#allRibs()) rib.routes.stamp(this.#clock.now());
     for (const network of options.networks ?? []) this.#own.announce(network);
     this.#import = this.#importContext();
     this.#work();
@@ -410,6 +411,7 @@ export class Speaker {
 
   /** Originate a prefix. */
   announce(network: Network): void {
+    this.#ribs[network.prefix.family].routes.stamp(this.#clock.now());
     this.#own.announce(network);
     this.#ownPrefixesChanged();
     this.#work();
@@ -460,12 +462,6 @@ export class Speaker {
   snapshot(): PeerView[] {
     const now = this.#clock.now();
     return [...this.#roster].map((peer) => peerView(peer, now));
-  }
-
-  /** Milliseconds since a peer's session entered its state; 0 when there is no such peer. */
-  stateMs(name: string): number {
-    const peer = this.#roster.get(name);
-    return peer === undefined ? 0 : this.#clock.now() - peer.session.since;
   }
 
   /**
@@ -548,7 +544,8 @@ export class Speaker {
 
   /** One portion of that table, for those who come back for the next one later. */
   mrtPortion(nowS: number, from?: MrtCursor): ReturnType<typeof mrtPortion> {
-    return mrtPortion(this.#allRibs(), this.#peers, this.routerId.a3 >>> 0, nowS, from);
+    const now = { wallS: nowS, instant: this.#clock.now() };
+    return mrtPortion(this.#allRibs(), this.#peers, this.routerId.a3 >>> 0, now, from);
   }
 
   /** All routes to a prefix, or to the longest prefix that holds an address, and why the best one is best. */
@@ -564,6 +561,7 @@ export class Speaker {
       rib,
       peers: this.#peers,
       inputs: this.#inputsOf(rib.routes),
+      now: this.#clock.now(),
       origins: roas && { roas, localAs: this.asn },
     };
   }
@@ -673,6 +671,7 @@ export class Speaker {
   #work(): void {
     if (this.#isWorking || this.#isAbandoned) return;
     this.#isWorking = true;
+    for (const rib of this.#allRibs()) rib.routes.stamp(this.#clock.now());
     this.#revalidation?.step(REVALIDATION_BUDGET, (rib, route) => {
       const from = this.#peers[rib.routes.peerOf[route]!];
       revalidateRoute(rib, route, from, this.#roster, this.#import);

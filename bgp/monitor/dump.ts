@@ -4,6 +4,7 @@
  */
 
 import { Addr, type Family } from '../../router/lib/addr.ts';
+import type { Instant } from '../../router/lib/clock.ts';
 import type { Peer } from '../peer.ts';
 import { LOCAL_PEER } from '../rib/adj-rib-in.ts';
 import type { AttrSet } from '../rib/attrs.ts';
@@ -81,6 +82,7 @@ export interface MrtCursor {
 
 /**
  * One portion of all routes received from all peers.
+ * @param now seconds since 1970, and the same on the speaker's clock
  * @param from undefined = the beginning, which is the index of peers
  * @returns octets of whole records, and where the next portion begins; undefined = that was all
  */
@@ -88,12 +90,12 @@ export function mrtPortion(
   ribs: readonly Rib[],
   peers: readonly (Peer | undefined)[],
   collector: number,
-  nowS: number,
+  now: { readonly wallS: number; readonly instant: Instant },
   from?: MrtCursor,
 ): { readonly octets: Uint8Array; readonly next: MrtCursor | undefined } {
   const w = new MrtWriter();
   // A peer's number in the file is its number here, so that it stays the same from one portion to the next.
-  if (from === undefined) w.peers(nowS, collector, '', peers.map(mrtPeer));
+  if (from === undefined) w.peers(now.wallS, collector, '', peers.map(mrtPeer));
   const { rib: which, id: begin, peers: count } = from ?? { rib: 0, id: 0, peers: peers.length };
   const rib = ribs[which];
   if (rib === undefined) return { octets: w.out.take(), next: undefined };
@@ -108,12 +110,12 @@ export function mrtPortion(
       const pathId = rib.routes.pathIdOf[r]!;
       entries.push({
         peer,
-        originatedS: nowS,
+        originatedS: now.wallS - rib.routes.ageS(r, now.instant),
         pathId: pathId === 0 ? undefined : pathId,
         attributes: encoded(attributes, rib.family, rib.routes.received(r)),
       });
     }
-    if (entries.length > 0) w.rib(nowS, rib.prefixes.prefix(id), entries);
+    if (entries.length > 0) w.rib(now.wallS, rib.prefixes.prefix(id), entries);
   }
   const next =
     end < rib.prefixes.limit ? { rib: which, id: end, peers: count } : { rib: which + 1, id: 0, peers: count };

@@ -5,6 +5,7 @@
  * change of policy needs no refresh from the peer.
  */
 
+import type { Instant } from '../../router/lib/clock.ts';
 import { grown } from '../../router/lib/columns.ts';
 import type { AttrSet, AttrTable } from './attrs.ts';
 import type { PrefixTable } from './prefixes.ts';
@@ -58,6 +59,9 @@ export class AdjRibsIn {
   pathIdOf = new Uint32Array(0);
   verdictOf = new Uint8Array(0);
   staleOf = new Uint8Array(0);
+  /** When the peer told each route as it is, and now, in seconds of the speaker's clock. */
+  #since = new Uint32Array(0);
+  #nowS = 0;
   /** Numbers of attribute sets (AttrTable): as received, and after import policy. */
   receivedOf = new Int32Array(0);
   /** Invariant: -1 exactly when the verdict is not Accepted. */
@@ -76,6 +80,21 @@ export class AdjRibsIn {
   /** Routes held. */
   get size(): number {
     return this.#size;
+  }
+
+  /** What changes from here on, changes now. */
+  stamp(now: Instant): void {
+    this.#nowS = Math.floor(now / 1000);
+  }
+
+  /** Seconds since the route was told as it is; a repetition is no news. */
+  ageS(route: number, now: Instant): number {
+    return Math.max(0, Math.floor(now / 1000) - this.#since[route]!);
+  }
+
+  /** The route is told anew. */
+  renew(route: number): void {
+    this.#since[route] = this.#nowS;
   }
 
   received(route: number): AttrSet {
@@ -126,6 +145,7 @@ export class AdjRibsIn {
     this.pathIdOf[r] = pathId;
     this.verdictOf[r] = verdict;
     this.staleOf[r] = Staleness.Fresh;
+    this.#since[r] = this.#nowS;
     this.#table.retain(received);
     if (accepted >= 0) this.#table.retain(accepted);
     this.receivedOf[r] = received;
@@ -153,6 +173,7 @@ export class AdjRibsIn {
     this.#table.retain(received);
     if (accepted >= 0) this.#table.retain(accepted);
     this.#releaseSets(route);
+    if (received !== this.receivedOf[route]) this.renew(route);
     this.receivedOf[route] = received;
     this.acceptedOf[route] = accepted;
     this.verdictOf[route] = verdict;
@@ -240,5 +261,6 @@ export class AdjRibsIn {
     this.receivedOf = grown(this.receivedOf, route, 0, 5);
     this.acceptedOf = grown(this.acceptedOf, route, 0, 6);
     this.staleOf = grown(this.staleOf, route, 0, 7);
+    this.#since = grown(this.#since, route, 0, 8);
   }
 }

@@ -116,6 +116,7 @@ export function routeStatus(r: RouteView): BgpRouteStatus {
     communities: [...r.communities, ...r.largeCommunities, ...r.extendedCommunities],
     refused: r.refused ?? '',
     roa: r.roa ?? '',
+    ...(r.ageS !== undefined && { age_s: r.ageS }),
   };
 }
 

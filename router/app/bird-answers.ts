@@ -321,12 +321,11 @@ export class BirdAnswers {
     const { peer, hop } = r;
     const address: Addr | undefined = peer?.config.address;
     const gateway = hop?.address ?? r.attrs.nextHop?.linkLocal ?? r.attrs.nextHop?.global;
-    const state = peer === undefined ? this.#facts.startedMs : this.#upSince(peer.config.name);
     return routeLines(
       {
         prefix: isFirst ? String(r.prefix) : '',
         protocol: peer?.config.name ?? table.own,
-        since: timeText(state),
+        since: timeText(this.#facts.wallClockMs() - (r.ageS ?? 0) * 1000),
         from: address === undefined || gateway === undefined || address.equals(gateway) ? undefined : address,
         // What BIRD marks is the first route of a network, also where that is one it refused.
         isPrimary: r.isBest || (r.refused !== undefined && isFirst && !this.#has(r.prefix)),
@@ -338,11 +337,6 @@ export class BirdAnswers {
       },
       all,
     );
-  }
-
-  /** When the session of a peer came up: routes have no time of their own here. */
-  #upSince(name: string): number {
-    return this.#facts.wallClockMs() - this.#facts.speaker.stateMs(name);
   }
 }
 

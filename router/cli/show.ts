@@ -207,6 +207,7 @@ export class RouteRows {
   #widths: number[] | undefined;
   #isValidated = false;
   #hasRefused = false;
+  #hasAge = false;
 
   /** Nothing has been shown. */
   get isEmpty(): boolean {
@@ -219,11 +220,13 @@ export class RouteRows {
     if (isFirst) {
       this.#isValidated = routes.some((r) => r.roa !== '');
       this.#hasRefused = routes.some((r) => r.refused !== '');
+      this.#hasAge = routes.some((r) => r.age_s !== undefined);
     }
     const roa = this.#isValidated ? ['ROA'] : [];
     // The last column needs no width, so a reason that first appears in a later part is shown there too.
     const why = this.#hasRefused ? ['WHY'] : [];
-    const head = ['', 'PREFIX', 'NEXT HOP', 'PEER', 'PREF', 'MED', ...roa, 'AS PATH', ...why];
+    const age = this.#hasAge ? ['AGE'] : [];
+    const head = ['', 'PREFIX', 'NEXT HOP', 'PEER', 'PREF', 'MED', ...age, ...roa, 'AS PATH', ...why];
     const rows = [...(isFirst ? [head] : []), ...routes.map((r) => this.#row(r))];
     this.#widths ??= columnWidths(rows);
     return `${table(rows, this.#widths)}\n`;
@@ -239,6 +242,7 @@ export class RouteRows {
       r.peer,
       r.local_pref === undefined ? '-' : String(r.local_pref),
       r.med === undefined ? '-' : String(r.med),
+      ...(this.#hasAge ? [r.age_s === undefined ? '-' : duration(r.age_s)] : []),
       ...(this.#isValidated ? [roa] : []),
       `${r.as_path} ${{ IGP: 'i', EGP: 'e' }[r.origin] ?? '?'}`.trim(),
       ...(r.refused === '' ? [] : [r.refused]),
@@ -259,7 +263,8 @@ export function bgpExplainText(e: BgpExplanation): string {
     const verdict = isRefused ? r.refused : c.lost_by === '' ? 'best' : `lost: ${c.lost_by}`;
     const mark = isRefused ? '!' : c.lost_by === '' ? '>' : ' ';
     const roa = r.roa === '' ? '' : `, ROA ${r.roa === 'invalid' ? 'INVALID' : r.roa}`;
-    return `  ${mark} ${r.peer}${r.next_hop === '' ? '' : ` via ${r.next_hop}`}, ${path}, localpref ${r.local_pref ?? 100}${roa}: ${verdict}\n`;
+    const heard = r.age_s === undefined ? '' : `, ${duration(r.age_s)} old`;
+    return `  ${mark} ${r.peer}${r.next_hop === '' ? '' : ` via ${r.next_hop}`}, ${path}, localpref ${r.local_pref ?? 100}${roa}${heard}: ${verdict}\n`;
   });
   const roas = e.roas.map((text) => `  ROA ${text}\n`);
   const usable = e.candidates.filter((c) => c.route.refused === '').length;

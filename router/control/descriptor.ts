@@ -911,6 +911,11 @@ export const DESCRIPTOR = {
        "oneof": [
         "med"
        ]
+      },
+      "_age_s": {
+       "oneof": [
+        "age_s"
+       ]
       }
      },
      "fields": {
@@ -968,6 +973,13 @@ export const DESCRIPTOR = {
       "roa": {
        "type": "string",
        "id": 40
+      },
+      "age_s": {
+       "type": "double",
+       "id": 41,
+       "options": {
+        "proto3_optional": true
+       }
       }
      }
     },

@@ -212,6 +212,8 @@ export interface BgpRouteStatus {
   readonly refused: string;
   /** valid, invalid or unknown (RFC 6811); empty where origins are not validated. */
   readonly roa: string;
+  /** Since the peer told it as it is, or we originate it; not there for what we tell. */
+  readonly age_s?: number;
 }
 
 export interface BgpRoutes {

@@ -163,11 +163,19 @@ it('bgpdump reads the received routes that bgp dump writes', async (t) => {
   const path = join(router.dir, 'table.mrt');
   const { status, stderr } = await router.cli(['bgp', 'dump', path]);
   t.is(status, 0, stderr);
+  const begun = Math.floor(Date.now() / 1000 - (await session(router)).since_s!);
   const { stdout } = await lab.run(router.ns, 'bgpdump', ['-m', path]);
   const fields = stdout.trimEnd().split('\n');
   const received = (await routes(router, 'in')).filter((r) => r.peer !== 'local').map((r) => r.prefix);
   t.deepEqual(fields.map((l) => l.split('|')[5]).sort(), received.sort());
   t.true(fields.every((l) => l.split('|')[4] === String(PEER_B.asn)));
+  const long = await lab.run(router.ns, 'bgpdump', [path], { env: { TZ: 'UTC' } });
+  const heardAt = [...long.stdout.matchAll(/^ORIGINATED: (.*)$/gm)].map((m) => Date.parse(`${m[1]} UTC`) / 1000);
+  t.is(heardAt.length, received.length);
+  t.true(
+    heardAt.every((at) => at >= begun - 1 && at <= begun + 3),
+    `the times of routes, ${heardAt}, are those of the session's beginning, ${begun}`,
+  );
 });
 
 it('latency is measured through the tunnel, and the worst link of the path is told both ways', async (t) => {
@@ -291,7 +299,7 @@ it('another source of ROAs and another region are taken in while the session goe
   t.true((await heard()).includes(`(64511,${before.latency_class})`), 'the measured latency is kept');
   t.is((await router.json<RpkiStatus>('bgp', 'rpki')).files.length, 2);
   const { stdout } = await router.cli(['bgp', 'explain', '172.20.55.0/24']);
-  t.regex(stdout, /ROA valid: best\n {2}ROA 172\.20\.55\.0\/24 max 24 AS4242420053\n/);
+  t.regex(stdout, /ROA valid, \d+s old: best\n {2}ROA 172\.20\.55\.0\/24 max 24 AS4242420053\n/);
 
   router.write(file);
   t.is((await router.cli(['reload'])).status, 0);

@@ -166,6 +166,29 @@ test('an MRT log has the session and its UPDATEs; an MRT table has every route w
   ]);
 });
 
+test('a route has the time it was told as it is, in listings and in an MRT table', (t) => {
+  const { net, a, b } = network();
+  net.start();
+  net.runUntil(() => a.fib.size === 3);
+  net.run(100_000);
+  b.speaker.peerRefresh('a', 'out');
+  b.speaker.announce({ prefix: Prefix.parse('172.20.3.0/24')!, med: 7 });
+  b.speaker.announce({ prefix: Prefix.parse('172.20.4.0/24')! });
+  net.run(10_000);
+  const ages = new Map([...a.speaker.routes('in')].map((r) => [r.prefix, r.ageS!]));
+  t.true(ages.get('172.20.2.0/24')! >= 110, 'a repetition is no news');
+  t.true(ages.get('172.20.3.0/24')! <= 10, 'another MED is');
+  t.true(ages.get('172.20.4.0/24')! <= 10);
+  t.is([...a.speaker.routes('best')].find((r) => r.prefix === '172.20.4.0/24')!.ageS, ages.get('172.20.4.0/24'));
+  const table = records(new Uint8Array(Buffer.concat([...a.speaker.mrtTable(() => 1_000_000)])));
+  const times = table.flatMap((r) => (r.kind === 'rib' ? [[String(r.prefix), r.entries[0]!.originatedS]] : []));
+  t.deepEqual(times.sort(), [...ages].map(([prefix, age]) => [prefix, 1_000_000 - age]).sort());
+  t.is(
+    [...a.speaker.routes('out', { peer: 'b' })].every((r) => r.ageS === undefined),
+    true,
+  );
+});
+
 test('the first dump of a session with several paths has their identifiers, as its messages have (RFC 7911)', (t) => {
   const net = new SimNet(4);
   const a = net.router('a', { asn: 64601 });

@@ -88,7 +88,7 @@ test('a format that names a field wrongly is told which fields there are', async
     /"prefix" names no field, such as \{prefix\} \(known: /,
   );
   const near = await refused('bgp', 'routes', '--format', '{prefix} {next-hop}');
-  t.regex(near, /no field "next-hop" \(did you mean \{next_hop\}\? known: prefix, peer, best, next_hop, .*roa\)/);
+  t.regex(near, /no field "next-hop" \(did you mean \{next_hop\}\? known: prefix, peer, best, next_hop, .*age_s\)/);
   t.regex(near, /hint: mlshim bgp routes --help/);
   t.regex(await refused('bgp', '--format', '{prefix}'), /no field "prefix" \(known: name, asn, address, /);
   t.regex(await refused('bgp', '--format', '{name}', '--json'), /exclude each other/);

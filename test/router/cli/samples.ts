@@ -321,8 +321,8 @@ export const BGP_ROUTES_IN: BgpRoutes = {
 export const BGP_ROUTES_ROA: BgpRoutes = {
   next: '',
   routes: [
-    { ...ROUTE, roa: 'valid' },
-    { ...ROUTE, prefix: '172.23.1.0/24', best: false, roa: 'invalid', refused: 'refused by import policy' },
+    { ...ROUTE, roa: 'valid', age_s: 273_600 },
+    { ...ROUTE, prefix: '172.23.1.0/24', best: false, roa: 'invalid', refused: 'refused by import policy', age_s: 61 },
     { ...ROUTE, prefix: 'fd42:23::/48', roa: 'unknown' },
   ],
 };
@@ -383,7 +383,7 @@ export const EXPLANATION: BgpExplanation = {
 export const EXPLANATION_ROA: BgpExplanation = {
   prefix: '172.23.0.0/24',
   candidates: [
-    { route: { ...ROUTE, roa: 'valid' }, lost_by: '' },
+    { route: { ...ROUTE, roa: 'valid', age_s: 7 }, lost_by: '' },
     {
       route: {
         ...ROUTE,
