@@ -14,7 +14,7 @@ export class RoaFileError extends Error {
   readonly line: number;
 
   constructor(line: number, message: string) {
-    super(message);
+    super(`line ${line}: ${message}`);
     this.line = line;
   }
 }

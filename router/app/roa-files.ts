@@ -3,10 +3,11 @@
  * read or understood leaves the ROAs of its last good reading in place. The form of the files is bgp/rpki/roa-file.ts's.
  */
 import { open, stat } from 'node:fs/promises';
-import { RoaFileError, RoaFileReader } from '../../bgp/rpki/roa-file.ts';
+import { RoaFileReader } from '../../bgp/rpki/roa-file.ts';
 import type { VrpList } from '../../bgp/rpki/vrp.ts';
 import type { RoaFileConfig } from '../config/rpki.ts';
 import { type Instant, systemClock, wallClockMs } from '../lib/clock.ts';
+import { systemReason } from '../lib/reason.ts';
 
 /** How often it is looked whether a file has changed. */
 const LOOK_MS = 2_000;
@@ -147,17 +148,9 @@ async function parse(next: () => Promise<Uint8Array | undefined>): Promise<VrpLi
   return reader.end();
 }
 
-const ERRNO_TEXT: Readonly<Record<string, string>> = {
-  ENOENT: 'no such file',
-  EACCES: 'permission denied',
-  EISDIR: 'is a folder',
-};
-
 /** `line 12: host bits set in 10.0.0.1/24` */
 function reasonOf(e: unknown): string {
-  if (e instanceof RoaFileError) return `line ${e.line}: ${e.message}`;
-  const error = e as NodeJS.ErrnoException & { readonly cause?: NodeJS.ErrnoException };
-  if (error.name === 'TimeoutError') return `no answer within ${FETCH_TIMEOUT_MS / 1000} s`;
-  const code = error.code ?? error.cause?.code;
-  return (code === undefined ? undefined : (ERRNO_TEXT[code] ?? code)) ?? error.message;
+  const { name, cause } = e as Error;
+  if (name === 'TimeoutError') return `no answer within ${FETCH_TIMEOUT_MS / 1000} s`;
+  return systemReason(cause instanceof Error ? cause : e); // fetch says why in the cause
 }

@@ -18,12 +18,17 @@ function paragraph(d: Diagnostic): string[] {
 }
 
 function picture(kind: string, n: Note, where: string): string[] {
-  const head = `${n.file}:${n.line}:${n.column}: ${kind}: ${n.message}${where}`;
+  const head = printable(`${n.file}:${n.line}:${n.column}: ${kind}: ${n.message}${where}`);
   if (n.source === undefined) return [head];
   const number = String(n.line).padStart(5);
   // Tabs stay tabs in the caret line, so that the caret stands under its text at any tab width.
   const indent = n.source.slice(0, n.column - 1).replace(/[^\t]/g, ' ');
-  return [head, `${number} | ${n.source}`, `${' '.repeat(5)} | ${indent}${'^'.repeat(n.width)}`];
+  return [head, `${number} | ${printable(n.source)}`, `${' '.repeat(5)} | ${indent}${'^'.repeat(n.width)}`];
+}
+
+/** What a file says must not give orders to the terminal. */
+function printable(text: string): string {
+  return text.replace(/[^\P{Cc}\t]/gu, '?');
 }
 
 function summary(diagnostics: readonly Diagnostic[]): string {

@@ -5,13 +5,13 @@
 import { readFileSync } from 'node:fs';
 import { DN42_PREFIXES, isDn42Prefix } from '../../bgp/policy/dn42.ts';
 import { RoaState } from '../../bgp/policy/rule.ts';
-import { parseRoas, RoaFileError } from '../../bgp/rpki/roa-file.ts';
+import { parseRoas } from '../../bgp/rpki/roa-file.ts';
 import { RoaTable } from '../../bgp/rpki/roa-table.ts';
 import type { Addr, Prefix } from '../lib/addr.ts';
+import { systemReason } from '../lib/reason.ts';
 import type { BgpConfig, BgpPeerConfig } from './bgp-model.ts';
 import { customLinkLocal, customPort } from './bgp-wireguard.ts';
 import type { Config, UplinkConfig } from './model.ts';
-import { systemReason } from './tree.ts';
 
 export interface Finding {
   /** error: it will not work; warning: it is not as others expect; info: could be said. */
@@ -84,8 +84,7 @@ function origins(bgp: BgpConfig, report: Report): void {
         .replace(parseRoas(readFileSync(f.location, 'utf8')))
         .step();
     } catch (e) {
-      const why = e instanceof RoaFileError ? `line ${e.line}: ${e.message}` : systemReason(e);
-      report('error', 'rpki', f.name, why);
+      report('error', 'rpki', f.name, systemReason(e));
     }
   }
   if (table.size(4) + table.size(6) === 0) return;

@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { readFileSync, statSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { systemReason } from './tree.ts';
+import { systemReason } from '../lib/reason.ts';
 
 /** Where the probe's process writes its answer. */
 const ANSWER_FD = 3;

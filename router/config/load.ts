@@ -8,6 +8,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { MlshimError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
 import { subtractPrefixes } from '../lib/ranges.ts';
+import { systemReason } from '../lib/reason.ts';
 import { toBgp } from './bgp-load.ts';
 import { peerUplinks } from './bgp-wireguard.ts';
 import { checkReferences, checkValues } from './check.ts';
@@ -16,9 +17,9 @@ import type { Tunnel } from './dn42.ts';
 import { toFpm } from './fpm.ts';
 import { quickConfig } from './from-quick.ts';
 import type { Config, Diagnostic, RouteTarget, StaticRoute, UplinkConfig } from './model.ts';
-import { checkFilterModule } from './outside.ts';
+import { checkFilterModule, checkOutside } from './outside.ts';
 import { configSchema, type ParsedConfig } from './schema.ts';
-import { type Path, SourceTree, systemReason } from './tree.ts';
+import { type Path, SourceTree } from './tree.ts';
 
 export interface Loaded {
   /** Undefined when there was an error. */
@@ -68,23 +69,27 @@ export function parseConfig(source: ConfigSource, env: NodeJS.ProcessEnv = proce
   return judged(isQuick(source) ? quickFile(source) : yamlConfig(source, env));
 }
 
-/** As parseConfig, with the filter module. */
-export async function checkConfig(source: ConfigSource, env: NodeJS.ProcessEnv = process.env): Promise<Loaded> {
+/** As parseConfig, with everything the file names outside of itself. */
+export function checkConfig(source: ConfigSource, env: NodeJS.ProcessEnv = process.env): Promise<Loaded> {
+  return parseAnd(checkOutside, source, env);
+}
+
+async function parseAnd(check: typeof checkOutside, source: ConfigSource, env: NodeJS.ProcessEnv): Promise<Loaded> {
   if (isQuick(source)) return judged(quickFile(source));
   const found = yamlConfig(source, env);
-  await checkFilterModule(found.tree, source);
+  await check(found.tree, source);
   return judged(found);
 }
 
 /**
- * Find, parse and check, with the filter module.
+ * Find, parse and check, with the filter module; other files are told of by those who read them.
  * @throws MlshimError CONFIG_INVALID with every complaint as its message, CONFIG_UNREADABLE
  */
 export async function loadConfig(
   explicit: string | undefined,
   env: NodeJS.ProcessEnv = process.env,
 ): Promise<Required<Loaded> & { readonly config: Config }> {
-  const { config, diagnostics } = await checkConfig(findConfig(explicit, env), env);
+  const { config, diagnostics } = await parseAnd(checkFilterModule, findConfig(explicit, env), env);
   if (config === undefined) throw new MlshimError('CONFIG_INVALID', formatDiagnostics(diagnostics));
   return { config, diagnostics };
 }

@@ -59,9 +59,14 @@ const server = object({
   expire: seconds(2 * DAY_S).optional(),
 });
 
+/** Whether a source of ROAs is one that is fetched. */
+export function isUrl(file: string): boolean {
+  return /^https?:\/\//i.test(file);
+}
+
 const file = text('a file or URL', (s): string | Refusal => {
   if (s.trim() === '') return new Refusal('names no file');
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(s) && !/^https?:\/\//i.test(s))
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(s) && !isUrl(s))
     return new Refusal(`"${s}" is neither a file nor an http(s) URL`);
   return s;
 });
@@ -126,10 +131,11 @@ export function toRpki(c: ParsedRpki, configPath: string): RpkiConfig {
       retryS: s.retry,
       expireS: s.expire,
     })),
-    files: c.files.map((f) => {
-      const isUrl = /^https?:\/\//i.test(f);
-      return { name: f, location: isUrl ? f : resolve(dirname(configPath), f), isUrl };
-    }),
+    files: c.files.map((f) => ({
+      name: f,
+      location: isUrl(f) ? f : resolve(dirname(configPath), f),
+      isUrl: isUrl(f),
+    })),
     refreshS: c.refresh,
   };
 }

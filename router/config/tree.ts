@@ -16,6 +16,7 @@ import {
   type Scalar,
   type YAMLError,
 } from 'yaml';
+import { systemReason } from '../lib/reason.ts';
 import type { Diagnostic, Note, Severity } from './model.ts';
 
 /** Largest file read through any tag: a configuration, not a data set. */
@@ -254,15 +255,6 @@ export class SourceTree {
       return this.#fail(span, path, `cannot read ${file}: ${systemReason(e)}`);
     }
   }
-}
-
-/** The system's reason for a failed file operation, in words. */
-export function systemReason(e: unknown): string {
-  const code = (e as NodeJS.ErrnoException).code;
-  if (code === 'ENOENT') return 'no such file';
-  if (code === 'EACCES') return 'permission denied';
-  if (code === 'EISDIR') return 'it is a folder';
-  return code ?? String(e);
 }
 
 function showPath(path: Path): string {

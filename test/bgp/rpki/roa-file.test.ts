@@ -74,6 +74,7 @@ test('mistakes are told with their line', (t) => {
     const error = t.throws(() => parseRoas(text), { instanceOf: RoaFileError }, text);
     t.regex(error.message, words, text);
     t.is(error.line, line, text);
+    t.true(error.message.startsWith(`line ${line}: `), text);
   }
 });
 

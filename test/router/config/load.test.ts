@@ -1,13 +1,15 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { formatDiagnostics } from '../../../router/config/diagnostic.ts';
 import { checkConfig, findConfig, loadConfig, parseConfig } from '../../../router/config/load.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { MlshimError } from '../../../router/lib/errors.ts';
 
-const BROKEN = join(import.meta.dirname, '../../../../test/router/config/broken');
+const FOLDER = join(import.meta.dirname, '../../../../test/router/config');
+const BROKEN = join(FOLDER, 'broken');
+const WARNED = join(FOLDER, 'warned');
 const KEY = 'yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=';
 const PEER = 'xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=';
 
@@ -23,16 +25,29 @@ function folder(t: { teardown(fn: () => void): void }, files: Readonly<Record<st
 
 const parse = (text: string, name = 'mlshim.yaml') => parseConfig({ shown: name, path: `/nowhere/${name}`, text }, {});
 
-for (const file of readdirSync(BROKEN).filter((f) => /\.(yaml|conf)$/.test(f))) {
+/** What is said about a file, as in the .txt beside it. */
+async function golden(t: ExecutionContext, folder: string, file: string) {
+  const path = join(folder, file);
+  const source = { shown: file, path, text: readFileSync(path, 'utf8') };
+  const { config, diagnostics } = await checkConfig(source, { MLSHIM_TEST_KEY: KEY });
+  const expected = path.replace(/\.(yaml|conf)$/, '.txt');
+  const said = `${formatDiagnostics(diagnostics).replaceAll(`${folder}/`, '')}\n`;
+  if (process.env['MLSHIM_UPDATE'] !== undefined) writeFileSync(expected, said);
+  t.is(said, readFileSync(expected, 'utf8'));
+  return config;
+}
+
+const filesIn = (folder: string): string[] => readdirSync(folder).filter((f) => /\.(yaml|conf)$/.test(f));
+
+for (const file of filesIn(BROKEN)) {
   test(`${file} is refused in the words of its .txt`, async (t) => {
-    const path = join(BROKEN, file);
-    const source = { shown: file, path, text: readFileSync(path, 'utf8') };
-    const { config, diagnostics } = await checkConfig(source, { MLSHIM_TEST_KEY: KEY });
-    t.is(config, undefined);
-    const expected = path.replace(/\.(yaml|conf)$/, '.txt');
-    const said = `${formatDiagnostics(diagnostics).replaceAll(`${BROKEN}/`, '')}\n`;
-    if (process.env['MLSHIM_UPDATE'] !== undefined) writeFileSync(expected, said);
-    t.is(said, readFileSync(expected, 'utf8'));
+    t.is(await golden(t, BROKEN, file), undefined);
+  });
+}
+
+for (const file of filesIn(WARNED)) {
+  test(`${file} is taken with the warnings of its .txt`, async (t) => {
+    t.not(await golden(t, WARNED, file), undefined);
   });
 }
 
