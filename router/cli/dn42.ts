@@ -172,6 +172,8 @@ export async function addPeer(input: Input): Promise<number> {
     rmSync(file);
     throw new MlshimError('CONFIG_INVALID', formatDiagnostics(diagnostics));
   }
+  const about = diagnostics.filter((d) => d.file === join(dirname(source.shown), FOLDER, name));
+  if (about.length > 0) input.io.err(`${formatDiagnostics(about)}\n`);
   const isUsed = config.bgp?.peers.some((p) => p.asn === asn) === true;
   const told = cardOf(config, config.bgp!, asn);
   if (input.options['json'] === true) input.io.out(`${JSON.stringify({ file, used: isUsed, card: told }, null, 2)}\n`);

@@ -9,6 +9,7 @@ import { checkBgp } from './bgp-check.ts';
 import { customPort } from './bgp-wireguard.ts';
 import { checkFpm } from './fpm.ts';
 import { noSuch } from './names.ts';
+import { checkOwn } from './own.ts';
 import type { ParsedConfig } from './schema.ts';
 import type { Path, SourceTree } from './tree.ts';
 import { Unique } from './unique.ts';
@@ -113,6 +114,7 @@ export function checkValues(tree: SourceTree, config: ParsedConfig): void {
     for (const hop of hops) checkGateway(tree, hop.gateway?.family, route.to, at);
   }
 
+  checkOwn(tree, config);
   if (config.bgp !== undefined) checkBgp(tree, config.bgp);
   if (config.fpm !== undefined) checkFpm(tree, config.fpm);
 }

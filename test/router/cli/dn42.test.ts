@@ -147,6 +147,18 @@ test('a peer that is there already, or does not fit, leaves nothing behind', asy
   t.is(free.status, 0, free.err);
 });
 
+test('a key that is our own is refused, one that another AS has is taken with a warning', async (t) => {
+  const { dir, run } = place(t);
+  const own = await run('dn42', 'add-peer', '4242420264', '--public-key', PUBLIC);
+  t.is(own.status, 78);
+  t.regex(own.err, /AS4242420264\.yaml:4:17: error: our own public key/);
+  t.false(existsSync(join(dir, 'peers.d', 'AS4242420264.yaml')));
+  t.is((await run('dn42', 'add-peer', '4242420263', '--public-key', THEIRS)).err, '');
+  const copied = await run('dn42', 'add-peer', '4242420264', '--public-key', THEIRS);
+  t.is(copied.status, 0);
+  t.regex(copied.err, /AS4242420264\.yaml:4:17: warning: AS4242420263 at line 4 has the same public key/);
+});
+
 test('a configuration that does not read peers.d is told how to', async (t) => {
   const { run } = place(t, FILE.replace(/ {2}peers:.*\n/, '  peers: [{ asn: 4242420001, address: 172.20.0.1 }]\n'));
   const { status, err } = await run('dn42', 'add-peer', '4242420263', '--public-key', THEIRS);

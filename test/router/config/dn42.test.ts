@@ -2,6 +2,7 @@ import test from 'ava';
 import { parseConfig } from '../../../router/config/load.ts';
 
 const KEY = 'AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=';
+const OTHER = 'AwAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=';
 const PSK = 'AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=';
 
 function parse(text: string) {
@@ -24,7 +25,7 @@ bgp:
       wireguard: { public_key: ${KEY}, endpoint: 'peer.example.net:20229' }
     - name: slow
       asn: 4242421080
-      wireguard: { public_key: ${KEY}, preshared_key: ${PSK}, listen_port: 0, mtu: 1380 }
+      wireguard: { public_key: ${OTHER}, preshared_key: ${PSK}, listen_port: 0, mtu: 1380 }
       dn42: { bandwidth: 512k, latency: 60ms, max_path_length: 10 }
     - { asn: 4242420229, address: 'fd42:229::2' }
     - { asn: 4242420999, address: 127.0.0.1, host: true, import: all, dn42: { crypto: 36, latency: 1 } }
