@@ -3,7 +3,7 @@
  * Keeps the ranges and finds the one an address lies in; the speaker makes and removes the peers.
  */
 
-import type { Addr, Prefix } from '../router/lib/addr.ts';
+import { Addr, type Prefix } from '../router/lib/addr.ts';
 import type { PeerConfig } from './peer-config.ts';
 import type { LinkId, PeerSecurity } from './ports.ts';
 
@@ -15,6 +15,16 @@ export interface RangeConfig extends Omit<PeerConfig, 'address' | 'port' | 'pass
 }
 
 const DEFAULT_MAX_PEERS = 100;
+
+function memberName(range: string, remote: Addr): string {
+  return `${range}-${remote}`;
+}
+
+/** Where a peer of this name connects from when it is one of the range `range`; undefined when it is none. */
+export function memberAddress(name: string, range: string): Addr | undefined {
+  const remote = name.startsWith(range) ? Addr.parse(name.slice(range.length + 1)) : undefined;
+  return remote !== undefined && name === memberName(range, remote) ? remote : undefined;
+}
 
 export class Ranges {
   readonly #byName = new Map<string, RangeConfig>();
@@ -52,7 +62,7 @@ export class Ranges {
   /** The configuration of one peer of a range. */
   static member(config: RangeConfig, remote: Addr): PeerConfig {
     const { range: _, maxPeers: __, ...common } = config;
-    return { ...common, name: `${config.name}-${remote}`, address: remote, passive: true };
+    return { ...common, name: memberName(config.name, remote), address: remote, passive: true };
   }
 
   static maxPeers(config: RangeConfig): number {

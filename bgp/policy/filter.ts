@@ -5,6 +5,7 @@
  */
 
 import type { Family } from '../../router/lib/addr.ts';
+import { memberAddress } from '../ranges.ts';
 import { firstAs, originAs, pathLength } from '../wire/attribute/as-path.ts';
 import { DEFAULT_LOCAL_PREF } from '../wire/attribute/local-pref.ts';
 import type { Attributes, NextHop } from '../wire/attribute/model.ts';
@@ -214,9 +215,10 @@ function prefixConditions(m: Match, context: FilterContext, out: Condition[]): v
   const { source, peers, roa: states } = m;
   if (source !== undefined) out.push(() => (s) => source.includes(s.source));
   if (peers !== undefined) {
+    const isOne = namesPeer(peers);
     // On import the answer is the same for all routes.
-    if (context.peer.direction === 'import') out.push(() => peers.includes(context.peer.name));
-    else out.push(() => (s) => s.from !== undefined && peers.includes(s.from));
+    if (context.peer.direction === 'import') out.push(() => isOne(context.peer.name));
+    else out.push(() => (s) => s.from !== undefined && isOne(s.from));
   }
   if (m.prefixes !== undefined) {
     const set = new PrefixSet(m.prefixes);
@@ -224,6 +226,22 @@ function prefixConditions(m: Match, context: FilterContext, out: Condition[]): v
     out.push(() => test);
   }
   if (states !== undefined) out.push(() => (s) => states.includes(s.roa));
+}
+
+/** Peers whose answers are kept; those of ranges come and go. */
+const MAX_KEPT = 1000;
+
+/** Whether a peer has one of these names, or belongs to a range that has. */
+function namesPeer(names: readonly string[]): (name: string) => boolean {
+  const known = new Map<string, boolean>();
+  return (name) => {
+    let isOne = known.get(name);
+    if (isOne !== undefined) return isOne;
+    isOne = names.some((n) => n === name || memberAddress(name, n) !== undefined);
+    if (known.size >= MAX_KEPT) known.clear();
+    known.set(name, isOne);
+    return isOne;
+  };
 }
 
 function asksRoa(m: Match | undefined): boolean {

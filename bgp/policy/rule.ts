@@ -64,7 +64,7 @@ export interface Match {
   readonly origin?: readonly number[];
   /** The next hop, either of its addresses, lies in one of these. */
   readonly nextHops?: readonly Prefix[];
-  /** Names of the peers the route was learned from. */
+  /** Names of the peers, or of the ranges of peers, the route was learned from. */
   readonly peers?: readonly string[];
   readonly source?: readonly RouteSource[];
   /** Origin validation states (RoaState). */

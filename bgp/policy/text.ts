@@ -4,11 +4,13 @@
  */
 
 import { Prefix } from '../../router/lib/addr.ts';
-import { parseCommunity } from '../wire/attribute/communities.ts';
+import { COMMUNITY_NAMES, parseCommunity } from '../wire/attribute/communities.ts';
 import { parseExtendedCommunity } from '../wire/attribute/extended-communities.ts';
 import { parseLargeCommunity } from '../wire/attribute/large-communities.ts';
 import { rangeOf } from './path-pattern.ts';
 import type { CommunityMatch, ExtendedCommunityMatch, LargeCommunityMatch, NumberMatch, PrefixMatch } from './rule.ts';
+
+export { COMMUNITY_NAMES };
 
 /** A community of one of the three kinds, told apart by its form. */
 export type AnyCommunity =

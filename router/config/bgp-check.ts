@@ -1,7 +1,7 @@
 /** What must be unique or consistent in the `bgp` part, once all its values are known to be well-formed. */
 import { checkPolicies } from './bgp-policy-check.ts';
 import { checkRouting } from './bgp-routing.ts';
-import { isOfOurNetwork, type ParsedBgp, type ParsedBgpPeer } from './bgp-schema.ts';
+import { isOfOurNetwork, type ParsedBgp, type ParsedBgpPeer, peerNameOf } from './bgp-schema.ts';
 import { checkSession } from './bgp-session.ts';
 import { checkRpki } from './rpki.ts';
 import type { Path, SourceTree } from './tree.ts';
@@ -13,7 +13,9 @@ export function checkBgp(tree: SourceTree, bgp: ParsedBgp): void {
   const addresses = new Unique<string>(tree, 'peer');
   for (const [i, peer] of bgp.peers.entries()) {
     const at: Path = ['bgp', 'peers', i];
-    if (peer.name !== undefined) names.add(peer.name, [...at, 'name']);
+    const name = peerNameOf(peer, bgp);
+    if (peer.name !== undefined) names.add(name, [...at, 'name']);
+    else names.add(name, at, `it needs a name: ${name}`);
     const place = peer.mrt !== undefined ? '(mrt)' : peer.host ? '(host)' : (peer.via ?? '');
     checkWho(tree, peer, at);
     checkSession(tree, peer, at);

@@ -12,7 +12,14 @@ import {
 } from './bgp-model.ts';
 import type { ParsedPolicyItem, ParsedPolicyRef } from './bgp-policy.ts';
 import { toPeerRouting } from './bgp-routing.ts';
-import { EXPORT_WORDS, IMPORT_WORDS, isOfOurNetwork, type ParsedBgp, type ParsedBgpPeer } from './bgp-schema.ts';
+import {
+  EXPORT_WORDS,
+  IMPORT_WORDS,
+  isOfOurNetwork,
+  type ParsedBgp,
+  type ParsedBgpPeer,
+  peerNameOf,
+} from './bgp-schema.ts';
 import { toSession } from './bgp-session.ts';
 import { type Tunnel, toDn42, toDn42Link } from './dn42.ts';
 import { toRpki } from './rpki.ts';
@@ -77,7 +84,7 @@ function toNeighbor(
   const isDn42 = b.policy === 'dn42' && !isOfOurNetwork(p, b);
   const usual = usualPolicies(p, b);
   return {
-    name: nameOf(p, b),
+    name: peerNameOf(p, b),
     asn: p.asn,
     session: { ...toSession(p), ...(isDn42 && p.max_prefixes === undefined && { maxPrefixes: DN42_MAX_PREFIXES }) },
     description: p.description,
@@ -99,11 +106,6 @@ function toNeighbor(
     bfd: bfdOf(p),
     routing: toPeerRouting(p),
   };
-}
-
-function nameOf(p: ParsedBgpPeer, b: ParsedBgp): string {
-  const isOnly = b.peers.filter((o) => o.asn === p.asn).length === 1;
-  return p.name ?? `AS${p.asn}${isOnly ? '' : `-${p.via ?? p.address}`}`;
 }
 
 /** Policies of a peer that has none of its own. Inside our own network everything is told; customs are for others. */
@@ -141,7 +143,7 @@ function placesOf(b: ParsedBgp, lineOf: (path: Path) => string): BgpConfig['rule
       const lines: Lines = (policy, item) =>
         lineOf(policy === '' ? ['bgp', 'peers', i, direction, item] : ['bgp', 'policies', policy, item]);
       const placed = placedRules(itemsOf(p[direction]), b, lines);
-      return [rulesKey(nameOf(p, b), direction), placed.map(({ place }) => place)] as const;
+      return [rulesKey(peerNameOf(p, b), direction), placed.map(({ place }) => place)] as const;
     }),
   );
   return Object.fromEntries(places.filter(([, list]) => list.length > 0));

@@ -8,11 +8,13 @@ import type { Changes, HopChange, Match, NumberRange, PrefixMatch, Rule } from '
 import {
   type AnyCommunity,
   type AnyCommunityMatch,
+  COMMUNITY_NAMES,
   parseAnyCommunity,
   parseCommunityMatch,
   parsePrefixMatch,
 } from '../../bgp/policy/text.ts';
 import { Addr, type Prefix } from '../lib/addr.ts';
+import { nearest } from '../lib/nearest.ts';
 import { asn, choice, int, list, name, object, parsePrefix, prefix, Refusal, text, typeMessage } from './fields.ts';
 
 const MAX_WORD = 0xffffffff;
@@ -74,15 +76,18 @@ const prefixMatch = z.union([
   }),
 ]);
 
-const communityForms = 'such as 64511:5, 4242421080:1:2, rt:64512:7 or no-export';
+function notCommunity(s: string, also: string): Refusal {
+  const near = /^[a-z-]+$/i.test(s) ? nearest(s, COMMUNITY_NAMES) : undefined;
+  const forms = `such as 64511:5, 4242421080:1:2, rt:64512:7 or no-export${also}`;
+  return new Refusal(`"${s}" is not a community ${near === undefined ? forms : `(did you mean "${near}"?)`}`);
+}
 
-const community = text('a community', (s): AnyCommunity | Refusal => {
-  return parseAnyCommunity(s) ?? new Refusal(`"${s}" is not a community ${communityForms}`);
+export const community = text('a community', (s): AnyCommunity | Refusal => {
+  return parseAnyCommunity(s) ?? notCommunity(s, '');
 });
 
 const communityMatch = text('a community', (s): AnyCommunityMatch | Refusal => {
-  const parsed = parseCommunityMatch(s) ?? backwards(s);
-  return parsed ?? new Refusal(`"${s}" is not a community ${communityForms}, with "*" or 1..9 in it`);
+  return parseCommunityMatch(s) ?? backwards(s) ?? notCommunity(s, ', with "*" or 1..9 in it');
 });
 
 /** "4242420000..4242429999", or an AS number. */
@@ -115,6 +120,9 @@ function range(largest: number, what: string) {
   ]);
 }
 
+/** Also one that we have made: `AS64512-192.0.2.1`. bgp-policy-check.ts knows them. */
+const peerName = text('the name of a peer', (s): string => s);
+
 const ORIGINS = ['igp', 'egp', 'incomplete'] as const;
 const ROA_STATES = ['unknown', 'valid', 'invalid'] as const;
 const origin = choice(ORIGINS).transform((o) => ORIGINS.indexOf(o));
@@ -131,7 +139,7 @@ const match: z.ZodType<Match> = z.lazy(() =>
     path_length: range(4096, 'a path length').optional(),
     origin: some(origin, 'origins').optional(),
     next_hop: some(prefix, 'prefixes').optional(),
-    peer: some(name, 'peer names').optional(),
+    peer: some(peerName, 'peer names').optional(),
     source: some(choice(['local', 'external', 'internal']), 'sources').optional(),
     roa: some(
       choice(ROA_STATES).transform((s) => ROA_STATES.indexOf(s)),
@@ -186,7 +194,7 @@ function toMatch(m: ParsedMatch): Match {
     localPref: m.local_pref,
     not: m.not,
     any: m.any,
-    all: communities === undefined && m.all === undefined ? undefined : [...(communities ?? []), ...(m.all ?? [])],
+    all: communities === undefined && m.all === undefined ? undefined : [...(m.all ?? []), ...(communities ?? [])],
   });
 }
 

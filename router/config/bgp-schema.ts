@@ -103,6 +103,16 @@ export const bgp = shape.transform((b, ctx) => ({ ...b, peers: placePeers(b, ctx
 export type ParsedBgp = z.output<typeof bgp>;
 export type ParsedBgpPeer = ParsedBgp['peers'][number];
 
+/** What a peer is called: by its AS number, and by what tells it from others of that AS. */
+export function peerNameOf(p: ParsedBgpPeer, b: Pick<ParsedBgp, 'peers'>): string {
+  if (p.name !== undefined) return p.name;
+  const others = b.peers.filter((o) => o !== p && o.asn === p.asn);
+  if (others.length === 0) return `AS${p.asn}`;
+  const isAlone = !others.some((o) => o.via === p.via);
+  const parts = [p.via, isAlone && p.via !== undefined ? undefined : p.address];
+  return [`AS${p.asn}`, ...parts.filter((part) => part !== undefined)].join('-');
+}
+
 /** Peers of our own AS or confederation. */
 export function isOfOurNetwork(p: Pick<ParsedBgpPeer, 'asn'>, b: Pick<ParsedBgp, 'asn' | 'confederation'>): boolean {
   const isMember = b.confederation?.members.some((m) => m === p.asn) === true;

@@ -94,12 +94,14 @@ export function checkValues(tree: SourceTree, config: ParsedConfig): void {
     }
   }
 
+  const tunnels = new Unique<string>(tree, 'uplink');
   for (const [i, p] of tunnelled) {
     const at: Path = ['bgp', 'peers', i, 'wireguard'];
     const port = p.wireguard!.listen_port ?? customPort(Number(p.asn));
     if (port !== 0) ports.add(port, at, `listen port ${port} (of AS${p.asn})`);
     if (config.uplinks[p.via!] !== undefined)
       tree.report('error', at, `there is another uplink "${p.via}": give the peer a name`);
+    tunnels.add(p.via!, at, `the peer needs a name: uplink "${p.via}"`);
   }
 
   const routes = new Unique<string>(tree, 'route');

@@ -23,6 +23,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'bgp/fsm/negotiate',
     'bgp/limits',
     'bgp/peer-config',
+    'bgp/ranges',
     'bgp/relation',
     'bgp/rib/multipath',
     'bgp/policy/dn42',

@@ -28,6 +28,9 @@ const NAMES = new Map<number, string>([
   [Community.NoPeer, 'no-peer'],
 ]);
 
+/** Names that stand for well-known communities. */
+export const COMMUNITY_NAMES: readonly string[] = [...NAMES.values()];
+
 export const COMMUNITIES: AttributeCodec = {
   code: AttributeCode.Communities,
   name: 'COMMUNITIES',

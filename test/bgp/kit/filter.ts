@@ -24,6 +24,7 @@ export interface Case {
 
 export interface Setting {
   readonly direction?: 'import' | 'export';
+  readonly name?: string;
   readonly errors?: string[];
 }
 
@@ -35,9 +36,10 @@ const PEER: FilterPeer = {
   direction: 'import',
 };
 
-export function filterOf(policy: Policy | RouteFunction, { direction = 'import', errors = [] }: Setting = {}): Filter {
+export function filterOf(policy: Policy | RouteFunction, setting: Setting = {}): Filter {
+  const { direction = 'import', name = PEER.name, errors = [] } = setting;
   const onError = (words: string): void => void errors.push(words);
-  return new Filter(policy, { peer: { ...PEER, direction }, ownAs: 64600, onError });
+  return new Filter(policy, { peer: { ...PEER, name, direction }, ownAs: 64600, onError });
 }
 
 /** What a policy makes of a route; undefined = refused. */

@@ -125,6 +125,25 @@ test('a rule can ask which peer a route was learned from', (t) => {
   t.false(accepts(policy, { from: 'peer3' }, { direction: 'export' }));
 });
 
+test('the name of a range stands for each of its peers', (t) => {
+  const policy = only({ peers: ['leafs', 'x'] });
+  const told = (from: string): boolean => accepts(policy, { from }, { direction: 'export' });
+  t.true(told('leafs-192.0.2.7'));
+  t.true(told('leafs-fe80::7'));
+  t.true(told('leafs'));
+  for (const other of [
+    'leafs-',
+    'leafs-b',
+    'leafs2-192.0.2.7',
+    'leafs-fe80::0007',
+    'leaf-192.0.2.7',
+    'leafs_192.0.2.7',
+  ])
+    t.false(told(other), other);
+  t.true(accepts(policy, {}, { name: 'leafs-192.0.2.7' }));
+  t.false(accepts(policy, {}, { name: 'leafs-no' }));
+});
+
 test('the first rule that matches decides', (t) => {
   const policy: Policy = [
     { match: { communities: [community('64511:6')] }, action: 'reject' },

@@ -49,7 +49,7 @@ test('a rule says everything a filter can do', (t) => {
           path_length: { max: 10 }
           origin: [igp, incomplete]
           next_hop: 192.0.2.0/24
-          peer: [a, b]
+          peer: [AS65002, leafs]
           source: external
           roa: [valid, unknown]
           med: 5
@@ -71,6 +71,7 @@ test('a rule says everything a filter can do', (t) => {
           remove_communities: ["*:*", "1:*:*"]
         action: continue
       - accept
+  - { name: leafs, asn: external, range: 192.0.2.128/25 }
 `,
   );
   t.deepEqual(plain(rulesOf(peers[0]!.importPolicy)), [
@@ -91,7 +92,7 @@ test('a rule says everything a filter can do', (t) => {
         maxPathLength: 10,
         origin: [0, 2],
         nextHops: ['192.0.2.0/24'],
-        peers: ['a', 'b'],
+        peers: ['AS65002', 'leafs'],
         source: ['external'],
         roa: [1, 0],
         med: { min: 5, max: 5 },
@@ -99,6 +100,7 @@ test('a rule says everything a filter can do', (t) => {
         not: { all: [{ communities: [0xfbff0009] }] },
         any: [{ family: 4 }, {}],
         all: [
+          { family: 6 },
           {
             any: [
               { communities: [[64511, { min: 0, max: 65535 }], [1, { min: 2, max: 3 }], 0xffffff01] },
@@ -106,7 +108,6 @@ test('a rule says everything a filter can do', (t) => {
               { largeCommunities: [[4242421080, { min: 0, max: 4294967295 }, 7]] },
             ],
           },
-          { family: 6 },
         ],
       },
       set: {

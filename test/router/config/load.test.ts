@@ -127,6 +127,41 @@ test('external peers without a policy are named', (t) => {
   t.deepEqual([importPolicy, exportPolicy], ['none', 'none']);
 });
 
+test('peers without a name are called by their AS and by what tells them apart', (t) => {
+  const { config, diagnostics } = parse(`
+uplinks:
+  a: { wireguard: { private_key: ${KEY} } }
+  b: { wireguard: { private_key: ${PEER} } }
+bgp:
+  asn: 65001
+  policy: transit
+  router_id: 10.0.0.1
+  peers:
+    - { asn: 65002, via: a, address: 192.0.2.2 }
+    - { asn: 65003, via: a, address: fe80::3 }
+    - { asn: 65003, via: b, address: fe80::3 }
+    - { asn: 65004, via: a, address: 192.0.2.4 }
+    - { asn: 65004, via: a, address: fe80::4 }
+    - { asn: 65004, via: b, address: 192.0.2.4 }
+    - { asn: 65005, address: 192.0.2.5 }
+    - { asn: 65005, address: 192.0.2.6 }
+`);
+  t.deepEqual(diagnostics, []);
+  t.deepEqual(
+    config!.bgp!.peers.map((p) => p.name),
+    [
+      'AS65002',
+      'AS65003-a',
+      'AS65003-b',
+      'AS65004-a-192.0.2.4',
+      'AS65004-a-fe80::4',
+      'AS65004-b',
+      'AS65005-192.0.2.5',
+      'AS65005-192.0.2.6',
+    ],
+  );
+});
+
 test('a peer of the host is reached over its sockets, which listen where host_listen says', (t) => {
   const yaml = (listen: string): string => `
 uplinks: { a: { wireguard: { private_key: ${KEY}, peers: [{ public_key: ${PEER} }] } } }
@@ -137,7 +172,7 @@ bgp:
   host_listen: ${listen}
   peers:
     - { asn: 65002, address: 127.0.0.2, local_address: 127.0.0.1, host: true, passive: true }
-    - { asn: 65002, address: 127.0.0.2 }
+    - { name: stack, asn: 65002, address: 127.0.0.2 }
 `;
   const listensAt = (listen: string): string[] => {
     const { config, diagnostics } = parse(yaml(listen));
