@@ -53,12 +53,5 @@ function comparePeers(a: Peer | undefined, b: Peer | undefined): number {
   const x = a?.config.address;
   const y = b?.config.address;
   if (x === undefined || y === undefined) return (x === undefined ? 0 : 1) - (y === undefined ? 0 : 1);
-  return (
-    x.family - y.family ||
-    (x.a0 >>> 0) - (y.a0 >>> 0) ||
-    (x.a1 >>> 0) - (y.a1 >>> 0) ||
-    (x.a2 >>> 0) - (y.a2 >>> 0) ||
-    (x.a3 >>> 0) - (y.a3 >>> 0) ||
-    a!.index - b!.index
-  );
+  return x.compare(y) || a!.index - b!.index;
 }

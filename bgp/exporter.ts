@@ -11,11 +11,13 @@ import { type Filter, MutableSubject } from './policy/filter.ts';
 import { markedForPeer, mayTell } from './policy/otc.ts';
 import type { Outcome, Plan, Subject } from './policy/plan.ts';
 import { type HopChange, RoaState, type RouteSource } from './policy/rule.ts';
+import type { VpnSender } from './ports.ts';
 import { type AttrSet, type AttrTable, TOO_LARGE } from './rib/attrs.ts';
 import type { Rib } from './rib/rib.ts';
 import { type RoaTable, roaOrigin } from './rpki/roa-table.ts';
 import type { RouteIndex } from './rpki/route-index.ts';
 import type { AsPath } from './wire/attribute/as-path.ts';
+import { Community } from './wire/attribute/communities.ts';
 import { DEFAULT_LOCAL_PREF } from './wire/attribute/local-pref.ts';
 import type { Attributes, NextHop } from './wire/attribute/model.ts';
 import { PLAIN_ATTRIBUTES } from './wire/attribute/plain.ts';
@@ -35,6 +37,13 @@ const HOP_WHOLE = 1;
 const HOP_GLOBAL = 2;
 
 const subject = new MutableSubject();
+
+/** What becomes of a route that no table here holds. */
+export interface Telling {
+  readonly attributes: Attributes;
+  /** What policy says about the next hop. */
+  readonly nextHop: HopChange | undefined;
+}
 
 /** Validates the origin of a route (RFC 6811 §2); gives a RoaState. `prefix` is the number of what `about` describes. */
 export type OriginState = (prefix: number, about: Subject, path: AsPath) => number;
@@ -140,19 +149,33 @@ export class Exporter {
   }
 
   /**
-   * The same for routes that no table here holds, those of the VPN families: the attributes for a prefix on the wire.
-   * @returns undefined when none of them is told
+   * The same for routes that no table here holds, those of the VPN families.
+   * @param from whom the route was learned from; undefined = ourselves
+   * @returns undefined when none of them is told; else, for a prefix, the attributes on the wire and what policy does to the
+   *   next hop, the same object for the same result
    */
-  telling(a: Attributes, hop: NextHop): ((about: Subject) => Attributes | undefined) | undefined {
-    if (this.filter.isClosed || !mayExport(a, undefined, this.#settings)) return undefined;
-    const plan = this.filter.plan(a, hop);
+  telling(
+    a: Attributes,
+    hop: NextHop,
+    from: VpnSender | undefined,
+  ): ((about: Subject) => Telling | undefined) | undefined {
+    if (this.filter.isClosed || !mayExport(a, from, this.#settings) || !this.#takesStale(a)) return undefined;
+    const plan = this.filter.plan(beforePolicy(a, from, this.#settings), hop);
+    const reflection = from?.relation === 'internal' ? this.#reflection(from) : undefined;
     return (about) => {
       const outcome = plan.decide(about);
       if (outcome === undefined) return undefined;
-      const told = (): Attributes =>
-        afterPolicy(outcome.attributes, DEFAULT_LOCAL_PREF, this.#peer.asn, this.#settings, undefined);
-      return (outcome.made[0] ??= told()) as Attributes;
+      const told = (): Telling => ({
+        attributes: afterPolicy(outcome.attributes, DEFAULT_LOCAL_PREF, this.#peer.asn, this.#settings, reflection),
+        nextHop: outcome.nextHop,
+      });
+      return (outcome.made[0] ??= told()) as Telling;
     };
+  }
+
+  /** RFC 9494 §4.3: "SHOULD NOT be advertised to any neighbor from which the ... Capability has not been received". */
+  #takesStale(a: Attributes): boolean {
+    return this.#peer.session.negotiated?.longLived === true || !a.communities.includes(Community.LlgrStale);
   }
 
   forget(): void {
@@ -198,7 +221,7 @@ export class Exporter {
     return number === TOO_LARGE ? undefined : this.#attrs.set(number);
   }
 
-  #reflection(sender: Peer): Reflection {
+  #reflection(sender: { readonly identifier: number }): Reflection {
     return { originator: sender.identifier, clusterId: this.#clusterId };
   }
 

@@ -76,7 +76,8 @@ export class Inbox {
         peer.retention.back(action.negotiated, clock.now());
         peer.begin(action.negotiated, peer.conduits.get(action.transport)?.stream?.localAddress, ribs);
         monitors.up(peer.monitored!);
-        peer.vpn = vpn?.up(peer.monitored!, vpnPeer(peer));
+        peer.vpn = vpn?.up(peer.monitored!, vpnPeer(peer, this.#host.importContext()));
+        peer.vpnHeld = peer.vpn;
         break;
       case 'down':
         if (peer.monitored !== undefined) {
@@ -107,22 +108,25 @@ export class Inbox {
 
   /** What a peer's retention does to its routes. */
   retentionOf(peer: Peer): RetentionHost {
-    const { attrs, ribs, chores } = this.#host;
-    const of = (act: (rib: Rib) => void) => (family: FamilyName) => {
+    const { attrs, ribs, chores, vpn } = this.#host;
+    const { name } = peer.config;
+    // What this speaker has no tables for is done by whoever has them.
+    const of = (what: keyof RetentionHost, act: (rib: Rib) => void) => (family: FamilyName) => {
       const rib = ribs.find((r) => unicast(r.family) === family);
-      if (rib !== undefined) act(rib);
+      if (rib === undefined) vpn?.retention(name)[what](family);
+      else act(rib);
     };
-    const later = (what: string, make: (rib: Rib) => Chore | undefined) =>
-      of((rib) => {
+    const later = (method: keyof RetentionHost, what: string, make: (rib: Rib) => Chore | undefined) =>
+      of(method, (rib) => {
         const chore = make(rib);
         // An earlier one may be under way: only one that has as much to do may take its place.
         if (chore !== undefined) chores.add(`${what} ${peer.index} ${rib.family}`, chore);
       });
     return {
-      markStale: of((rib) => markStale(peer, rib)),
-      makeLongLived: later('make long-lived', (rib) => makingLongLived(peer, rib, attrs)),
-      sweep: later('remove', (rib) => sweepingStale(peer, rib)),
-      drop: later('remove', (rib) => droppingRoutes(peer, rib)),
+      markStale: of('markStale', (rib) => markStale(peer, rib)),
+      makeLongLived: later('makeLongLived', 'make long-lived', (rib) => makingLongLived(peer, rib, attrs)),
+      sweep: later('sweep', 'remove', (rib) => sweepingStale(peer, rib)),
+      drop: later('drop', 'remove', (rib) => droppingRoutes(peer, rib)),
     };
   }
 
@@ -130,13 +134,13 @@ export class Inbox {
     for (const fault of update.faults) this.#mistake(peer, fault.words);
     if (update.vpn !== undefined && peer.monitored !== undefined) {
       const fault = this.#host.vpn?.update(peer.monitored, update.vpn, update.attributes);
-      if (fault !== undefined) peer.session.handle({ kind: 'refuse', fault }, this.#host.clock.now());
+      if (fault?.handling === 'reset') peer.session.handle({ kind: 'refuse', fault }, this.#host.clock.now());
+      else if (fault !== undefined) this.#mistake(peer, fault.words);
     }
     for (const nlri of update.withdrawn) withdraw(peer, this.#host.rib(nlri.family), nlri);
     if (update.endOfRib !== undefined) {
-      const family = unicast(update.endOfRib);
-      peer.endOfRibs.add(family);
-      peer.retention.endOfRib(family);
+      peer.endOfRibs.add(update.endOfRib);
+      peer.retention.endOfRib(update.endOfRib);
     }
     for (const reach of update.reach) {
       const rib = this.#host.rib(reach.nlri.family);
@@ -182,14 +186,13 @@ export class Inbox {
 
   #onRefresh(peer: Peer, refresh: RouteRefresh): void {
     const family = familyNamed(refresh.afi, refresh.safi);
-    if (family !== undefined && refresh.subtype === 0 && peer.monitored !== undefined) {
-      this.#host.vpn?.refresh(peer.monitored, family);
-    }
-    const out = peer.outbound.find((o) => unicast(o.rib.family) === family);
     // RFC 7313 §5: what was not agreed, or has an unknown subtype, is ignored.
-    if (family === undefined || out === undefined) return;
-    if (refresh.subtype === 0) out.refresh = 'due';
-    else if (peer.session.negotiated?.enhancedRefresh !== true) return;
+    if (family === undefined || peer.session.negotiated?.context.families[family] === undefined) return;
+    if (refresh.subtype === 0) {
+      const out = peer.outbound.find((o) => unicast(o.rib.family) === family);
+      if (out !== undefined) out.refresh = 'due';
+      else peer.vpn?.refresh(family);
+    } else if (!peer.session.negotiated.enhancedRefresh) return;
     else if (refresh.subtype === 1) peer.retention.refreshBegins(family, this.#host.clock.now());
     else if (refresh.subtype === 2) peer.retention.refreshEnds(family);
   }

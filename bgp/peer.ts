@@ -18,9 +18,8 @@ import { pathsFor } from './paths.ts';
 import type { PeerConfig } from './peer-config.ts';
 import { Filter } from './policy/filter.ts';
 import type { FilterPeer } from './policy/module.ts';
-import type { Subject } from './policy/plan.ts';
 import type { Policy } from './policy/rule.ts';
-import type { Attempt, LinkId, NextHopResolver, Stream, VpnFeed } from './ports.ts';
+import type { Attempt, LinkId, NextHopResolver, Stream, VpnFeed, VpnSender } from './ports.ts';
 import { type Confederation, checkAses, type OwnAses, ownAsesOf, type Relation, relationOf } from './relation.ts';
 import { Retention, type RetentionHost } from './retention.ts';
 import { AdjRibOut } from './rib/adj-rib-out.ts';
@@ -123,6 +122,8 @@ export class Peer {
   packer: UpdatePacker | undefined;
   /** The session's VPN families, when it has any. */
   vpn: VpnFeed | undefined;
+  /** Counts of its VPN routes, also while they are kept without a session. */
+  vpnHeld: Pick<VpnFeed, 'received' | 'accepted' | 'stale'> | undefined;
   /** The established connection takes no more octets for now. */
   isCongested = false;
   /** Our end of the established connection. */
@@ -291,8 +292,8 @@ export class Peer {
   }
 
   /** What export policy makes of routes that no table of ours holds (bgp/exporter.ts). */
-  telling(a: Attributes, hop: NextHop): ((about: Subject) => Attributes | undefined) | undefined {
-    return this.#exporter.telling(a, hop);
+  telling(a: Attributes, hop: NextHop, from: VpnSender | undefined): ReturnType<Exporter['telling']> {
+    return this.#exporter.telling(a, hop, from);
   }
 
   get readsExtendedNextHop(): boolean {
@@ -414,6 +415,7 @@ export class Peer {
   /** No route of the peer is left. */
   forgetRoutes(): void {
     this.#agreed = undefined;
+    this.vpnHeld = undefined;
     this.#hops.clear();
     this.#hopsBefore.clear();
     this.#forgetLastHop();

@@ -4,7 +4,9 @@
  */
 
 import type { Addr, Family, Prefix } from '../router/lib/addr.ts';
+import type { RouteSender } from './export.ts';
 import type { MonitoredSession } from './monitor/monitor.ts';
+import type { RetentionHost } from './retention.ts';
 import type { Attributes, NextHop } from './wire/attribute/model.ts';
 import type { FamilyName } from './wire/family.ts';
 import type { BgpFault } from './wire/fault.ts';
@@ -142,12 +144,50 @@ export interface NextHopResolver {
 
 export type VpnFamily = Exclude<FamilyName, 'ipv4' | 'ipv6'>;
 
+/** Whom a VPN route was learned from, as export rules of other peers see it. */
+export interface VpnSender extends RouteSender {
+  readonly name: string;
+  readonly address: Addr;
+  /** BGP Identifier. */
+  readonly identifier: number;
+}
+
+/** What VPN routes that came together have in common. */
+export interface VpnBundle {
+  readonly family: VpnFamily;
+  /** As import policy, or the VRF, left them. */
+  readonly attributes: Attributes;
+  readonly hop: NextHop;
+  /** Undefined = a VRF of ours. */
+  readonly from: VpnSender | undefined;
+  /** `Changes.weight` of import policy. */
+  readonly weight: number;
+}
+
+/** What import policy lets pass; the same object for the same result. */
+export interface VpnAccepted {
+  readonly attributes: Attributes;
+  readonly hop: NextHop;
+  readonly weight: number;
+}
+
+/** What a peer is told of a route; the same object for the same result. */
+export interface VpnTold {
+  readonly attributes: Attributes;
+  readonly hop: Addr;
+}
+
 /** What the configuration of a session makes of routes of the VPN families, here without their distinguishers. */
 export interface VpnPeer {
+  readonly sender: VpnSender;
+  /** How many paths to a prefix are sent at most, where several are (RFC 7911). */
+  readonly pathLimit: number;
   /** For received routes with these attributes: what is used of a prefix, undefined = it is refused. */
-  accepting(a: Attributes, hop: NextHop): (prefix: Prefix) => { attributes: Attributes; hop: NextHop } | undefined;
-  /** For routes of ours: the attributes on the wire, undefined = the prefix is not told. */
-  telling(a: Attributes, hop: Addr): (prefix: Prefix) => Attributes | undefined;
+  accepting(a: Attributes, hop: NextHop): (prefix: Prefix) => VpnAccepted | undefined;
+  /** For routes to tell: what goes on the wire, undefined = the prefix is not told. */
+  telling(bundle: VpnBundle): (prefix: Prefix) => VpnTold | undefined;
+  /** A BoRR (1) or EoRR (2) of RFC 7313. */
+  mark(family: VpnFamily, subtype: number): void;
 }
 
 /** The VPN families of one session. */
@@ -155,6 +195,10 @@ export interface VpnFeed {
   /** Prefixes held from the peer, and how many of them policy let pass. */
   readonly received: Readonly<Record<VpnFamily, number>>;
   readonly accepted: Readonly<Record<VpnFamily, number>>;
+  /** Those among the received that are stale. */
+  readonly stale: Readonly<Record<VpnFamily, number>>;
+  /** Prefixes the peer has been told. */
+  readonly advertised: Readonly<Record<VpnFamily, number>>;
   /** Something waits to be told. */
   readonly hasWork: boolean;
   /** Tell about up to `budget` prefixes, in whole UPDATE messages; asked for while the connection takes octets. */
@@ -169,9 +213,12 @@ export interface VpnFeed {
 export interface VpnPort {
   /** @returns undefined for a session without a VPN family */
   up(session: MonitoredSession, peer: VpnPeer): VpnFeed | undefined;
+  /** The session is gone; what becomes of its routes is said by `retention`. */
   down(session: MonitoredSession): void;
-  /** @returns a fault that costs the session */
+  /** @returns a fault: what is malformed costs the session, another one its routes */
   update(session: MonitoredSession, vpn: VpnUpdate, attributes: Attributes | undefined): BgpFault | undefined;
-  /** The peer wants everything again (RFC 2918). */
-  refresh(session: MonitoredSession, family: FamilyName): void;
+  /** What is done to the routes of a peer, by its name, that outlive messages and sessions. */
+  retention(peer: string): RetentionHost;
+  /** The peers have told their routes, or are not waited for any more: routes are selected from now on (RFC 4724 §4.1). */
+  selecting(): void;
 }

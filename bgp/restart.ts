@@ -5,7 +5,6 @@
 
 import type { Instant } from '../router/lib/clock.ts';
 import type { Peer, RestartSettings } from './peer.ts';
-import { isUnicast } from './wire/family.ts';
 
 /** A speaker that begins where another one left off. */
 export interface Restarting {
@@ -56,6 +55,5 @@ function isAwaited(peer: Peer): boolean {
   if (n === undefined) return true;
   // "excluding the ones that have the Restart State bit set" and "the ones that do not advertise the capability".
   if (n.restart === undefined || n.restart.isRestarting) return false;
-  // Families of VRFs are not selected here.
-  return n.families.some((family) => isUnicast(family) && !peer.endOfRibs.has(family));
+  return n.families.some((family) => !peer.endOfRibs.has(family));
 }

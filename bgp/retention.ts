@@ -1,7 +1,6 @@
 /**
  * Which routes of a peer outlive the messages that would have withdrawn them: while it restarts, for long after it is gone,
  * and between the two marks of a refresh. One machine per peer and family; marks and timers, no routes of its own.
- * Routes of the VPN families end with their session (bgp/vpn).
  * Read first: RFC 4724 §4.2, RFC 8538 §4, RFC 9494 §4.2, RFC 7313 §4. What is marked and swept is done by its host.
  *
  *   idle --down--> away --back--> resync --End-of-RIB--> idle          away: the session is down, its routes are stale
@@ -13,7 +12,7 @@
 
 import type { Instant } from '../router/lib/clock.ts';
 import type { Negotiated } from './fsm/negotiate.ts';
-import { type FamilyFacts, type FamilyName, isUnicast } from './wire/family.ts';
+import type { FamilyFacts, FamilyName } from './wire/family.ts';
 
 export interface RetentionSettings {
   /** How long stale routes may wait for the peer's End-of-RIB once it is back. */
@@ -75,7 +74,7 @@ export class Retention {
   /** The session ended; `mayRestart` as the session judged it (RFC 4724, RFC 8538). */
   down(n: Negotiated, mayRestart: boolean, now: Instant): void {
     this.#isUp = false;
-    for (const family of n.families.filter(isUnicast)) {
+    for (const family of n.families) {
       const facts = n.context.families[family]!;
       const before = this.#states.get(family);
       if (!mayRestart || facts.restart === undefined) {

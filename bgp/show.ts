@@ -5,7 +5,7 @@ import type { Instant } from '../router/lib/clock.ts';
 import type { SessionError } from './fsm/connection.ts';
 import type { State } from './fsm/table.ts';
 import type { Peer } from './peer.ts';
-import type { LinkId } from './ports.ts';
+import type { LinkId, VpnFamily } from './ports.ts';
 import type { Phase } from './retention.ts';
 import type { AttrSet } from './rib/attrs.ts';
 import { asPathText } from './wire/attribute/as-path.ts';
@@ -47,7 +47,10 @@ export interface PeerView {
   /** The same, as they were exchanged. */
   readonly offers: { readonly local: readonly Capability[]; readonly peer: readonly Capability[] };
   readonly messages: { readonly received: MessageCounts; readonly sent: MessageCounts };
-  readonly routes: { readonly ipv4: RouteCounts; readonly ipv6: RouteCounts };
+  /** Of the VPN families those that are agreed or have routes. */
+  readonly routes: { readonly ipv4: RouteCounts; readonly ipv6: RouteCounts } & Readonly<
+    Partial<Record<VpnFamily, RouteCounts>>
+  >;
   /** Families whose stale routes wait for the peer, for what, and for how long still. */
   readonly restart: readonly { readonly family: string; readonly phase: Phase; readonly leftMs: number }[];
   /** UPDATEs with mistakes that did not cost the session, and the last one in words. */
@@ -150,7 +153,7 @@ export function peerView(peer: Peer, now: Instant): PeerView {
     },
     offers: { local: n?.local.capabilities ?? [], peer: n?.peer.capabilities ?? [] },
     messages: { received: messageCounts(session.receivedMessages), sent: messageCounts(session.sentMessages) },
-    routes: { ipv4: routeCounts(peer, 4), ipv6: routeCounts(peer, 6) },
+    routes: { ipv4: routeCounts(peer, 4), ipv6: routeCounts(peer, 6), ...vpnCounts(peer) },
     restart: peer.retention.phases.map(({ family, phase, until }) => ({
       family,
       phase,
@@ -189,6 +192,20 @@ function routeCounts(peer: Peer, family: Family): RouteCounts {
     advertised: out?.adjRibOut.size ?? 0,
     nextHop: self && { global: self.global?.toString(), linkLocal: self.linkLocal?.toString() },
   };
+}
+
+/** Also of a peer that is away, as long as routes are kept. */
+function vpnCounts({ vpn, vpnHeld, session }: Peer): Partial<Record<VpnFamily, RouteCounts>> {
+  if (vpnHeld === undefined) return {};
+  const { received, accepted, stale } = vpnHeld;
+  const negotiated = session.negotiated?.families ?? [];
+  const shown = (['vpnv4', 'vpnv6'] as const).filter((f) => negotiated.includes(f) || received[f] > 0);
+  return Object.fromEntries(
+    shown.map((f) => {
+      const advertised = vpn?.advertised[f] ?? 0;
+      return [f, { received: received[f], accepted: accepted[f], advertised, stale: stale[f], nextHop: undefined }];
+    }),
+  );
 }
 
 export function identifierText(id: number): string {

@@ -201,6 +201,7 @@ export class Speaker {
     this.#isStarted = true;
     this.#secure();
     this.#switchboard.listen();
+    if (this.#deferral === undefined) this.#options.vpn?.selecting();
     for (const peer of this.#roster) this.#startSession(peer);
     this.#work();
   }
@@ -664,6 +665,7 @@ export class Speaker {
     if (!this.#isStarted || !deferral.isOver(this.#roster, this.#clock.now())) return true;
     this.#deferral = undefined;
     this.#isSettling = true;
+    this.#options.vpn?.selecting();
     return false;
   }
 

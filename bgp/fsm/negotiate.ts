@@ -97,8 +97,10 @@ export function localOpen(s: OpenSettings): Open {
   const capabilities: Capability[] = [];
   for (const family of s.families) capabilities.push({ kind: 'multiprotocol', ...FAMILIES[family] });
   capabilities.push({ kind: 'route-refresh' }, { kind: 'enhanced-refresh' });
-  if (s.extendedNextHop && s.families.includes('ipv4')) {
-    capabilities.push({ kind: 'extended-next-hop', entries: [{ ...FAMILIES.ipv4, nextHopAfi: AFI_IPV6 }] });
+  const extended = s.families.filter((family) => readsExtendedNextHop(s, family));
+  if (extended.length > 0) {
+    const entries = extended.map((f) => ({ ...FAMILIES[f], nextHopAfi: AFI_IPV6 }));
+    capabilities.push({ kind: 'extended-next-hop', entries });
   }
   if (s.extendedMessages) capabilities.push({ kind: 'extended-message' });
   if (s.role !== undefined) capabilities.push({ kind: 'role', role: ROLE_NAMES.indexOf(s.role) });
@@ -117,6 +119,11 @@ export function localOpen(s: OpenSettings): Open {
     identifier: s.identifier,
     capabilities,
   };
+}
+
+/** RFC 8950 §4. Next hops of VPN routes do not depend on what the session runs over: they are read in any case. */
+function readsExtendedNextHop(s: OpenSettings, family: FamilyName): boolean {
+  return family === 'vpnv4' || (family === 'ipv4' && s.extendedNextHop);
 }
 
 function restartCapabilities(r: RestartOffer): Capability[] {
@@ -176,7 +183,7 @@ function factsOf(s: OpenSettings, peer: Open, family: FamilyName): FamilyFacts {
     receivesPathIds: s.addPath.receive && (mode & 2) !== 0 && mode <= 3, // RFC 7911 §4: another value is ignored
     sendsPathIds: s.addPath.send && (mode & 1) !== 0 && mode <= 3,
     extendedNextHop:
-      s.extendedNextHop &&
+      readsExtendedNextHop(s, family) &&
       pick('extended-next-hop').some((c) =>
         c.entries.some((e) => e.afi === afi && e.safi === safi && e.nextHopAfi === AFI_IPV6),
       ),

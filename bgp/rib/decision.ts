@@ -4,11 +4,27 @@
  * result depends on the routes alone). Does not know where routes are stored.
  */
 
-import { type AttrTable, Has } from './attrs.ts';
+import type { Attributes } from '../wire/attribute/model.ts';
+import { Has } from './attrs.ts';
+
+/** What the steps ask about a set of attributes, by its number (`AttrTable`). */
+export interface AttrFacts {
+  /** @param bits of `Has` */
+  has(set: number, bits: number): boolean;
+  /** LOCAL_PREF or the default. */
+  preference(set: number): number;
+  pathLength(set: number): number;
+  origin(set: number): number;
+  /** 0 when missing. */
+  med(set: number): number;
+  /** First AS of the path outside our confederation, 0 when there is none. */
+  neighborAs(set: number): number;
+  set(set: number): Pick<Attributes, 'originatorId' | 'clusterList'>;
+}
 
 /** What the steps ask about a route, by its number. */
 export interface Candidates {
-  readonly table: AttrTable;
+  readonly table: AttrFacts;
   /** Number of the route's attribute set in `table`. */
   attrs(route: number): number;
   /** Preference of this speaker alone, set by import policy; higher is better. */

@@ -21,6 +21,7 @@ export interface ResolvedHop extends FibNextHop {
 }
 
 export interface LocRibInputs extends Candidates {
+  readonly table: AttrTable;
   /** Undefined when the route's next hop cannot be reached now: the route is not eligible (RFC 4271 §9.1.2). */
   hop(route: number): ResolvedHop | undefined;
 }

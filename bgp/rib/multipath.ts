@@ -40,7 +40,7 @@ export interface Shares {
 export function sharesOf(
   best: number,
   equal: readonly number[],
-  c: Candidates,
+  c: Candidates & { readonly table: AttrTable },
   hop: (route: number) => ResolvedHop,
   settings: Multipath,
 ): Shares {

@@ -1,7 +1,7 @@
 /**
  * Prefixes of the VPN families on the wire: label, route distinguisher, prefix; and their next hops.
- * Read first: RFC 4364 §4.3.4, RFC 4659 §3.2, RFC 8277 §2, RFC 8950 §3, RFC 7606 §5.3. VPN tables are small, so here a
- * prefix is an object.
+ * Read first: RFC 4364 §4.3.4, RFC 4659 §3.2, RFC 8277 §2.2, RFC 8950 §3, RFC 7606 §5.3. There is one label: we do not tell
+ * the Multiple Labels Capability. VPN tables are small, so here a prefix is an object.
  */
 
 import { Addr, type Family, type Prefix } from '../../router/lib/addr.ts';
@@ -15,64 +15,53 @@ import type { EightOctets } from './route-distinguisher.ts';
 export const IMPLICIT_NULL = 3;
 /** RFC 8277 §2.4: what stands in the label's place of a withdrawal. */
 const WITHDRAW_LABEL = 0x800000;
+/** RFC 8277 §2.2: "the S bit SHOULD be set to one on transmission, and MUST be ignored on reception". */
 const BOTTOM_OF_STACK = 1;
 const LABEL_BITS = 24;
 const DISTINGUISHER_BITS = 64;
 
-export interface VpnPrefix {
+/** What tells VPN routes apart: equal prefixes of two VPNs have different distinguishers (RFC 4364 §4.1). */
+export interface VpnName {
   readonly rd: EightOctets;
   readonly prefix: Prefix;
+}
+
+export interface VpnPrefix extends VpnName {
   /** RFC 7911 path identifier, 0 without ADD-PATH. */
   readonly pathId: number;
-  /** Top label; means nothing in a withdrawal. */
+  /** 20 bits; means nothing in a withdrawal. */
   readonly label: number;
 }
 
-/** The prefixes of a run, undefined when it is malformed. @param isWithdrawal one label field whatever it holds (RFC 8277 §2.4) */
-export function readVpnNlri(
-  b: Uint8Array,
-  family: Family,
-  hasPathIds: boolean,
-  isWithdrawal: boolean,
-): VpnPrefix[] | undefined {
+/** The prefixes of a run, undefined when it is malformed. */
+export function readVpnNlri(b: Uint8Array, family: Family, hasPathIds: boolean): VpnPrefix[] | undefined {
   const out: VpnPrefix[] = [];
   const max = family === 4 ? 32 : 128;
+  const least = (hasPathIds ? 5 : 1) + (LABEL_BITS + DISTINGUISHER_BITS) / 8;
   for (let at = 0; at < b.length; ) {
-    if (at + (hasPathIds ? 5 : 1) > b.length) return undefined;
+    if (at + least > b.length) return undefined;
     const pathId = hasPathIds ? get32(b, at) >>> 0 : 0;
     if (hasPathIds) at += 4;
-    let bits = b[at++]!;
+    const bits = b[at++]! - LABEL_BITS - DISTINGUISHER_BITS;
+    const label = ((b[at]! << 16) | get16(b, at + 1)) >>> 4;
+    const rd = { high: get32(b, at + 3) >>> 0, low: get32(b, at + 7) >>> 0 };
+    at += (LABEL_BITS + DISTINGUISHER_BITS) / 8;
     const end = at + ((bits + 7) >>> 3);
-    if (end > b.length) return undefined;
-    let label: number | undefined;
-    for (let isLast = false; !isLast; at += 3, bits -= LABEL_BITS) {
-      if (bits < LABEL_BITS + DISTINGUISHER_BITS) return undefined;
-      const field = (b[at]! << 16) | get16(b, at + 1);
-      label ??= field >>> 4;
-      isLast = isWithdrawal || (field & BOTTOM_OF_STACK) !== 0;
-    }
-    bits -= DISTINGUISHER_BITS;
-    if (bits > max) return undefined;
-    const rd = { high: get32(b, at) >>> 0, low: get32(b, at + 4) >>> 0 };
-    const plain = new Uint8Array(1 + end - at - 8);
+    if (bits < 0 || bits > max || end > b.length) return undefined;
+    const plain = new Uint8Array(1 + end - at);
     plain[0] = bits;
-    plain.set(b.subarray(at + 8, end), 1);
+    plain.set(b.subarray(at, end), 1);
     const c = new NlriCursor().over({ family, hasPathIds: false, bytes: plain });
     c.next();
-    out.push({ rd, prefix: prefixFromWords(family, c.w0, c.w1, c.w2, c.w3, c.length), pathId, label: label! });
+    out.push({ rd, prefix: prefixFromWords(family, c.w0, c.w1, c.w2, c.w3, c.length), pathId, label });
     at = end;
   }
   return out;
 }
 
-/** Append one prefix; without a label it is a withdrawal. */
-export function putVpnPrefix(
-  w: OctetWriter,
-  p: Pick<VpnPrefix, 'rd' | 'prefix' | 'pathId'>,
-  label: number | undefined,
-  hasPathIds: boolean,
-): void {
-  if (hasPathIds) w.u32(p.pathId);
+/** Append one prefix; without a label it is a withdrawal. @param pathId undefined without ADD-PATH */
+export function putVpnPrefix(w: OctetWriter, p: VpnName, label: number | undefined, pathId: number | undefined): void {
+  if (pathId !== undefined) w.u32(pathId);
   const field = label === undefined ? WITHDRAW_LABEL : (label << 4) | BOTTOM_OF_STACK;
   w.u8(LABEL_BITS + DISTINGUISHER_BITS + p.prefix.length);
   w.u8(field >>> 16);
@@ -108,6 +97,6 @@ export function vpnNextHop(hop: Addr, family: Family): Uint8Array {
 }
 
 /** A VPN prefix as a key: equal text, equal prefix. */
-export function vpnKey(p: Pick<VpnPrefix, 'rd' | 'prefix'>): string {
+export function vpnKey(p: VpnName): string {
   return `${p.rd.high.toString(16)}.${p.rd.low.toString(16)} ${p.prefix}`;
 }

@@ -1,71 +1,109 @@
 /**
- * What one session is told of the VPN families: keys of routes that changed wait here until the connection takes octets, so
- * a peer that does not read costs a set of keys and no more. Read first: RFC 4364 §4.3, RFC 2918 §4, RFC 7606 §5.1.
- * Deviation: routes told again after ROUTE-REFRESH stand between no marks of RFC 7313; End-of-RIB follows them.
- * Pinned by test/bgp/vpn/vpn-room.test.ts.
+ * What one session is told of the VPN families: keys of prefixes that changed wait here until the connection takes octets, so
+ * a peer that does not read costs a set of keys and no more.
+ * Read first: RFC 4364 §4.3, RFC 2918 §4, RFC 7313 §4, RFC 4724 §2, RFC 7911, RFC 7606 §5.1.
  */
 
-import type { Addr } from '../../router/lib/addr.ts';
-import type { MonitoredSession } from '../monitor/monitor.ts';
-import type { VpnFamily, VpnFeed, VpnPeer } from '../ports.ts';
-import { AttributeCode, type Attributes, OPTIONAL, putAttribute } from '../wire/attribute/model.ts';
+import type { Negotiated } from '../fsm/negotiate.ts';
+import type { VpnBundle, VpnFamily, VpnFeed, VpnPeer, VpnTold } from '../ports.ts';
+import { AttributeCode, OPTIONAL, putAttribute } from '../wire/attribute/model.ts';
 import { putAttributes } from '../wire/attribute/table.ts';
 import { FAMILIES, type FamilyName } from '../wire/family.ts';
 import { beginMessage, endMessage, HEADER_OCTETS, MessageType } from '../wire/message.ts';
 import { OctetWriter } from '../wire/octets.ts';
-import { IMPLICIT_NULL, putVpnPrefix, type VpnPrefix, vpnNextHop } from './nlri.ts';
+import { putVpnPrefix, type VpnName, vpnNextHop } from './nlri.ts';
+import type { VpnRoute, VpnTable } from './vpn-table.ts';
 
-/** What routes that were exported together have in common. */
-export interface Bundle {
-  readonly family: VpnFamily;
-  readonly attributes: Attributes;
-  readonly hop: Addr;
+export const VPN_FAMILIES: readonly VpnFamily[] = ['vpnv4', 'vpnv6'];
+
+export type VpnCounts = Record<VpnFamily, number>;
+
+/** What is held from the peer; it is kept elsewhere, because it may outlive the session. */
+export interface HeldCounts {
+  readonly received: Readonly<VpnCounts>;
+  readonly accepted: Readonly<VpnCounts>;
+  readonly stale: Readonly<VpnCounts>;
 }
 
-type Told = Pick<VpnPrefix, 'rd' | 'prefix' | 'pathId'>;
-
-/** A route of a VRF as VPN sessions have it. */
-export interface Exported {
-  readonly prefix: Told;
-  readonly bundle: Bundle;
+export interface FeedHost {
+  readonly table: VpnTable;
+  readonly held: HeldCounts;
+  /** The table is as complete as it gets after a start: End-of-RIB may follow it. */
+  isComplete(): boolean;
+  /** Import policy changed. */
+  judgeAgain(): void;
 }
 
 export type Transmit = (octets: Uint8Array, messages: number) => void;
+
+/** A path as the peer has it. */
+interface Path {
+  readonly name: VpnName;
+  /** Undefined without ADD-PATH. */
+  readonly id: number | undefined;
+}
+
+interface TellablePath extends Path {
+  readonly key: string;
+  readonly label: number;
+}
+
+/** Changes of one turn, by what they have in common. */
+interface Changes {
+  readonly gone: Record<VpnFamily, Path[]>;
+  readonly groups: Map<VpnTold, { readonly family: VpnFamily; readonly paths: TellablePath[] }>;
+}
 
 /** The lengths of withdrawn routes and of attributes. */
 const LENGTHS_OCTETS = 4;
 /** Flags, code, two octets of length; AFI, SAFI, length of the next hop, reserved. */
 const REACH_HEAD_OCTETS = 9;
 const UNREACH_HEAD_OCTETS = 7;
+const BORR = 1;
+const EORR = 2;
 
 export class Feed implements VpnFeed {
-  readonly received: Record<VpnFamily, number> = { vpnv4: 0, vpnv6: 0 };
-  readonly accepted: Record<VpnFamily, number> = { vpnv4: 0, vpnv6: 0 };
-  readonly #session: MonitoredSession;
+  readonly advertised: VpnCounts = { vpnv4: 0, vpnv6: 0 };
+  readonly #negotiated: Negotiated;
   readonly #peer: VpnPeer;
-  readonly #table: ReadonlyMap<string, Exported>;
-  readonly #onPolicy: () => void;
-  /** Keys of the table whose route has to be told, or taken back. */
+  readonly #host: FeedHost;
+  /** Keys of prefixes that have to be told, or taken back. */
   readonly #waiting = new Set<string>();
-  readonly #told = new Map<string, Told>();
-  /** Families that are to be told from the beginning. */
+  /** Paths the peer has been told, by key. */
+  readonly #told = new Map<string, readonly Path[]>();
+  /** Families whose prefixes are all to be looked at. */
   readonly #again = new Set<VpnFamily>();
   readonly #endOfRibs = new Set<VpnFamily>();
+  /** RFC 7313 §4: the peer asked for everything again, or is being told. */
+  readonly #refreshes = new Map<VpnFamily, 'due' | 'running'>();
 
-  /**
-   * @param table what VRFs export
-   * @param onPolicy import policy changed
-   */
-  constructor(session: MonitoredSession, peer: VpnPeer, table: ReadonlyMap<string, Exported>, onPolicy: () => void) {
-    this.#session = session;
+  constructor(negotiated: Negotiated, peer: VpnPeer, host: FeedHost) {
+    this.#negotiated = negotiated;
     this.#peer = peer;
-    this.#table = table;
-    this.#onPolicy = onPolicy;
-    for (const family of ['vpnv4', 'vpnv6'] as const) this.refresh(family);
+    this.#host = host;
+    for (const family of VPN_FAMILIES) {
+      if (!this.#speaks(family)) continue;
+      this.#again.add(family);
+      this.#endOfRibs.add(family);
+    }
+  }
+
+  get received(): Readonly<VpnCounts> {
+    return this.#host.held.received;
+  }
+
+  get accepted(): Readonly<VpnCounts> {
+    return this.#host.held.accepted;
+  }
+
+  get stale(): Readonly<VpnCounts> {
+    return this.#host.held.stale;
   }
 
   get hasWork(): boolean {
-    return this.#waiting.size > 0 || this.#again.size > 0 || this.#endOfRibs.size > 0;
+    if (this.#waiting.size > 0 || this.#again.size > 0) return true;
+    if (this.#endOfRibs.size > 0) return this.#host.isComplete();
+    return this.#refreshes.size > 0;
   }
 
   /** A route changed. @returns whether nothing waited before */
@@ -76,124 +114,167 @@ export class Feed implements VpnFeed {
     return isFirst;
   }
 
-  /** Tell everything of a family again; as often as that is asked before it can be done, it is done once. */
+  /** As often as that is asked before it can be done, it is done once. */
   refresh(family: FamilyName): void {
-    if ((family !== 'vpnv4' && family !== 'vpnv6') || !this.#speaks(family)) return;
-    this.#again.add(family);
-    this.#endOfRibs.add(family);
+    const vpn = VPN_FAMILIES.find((f) => f === family);
+    if (vpn !== undefined && this.#speaks(vpn)) this.#refreshes.set(vpn, 'due');
   }
 
   policyChanged(): void {
-    for (const family of ['vpnv4', 'vpnv6'] as const) if (this.#speaks(family)) this.#again.add(family);
-    this.#onPolicy();
+    for (const family of VPN_FAMILIES) if (this.#speaks(family)) this.#again.add(family);
+    this.#host.judgeAgain();
   }
 
   pull(budget: number, transmit: Transmit): void {
-    for (const [key, { bundle }] of this.#again.size === 0 ? [] : this.#table) {
-      if (this.#again.has(bundle.family)) this.#waiting.add(key);
-    }
+    this.#beginRefreshes();
+    for (const family of this.#again) for (const key of this.#host.table.keys(family)) this.#waiting.add(key);
     this.#again.clear();
     this.#tell(budget, transmit);
     if (this.#waiting.size > 0) return;
+    for (const [family, state] of this.#refreshes) {
+      if (state === 'due') continue;
+      this.#peer.mark(family, EORR);
+      this.#refreshes.delete(family);
+    }
+    if (this.#endOfRibs.size === 0 || !this.#host.isComplete()) return;
     for (const family of this.#endOfRibs) transmit(unreach(family, new Uint8Array(0)), 1);
     this.#endOfRibs.clear();
   }
 
+  /** RFC 7313 §4: a BoRR does not stand before the End-of-RIB. */
+  #beginRefreshes(): void {
+    if (this.#endOfRibs.size > 0) return;
+    for (const [family, state] of this.#refreshes) {
+      if (state === 'running') continue;
+      this.#again.add(family);
+      if (this.#negotiated.enhancedRefresh) {
+        this.#peer.mark(family, BORR);
+        this.#refreshes.set(family, 'running');
+      } else this.#refreshes.delete(family);
+    }
+  }
+
   #speaks(family: VpnFamily): boolean {
-    return this.#session.negotiated.context.families[family] !== undefined;
+    return this.#negotiated.context.families[family] !== undefined;
   }
 
   #tell(budget: number, transmit: Transmit): void {
-    const policies = new Map<Bundle, ReturnType<VpnPeer['telling']>>();
-    const groups = new Map<Attributes, { readonly bundle: Bundle; readonly routes: Map<string, Told> }>();
-    const gone: Record<VpnFamily, Told[]> = { vpnv4: [], vpnv6: [] };
+    const policies = new Map<VpnBundle, ReturnType<VpnPeer['telling']>>();
+    const changes: Changes = { gone: { vpnv4: [], vpnv6: [] }, groups: new Map() };
     let left = budget;
     for (const key of this.#waiting) {
       if (left-- <= 0) break;
       this.#waiting.delete(key);
-      const route = this.#table.get(key);
-      const attributes = route && this.#outcome(route, policies);
-      if (attributes === undefined) {
-        this.#takeBack(key, gone);
-        continue;
-      }
-      const { prefix, bundle } = route!;
-      const group = groups.get(attributes) ?? { bundle, routes: new Map<string, Told>() };
-      groups.set(attributes, group);
-      group.routes.set(key, prefix);
+      this.#look(key, policies, changes);
     }
-    for (const [attributes, { bundle, routes }] of groups) this.#announce(bundle, attributes, routes, gone, transmit);
-    for (const family of ['vpnv4', 'vpnv6'] as const) this.#withdraw(family, gone[family], transmit);
+    for (const [told, { family, paths }] of changes.groups) this.#announce(family, told, paths, changes.gone, transmit);
+    for (const family of VPN_FAMILIES) this.#withdraw(family, changes.gone[family], transmit);
   }
 
-  #outcome(
-    { prefix, bundle }: Exported,
-    policies: Map<Bundle, ReturnType<VpnPeer['telling']>>,
-  ): Attributes | undefined {
-    let policy = policies.get(bundle);
-    if (policy === undefined) {
-      policy = this.#peer.telling(bundle.attributes, bundle.hop);
-      policies.set(bundle, policy);
+  /** What has to be said about a prefix. */
+  #look(key: string, policies: Map<VpnBundle, ReturnType<VpnPeer['telling']>>, { gone, groups }: Changes): void {
+    const before = this.#told.get(key) ?? [];
+    const now: Path[] = [];
+    for (const route of this.#eligible(key)) {
+      const { bundle, name, label, number } = route;
+      if (now.length === this.#limit(bundle.family)) break;
+      let policy = policies.get(bundle);
+      if (policy === undefined) policies.set(bundle, (policy = this.#peer.telling(bundle)));
+      const told = policy(name.prefix);
+      if (told === undefined) continue;
+      const path: TellablePath = { key, name, label, id: this.#sendsPathIds(bundle.family) ? number : undefined };
+      now.push(path);
+      const group = groups.get(told) ?? { family: bundle.family, paths: [] };
+      groups.set(told, group);
+      group.paths.push(path);
     }
-    return policy(prefix.prefix);
+    for (const path of before) if (!now.some((p) => p.id === path.id)) gone[familyOf(path)].push(path);
+    this.#remember(key, now);
   }
 
-  #takeBack(key: string, gone: Record<VpnFamily, Told[]>): void {
-    const told = this.#told.get(key);
-    if (told === undefined) return;
-    this.#told.delete(key);
-    gone[told.prefix.family === 4 ? 'vpnv4' : 'vpnv6'].push(told);
+  /** The routes to a prefix that the peer may be told, in order: the best one, or with ADD-PATH all but its own. */
+  #eligible(key: string): readonly VpnRoute[] {
+    const routes = this.#host.table.routes(key);
+    const [best] = routes;
+    if (best === undefined) return routes;
+    const isOwn = ({ bundle }: VpnRoute): boolean => bundle.from?.name === this.#peer.sender.name;
+    if (!this.#sendsPathIds(best.bundle.family)) return isOwn(best) ? [] : [best];
+    return routes.filter((r) => !isOwn(r));
+  }
+
+  #sendsPathIds(family: VpnFamily): boolean {
+    return this.#negotiated.context.families[family]!.sendsPathIds;
+  }
+
+  #limit(family: VpnFamily): number {
+    return this.#sendsPathIds(family) ? this.#peer.pathLimit : 1;
+  }
+
+  #remember(key: string, paths: readonly Path[]): void {
+    const [known] = [...(this.#told.get(key) ?? []), ...paths];
+    if (known === undefined) return;
+    this.advertised[familyOf(known)] += paths.length - (this.#told.get(key)?.length ?? 0);
+    if (paths.length === 0) this.#told.delete(key);
+    else this.#told.set(key, paths);
   }
 
   #announce(
-    { family, hop }: Bundle,
-    attributes: Attributes,
-    routes: ReadonlyMap<string, Told>,
-    gone: Record<VpnFamily, Told[]>,
+    family: VpnFamily,
+    { attributes, hop }: VpnTold,
+    paths: readonly TellablePath[],
+    gone: Record<VpnFamily, Path[]>,
     transmit: Transmit,
   ): void {
-    const { context, maxMessage } = this.#session.negotiated;
     const w = new OctetWriter(256);
-    putAttributes(w, attributes, undefined, context.fourOctetAs);
+    putAttributes(w, attributes, undefined, this.#negotiated.context.fourOctetAs);
     const others = w.take();
     const next = vpnNextHop(hop, family === 'vpnv4' ? 4 : 6);
-    const room = maxMessage - HEADER_OCTETS - LENGTHS_OCTETS - REACH_HEAD_OCTETS - next.length - others.length;
-    const fitting: Told[] = [];
-    for (const [key, told] of routes) {
-      // Too many attributes for a message: as if policy had refused it.
-      if (this.#octets(family, told, IMPLICIT_NULL).length > room) this.#takeBack(key, gone);
+    const used = HEADER_OCTETS + LENGTHS_OCTETS + REACH_HEAD_OCTETS + next.length + others.length;
+    const room = this.#negotiated.maxMessage - used;
+    const fitting: Uint8Array[] = [];
+    for (const path of paths) {
+      const octets = octetsOf(path, path.label);
+      if (octets.length <= room) fitting.push(octets);
       else {
-        this.#told.set(key, told);
-        fitting.push(told);
+        // Too many attributes for a message: as if policy had refused it.
+        gone[family].push(path);
+        this.#remember(
+          path.key,
+          this.#told.get(path.key)!.filter((p) => p !== path),
+        );
       }
     }
-    for (const nlri of this.#runs(family, fitting, IMPLICIT_NULL, room)) transmit(reach(family, next, nlri, others), 1);
+    for (const nlri of runsOf(fitting, room)) transmit(reach(family, next, nlri, others), 1);
   }
 
-  #withdraw(family: VpnFamily, routes: readonly Told[], transmit: Transmit): void {
-    const room = this.#session.negotiated.maxMessage - HEADER_OCTETS - LENGTHS_OCTETS - UNREACH_HEAD_OCTETS;
-    for (const nlri of this.#runs(family, routes, undefined, room)) transmit(unreach(family, nlri), 1);
+  #withdraw(family: VpnFamily, paths: readonly Path[], transmit: Transmit): void {
+    const room = this.#negotiated.maxMessage - HEADER_OCTETS - LENGTHS_OCTETS - UNREACH_HEAD_OCTETS;
+    const octets = paths.map((path) => octetsOf(path, undefined));
+    for (const nlri of runsOf(octets, room)) transmit(unreach(family, nlri), 1);
   }
+}
 
-  /** Prefixes as octets, as many in a run as there is room for. */
-  *#runs(family: VpnFamily, routes: readonly Told[], label: number | undefined, room: number): Generator<Uint8Array> {
-    let run = new OctetWriter(512);
-    for (const told of routes) {
-      const octets = this.#octets(family, told, label);
-      if (run.length + octets.length > room) {
-        yield run.take();
-        run = new OctetWriter(512);
-      }
-      run.put(octets);
+function familyOf({ name }: Path): VpnFamily {
+  return name.prefix.family === 4 ? 'vpnv4' : 'vpnv6';
+}
+
+function octetsOf({ name, id }: Path, label: number | undefined): Uint8Array {
+  const w = new OctetWriter(32);
+  putVpnPrefix(w, name, label, id);
+  return w.take();
+}
+
+/** Prefixes one after the other, as many in a run as there is room for. */
+function* runsOf(prefixes: readonly Uint8Array[], room: number): Generator<Uint8Array> {
+  let run = new OctetWriter(512);
+  for (const octets of prefixes) {
+    if (run.length + octets.length > room) {
+      yield run.take();
+      run = new OctetWriter(512);
     }
-    if (run.length > 0) yield run.take();
+    run.put(octets);
   }
-
-  #octets(family: VpnFamily, told: Told, label: number | undefined): Uint8Array {
-    const w = new OctetWriter(32);
-    putVpnPrefix(w, told, label, this.#session.negotiated.context.families[family]!.sendsPathIds);
-    return w.take();
-  }
+  if (run.length > 0) yield run.take();
 }
 
 /** A whole UPDATE: an MP attribute first (RFC 7606 §5.1), then the others. */

@@ -1,54 +1,94 @@
 /**
  * What a peer's configuration makes of VPN routes: the same rules and policies as for the families with tables here.
- * Read first: bgp/import.ts, bgp/export.ts, RFC 8212 §2, RFC 1997. Origins are not validated: ROAs speak about addresses of
- * the Internet, not about those of a VPN, so every state is NotFound.
+ * Read first: bgp/import.ts, bgp/export.ts, RFC 8212 §2, RFC 1997, RFC 4456 §8, RFC 4364 §10. What is not asked of VPN routes:
+ * - RFC 6811 and ROAs: they speak about addresses of the Internet, not about those of a VPN, so every state is NotFound.
+ *   Routes are validated where they enter a VRF, by the policies of the VRF's own peers.
+ * - RFC 9234 and ONLY_TO_CUSTOMER: §5 "MUST NOT be applied to other address families" than unicast; it is passed on as it is.
+ * - An own next hop for a route whose label another router gave out: it would need MPLS (RFC 4364 §10 (b)).
  */
 
 import type { Addr, Prefix } from '../../router/lib/addr.ts';
-import { nextHopOf } from '../export.ts';
-import { importedHop } from '../import.ts';
+import { type ImportContext, importedHop } from '../import.ts';
 import { afterImport } from '../import-rules.ts';
 import type { Peer } from '../peer.ts';
 import { MutableSubject } from '../policy/filter.ts';
-import type { VpnPeer } from '../ports.ts';
+import type { Outcome } from '../policy/plan.ts';
+import type { HopChange } from '../policy/rule.ts';
+import type { VpnAccepted, VpnBundle, VpnFamily, VpnPeer, VpnSender, VpnTold } from '../ports.ts';
+import { occurrences } from '../wire/attribute/as-path.ts';
 import type { Attributes, NextHop } from '../wire/attribute/model.ts';
+import { FAMILIES } from '../wire/family.ts';
 
 const subject = new MutableSubject();
 
-export function vpnPeer(peer: Peer): VpnPeer {
+/** @param own our identifiers, as they mark loops */
+export function vpnPeer(peer: Peer, own: Pick<ImportContext, 'identifier' | 'clusterId'>): VpnPeer {
+  const sender: VpnSender = {
+    name: peer.config.name,
+    address: peer.config.address,
+    relation: peer.relation,
+    isClient: peer.isClient,
+    identifier: peer.identifier,
+  };
   return {
+    sender,
+    get pathLimit() {
+      return peer.config.addPathLimit ?? Infinity;
+    },
     accepting(a: Attributes, hop: NextHop) {
-      if (isLoop(peer, a) || peer.importFilter.isClosed) return () => undefined;
+      if (isLoop(peer, a, own) || peer.importFilter.isClosed) return () => undefined;
       const plan = peer.importFilter.plan(a, hop);
+      const accepted = ({ attributes, nextHop, weight }: Outcome): VpnAccepted => ({
+        attributes: afterImport(attributes, a.communities, peer.importSettings, peer.isExternal),
+        hop: importedHop(nextHop, peer) ?? hop,
+        weight,
+      });
       return (prefix) => {
-        const outcome = plan.decide(about(prefix, peer.isExternal ? 'external' : 'internal', peer.config.name));
-        if (outcome === undefined) return undefined;
-        return {
-          attributes: afterImport(outcome.attributes, a.communities, peer.importSettings, peer.isExternal),
-          hop: importedHop(outcome.nextHop, peer) ?? hop,
-        };
+        const outcome = plan.decide(about(prefix, sender));
+        return outcome && ((outcome.made[0] ??= accepted(outcome)) as VpnAccepted);
       };
     },
-    telling(a: Attributes, hop: Addr) {
-      const tell = peer.telling(a, nextHopOf(hop));
-      // A VRF's routes come over a session inside the AS.
-      return (prefix) => tell?.(about(prefix, 'internal', undefined));
+    telling(bundle: VpnBundle) {
+      const tell = peer.telling(bundle.attributes, bundle.hop, bundle.from);
+      // One answer of the rules gives one answer here, so that prefixes stay together.
+      const made = new Map<object, VpnTold | undefined>();
+      return (prefix) => {
+        const telling = tell?.(about(prefix, bundle.from));
+        if (telling === undefined) return undefined;
+        if (!made.has(telling)) {
+          const hop = hopToTell(bundle, telling.nextHop, peer);
+          made.set(telling, hop && { attributes: telling.attributes, hop });
+        }
+        return made.get(telling);
+      };
+    },
+    mark(family: VpnFamily, subtype: number) {
+      peer.session.refresh({ ...FAMILIES[family], subtype });
     },
   };
 }
 
-/** RFC 4271 §9.1.2: our own AS stands in the path. */
-function isLoop(peer: Peer, a: Attributes): boolean {
-  const allowed = peer.config.allowOwnAs ?? 0;
-  const asns = a.asPath.flatMap((s) => s.asns);
-  return peer.loopAses.some((own) => asns.filter((asn) => asn === own).length > allowed);
+/** The next hop a peer is told, undefined when there is none that would work. */
+function hopToTell({ family, hop, from }: VpnBundle, change: HopChange | undefined, peer: Peer): Addr | undefined {
+  let told: Addr | undefined;
+  // A link-local address means nothing beyond its link.
+  if (from === undefined) told = typeof change === 'object' ? change : hop.global;
+  else if (change === 'unchanged' || (change === undefined && !peer.isExternal)) told = hop.global;
+  if (told === undefined) return undefined;
+  // RFC 8950 §4: an IPv6 next hop of IPv4 prefixes is for those who can read it.
+  const isReadable = family === 'vpnv6' || told.family === 4;
+  return isReadable || peer.session.negotiated?.context.families.vpnv4?.extendedNextHop === true ? told : undefined;
 }
 
-function about(
-  { addr, family, length }: Prefix,
-  source: 'external' | 'internal',
-  from: string | undefined,
-): MutableSubject {
+/** RFC 4271 §9.1.2: our own AS stands in the path. RFC 4456 §8: we, or our cluster, have reflected the route already. */
+function isLoop(peer: Peer, a: Attributes, own: Pick<ImportContext, 'identifier' | 'clusterId'>): boolean {
+  const allowed = peer.config.allowOwnAs ?? 0;
+  if (peer.loopAses.some((asn) => occurrences(a.asPath, asn) > allowed)) return true;
+  return a.originatorId === own.identifier || a.clusterList.includes(own.clusterId);
+}
+
+/** @param from undefined = a VRF of ours, whose routes come over a session inside the AS */
+function about({ addr, family, length }: Prefix, from: VpnSender | undefined): MutableSubject {
   const isLong = family === 6;
   subject.family = family;
   subject.w0 = isLong ? addr.a0 : addr.a3;
@@ -56,7 +96,7 @@ function about(
   subject.w2 = isLong ? addr.a2 : 0;
   subject.w3 = isLong ? addr.a3 : 0;
   subject.length = length;
-  subject.source = source;
-  subject.from = from;
+  subject.source = from?.relation === 'external' ? 'external' : 'internal';
+  subject.from = from?.name;
   return subject;
 }

@@ -1,26 +1,33 @@
 /**
- * VPN routes between VRFs and the sessions that speak the VPN families. Each VRF has a speaker of its own with its own
- * tables; its routes come here over an internal session in this process (bgp/pipe.ts), get a route distinguisher and the
- * VRF's export targets, and go to the VPN sessions; VPN routes whose targets a VRF imports go to its speaker, several
- * paths to one prefix under path identifiers of their own, so that the decision is the VRF's.
- * Read first: RFC 4364 §4.3, RFC 4659, RFC 7911. Packets carry no label here: routes are announced with implicit null, and
- * routes with another label are not imported (counted). VPN routes are not passed on between VPN sessions. What policies
- * make of routes is the session's (bgp/vpn/vpn-policy.ts), when they are sent the feed's (bgp/vpn/vpn-feed.ts).
+ * VPN routes between VRFs, and between them and the sessions that speak the VPN families. Each VRF has a speaker of its own
+ * with its own tables; its routes come here over an internal session in this process (bgp/pipe.ts), get a route distinguisher
+ * and the VRF's export targets, and go to the VPN sessions and to the VRFs of this router that import one of the targets. VPN
+ * routes of sessions whose targets a VRF imports go to its speaker, several paths to one prefix under path identifiers of
+ * their own, so that the decision is the VRF's; and to the other sessions, as reflection and export policies allow.
+ * Read first: RFC 4364 §4.3 and §10, RFC 4659, RFC 7911, RFC 4456, RFC 4724 §4.1. Packets carry no label here: routes of ours
+ * are announced with implicit null, and routes with another label are passed on as they are and not imported (`labelled`).
+ * What policies make of routes is the session's (bgp/vpn/vpn-policy.ts), when they are sent the feed's (bgp/vpn/vpn-feed.ts).
  */
 
-import type { Family } from '../../router/lib/addr.ts';
 import { get16 } from '../../router/lib/bytes.ts';
 import type { MonitoredSession } from '../monitor/monitor.ts';
 import type { FarEnd } from '../pipe.ts';
 import { copyOf } from '../policy/change.ts';
-import type { VpnFamily, VpnFeed, VpnPeer, VpnPort } from '../ports.ts';
+import type { VpnAccepted, VpnBundle, VpnFamily, VpnFeed, VpnPeer, VpnPort } from '../ports.ts';
+import type { RetentionHost } from '../retention.ts';
+import { Community } from '../wire/attribute/communities.ts';
 import type { Attributes, NextHop } from '../wire/attribute/model.ts';
+import { isHostAddress } from '../wire/attribute/next-hop.ts';
+import { putAttributes } from '../wire/attribute/table.ts';
 import { type FamilyName, familyNamed } from '../wire/family.ts';
-import { type BgpFault, ErrorCode, resetFault, UpdateError } from '../wire/fault.ts';
+import { type BgpFault, ErrorCode, type Handling, NO_DATA, UpdateError } from '../wire/fault.ts';
+import { OctetWriter } from '../wire/octets.ts';
 import type { VpnUpdate } from '../wire/update.ts';
-import { IMPLICIT_NULL, readVpnNextHop, readVpnNlri, type VpnPrefix, vpnKey } from './nlri.ts';
+import { FAMILY_OF, Held, type HeldRoute, type Reached } from './held.ts';
+import { IMPLICIT_NULL, readVpnNextHop, readVpnNlri, type VpnName, type VpnPrefix, vpnKey } from './nlri.ts';
 import { distinguisherText, type EightOctets } from './route-distinguisher.ts';
-import { type Bundle, type Exported, Feed } from './vpn-feed.ts';
+import { Feed, VPN_FAMILIES } from './vpn-feed.ts';
+import { VpnTable } from './vpn-table.ts';
 import { VrfEnd, type VrfRoute } from './vrf-end.ts';
 
 export interface Vrf {
@@ -37,54 +44,73 @@ export interface VpnRoomOptions {
   readonly wake: () => void;
 }
 
-const VPN_OF: Readonly<Record<Family, VpnFamily>> = { 4: 'vpnv4', 6: 'vpnv6' };
-
-/** A route of a VPN session as it came. */
-interface Received {
-  readonly prefix: VpnPrefix;
-  readonly attributes: Attributes;
-  readonly hop: NextHop;
-}
-
-interface Learned extends Received {
-  /** Path identifier under which VRFs have it. */
-  readonly number: number;
-  readonly isAccepted: boolean;
-  readonly vrfs: readonly string[];
-}
-
 interface VpnSession {
   readonly peer: VpnPeer;
   readonly feed: Feed;
-  readonly learned: Map<string, Learned>;
 }
 
+/** A route of a VRF as others have it. */
+interface Exported {
+  readonly name: VpnName;
+  readonly number: number;
+  /** VRFs of this router that import it. */
+  readonly vrfs: readonly string[];
+}
+
+type Judge = ReturnType<VpnPeer['accepting']>;
+type Judged = Pick<HeldRoute, 'prefix' | 'reached' | 'accepted' | 'staleness' | 'sender'>;
+/** What becomes of one answer of import policy, so that prefixes stay together. */
+type Bundles = Map<VpnAccepted, VpnBundle>;
+
 export class VpnRoom implements VpnPort {
-  /** Routes not imported because their label is not implicit null. */
-  labelled = 0;
   readonly #options: VpnRoomOptions;
   readonly #ends: ReadonlyMap<string, VrfEnd>;
+  /** Ends at VRFs for what they import from others of this router, by both names. */
+  readonly #leakEnds: ReadonlyMap<string, VrfEnd>;
   readonly #sessions = new Map<string, VpnSession>();
+  /** By the name of the peer; with or without a session. */
+  readonly #held = new Map<string, Held>();
+  readonly #table = new VpnTable();
   readonly #exported = new Map<string, Exported>();
+  /** Tables of VRFs that have not been told whole: names of VRFs and families. */
+  readonly #incomplete = new Set<string>();
+  #isSelecting = false;
+  #labelled = 0;
   #nextNumber = 1;
-  /** The last bundle that was made, and of what: prefixes of one UPDATE stay together. */
-  #bundled: { readonly vrf: Vrf; readonly from: Attributes; readonly bundle: Bundle } | undefined;
+  /** The last bundle that was made of a VRF's routes, and of what: prefixes of one UPDATE stay together. */
+  #bundled: { readonly vrf: Vrf; readonly attributes: Attributes; readonly bundle: VpnBundle } | undefined;
 
   /** @throws RangeError when two VRFs have the same route distinguisher: each would withdraw the other's routes */
   constructor(options: VpnRoomOptions) {
     this.#options = options;
-    const distinguishers = options.vrfs.map((vrf) => distinguisherText(vrf.rd));
+    const { vrfs, localAs } = options;
+    const distinguishers = vrfs.map((vrf) => distinguisherText(vrf.rd));
     const twice = distinguishers.find((rd, i) => distinguishers.indexOf(rd) !== i);
     if (twice !== undefined) throw new RangeError(`route distinguisher ${twice} of two VRFs`);
+    const numberOf = (vrf: Vrf): number => vrfs.indexOf(vrf) + 1;
     this.#ends = new Map(
-      options.vrfs.map((vrf, i) => {
-        const end = new VrfEnd(options.localAs, i + 1, {
+      vrfs.map((vrf) => {
+        for (const family of VPN_FAMILIES) this.#incomplete.add(`${vrf.name} ${family}`);
+        const end = new VrfEnd(localAs, numberOf(vrf), {
           route: (route) => this.#export(vrf, route),
+          endOfRib: (family) => this.#told(vrf, FAMILY_OF[family]),
           ended: () => this.#forgetVrf(vrf),
         });
         return [vrf.name, end];
       }),
     );
+    this.#leakEnds = new Map(
+      vrfs.flatMap((from) =>
+        vrfs
+          .filter((to) => to !== from)
+          .map((to) => [leakKey(to.name, from.name), new VrfEnd(localAs, numberOf(from))]),
+      ),
+    );
+  }
+
+  /** Names of all VRFs. */
+  get vrfs(): readonly string[] {
+    return this.#options.vrfs.map((vrf) => vrf.name);
   }
 
   /** The far end of the session that a VRF's speaker has with this room. */
@@ -92,85 +118,150 @@ export class VpnRoom implements VpnPort {
     return this.#ends.get(vrf);
   }
 
-  /** VPN routes learned from all sessions, and VRF routes told to them. */
+  /** The far end of the session over which a VRF's speaker hears what it imports from another VRF of this router. */
+  leakEndOf(vrf: string, from: string): FarEnd | undefined {
+    return this.#leakEnds.get(leakKey(vrf, from));
+  }
+
+  /** VPN routes held from all peers, and VRF routes told to them. */
   get counts(): { readonly learned: number; readonly exported: number } {
     let learned = 0;
-    for (const s of this.#sessions.values()) learned += s.learned.size;
+    for (const held of this.#held.values()) learned += held.size;
     return { learned, exported: this.#exported.size };
+  }
+
+  /** Routes that VRFs would import if their label were implicit null. */
+  get labelled(): number {
+    return this.#labelled;
   }
 
   up(session: MonitoredSession, peer: VpnPeer): VpnFeed | undefined {
     const { families } = session.negotiated.context;
     if (families.vpnv4 === undefined && families.vpnv6 === undefined) return undefined;
-    const known: VpnSession = {
-      peer,
-      feed: new Feed(session, peer, this.#exported, () => this.#judgeAgain(known)),
-      learned: new Map(),
+    const held = this.#held.get(session.peer) ?? new Held();
+    this.#held.set(session.peer, held);
+    const feed = new Feed(session.negotiated, peer, {
+      table: this.#table,
+      held,
+      isComplete: () => this.#isSelecting && this.#incomplete.size === 0,
+      judgeAgain: () => this.#judgeAgain(held, peer),
+    });
+    this.#sessions.set(session.peer, { peer, feed });
+    return feed;
+  }
+
+  down({ peer }: MonitoredSession): void {
+    this.#sessions.delete(peer);
+    if (this.#held.get(peer)?.size === 0) this.#held.delete(peer);
+  }
+
+  selecting(): void {
+    this.#isSelecting = true;
+    for (const end of this.#ends.values()) end.complete();
+    this.#options.wake();
+  }
+
+  retention(peer: string): RetentionHost {
+    const each = (act: (held: Held, route: HeldRoute) => void) => (family: FamilyName) => {
+      const held = this.#held.get(peer);
+      if (held === undefined || !isVpn(family)) return;
+      for (const route of held.routes(family)) act(held, route);
+      if (held.size === 0 && !this.#sessions.has(peer)) this.#held.delete(peer);
     };
-    this.#sessions.set(session.peer, known);
-    return known.feed;
-  }
-
-  down(session: MonitoredSession): void {
-    const known = this.#sessions.get(session.peer);
-    if (known === undefined) return;
-    this.#sessions.delete(session.peer);
-    for (const learned of known.learned.values()) this.#withdrawFromVrfs(learned);
-  }
-
-  /** Tell a session everything of a family again. */
-  refresh(session: MonitoredSession, family: FamilyName): void {
-    this.#sessions.get(session.peer)?.feed.refresh(family);
+    return {
+      markStale: each((held, route) => {
+        if (route.staleness === 'fresh') held.put({ ...route, staleness: 'stale' });
+      }),
+      makeLongLived: each((held, route) => {
+        if (route.staleness !== 'stale') return;
+        // RFC 9494 §4.2: "If the route carries NO_LLGR, it ... MUST NOT be retained".
+        if (route.reached.attributes.communities.includes(Community.NoLlgr)) this.#forget(held, route);
+        else {
+          const accepted = route.accepted && withLlgrStale(route.accepted);
+          this.#store(held, { ...route, accepted, staleness: 'long-lived' }, new Map());
+        }
+      }),
+      sweep: each((held, route) => {
+        if (route.staleness !== 'fresh') this.#forget(held, route);
+      }),
+      drop: each((held, route) => this.#forget(held, route)),
+    };
   }
 
   update(session: MonitoredSession, vpn: VpnUpdate, attributes: Attributes | undefined): BgpFault | undefined {
-    const known = this.#sessions.get(session.peer);
-    if (known === undefined) return undefined;
+    const held = this.#held.get(session.peer);
+    const peer = this.#sessions.get(session.peer)?.peer;
+    if (held === undefined || peer === undefined) return undefined;
     if (vpn.unreach !== undefined) {
-      const gone = this.#read(session, vpn.unreach, 3, true);
+      const gone = this.#read(session, vpn.unreach, 3);
       if (gone === undefined) return malformed('MP_UNREACH_NLRI holds a malformed VPN prefix');
-      for (const p of gone) this.#forget(known, p);
+      for (const p of gone) this.#withdraw(held, p);
     }
     if (vpn.reach === undefined) return undefined;
     const nlriAt = 5 + (vpn.reach[3] ?? 0);
     const hop = readVpnNextHop(vpn.reach.subarray(4, nlriAt - 1));
-    const prefixes = this.#read(session, vpn.reach, nlriAt, vpn.isWithdrawn);
+    const prefixes = this.#read(session, vpn.reach, nlriAt);
     if (prefixes === undefined || hop === undefined) return malformed('MP_REACH_NLRI of a VPN family is malformed');
-    if (vpn.isWithdrawn || attributes === undefined) {
-      for (const p of prefixes) this.#forget(known, p);
-      return undefined;
+    const isHost = hop.global === undefined || isHostAddress(hop.global);
+    if (vpn.isWithdrawn || attributes === undefined || !isHost) {
+      for (const p of prefixes) this.#withdraw(held, p);
+      return isHost ? undefined : fault('treat-as-withdraw', 'next hop of VPN routes is not a host address');
     }
-    const judge = known.peer.accepting(attributes, hop);
-    for (const prefix of prefixes) this.#learn(known, { prefix, attributes, hop }, judge);
+    const reached = { attributes, hop, octets: octetsOf(attributes) };
+    const judge = peer.accepting(attributes, hop);
+    const bundles: Bundles = new Map();
+    for (const prefix of prefixes) {
+      if (this.#isKnown(held, prefix, reached, peer)) continue;
+      const route = {
+        prefix,
+        reached,
+        accepted: judge(prefix.prefix),
+        staleness: 'fresh',
+        sender: peer.sender,
+      } as const;
+      this.#store(held, route, bundles);
+    }
     return undefined;
   }
 
-  #read(session: MonitoredSession, value: Uint8Array, at: number, isWithdrawal: boolean): VpnPrefix[] | undefined {
+  #read(session: MonitoredSession, value: Uint8Array, at: number): VpnPrefix[] | undefined {
     const family = familyNamed(get16(value, 0), value[2]!);
     const facts = family && session.negotiated.context.families[family];
     if (facts === undefined) return [];
-    return readVpnNlri(value.subarray(at), family === 'vpnv4' ? 4 : 6, facts.receivesPathIds, isWithdrawal);
+    return readVpnNlri(value.subarray(at), family === 'vpnv4' ? 4 : 6, facts.receivesPathIds);
   }
 
-  #learn(from: VpnSession, route: Received, judge: ReturnType<VpnPeer['accepting']>): void {
-    const p = route.prefix;
-    const key = `${p.pathId} ${vpnKey(p)}`;
-    const before = from.learned.get(key);
-    if (p.label !== IMPLICIT_NULL) {
-      this.labelled++;
-      if (before !== undefined) this.#forget(from, p);
-      return;
-    }
-    const used = judge(p.prefix);
-    const vrfs = used === undefined ? [] : this.#importersOf(used.attributes);
+  /** A route is told again as it was told before in this session, as after a refresh: nobody else needs to hear. */
+  #isKnown(held: Held, prefix: VpnPrefix, reached: Reached, { sender }: VpnPeer): boolean {
+    const before = held.get(prefix);
+    if (before?.sender !== sender || !isSame(before, prefix, reached)) return false;
+    if (before.staleness !== 'fresh') held.put({ ...before, staleness: 'fresh' });
+    return true;
+  }
+
+  /** Put a route into the place of what was held before, and have everybody see it. */
+  #store(held: Held, judged: Judged, bundles: Bundles): void {
+    const { prefix, reached, accepted } = judged;
+    const before = held.get(prefix);
     const number = before?.number ?? this.#nextNumber++;
-    for (const vrf of before?.vrfs ?? []) if (!vrfs.includes(vrf)) this.#ends.get(vrf)?.withdraw(p.prefix, number);
-    if (before !== undefined) count(from, before, -1);
-    const learned = { ...route, number, vrfs, isAccepted: used !== undefined };
-    from.learned.set(key, learned);
-    count(from, learned, 1);
-    if (used === undefined) return;
-    for (const vrf of vrfs) this.#ends.get(vrf)?.announce({ prefix: p.prefix, ...used }, number);
+    const vrfs = accepted === undefined ? [] : this.#importersOf(accepted.attributes);
+    const route = { ...judged, number, vrfs, isLabelled: prefix.label !== IMPLICIT_NULL };
+    const key = vpnKey(prefix);
+    if (before !== undefined) this.#takeFromVrfs(before, importersOf(route));
+    held.put(route);
+    if (route.isLabelled && vrfs.length > 0) this.#labelled++;
+    if (accepted === undefined) this.#table.remove(key, number);
+    else {
+      // The label is good for the next hop it came with, whatever import policy makes of that for our VRFs.
+      const { attributes, weight } = accepted;
+      const family = FAMILY_OF[prefix.prefix.family];
+      const bundle = bundles.get(accepted) ?? { family, attributes, hop: reached.hop, from: judged.sender, weight };
+      bundles.set(accepted, bundle);
+      this.#table.put(key, { name: prefix, label: prefix.label, bundle, number });
+      for (const vrf of importersOf(route))
+        this.#ends.get(vrf)?.announce({ prefix: prefix.prefix, ...accepted }, number);
+    }
+    this.#touch(key, prefix);
   }
 
   #importersOf(a: Attributes): string[] {
@@ -178,64 +269,133 @@ export class VpnRoom implements VpnPort {
   }
 
   /** Import policy changed: what the peer has sent is judged again without asking it. */
-  #judgeAgain(known: VpnSession): void {
-    for (const route of [...known.learned.values()]) {
-      this.#learn(known, route, known.peer.accepting(route.attributes, route.hop));
+  #judgeAgain(held: Held, peer: VpnPeer): void {
+    const judges = new Map<Reached, Judge>();
+    const bundles: Bundles = new Map();
+    for (const route of held.routes()) {
+      const { prefix, reached, staleness } = route;
+      let judge = judges.get(reached);
+      if (judge === undefined) judges.set(reached, (judge = peer.accepting(reached.attributes, reached.hop)));
+      const accepted = judge(prefix.prefix);
+      const used = staleness === 'long-lived' ? accepted && withLlgrStale(accepted) : accepted;
+      this.#store(held, { ...route, accepted: used }, bundles);
     }
   }
 
-  #forget(from: VpnSession, p: VpnPrefix): void {
-    const key = `${p.pathId} ${vpnKey(p)}`;
-    const learned = from.learned.get(key);
-    if (learned === undefined) return;
-    from.learned.delete(key);
-    count(from, learned, -1);
-    this.#withdrawFromVrfs(learned);
+  #withdraw(held: Held, prefix: VpnPrefix): void {
+    const route = held.get(prefix);
+    if (route !== undefined) this.#forget(held, route);
   }
 
-  #withdrawFromVrfs({ prefix, number, vrfs }: Learned): void {
-    for (const vrf of vrfs) this.#ends.get(vrf)?.withdraw(prefix.prefix, number);
+  #forget(held: Held, route: HeldRoute): void {
+    const { prefix, number } = route;
+    held.delete(prefix);
+    this.#takeFromVrfs(route, []);
+    const key = vpnKey(prefix);
+    this.#table.remove(key, number);
+    this.#touch(key, prefix);
+  }
+
+  /** Withdraw a route from the VRFs that have it, but for those that are told another one in its place. */
+  #takeFromVrfs(route: HeldRoute, kept: readonly string[]): void {
+    if (route.isLabelled && route.vrfs.length > 0) this.#labelled--;
+    for (const vrf of importersOf(route)) {
+      if (!kept.includes(vrf)) this.#ends.get(vrf)?.withdraw(route.prefix.prefix, route.number);
+    }
   }
 
   /** A VRF's best route changed. */
-  #export(vrf: Vrf, route: VrfRoute): void {
-    const { prefix } = route;
-    const vpn = { rd: vrf.rd, prefix, pathId: 0 };
-    const key = vpnKey(vpn);
-    const bundle = this.#bundleOf(vrf, route);
-    if (bundle !== undefined) this.#exported.set(key, { prefix: vpn, bundle });
-    else if (!this.#exported.delete(key)) return;
+  #export(vrf: Vrf, { prefix, attributes, hop }: VrfRoute): void {
+    const name = { rd: vrf.rd, prefix };
+    const key = vpnKey(name);
+    const before = this.#exported.get(key);
+    const bundle = attributes && hop && this.#bundleOf(vrf, FAMILY_OF[prefix.family], attributes, hop);
+    if (bundle === undefined && before === undefined) return;
+    const number = before?.number ?? this.#nextNumber++;
+    const vrfs = bundle === undefined ? [] : this.#importersOf(bundle.attributes).filter((v) => v !== vrf.name);
+    for (const to of before?.vrfs ?? []) {
+      if (!vrfs.includes(to)) this.#leakEnds.get(leakKey(to, vrf.name))?.withdraw(prefix, number);
+    }
+    if (bundle === undefined) {
+      this.#exported.delete(key);
+      this.#table.remove(key, number);
+    } else {
+      this.#exported.set(key, { name, number, vrfs });
+      this.#table.put(key, { name, label: IMPLICIT_NULL, bundle, number });
+      for (const to of vrfs) this.#leakEnds.get(leakKey(to, vrf.name))?.announce({ prefix, ...bundle }, number);
+    }
+    this.#touch(key, name);
+  }
+
+  #bundleOf(vrf: Vrf, family: VpnFamily, attributes: Attributes, hop: NextHop): VpnBundle {
+    const last = this.#bundled;
+    if (last?.vrf === vrf && last.attributes === attributes && last.bundle.hop === hop) return last.bundle;
+    const targets = vrf.exportTargets.flatMap((t) => [t.high, t.low]);
+    // RFC 4364 §4.3.1: the targets are the VRF's to say, and not those of whoever told it the route.
+    const extendedCommunities = [...withoutTargets(attributes.extendedCommunities), ...targets];
+    const bundle = {
+      family,
+      attributes: { ...copyOf(attributes), extendedCommunities },
+      hop,
+      from: undefined,
+      weight: 0,
+    };
+    this.#bundled = { vrf, attributes, bundle };
+    return bundle;
+  }
+
+  #touch(key: string, { prefix }: VpnName): void {
     let isFirst = false;
-    for (const { feed } of this.#sessions.values()) isFirst = feed.touch(key, VPN_OF[prefix.family]) || isFirst;
+    for (const { feed } of this.#sessions.values()) isFirst = feed.touch(key, FAMILY_OF[prefix.family]) || isFirst;
     if (isFirst) this.#options.wake();
   }
 
-  #bundleOf(vrf: Vrf, { prefix, attributes, hop }: VrfRoute): Bundle | undefined {
-    const addr = hop?.global ?? hop?.linkLocal;
-    if (attributes === undefined || addr === undefined) return undefined;
-    const family = VPN_OF[prefix.family];
-    const last = this.#bundled;
-    if (last?.vrf === vrf && last.from === attributes && last.bundle.family === family && last.bundle.hop.equals(addr))
-      return last.bundle;
-    const targets = vrf.exportTargets.flatMap((t) => [t.high, t.low]);
-    const extendedCommunities = [...attributes.extendedCommunities, ...targets];
-    const bundle: Bundle = { family, hop: addr, attributes: { ...copyOf(attributes), extendedCommunities } };
-    this.#bundled = { vrf, from: attributes, bundle };
-    return bundle;
+  /** A VRF has told its whole table of a family. */
+  #told(vrf: Vrf, family: VpnFamily): void {
+    if (this.#incomplete.delete(`${vrf.name} ${family}`) && this.#incomplete.size === 0) this.#options.wake();
   }
 
   /** The VRF's speaker is gone, and its routes with it; what it imports is told again when it is back. */
   #forgetVrf(vrf: Vrf): void {
-    for (const { prefix } of [...this.#exported.values()]) {
-      if (prefix.rd === vrf.rd) this.#export(vrf, { prefix: prefix.prefix, attributes: undefined, hop: undefined });
+    for (const { name } of [...this.#exported.values()]) {
+      if (name.rd === vrf.rd) this.#export(vrf, { prefix: name.prefix, attributes: undefined, hop: undefined });
     }
+    for (const family of VPN_FAMILIES) this.#told(vrf, family);
   }
 }
 
-function count({ feed }: VpnSession, { prefix, isAccepted }: Learned, by: 1 | -1): void {
-  const family = VPN_OF[prefix.prefix.family];
-  feed.received[family] += by;
-  if (isAccepted) feed.accepted[family] += by;
+function leakKey(to: string, from: string): string {
+  return `${to} ${from}`;
+}
+
+function isVpn(family: FamilyName): family is VpnFamily {
+  return family === 'vpnv4' || family === 'vpnv6';
+}
+
+/** VRFs that have a route: a label stands for a way through MPLS, which there is not. */
+function importersOf({ isLabelled, vrfs }: Pick<HeldRoute, 'isLabelled' | 'vrfs'>): readonly string[] {
+  return isLabelled ? [] : vrfs;
+}
+
+function octetsOf(a: Attributes): Uint8Array {
+  const w = new OctetWriter(256);
+  putAttributes(w, a, undefined, true);
+  return w.take();
+}
+
+/** Whether a route is told as it was told before. */
+function isSame({ prefix, reached }: HeldRoute, now: VpnPrefix, { hop, octets }: Reached): boolean {
+  if (prefix.label !== now.label || reached.octets.length !== octets.length) return false;
+  const isSameHop = String(reached.hop.global) === String(hop.global);
+  const isSameLocal = String(reached.hop.linkLocal) === String(hop.linkLocal);
+  return isSameHop && isSameLocal && reached.octets.every((octet, i) => octet === octets[i]);
+}
+
+function withLlgrStale(accepted: VpnAccepted): VpnAccepted {
+  const { attributes } = accepted;
+  if (attributes.communities.includes(Community.LlgrStale)) return accepted;
+  const communities = [...attributes.communities, Community.LlgrStale];
+  return { ...accepted, attributes: { ...copyOf(attributes), communities } };
 }
 
 function hasTarget(a: Attributes, targets: readonly EightOctets[]): boolean {
@@ -246,7 +406,19 @@ function hasTarget(a: Attributes, targets: readonly EightOctets[]): boolean {
   return false;
 }
 
+/** RFC 4360 §4: sub-type 2 of the types 0, 1 and 2. */
+function withoutTargets(words: readonly number[]): number[] {
+  return words.filter((_, i) => {
+    const high = words[i & ~1]!;
+    return high >>> 24 > 2 || ((high >>> 16) & 0xff) !== 2;
+  });
+}
+
 /** RFC 7606 §5.3: prefixes that cannot be told apart cost the session. */
 function malformed(words: string): BgpFault {
-  return resetFault(ErrorCode.Update, UpdateError.OptionalAttribute, words);
+  return fault('reset', words);
+}
+
+function fault(handling: Handling, words: string): BgpFault {
+  return { code: ErrorCode.Update, subcode: UpdateError.OptionalAttribute, data: NO_DATA, handling, words };
 }

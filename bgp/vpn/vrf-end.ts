@@ -1,9 +1,10 @@
 /**
- * The room's end of the session with one VRF's speaker: takes the VRF's best routes out of UPDATEs, and announces VPN
- * routes to it under path identifiers. What was announced is remembered, because a speaker may come later or again.
+ * The room's end of a session with one VRF's speaker: takes the VRF's best routes out of UPDATEs, and announces VPN routes
+ * to it under path identifiers. What was announced is remembered, because a speaker may come later or again.
+ * After a start the VRF is told by End-of-RIB when it has all there is (RFC 4724 §4.1).
  */
 
-import type { Prefix } from '../../router/lib/addr.ts';
+import type { Family, Prefix } from '../../router/lib/addr.ts';
 import type { FarEnd } from '../pipe.ts';
 import type { Attributes, NextHop, WireContext } from '../wire/attribute/model.ts';
 import { AttributeCode, OPTIONAL, putAttribute } from '../wire/attribute/model.ts';
@@ -25,6 +26,8 @@ export interface VrfRoute {
 
 export interface VrfEndHost {
   route(route: VrfRoute): void;
+  /** The VRF has told its whole table of a family. */
+  endOfRib(family: Family): void;
   ended(): void;
 }
 
@@ -34,6 +37,8 @@ interface Announced {
   readonly octets: Uint8Array;
 }
 
+const FAMILY_NUMBERS: readonly Family[] = [4, 6];
+
 const facts = { ...PLAIN_FACTS, extendedNextHop: true };
 /** How we read what the VRF's speaker says: an internal session with everything the pipe's OPEN offers. */
 const CONTEXT: WireContext = {
@@ -41,15 +46,19 @@ const CONTEXT: WireContext = {
   external: false,
   families: { ipv4: facts, ipv6: facts },
   firstAs: undefined,
+  // Paths may have segments of our confederation, where there is one.
+  confederation: 'inside',
 };
 
 export class VrfEnd implements FarEnd {
   readonly open: FarEnd['open'];
-  readonly #host: VrfEndHost;
+  readonly #host: VrfEndHost | undefined;
+  #isComplete = false;
   readonly #announced = new Map<number, Announced>();
   #tell: ((octets: Uint8Array) => void) | undefined;
 
-  constructor(localAs: number, identifier: number, host: VrfEndHost) {
+  /** @param host undefined where only the VRF is told something */
+  constructor(localAs: number, identifier: number, host?: VrfEndHost) {
     this.#host = host;
     const both = [FAMILIES.ipv4, FAMILIES.ipv6];
     this.open = {
@@ -59,6 +68,8 @@ export class VrfEnd implements FarEnd {
         ...both.map((f) => ({ kind: 'multiprotocol', ...f }) as const),
         { kind: 'extended-next-hop', entries: [{ ...FAMILIES.ipv4, nextHopAfi: 2 }] },
         { kind: 'extended-message' },
+        // We never restart alone, but the VRF may wait for our End-of-RIB.
+        { kind: 'graceful-restart', flags: 0, timeS: 0, families: [] },
         { kind: 'add-path', entries: both.map((f) => ({ ...f, mode: 2 })) },
       ],
     };
@@ -67,16 +78,36 @@ export class VrfEnd implements FarEnd {
   begin(tell: (octets: Uint8Array) => void): void {
     this.#tell = tell;
     for (const a of this.#announced.values()) tell(a.octets);
+    if (this.#isComplete) this.#tellEnd();
+  }
+
+  /** What has been announced until now is all there is at the beginning. */
+  complete(): void {
+    this.#isComplete = true;
+    this.#tellEnd();
+  }
+
+  #tellEnd(): void {
+    for (const family of FAMILY_NUMBERS) {
+      this.#tell?.(
+        message((w) => {
+          const v = new OctetWriter(3);
+          putUnreachHead(v, family);
+          putAttribute(w, OPTIONAL, AttributeCode.MpUnreach, v.take());
+        }),
+      );
+    }
   }
 
   ended(): void {
     this.#tell = undefined;
-    this.#host.ended();
+    this.#host?.ended();
   }
 
   update(body: Uint8Array): void {
     const u = decodeUpdate(body, CONTEXT);
-    if ('handling' in u) return; // our own speaker's; it makes no mistakes of this kind
+    if ('handling' in u || this.#host === undefined) return; // our own speaker's; it makes no mistakes of this kind
+    if (u.endOfRib !== undefined) this.#host.endOfRib(u.endOfRib === 'ipv4' ? 4 : 6);
     for (const nlri of u.withdrawn) {
       for (const prefix of prefixesOf(nlri)) this.#host.route({ prefix, attributes: undefined, hop: undefined });
     }

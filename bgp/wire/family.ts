@@ -28,10 +28,6 @@ export function familyNamed(afi: number, safi: number): FamilyName | undefined {
   return NAMES.find((name) => FAMILIES[name].afi === afi && FAMILIES[name].safi === safi);
 }
 
-export function isUnicast(family: FamilyName): boolean {
-  return family === 'ipv4' || family === 'ipv6';
-}
-
 /** The unicast family of addresses. */
 export function unicast(family: Family): 'ipv4' | 'ipv6' {
   return family === 4 ? 'ipv4' : 'ipv6';

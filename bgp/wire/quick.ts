@@ -5,7 +5,7 @@
  * Read first: RFC 4271 §4.3, RFC 7606. Invariant: where this answers, `decodeCarefully` gives the same.
  */
 
-import { Addr, type Family } from '../../router/lib/addr.ts';
+import { Addr } from '../../router/lib/addr.ts';
 import { get16, get32 } from '../../router/lib/bytes.ts';
 import { MAX_PATH_ASNS, SegmentType } from './attribute/as-path.ts';
 import {
@@ -23,6 +23,7 @@ import {
 import { hasPathIds, isNegotiated, MP_REACH } from './attribute/mp-reach.ts';
 import { isHostAddress } from './attribute/next-hop.ts';
 import { takeAttributes } from './attribute/table.ts';
+import type { FamilyName } from './family.ts';
 import type { BgpFault } from './fault.ts';
 import { isNlri, type Nlri } from './nlri.ts';
 import type { Reach, Update } from './update.ts';
@@ -39,7 +40,7 @@ const NONE: readonly never[] = Object.freeze([]);
 class QuickUpdate implements Update, WireAttributes {
   readonly withdrawn: readonly Nlri[] = NONE;
   readonly reach: readonly Reach[];
-  readonly endOfRib: Family | undefined = undefined;
+  readonly endOfRib: FamilyName | undefined = undefined;
   readonly vpn = undefined;
   readonly faults: readonly BgpFault[] = NONE;
   readonly octets: Uint8Array;

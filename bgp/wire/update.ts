@@ -23,6 +23,7 @@ import { putUnreachHead } from './attribute/mp-unreach.ts';
 import { isHostAddress } from './attribute/next-hop.ts';
 import { CODECS, putAttributes } from './attribute/table.ts';
 import { readUnknown } from './attribute/unknown.ts';
+import { type FamilyName, familyNamed, unicast } from './family.ts';
 import { type BgpFault, ErrorCode, type Handling, isWorse, NO_DATA, resetFault, UpdateError } from './fault.ts';
 import { beginMessage, endMessage, HEADER_OCTETS, MessageType } from './message.ts';
 import { isNlri, type Nlri, prefixOctets, putPrefix } from './nlri.ts';
@@ -52,7 +53,7 @@ export interface Update {
   /** The same attributes as octets that can be stored as they are; undefined = only `attributes` says what they are. */
   readonly wire: WireAttributes | undefined;
   /** RFC 4724 §2: this message marks the end of the initial table of a family. */
-  readonly endOfRib: Family | undefined;
+  readonly endOfRib: FamilyName | undefined;
   readonly vpn: VpnUpdate | undefined;
   /** Mistakes that did not cost the session, for counters and `mlshim bgp show`. */
   readonly faults: readonly BgpFault[];
@@ -264,10 +265,11 @@ function isUsable(hop: NextHop): boolean {
 }
 
 /** RFC 4724 §2: an empty UPDATE ends IPv4 unicast, an empty MP_UNREACH_NLRI alone ends its family. */
-function endOfRib(body: Uint8Array, draft: AttributeDraft, hasOther: boolean): Family | undefined {
-  if (body.length === 4) return 4;
-  if (hasOther || draft.unreach === undefined || draft.unreach.bytes.length > 0) return undefined;
-  return body.length <= 4 + 4 + 3 ? draft.unreach.family : undefined;
+function endOfRib(body: Uint8Array, draft: AttributeDraft, hasOther: boolean): FamilyName | undefined {
+  if (body.length === 4) return 'ipv4';
+  if (hasOther || body.length > 4 + 4 + 3) return undefined;
+  if (draft.unreach !== undefined) return unicast(draft.unreach.family);
+  return draft.vpnUnreach && familyNamed(get16(draft.vpnUnreach, 0), draft.vpnUnreach[2]!);
 }
 
 function malformedList(words: string): BgpFault {

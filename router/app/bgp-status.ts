@@ -33,7 +33,8 @@ export function parseMrtCursor(text: string): MrtCursor | undefined {
 }
 
 export function peerStatus(v: PeerView, bfd: BfdState | undefined, settings: BgpConfig): BgpPeerStatus {
-  const sum = (key: 'received' | 'accepted' | 'advertised'): number => v.routes.ipv4[key] + v.routes.ipv6[key];
+  const sum = (key: 'received' | 'accepted' | 'advertised' | 'stale'): number =>
+    Object.values(v.routes).reduce((n, counts) => n + counts[key], 0);
   const messages = (m: PeerView['messages']['sent']): number => Object.values(m).reduce((a, b) => a + b, 0);
   const keepaliveS = v.holdTimeS === undefined ? 0 : Math.floor(v.holdTimeS / 3);
   const config = neighborNamed(v.name, v.range, settings);
@@ -56,12 +57,12 @@ export function peerStatus(v: PeerView, bfd: BfdState | undefined, settings: Bgp
     keepalive_s: keepaliveS,
     capabilities: v.capabilities.peer,
     local_capabilities: v.capabilities.local,
-    stale: v.routes.ipv4.stale + v.routes.ipv6.stale,
+    stale: sum('stale'),
     restart: v.restart.map((r) => `${r.family} ${r.phase}, ${Math.ceil(r.leftMs / 1000)} s left`),
     remote_id: v.identifier ?? '',
     messages_in: messages(v.messages.received),
     messages_out: messages(v.messages.sent),
-    families: (['ipv4', 'ipv6'] as const).filter((f) => v.families.includes(f)).map((f) => familyStatus(v, f)),
+    families: v.families.flatMap((f) => familyStatus(v, f as keyof PeerView['routes'])),
     timers_s: Object.fromEntries(Object.entries(v.timersMs).map(([name, ms]) => [TIMERS[name] ?? name, ms / 1000])),
     faults: v.faults,
     last_fault: v.lastFault ?? '',
@@ -80,10 +81,12 @@ export function peerStatus(v: PeerView, bfd: BfdState | undefined, settings: Bgp
 /** RFC 4271 §10, in snake_case as all names people see. */
 const TIMERS: Readonly<Record<string, string>> = { connectRetry: 'connect_retry', idleHold: 'idle_hold' };
 
-function familyStatus(v: PeerView, family: 'ipv4' | 'ipv6'): BgpFamilyStatus {
-  const { received, accepted, advertised, stale, nextHop } = v.routes[family];
+function familyStatus({ routes }: PeerView, family: keyof PeerView['routes']): BgpFamilyStatus[] {
+  const counts = routes[family];
+  if (counts === undefined) return [];
+  const { received, accepted, advertised, stale, nextHop } = counts;
   const addresses = [nextHop?.global, nextHop?.linkLocal].filter((a) => a !== undefined);
-  return { family, received, accepted, advertised, stale, next_hop: addresses.join(' ') };
+  return [{ family, received, accepted, advertised, stale, next_hop: addresses.join(' ') }];
 }
 
 /** What was configured for a peer, or for the range it came from. */

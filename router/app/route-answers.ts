@@ -151,15 +151,10 @@ export function routeShow(facts: RouteFacts, origin: string): Answers['route_sho
       },
     });
   }
-  return { routes: routes.sort((a, b) => comparePrefix(a.info.prefix, b.info.prefix)).map((r) => r.status) };
+  return { routes: routes.sort((a, b) => inOrder(a.info.prefix, b.info.prefix)).map((r) => r.status) };
 }
 
 /** IPv4 before IPv6, then by address, shorter first: the order people look things up in. */
-function comparePrefix(a: Prefix, b: Prefix): number {
-  if (a.family !== b.family) return a.family - b.family;
-  const words = (p: Prefix): number[] => [p.addr.a0, p.addr.a1, p.addr.a2, p.addr.a3].map((w) => w >>> 0);
-  const wa = words(a);
-  const wb = words(b);
-  for (let i = 0; i < 4; i++) if (wa[i] !== wb[i]) return wa[i]! - wb[i]!;
-  return a.length - b.length;
+function inOrder(a: Prefix, b: Prefix): number {
+  return a.addr.compare(b.addr) || a.length - b.length;
 }

@@ -73,6 +73,17 @@ export class Addr {
     return this.family === o.family && this.a0 === o.a0 && this.a1 === o.a1 && this.a2 === o.a2 && this.a3 === o.a3;
   }
 
+  /** Order by family and number: negative when this address is the lower one. */
+  compare(o: Addr): number {
+    return (
+      this.family - o.family ||
+      (this.a0 >>> 0) - (o.a0 >>> 0) ||
+      (this.a1 >>> 0) - (o.a1 >>> 0) ||
+      (this.a2 >>> 0) - (o.a2 >>> 0) ||
+      (this.a3 >>> 0) - (o.a3 >>> 0)
+    );
+  }
+
   get isLinkLocal(): boolean {
     return this.family === 6 ? (this.a0 & 0xffc00000) === (0xfe800000 | 0) : this.a3 >>> 16 === 0xa9fe;
   }

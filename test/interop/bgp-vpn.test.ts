@@ -17,7 +17,7 @@ const missing = !hasGobgp()
     const { learned, labelled, counts, v4, v6 } = JSON.parse(out);
     t.deepEqual(learned, { '10.9.0.0/24': '10.1.0.4', 'fd09::/64': 'fd00::4' });
     t.is(labelled, 1);
-    t.deepEqual(counts, { learned: 2, exported: 2 });
+    t.deepEqual(counts, { learned: 3, exported: 2 });
     t.regex(v4, /65001:1:192\.168\.1\.0\/24\s+\[3\]\s+10\.1\.0\.1\s+65001/);
     t.regex(v6, /65001:1:fd01::\/48\s+\[3\]\s+fd00::1\s+65001/);
     t.regex(v4, /\[65001:100\]/);

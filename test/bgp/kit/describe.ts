@@ -94,7 +94,7 @@ export function describe(octets: Uint8Array, context: WireContext): string[] {
 export function describeUpdate(u: Update): string[] {
   const lines = ['UPDATE'];
   for (const f of u.faults) lines.push(`  fault ${f.handling}: ${f.words}`);
-  if (u.endOfRib !== undefined) lines.push(`  end of rib ipv${u.endOfRib}`);
+  if (u.endOfRib !== undefined) lines.push(`  end of rib ${u.endOfRib}`);
   for (const n of u.withdrawn) lines.push(`  withdraw ${nlriText(n)}`);
   for (const r of u.reach) lines.push(`  reach ${nlriText(r.nlri)} via ${hopText(r.nextHop)}`);
   const a = u.attributes;

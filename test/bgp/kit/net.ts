@@ -169,7 +169,8 @@ export interface RouterOptions {
   readonly networks?: readonly string[];
   readonly maxPaths?: number;
   readonly roas?: RoaTable;
-  readonly vpn?: VpnPort;
+  /** Made anew for a speaker that takes over. */
+  readonly vpn?: VpnPort | (() => VpnPort);
   readonly gracefulRestart?: SpeakerOptions['gracefulRestart'];
   /** Whatever else a speaker can be told. */
   readonly speaker?: Partial<SpeakerOptions>;
@@ -230,7 +231,7 @@ export class SimRouter implements Transport, NextHopResolver {
       },
       networks: (o.networks ?? []).map((n) => ({ prefix: Prefix.parse(n)! })),
       multipath: { maxPaths: o.maxPaths ?? 1 },
-      ...(o.vpn !== undefined && { vpn: o.vpn }),
+      ...(o.vpn !== undefined && { vpn: typeof o.vpn === 'function' ? o.vpn() : o.vpn }),
       ...(o.roas !== undefined && { roas: o.roas }),
       ...(o.gracefulRestart !== undefined && { gracefulRestart: o.gracefulRestart }),
       ...(restarting !== undefined && { restarting }),

@@ -45,7 +45,7 @@ test('every VPN route of ExaBGP is read as it says, and encoded to the same octe
     const value = u.vpn.reach;
     const nlriAt = 5 + value[3]!;
     const hop = readVpnNextHop(value.subarray(4, nlriAt - 1))!;
-    const prefixes = readVpnNlri(value.subarray(nlriAt), 4, false, false)!;
+    const prefixes = readVpnNlri(value.subarray(nlriAt), 4, false)!;
     const [[nextHop, expected]] = Object.entries(announce) as [[string, Announced[]]];
     t.is(String(hop.global), nextHop);
     t.deepEqual(
@@ -53,7 +53,7 @@ test('every VPN route of ExaBGP is read as it says, and encoded to the same octe
       expected.map((e) => [e.nlri, e.label[0]![0]!, e.rd]),
     );
     const w = new OctetWriter();
-    for (const p of prefixes) putVpnPrefix(w, p, p.label, false);
+    for (const p of prefixes) putVpnPrefix(w, p, p.label, undefined);
     t.deepEqual(w.take(), value.slice(nlriAt));
     t.deepEqual(vpnNextHop(hop.global!, 4), value.slice(4, nlriAt - 1));
     seen += prefixes.length;

@@ -1,76 +1,15 @@
 /** Two routers with two VRFs each, joined by one session for both VPN families: routes reach the VRFs whose targets match. */
 import test from 'ava';
-import { PipeTransport } from '../../../bgp/pipe.ts';
-import { eachRoute } from '../../../bgp/routes.ts';
-import { type PeerConfig, type Policy, Speaker } from '../../../bgp/speaker.ts';
+import type { PeerConfig, Policy } from '../../../bgp/speaker.ts';
 import { readVpnNlri, vpnKey } from '../../../bgp/vpn/nlri.ts';
-import { distinguisherText, parseDistinguisher, parseRouteTarget } from '../../../bgp/vpn/route-distinguisher.ts';
-import { VpnRoom } from '../../../bgp/vpn/vpn-room.ts';
+import { distinguisherText, parseDistinguisher } from '../../../bgp/vpn/route-distinguisher.ts';
 import { Community } from '../../../bgp/wire/attribute/communities.ts';
 import { PLAIN_ATTRIBUTES } from '../../../bgp/wire/attribute/plain.ts';
 import { decodeRouteRefresh, encodeRouteRefresh, MessageType } from '../../../bgp/wire/message.ts';
-import { Addr, Prefix } from '../../../router/lib/addr.ts';
+import { Prefix } from '../../../router/lib/addr.ts';
 import { hex } from '../kit/describe.ts';
 import { SimNet, type SimRouter } from '../kit/net.ts';
-
-const rd = (text: string) => parseDistinguisher(text)!;
-const rt = (text: string) => parseRouteTarget(text)!;
-
-interface VrfSim {
-  readonly speaker: Speaker;
-  readonly fib: Map<string, string>;
-}
-
-/** The speaker of a VRF, joined to its router's room. */
-function vrf(net: SimNet, room: VpnRoom, name: string, asn: number, nextHop: string): VrfSim {
-  const fib = new Map<string, string>();
-  const speaker = new Speaker({
-    asn,
-    routerId: Addr.parse('10.255.0.1')!,
-    clock: net.clock,
-    random: net.random,
-    transport: new PipeTransport(
-      () => room.endOf(name),
-      (run) => void net.clock.after(0, run),
-    ),
-    resolver: { isUp: () => true, subscribe: () => undefined },
-    sink: eachRoute(({ prefix, way }) => {
-      if (way === undefined) fib.delete(String(prefix));
-      else fib.set(String(prefix), way.nextHops.map((h) => String(h.address)).join(' '));
-    }),
-  });
-  net.drive(speaker);
-  speaker.addPeer({
-    name: 'vpn',
-    address: Addr.parse('::1')!,
-    link: 'vpn',
-    asn,
-    families: ['ipv4', 'ipv6'],
-    extendedNextHop: true,
-    addPath: 'receive',
-    multihop: true,
-    nextHopSelf: true,
-    nextHop4: Addr.parse(nextHop)!,
-    nextHop6: Addr.parse(`fd00::${nextHop.split('.').at(-1)}`)!,
-  });
-  speaker.start();
-  return { speaker, fib };
-}
-
-type Targets = Readonly<Record<string, { rd: string; import: string[]; export: string[] }>>;
-
-function roomOf(asn: number, r: () => SimRouter, vrfs: Targets): VpnRoom {
-  return new VpnRoom({
-    localAs: asn,
-    vrfs: Object.entries(vrfs).map(([name, v]) => ({
-      name,
-      rd: rd(v.rd),
-      importTargets: v.import.map(rt),
-      exportTargets: v.export.map(rt),
-    })),
-    wake: () => r().speaker.onActivity(),
-  });
-}
+import { announce, messagesIn, rd, roomOf, rt, vrf } from '../kit/vpn.ts';
 
 /** @param configB how router b has configured router a */
 function network(asnB = 64601, configB: Partial<PeerConfig> = {}) {
@@ -98,19 +37,6 @@ function network(asnB = 64601, configB: Partial<PeerConfig> = {}) {
   return { net, a, b, cable, roomA, roomB, ...vrfs };
 }
 
-/** The messages of what was written to a stream. */
-function messagesIn(writes: readonly Uint8Array[]): Buffer[] {
-  const octets = Buffer.concat(writes);
-  const out: Buffer[] = [];
-  for (let at = 0; at < octets.length; at += octets.readUInt16BE(at + 16))
-    out.push(octets.subarray(at, at + octets.readUInt16BE(at + 16)));
-  return out;
-}
-
-const announce = (v: VrfSim, ...prefixes: string[]): void => {
-  for (const p of prefixes) v.speaker.announce({ prefix: Prefix.parse(p)! });
-};
-
 for (const [what, asnB] of [
   ['internal', 64601],
   ['external', 64602],
@@ -121,12 +47,13 @@ for (const [what, asnB] of [
     announce(n.blueA, '192.168.2.0/24');
     announce(n.redB, '192.168.3.0/24');
     n.net.start();
-    n.net.runUntil(() => n.bothB.fib.size === 3 && n.redA.fib.size === 1);
+    n.net.runUntil(() => n.bothB.fib.size === 4 && n.redA.fib.size === 1);
     n.net.run(1000);
     t.deepEqual(Object.fromEntries(n.redB.fib), { '192.168.1.0/24': '10.1.0.1', 'fd01::/48': 'fd00::1' });
     t.deepEqual(Object.fromEntries(n.bothB.fib), {
       '192.168.1.0/24': '10.1.0.1',
       '192.168.2.0/24': '10.2.0.1',
+      '192.168.3.0/24': '10.1.0.2@(vrf red)',
       'fd01::/48': 'fd00::1',
     });
     t.deepEqual(Object.fromEntries(n.redA.fib), { '192.168.3.0/24': '10.1.0.2' });
@@ -173,7 +100,7 @@ test('what a session told is gone with it, and there again after it; a refresh b
   const marks = messagesIn(stream.sent.slice(from))
     .filter((m) => m[18] === MessageType.RouteRefresh)
     .map((m) => decodeRouteRefresh(m.subarray(19)).safi);
-  t.deepEqual(marks, [1, 1], 'RFC 7313 marks stand around IPv4 unicast only');
+  t.deepEqual(marks.sort(), [1, 1, 128, 128, 128, 128], 'RFC 7313 marks stand around every family');
 });
 
 test('a route with an MPLS label is counted and not imported', (t) => {
@@ -188,8 +115,11 @@ test('a route with an MPLS label is counted and not imported', (t) => {
   const reach = (label: string) => ({ reach: value(label), unreach: undefined, isWithdrawn: false });
   t.is(n.roomB.update(session, reach('000101'), attributes), undefined);
   t.is(n.roomB.labelled, 1);
-  t.is(n.roomB.counts.learned, 0);
+  t.is(n.roomB.counts.learned, 1);
+  n.net.run(1000);
+  t.is(n.redB.fib.size, 0);
   t.is(n.roomB.update(session, reach('000031'), attributes), undefined);
+  t.is(n.roomB.labelled, 0);
   t.is(n.roomB.counts.learned, 1);
   n.net.runUntil(() => n.redB.fib.size === 1);
   t.is(n.redB.fib.get('10.9.0.0/16'), '10.1.0.9');
@@ -205,12 +135,12 @@ test('distinguishers of all three kinds are read and printed', (t) => {
 });
 
 test('VPN prefixes are read with labels, identifiers and withdrawals, and refused when cut short', (t) => {
-  const [p] = readVpnNlri(hex('70 000031 0000fc5900000009 0a0908'), 4, false, false)!;
+  const [p] = readVpnNlri(hex('70 000031 0000fc5900000009 0a0908'), 4, false)!;
   t.is(vpnKey(p!), 'fc59.9 10.9.8.0/24');
   t.is(p!.label, 3);
-  const stack = readVpnNlri(hex('00000007 88 000100 000031 0000fc5900000009 0a0908'), 4, true, false)!;
-  t.like(stack[0], { pathId: 7, label: 16 });
-  const gone = readVpnNlri(hex('70 800000 0000fc5900000009 0a0908'), 4, false, true)!;
+  const identified = readVpnNlri(hex('00000007 70 000101 0000fc5900000009 0a0908'), 4, true)!;
+  t.like(identified[0], { pathId: 7, label: 16 });
+  const gone = readVpnNlri(hex('70 800000 0000fc5900000009 0a0908'), 4, false)!;
   t.is(vpnKey(gone[0]!), 'fc59.9 10.9.8.0/24');
   const broken = [
     '70 000031 0000fc5900000009 0a09',
@@ -219,7 +149,13 @@ test('VPN prefixes are read with labels, identifiers and withdrawals, and refuse
     '79 000031 0000fc5900000009 0a0908 00',
     'ff 000030',
   ];
-  for (const bad of broken) t.is(readVpnNlri(hex(bad), 4, false, false), undefined, bad);
+  for (const bad of broken) t.is(readVpnNlri(hex(bad), 4, false), undefined, bad);
+});
+
+test('the bottom-of-stack bit of a label is ignored: there is one label (RFC 8277 §2.2)', (t) => {
+  const [p] = readVpnNlri(hex('70 000100 0000fc5900000009 0a0908'), 4, false)!;
+  t.is(vpnKey(p!), 'fc59.9 10.9.8.0/24');
+  t.is(p!.label, 16);
 });
 
 test('a VPN peer that does not read costs no queue, however often it asks for everything again', (t) => {

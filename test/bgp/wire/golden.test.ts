@@ -58,7 +58,7 @@ function reencode(u: Update, context: WireContext): Uint8Array | undefined {
   const packer = new UpdatePacker(settings, (octets) => chunks.push(octets));
   const runs = [...u.reach.map((r) => r.nlri), ...u.withdrawn];
   if (runs.length > 1 || runs.some((n) => n.hasPathIds)) return undefined;
-  if (u.endOfRib !== undefined) packer.endOfRib(u.endOfRib);
+  if (u.endOfRib === 'ipv4' || u.endOfRib === 'ipv6') packer.endOfRib(u.endOfRib === 'ipv4' ? 4 : 6);
   else if (u.reach[0] !== undefined) packer.reach(u.reach[0].nlri.family, u.attributes!, u.reach[0].nextHop);
   else if (u.withdrawn[0] !== undefined) packer.withdraw(u.withdrawn[0].family);
   else return undefined;

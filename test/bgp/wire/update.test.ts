@@ -184,14 +184,18 @@ test('families that were not negotiated are not heard', (t) => {
   t.is(outcome(body(BASE), { ...EXTERNAL, families: { ipv6: PLAIN_FACTS } }), 'nothing');
 });
 
-test('the end of the initial table is recognized for both families', (t) => {
+test('the end of the initial table is recognized for all families', (t) => {
+  const vpn = { ...EXTERNAL, families: { ...EXTERNAL.families, vpnv4: PLAIN_FACTS, vpnv6: PLAIN_FACTS } };
   const end = (octets: Uint8Array) => {
-    const u = decodeUpdate(octets, EXTERNAL);
+    const u = decodeUpdate(octets, vpn);
     return 'handling' in u ? u.words : u.endOfRib;
   };
-  t.is(end(hex('0000 0000')), 4);
-  t.is(end(body(['800f03 0002 01'], '')), 6);
-  t.is(end(body(['900f0003 0002 01'], '')), 6);
+  t.is(end(hex('0000 0000')), 'ipv4');
+  t.is(end(body(['800f03 0002 01'], '')), 'ipv6');
+  t.is(end(body(['900f0003 0002 01'], '')), 'ipv6');
+  t.is(end(body(['800f03 0001 80'], '')), 'vpnv4');
+  t.is(end(body(['900f0003 0002 80'], '')), 'vpnv6');
+  t.is(end(body(['800f03 0001 04'], '')), undefined, 'not a family of the session');
   t.is(end(body(['800f08 0002 01 20 fd420001'], '')), undefined);
 });
 

@@ -1,0 +1,85 @@
+/**
+ * VPN routes held from one peer, as they came and with what became of them, and their counts. They may outlive the session
+ * (bgp/retention.ts). Does not judge routes and tells nobody; the room does.
+ */
+
+import type { VpnAccepted, VpnFamily, VpnSender } from '../ports.ts';
+import type { Attributes, NextHop } from '../wire/attribute/model.ts';
+import { type VpnPrefix, vpnKey } from './nlri.ts';
+import type { HeldCounts, VpnCounts } from './vpn-feed.ts';
+
+/** What the routes of one UPDATE have in common, as it came. */
+export interface Reached {
+  readonly attributes: Attributes;
+  readonly hop: NextHop;
+  /** The attributes as octets: equal ones mean that nothing has changed. */
+  readonly octets: Uint8Array;
+}
+
+/** How a route has outlived what would have withdrawn it (RFC 4724 §4.2, RFC 9494 §4.2). */
+export type Staleness = 'fresh' | 'stale' | 'long-lived';
+
+export interface HeldRoute {
+  readonly prefix: VpnPrefix;
+  readonly reached: Reached;
+  /** Path identifier under which VRFs and other peers have it. */
+  readonly number: number;
+  /** Undefined = policy refuses it. */
+  readonly accepted: VpnAccepted | undefined;
+  /** VRFs that import one of its targets. */
+  readonly vrfs: readonly string[];
+  /** It has a label other than implicit null: it is passed on and not imported. */
+  readonly isLabelled: boolean;
+  readonly staleness: Staleness;
+  /** The session that told it; a later session of the peer is another one. */
+  readonly sender: VpnSender;
+}
+
+export const FAMILY_OF = { 4: 'vpnv4', 6: 'vpnv6' } as const;
+
+export class Held implements HeldCounts {
+  readonly received: VpnCounts = { vpnv4: 0, vpnv6: 0 };
+  readonly accepted: VpnCounts = { vpnv4: 0, vpnv6: 0 };
+  readonly stale: VpnCounts = { vpnv4: 0, vpnv6: 0 };
+  readonly #routes = new Map<string, HeldRoute>();
+
+  get size(): number {
+    return this.#routes.size;
+  }
+
+  get(prefix: VpnPrefix): HeldRoute | undefined {
+    return this.#routes.get(keyOf(prefix));
+  }
+
+  put(route: HeldRoute): void {
+    const key = keyOf(route.prefix);
+    this.#count(this.#routes.get(key), -1);
+    this.#routes.set(key, route);
+    this.#count(route, 1);
+  }
+
+  delete(prefix: VpnPrefix): void {
+    const key = keyOf(prefix);
+    this.#count(this.#routes.get(key), -1);
+    this.#routes.delete(key);
+  }
+
+  /** A list of its own: routes may be changed and deleted meanwhile. */
+  routes(family?: VpnFamily): HeldRoute[] {
+    const all = [...this.#routes.values()];
+    return family === undefined ? all : all.filter((r) => FAMILY_OF[r.prefix.prefix.family] === family);
+  }
+
+  #count(route: HeldRoute | undefined, by: 1 | -1): void {
+    if (route === undefined) return;
+    const family = FAMILY_OF[route.prefix.prefix.family];
+    this.received[family] += by;
+    if (route.accepted !== undefined) this.accepted[family] += by;
+    if (route.staleness !== 'fresh') this.stale[family] += by;
+  }
+}
+
+/** The paths of one peer to one prefix have identifiers. */
+function keyOf(p: VpnPrefix): string {
+  return `${p.pathId} ${vpnKey(p)}`;
+}

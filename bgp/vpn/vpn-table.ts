@@ -1,0 +1,99 @@
+/**
+ * All VPN routes that may be told, from VRFs of ours and from sessions, by distinguisher and prefix, the best one first.
+ * The decision is that of unicast routes (bgp/rib/decision.ts) with one difference: next hops are not looked up, because a
+ * reflector need not be on the way, so interior costs are all equal. Read first: RFC 4364 §4.3, RFC 4456 §9.
+ */
+
+import type { VpnBundle, VpnFamily } from '../ports.ts';
+import { Has } from '../rib/attrs.ts';
+import { type AttrFacts, type Candidates, decide } from '../rib/decision.ts';
+import { firstAs, pathLength } from '../wire/attribute/as-path.ts';
+import { Community } from '../wire/attribute/communities.ts';
+import { DEFAULT_LOCAL_PREF } from '../wire/attribute/local-pref.ts';
+import type { Attributes } from '../wire/attribute/model.ts';
+import type { VpnName } from './nlri.ts';
+
+export interface VpnRoute {
+  readonly name: VpnName;
+  readonly label: number;
+  readonly bundle: VpnBundle;
+  /** Tells the paths to one prefix apart; also as RFC 7911's path identifier. */
+  readonly number: number;
+}
+
+const NO_ROUTES: readonly VpnRoute[] = [];
+
+export class VpnTable {
+  readonly #routes = new Map<string, VpnRoute[]>();
+
+  /** Prefixes. */
+  get size(): number {
+    return this.#routes.size;
+  }
+
+  /** All routes to a prefix, the best one first. */
+  routes(key: string): readonly VpnRoute[] {
+    return this.#routes.get(key) ?? NO_ROUTES;
+  }
+
+  /** Keys of the prefixes of a family. */
+  *keys(family: VpnFamily): Generator<string> {
+    for (const [key, [first]] of this.#routes) if (first!.bundle.family === family) yield key;
+  }
+
+  /** Add a route, or put it in the place of the one with its number. @param key `vpnKey` of its name */
+  put(key: string, route: VpnRoute): void {
+    const others = this.routes(key).filter((r) => r.number !== route.number);
+    this.#routes.set(key, bestFirst([...others, route]));
+  }
+
+  remove(key: string, number: number): void {
+    const left = this.routes(key).filter((r) => r.number !== number);
+    if (left.length === 0) this.#routes.delete(key);
+    else this.#routes.set(key, bestFirst(left));
+  }
+}
+
+/** The routes the decision is about; their numbers there are their places here. */
+let inQuestion: readonly VpnRoute[] = NO_ROUTES;
+
+const bundleOf = (i: number): VpnBundle => inQuestion[i]!.bundle;
+const attributesOf = (i: number): Attributes => bundleOf(i).attributes;
+
+const facts: AttrFacts = {
+  has: (i, bits) => {
+    const a = attributesOf(i);
+    if (bits === Has.LlgrStale) return a.communities.includes(Community.LlgrStale);
+    return bits === Has.OriginatorId ? a.originatorId !== undefined : a.clusterList.length > 0;
+  },
+  preference: (i) => attributesOf(i).localPref ?? DEFAULT_LOCAL_PREF,
+  pathLength: (i) => pathLength(attributesOf(i).asPath),
+  origin: (i) => attributesOf(i).origin,
+  med: (i) => attributesOf(i).med ?? 0,
+  neighborAs: (i) => firstAs(attributesOf(i).asPath) ?? 0,
+  set: attributesOf,
+};
+
+const candidates: Candidates = {
+  table: facts,
+  attrs: (i) => i,
+  weight: (i) => bundleOf(i).weight,
+  isLocal: (i) => bundleOf(i).from === undefined,
+  isExternal: (i) => bundleOf(i).from?.relation === 'external',
+  cost: () => 0,
+  peerIdentifier: (i) => bundleOf(i).from?.identifier ?? 0,
+  pathIdentifier: (i) => inQuestion[i]!.number,
+  comparePeers: (a, b) => {
+    const [x, y] = [bundleOf(a).from?.address, bundleOf(b).from?.address];
+    return x === undefined || y === undefined ? 0 : x.compare(y);
+  },
+};
+
+/** The same routes with the best one in front. */
+function bestFirst(routes: VpnRoute[]): VpnRoute[] {
+  if (routes.length < 2) return routes;
+  inQuestion = routes;
+  const best = routes[decide([...routes.keys()], routes.length, candidates, [])]!;
+  inQuestion = NO_ROUTES;
+  return [best, ...routes.filter((r) => r !== best)];
+}
