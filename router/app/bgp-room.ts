@@ -403,16 +403,15 @@ export class BgpRoom {
   }
 
   /**
-   * Where ROAs come from, and how many there are.
-   * @throws MlshimError USAGE when there is nothing to refresh, or for another action
+   * Where ROAs come from, and how many there are; after `refresh`, what came of it.
+   * @throws MlshimError USAGE for another action, UNKNOWN when there is nothing to refresh, TIMEOUT when a source is silent
    */
-  rpki(action: string): Answers['bgp_rpki'] {
+  async rpki(action: string): Promise<Answers['bgp_rpki']> {
     if (action !== '' && action !== 'refresh') throw new MlshimError('USAGE', `"${action}" is not "refresh"`);
-    if (action === 'refresh') {
-      if (!this.#rpki.isConfigured) throw new MlshimError('UNKNOWN', 'bgp.rpki is not configured');
-      this.#rpki.refresh();
-    }
-    return this.#rpki.show(this.#speaker.revalidated);
+    if (action === '') return this.#rpki.show(this.#speaker.revalidated);
+    if (!this.#rpki.isConfigured) throw new MlshimError('UNKNOWN', 'bgp.rpki is not configured');
+    const failed = await this.#rpki.refresh();
+    return this.#rpki.show(this.#speaker.revalidated, failed);
   }
 
   /** What `status` judges; undefined where ROAs play no part. */

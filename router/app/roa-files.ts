@@ -35,6 +35,8 @@ export class RoaFile {
   #isReading = false;
   #isStopped = false;
   #again = false;
+  /** Told when a reading that began after they came has ended. */
+  #waiting: (() => void)[] = [];
 
   /**
    * @param loaded told everything the file says, after each successful reading
@@ -54,13 +56,17 @@ export class RoaFile {
   stop(): void {
     this.#isStopped = true;
     clearTimeout(this.#timer);
+    for (const told of this.#waiting.splice(0)) told();
   }
 
-  /** Read it now, whether it has changed or not. */
-  refresh(): void {
+  /** Read it now, whether it has changed or not. Resolves when that has been done, well or not. */
+  refresh(): Promise<void> {
     this.#nextRefresh = 0;
     clearTimeout(this.#timer);
-    void this.#look();
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve);
+      void this.#look();
+    });
   }
 
   async #look(): Promise<void> {
@@ -69,7 +75,9 @@ export class RoaFile {
       return;
     }
     this.#isReading = true;
+    const served = this.#waiting.splice(0);
     const isDue = systemClock.now() >= this.#nextRefresh;
+    if (isDue) this.#nextRefresh = systemClock.now() + this.#refreshMs;
     try {
       if (this.config.isUrl) {
         if (isDue) await this.#take(() => this.#fetch());
@@ -85,8 +93,8 @@ export class RoaFile {
     } catch (e) {
       this.#fail(reasonOf(e));
     }
-    if (isDue) this.#nextRefresh = systemClock.now() + this.#refreshMs;
     this.#isReading = false;
+    for (const told of served) told();
     if (this.#isStopped) return;
     const pause = this.#again ? 0 : this.config.isUrl ? Math.min(this.#refreshMs, LOOK_MS) : LOOK_MS;
     this.#again = false;

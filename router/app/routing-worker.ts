@@ -245,12 +245,18 @@ function summary(): RoutingSummary {
 }
 
 function onQuery(id: number, query: WorkerQuery): void {
-  try {
-    send({ kind: 'answer', id, answer: answer(query) });
-  } catch (e) {
+  const told = (found: unknown): void => send({ kind: 'answer', id, answer: found });
+  const failed = (e: unknown): void => {
     const code = e instanceof MlshimError ? e.code : 'INTERNAL';
     const message = e instanceof Error ? e.message : String(e);
     send({ kind: 'answer', id, answer: undefined, failure: { code, message } });
+  };
+  try {
+    const found = answer(query);
+    if (found instanceof Promise) found.then(told, failed);
+    else told(found);
+  } catch (e) {
+    failed(e);
   }
 }
 

@@ -12,10 +12,14 @@ import type { RpkiFileStatus, RpkiServerStatus, RpkiStatus } from '../control/me
 import { systemClock, wallClockMs } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import { RoaFile } from './roa-files.ts';
+import { RpkiRefresh } from './rpki-refresh.ts';
 import { RtrServer } from './rtr-server.ts';
 
 /** VRPs put into the table in one turn: about a millisecond. */
 const LOAD_BUDGET = 2048;
+
+/** Less than those who ask wait for an answer. */
+const REFRESH_MS = 8_000;
 
 interface FileSource {
   readonly file: RoaFile;
@@ -30,6 +34,8 @@ export class RpkiRoom {
   readonly #random: () => number;
   readonly #loader: VrpLoader;
   readonly #log: Logger;
+  /** Those that wait for their end. */
+  readonly #refreshes = new Set<RpkiRefresh>();
   #refreshS = 0;
   #timer: NodeJS.Timeout | undefined;
   #isLoading = false;
@@ -140,18 +146,31 @@ export class RpkiRoom {
     return !this.#loader.isPending && this.#servers.every(isKnown) && this.#files.every(isRead);
   }
 
-  /** Read every file and ask every cache now. */
-  refresh(): void {
-    for (const { file } of this.#files) file.refresh();
-    for (const server of this.#servers) server.refresh();
+  /**
+   * Read every file and ask every cache that is in use now, and wait for what they say.
+   * @returns sources that could not be asked, each with the reason
+   * @throws MlshimError TIMEOUT when one of them has neither answered nor failed by then
+   */
+  async refresh(withinMs = REFRESH_MS): Promise<readonly string[]> {
+    const servers = this.#servers.filter((s) => s.isRunning);
+    const files = this.#files.map((f) => f.file);
+    const refresh = new RpkiRefresh(servers, files, withinMs, () => this.#loader.isPending);
+    this.#refreshes.add(refresh);
+    try {
+      return await refresh.ended;
+    } finally {
+      this.#refreshes.delete(refresh);
+    }
   }
 
-  show(revalidated: number): RpkiStatus {
+  /** @param notRefreshed of `refresh` */
+  show(revalidated: number, notRefreshed: readonly string[] = []): RpkiStatus {
     return {
       vrps_ipv4: this.table.size(4),
       vrps_ipv6: this.table.size(6),
       loading: this.#loader.isPending,
       revalidated,
+      not_refreshed: notRefreshed,
       servers: this.#servers.map(serverStatus),
       files: this.#files.map(({ file, source }) => fileStatus(file, source)),
     };
@@ -174,6 +193,11 @@ export class RpkiRoom {
     for (const server of this.#servers) this.#tell(server);
     this.#arm();
     this.#load();
+    this.#lookAtRefreshes();
+  }
+
+  #lookAtRefreshes(): void {
+    for (const refresh of this.#refreshes) refresh.look();
   }
 
   #tell(server: RtrServer): void {
@@ -206,6 +230,7 @@ export class RpkiRoom {
       this.#isLoading = false;
       this.#loader.step(LOAD_BUDGET);
       this.#load();
+      this.#lookAtRefreshes();
     });
   }
 }

@@ -51,7 +51,7 @@ export async function bgpRpki(input: Input): Promise<number> {
   if (action !== '' && action !== 'refresh') throw new MlshimError('USAGE', `"${action}" is not "refresh"`);
   const answer = await query(input, 'bgp_rpki', { action });
   print(input, answer, rpkiText);
-  return answer.vrps_ipv4 + answer.vrps_ipv6 > 0 ? 0 : 1;
+  return answer.vrps_ipv4 + answer.vrps_ipv6 > 0 && answer.not_refreshed.length === 0 ? 0 : 1;
 }
 
 export async function bfdShow(input: Input): Promise<number> {

@@ -27,5 +27,6 @@ export function rpkiText(r: RpkiStatus): string {
     const row = (f: RpkiFileStatus): string[] => [f.name, String(f.vrps), ago(f.read_s), ago(f.age_s), f.last_error];
     lines.push(table([['FILE', 'ROAS', 'READ', 'WRITTEN', 'LAST ERROR'], ...r.files.map(row)]));
   }
+  lines.push(...r.not_refreshed.map((why) => `not refreshed: ${why}`));
   return `${lines.join('\n')}\n`;
 }

@@ -1145,6 +1145,11 @@ export const DESCRIPTOR = {
        "rule": "repeated",
        "type": "RpkiFile",
        "id": 6
+      },
+      "not_refreshed": {
+       "rule": "repeated",
+       "type": "string",
+       "id": 7
       }
      }
     },

@@ -278,6 +278,8 @@ export interface RpkiStatus {
   readonly loading: boolean;
   /** Routes judged again because ROAs changed. */
   readonly revalidated: number;
+  /** After a refresh: sources that could not be asked, each with the reason. */
+  readonly not_refreshed: readonly string[];
   readonly servers: readonly RpkiServerStatus[];
   readonly files: readonly RpkiFileStatus[];
 }

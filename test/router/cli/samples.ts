@@ -332,6 +332,7 @@ export const RPKI: RpkiStatus = {
   vrps_ipv6: 1552,
   loading: false,
   revalidated: 4210,
+  not_refreshed: ['[fd42:d42:d42:8::1]:8282: connection refused', 'extra.conf: line 7: host bits set in 172.20.0.1/24'],
   servers: [
     {
       name: 'rpki.example.net:8282',
