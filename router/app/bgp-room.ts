@@ -45,7 +45,7 @@ import { Dn42Latency, type PingPort } from './dn42-latency.ts';
 import { HostBfd } from './host-bfd.ts';
 import { KernelTransport, SplitTransport } from './kernel-transport.ts';
 import { MrtTransport } from './mrt-transport.ts';
-import { peerNamed } from './peer-names.ts';
+import { peerNamed, peerOrPlace } from './peer-names.ts';
 import { RibToFib } from './rib-to-fib.ts';
 import type { RoutingLink, RoutingTakeover, RoutingVrf } from './routing-protocol.ts';
 import { RpkiRoom } from './rpki-room.ts';
@@ -451,14 +451,18 @@ export class BgpRoom {
    * A part of a listing.
    * @throws MlshimError USAGE for what is not a prefix or a place in a listing, UNKNOWN for a peer that is not there
    */
-  routes({ table, peer: named, prefix, vrf = '', longer, from }: Verbs['bgp_routes']): Answers['bgp_routes'] {
+  routes({ table, vrf = '', longer, from, ...asked }: Verbs['bgp_routes']): Answers['bgp_routes'] {
     const kind = table === 'in' || table === 'out' ? table : 'best';
-    const peer = named === '' ? '' : this.#named(named);
+    const { what = '' } = asked;
+    const meant: { readonly peer?: string; readonly place?: string } =
+      what === '' ? { place: asked.prefix } : peerOrPlace(what, this.#peers());
+    const { peer = asked.peer === '' ? '' : this.#named(asked.peer), place = '' } = meant;
     if (kind === 'out' && peer === '') throw new MlshimError('USAGE', 'routes out need a peer: bgp routes out PEER');
-    const target = prefix === '' ? undefined : parseTarget(prefix);
+    const target = place === '' ? undefined : parseTarget(place);
     const query: RouteQuery = { kind, ...(peer !== '' && { peer }), ...placeOf(target, longer === true) };
     const page = this.#speakerOf(vrf, peer).page(query, parseCursor(from ?? ''), (r) => this.#routeStatus(r.view()));
-    return { routes: page.routes, next: page.next === undefined ? '' : `${page.next.family}:${page.next.id}` };
+    const next = page.next === undefined ? '' : `${page.next.family}:${page.next.id}`;
+    return { routes: page.routes, next, place };
   }
 
   /**

@@ -182,7 +182,7 @@ function answer(query: WorkerQuery): unknown {
     case 'bgp_show':
       return bgp?.show(query.args.peer) ?? NO_BGP;
     case 'bgp_routes':
-      return bgp?.routes(query.args) ?? { routes: [], next: '' };
+      return bgp?.routes(query.args) ?? { routes: [], next: '', place: '' };
     case 'bgp_dump':
       if (bgp === undefined) throw new MlshimError('UNKNOWN', 'BGP is not configured');
       return bgp.dump(query.args);

@@ -1,8 +1,8 @@
 /** `mlshim bgp ...`: sessions, routes, decisions, and orders to peers. Listings of routes are printed while they arrive. */
 import { ask, fieldNames, parts } from '../control/client.ts';
-import type { BgpPeerStatus, BgpRouteStatus } from '../control/messages.ts';
+import type { BgpPeerStatus, BgpRouteStatus, Verbs } from '../control/messages.ts';
 import { socketPaths } from '../control/paths.ts';
-import { Prefix } from '../lib/addr.ts';
+import { Addr, Prefix } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Input } from './command.ts';
 import { OctetsOut } from './octets-out.ts';
@@ -65,27 +65,47 @@ async function order(input: Input, name: string, action: string, rest: readonly 
 const TABLES: readonly string[] = ['best', 'in', 'out'];
 
 export async function routes(input: Input): Promise<number> {
-  const words = [...input.args];
-  const table = TABLES.includes(words[0] ?? '') ? words.shift()! : 'best';
-  // A prefix has a slash or is an address; any other word is a peer, and so is the first of two.
-  const isPrefix = (w: string): boolean => w.includes('/') || w.includes(':') || /^\d+(\.\d+)+$/.test(w);
-  const isPeer = (w: string, i: number): boolean =>
-    !isPrefix(w) || (i === 0 && !w.includes('/') && (words.length === 2 || table === 'out'));
-  const peer = words.find(isPeer) ?? '';
-  const prefix = words.find((w, i) => !isPeer(w, i)) ?? '';
   const longer = input.options['longer'] === true;
-  if (longer && prefix === '') throw new MlshimError('USAGE', '--longer needs a prefix');
   const vrf = (input.options['vrf'] as string | undefined) ?? '';
+  const args = { ...listingOf(input.args, longer), longer, vrf };
   const out = printer(input);
-  const args = { table, peer, prefix, longer, vrf };
   let found = 0;
+  let place = '';
   for await (const part of parts(control(input), 'bgp_routes', args)) {
     found += part.routes.length;
+    place = part.place;
     out.part(part.routes, part.next === '');
     await input.io.drained?.();
   }
   out.end();
-  return found === 0 && prefix !== '' ? 1 : 0;
+  return found === 0 && place !== '' ? 1 : 0;
+}
+
+/**
+ * `[in|out|best] [PEER] [[for] PREFIX]`. What has a slash is a prefix, what stands before it is a peer; whether an address
+ * that stands alone is a peer's, the daemon knows.
+ * @throws MlshimError USAGE
+ */
+function listingOf(
+  given: readonly string[],
+  longer: boolean,
+): Pick<Verbs['bgp_routes'], 'table' | 'peer' | 'prefix' | 'what'> {
+  const words = [...given];
+  const table = TABLES.includes(words[0] ?? '') ? words.shift()! : 'best';
+  const at = words.indexOf('for');
+  const hasFor = at >= 0 && at === words.length - 2;
+  if (hasFor) words.splice(at, 1);
+  const [first = '', second = ''] = words;
+  if (words.length > 2)
+    throw new MlshimError('USAGE', `"${words[2]}" is too much: bgp routes takes a peer and a prefix`);
+  const isOnlyPlace =
+    words.length === 1 &&
+    (hasFor || first.includes('/') || (longer && table !== 'out' && Addr.parse(first) !== undefined));
+  if (isOnlyPlace) return { table, peer: '', prefix: first };
+  if (longer && second === '') throw new MlshimError('USAGE', '--longer needs a prefix');
+  if (words.length === 1 && table !== 'out') return { table, peer: '', prefix: '', what: first };
+  const isSwapped = first.includes('/') && !second.includes('/');
+  return isSwapped ? { table, peer: second, prefix: first } : { table, peer: first, prefix: second };
 }
 
 interface Printer {

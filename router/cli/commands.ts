@@ -146,7 +146,8 @@ export const COMMANDS: readonly Command[] = [
     args: 'PEER [up|down [TEXT]|refresh [in|out]|reset [TEXT]]',
     summary: 'one BGP peer in full, or an order to it',
     notes: [
-      'PEER is a name, an AS number (with or without AS) or an address.',
+      'PEER is a name, an AS number (with or without AS), an address, or',
+      'ADDRESS%UPLINK.',
       'TEXT is shown to the operator of the peer (RFC 9003).',
     ],
     options: JSON_OPTION,
@@ -156,15 +157,17 @@ export const COMMANDS: readonly Command[] = [
   },
   {
     words: ['bgp', 'routes'],
-    args: '[in|out|best] [PEER] [PREFIX]',
+    args: '[in|out|best] [PEER] [[for] PREFIX]',
     summary: 'BGP routes: chosen (best), as received (in) or as announced (out)',
     notes: [
       '*>  the best route to its prefix: packets take it',
       '*   usable, but another one is better, or it is not in question (out)',
       '!   not usable: WHY says what refused it',
       '',
-      'PEER is a name, an AS number or an address. A plain address in the place of',
-      'PREFIX means the longest prefix around it; 1 is returned when there is none.',
+      'PEER is a name, an AS number or an address (ADDRESS%UPLINK where several have',
+      'it). A plain address in the place of PREFIX means the longest prefix around',
+      'it; 1 is returned when there is none. An address alone that is the address of',
+      'a peer means that peer: write "for ADDRESS" for the routes around it.',
     ],
     options: {
       ...JSON_OPTION,
@@ -173,7 +176,7 @@ export const COMMANDS: readonly Command[] = [
       longer: { type: 'boolean', short: 'l', help: 'PREFIX and all inside it' },
     },
     min: 0,
-    max: 3,
+    max: 4,
     run: async (input) => (await bgp()).routes(input),
   },
   {

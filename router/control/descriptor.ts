@@ -897,6 +897,10 @@ export const DESCRIPTOR = {
       "from": {
        "type": "string",
        "id": 6
+      },
+      "what": {
+       "type": "string",
+       "id": 7
       }
      }
     },
@@ -993,6 +997,10 @@ export const DESCRIPTOR = {
       "next": {
        "type": "string",
        "id": 2
+      },
+      "place": {
+       "type": "string",
+       "id": 3
       }
      }
     },

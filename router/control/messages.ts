@@ -218,6 +218,8 @@ export interface BgpRouteStatus {
 
 export interface BgpRoutes {
   readonly routes: readonly BgpRouteStatus[];
+  /** The prefix or address that was asked for, empty = all of the table, or of the peer. */
+  readonly place: string;
   /** Asks for the rest as `from`; empty at the end. */
   readonly next: string;
 }
@@ -375,6 +377,8 @@ export interface Verbs {
     readonly vrf?: string;
     readonly longer?: boolean;
     readonly from?: string;
+    /** Instead of peer and prefix: a peer, or an address the routes around which are asked for. */
+    readonly what?: string;
   };
   readonly bgp_dump: { readonly vrf: string; readonly from?: string };
   readonly bgp_explain: { readonly prefix: string; readonly vrf?: string };

@@ -83,3 +83,17 @@ test('a peer shows its policies as they are written, and what failed in its filt
   const { peers: others } = await ask({ verb: 'bgp_show', args: { peer: 'core' } });
   t.like(others[0], { import_policy: 'all', export_policy: 'all', filter_errors: 0, last_filter_error: '' });
 });
+
+test('an address alone is the peer that has it; "for" asks for the routes around it', async (t) => {
+  const { ask } = await room(t, 'import: all');
+  const list = async (args: { readonly what?: string; readonly prefix?: string; readonly table?: string }) => {
+    const all = { table: 'in', peer: '', prefix: '', ...args };
+    const { routes, place } = await ask({ verb: 'bgp_routes', args: all });
+    return [routes.map((r) => r.prefix).sort(), place];
+  };
+  const everything = ['172.20.1.0/24', '172.20.2.0/25', 'fd42:1::/48'];
+  for (const what of ['127.0.0.2', 'file', 'AS4242420002']) t.deepEqual(await list({ what }), [everything, '']);
+  t.deepEqual(await list({ prefix: '127.0.0.2' }), [[], '127.0.0.2']);
+  t.deepEqual(await list({ what: '172.20.1.9' }), [['172.20.1.0/24'], '172.20.1.9']);
+  await t.throwsAsync(list({ what: '172.20.1.0.1' }), { message: 'no bgp peer "172.20.1.0.1" (known: file, core)' });
+});

@@ -53,17 +53,23 @@ async function cli(t: ExecutionContext, argv: readonly string[], over: Partial<H
 const inParts: Partial<Handlers> = {
   bgp_routes: ({ from = '' }) => {
     const n = Number(from.slice(2) || 0);
-    return { routes: [{ ...ROUTE, prefix: PREFIXES[n]! }], next: n + 1 < PREFIXES.length ? `4:${n + 1}` : '' };
+    return {
+      routes: [{ ...ROUTE, prefix: PREFIXES[n]! }],
+      next: n + 1 < PREFIXES.length ? `4:${n + 1}` : '',
+      place: '',
+    };
   },
 };
 
 test('a listing is the same document whether it came in one part or in many', async (t) => {
   const whole = PREFIXES.map((prefix) => ({ ...ROUTE, prefix }));
   const parts = await cli(t, ['bgp', 'routes', '--json'], inParts);
-  const once = await cli(t, ['bgp', 'routes', '--json'], { bgp_routes: () => ({ routes: whole, next: '' }) });
+  const once = await cli(t, ['bgp', 'routes', '--json'], {
+    bgp_routes: () => ({ routes: whole, next: '', place: '' }),
+  });
   t.is(parts.out, once.out);
   t.deepEqual(JSON.parse(parts.out), JSON.parse(JSON.stringify({ routes: whole })));
-  const none = await cli(t, ['bgp', 'routes', '--json'], { bgp_routes: () => ({ routes: [], next: '' }) });
+  const none = await cli(t, ['bgp', 'routes', '--json'], { bgp_routes: () => ({ routes: [], next: '', place: '' }) });
   t.deepEqual(JSON.parse(none.out), { routes: [] });
 });
 
@@ -112,7 +118,7 @@ test('every field of the JSON can be named in a format', async (t) => {
 
 test('what fits in one part is in the order of prefixes', async (t) => {
   const routes = PREFIXES.map((prefix) => ({ ...ROUTE, prefix }));
-  const { out } = await cli(t, ['bgp', 'routes'], { bgp_routes: () => ({ routes, next: '' }) });
+  const { out } = await cli(t, ['bgp', 'routes'], { bgp_routes: () => ({ routes, next: '', place: '' }) });
   t.deepEqual(
     out
       .trimEnd()
@@ -121,7 +127,10 @@ test('what fits in one part is in the order of prefixes', async (t) => {
       .map((l) => l.split(/\s+/)[1]),
     ['10.0.0.0/8', '10.2.0.0/16', '10.2.0.0/24', 'fd42::/48'],
   );
-  t.is((await cli(t, ['bgp', 'routes'], { bgp_routes: () => ({ routes: [], next: '' }) })).out, 'no routes\n');
+  t.is(
+    (await cli(t, ['bgp', 'routes'], { bgp_routes: () => ({ routes: [], next: '', place: '' }) })).out,
+    'no routes\n',
+  );
 });
 
 test('words of a query find their place', async (t) => {
@@ -129,7 +138,7 @@ test('words of a query find their place', async (t) => {
   const handlers: Partial<Handlers> = {
     bgp_routes: (args) => {
       asked.push(args);
-      return { routes: [], next: '' };
+      return { routes: [], next: '', place: args.prefix };
     },
   };
   await cli(t, ['bgp', 'routes', 'in', 'b', '10.0.0.0/8', '--longer'], handlers);
@@ -194,28 +203,45 @@ test('sessions that are not up come first, in text and in JSON', async (t) => {
   );
 });
 
-test('a word of a listing is a peer or a place by its form', async (t) => {
+test('words of a listing are a peer and a place by their form; one alone is for the daemon to tell', async (t) => {
   const asked: Verbs['bgp_routes'][] = [];
   const handlers: Partial<Handlers> = {
     bgp_routes: (args) => {
       asked.push(args);
-      return { routes: [], next: '' };
+      const isPeer = args.what !== '10.9.9.9' && args.prefix === '';
+      return { routes: [], next: '', place: isPeer ? '' : args.prefix || args.what! };
     },
   };
   const list = async (...words: string[]) => (await cli(t, ['bgp', 'routes', ...words], handlers)).status;
   t.is(await list('in', '4242420263'), 0, 'an empty listing is an answer');
   t.is(await list('out', 'fe80::2'), 0);
   t.is(await list('in', 'fe80::2', '10.0.0.0/8'), 1);
-  t.is(await list('172.20.1.9'), 1, 'nothing is there');
+  t.is(await list('10.9.9.9'), 1, 'nothing is there');
+  t.is(await list('in', 'for', 'fe80::2'), 1);
+  t.is(await list('in', 'b', 'for', '10.0.0.1'), 1);
+  t.is(await list('10.0.0.0/8'), 1);
+  t.is(await list('10.0.0.0/8', 'b'), 1);
+  t.is(await list('fe80::2', '--longer'), 1);
   t.deepEqual(
-    asked.map((a) => [a.table, a.peer, a.prefix]),
+    asked.map((a) => [a.table, a.peer, a.prefix, a.what]),
     [
-      ['in', '4242420263', ''],
-      ['out', 'fe80::2', ''],
-      ['in', 'fe80::2', '10.0.0.0/8'],
-      ['best', '', '172.20.1.9'],
+      ['in', '', '', '4242420263'],
+      ['out', 'fe80::2', '', ''],
+      ['in', 'fe80::2', '10.0.0.0/8', ''],
+      ['best', '', '', '10.9.9.9'],
+      ['in', '', 'fe80::2', ''],
+      ['in', 'b', '10.0.0.1', ''],
+      ['best', '', '10.0.0.0/8', ''],
+      ['best', 'b', '10.0.0.0/8', ''],
+      ['best', '', 'fe80::2', ''],
     ],
   );
+  for (const words of [
+    ['in', 'a', 'b', 'c'],
+    ['in', 'b', '--longer'],
+    ['out', 'b', '--longer'],
+  ])
+    t.is(await list(...words), 2, words.join(' '));
 });
 
 test('a line of JSON for an event leaves out what says nothing', (t) => {

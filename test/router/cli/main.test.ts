@@ -74,9 +74,9 @@ test('missing arguments and surplus ones are named, with the usage', async (t) =
     missing.err,
     'mlshim: DST is missing\n  usage: mlshim route get [-j] [--vrf NAME] DST\n  hint: mlshim route get --help tells more\n',
   );
-  const surplus = await cli('bgp', 'routes', 'in', 'a', '10.0.0.0/8', 'b');
+  const surplus = await cli('bgp', 'rpki', 'refresh', 'b');
   t.is(surplus.status, 2);
-  t.regex(surplus.err, /^mlshim: "b" is too much\n {2}usage: mlshim bgp routes /);
+  t.regex(surplus.err, /^mlshim: "b" is too much\n {2}usage: mlshim bgp rpki /);
   for (const line of surplus.err.split('\n')) t.true(line.length <= 80, line);
 });
 

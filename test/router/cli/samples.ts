@@ -305,12 +305,14 @@ const ROUTE = {
 
 export const BGP_ROUTES: BgpRoutes = {
   next: '',
+  place: '',
   routes: [ROUTE, { ...ROUTE, prefix: 'fd42:23::/48', best: false, peer: 'kioubit', med: 20, origin: 'incomplete' }],
 };
 
 /** As received: none of the second prefix can be used. */
 export const BGP_ROUTES_IN: BgpRoutes = {
   next: '',
+  place: '',
   routes: [
     ROUTE,
     { ...ROUTE, prefix: '172.23.5.0/24', best: false, refused: 'refused by import policy' },
@@ -320,6 +322,7 @@ export const BGP_ROUTES_IN: BgpRoutes = {
 
 export const BGP_ROUTES_ROA: BgpRoutes = {
   next: '',
+  place: '',
   routes: [
     { ...ROUTE, roa: 'valid', age_s: 273_600 },
     { ...ROUTE, prefix: '172.23.1.0/24', best: false, roa: 'invalid', refused: 'refused by import policy', age_s: 61 },

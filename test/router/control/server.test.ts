@@ -220,7 +220,8 @@ test('a listing comes in parts, each asked for when the one before has been used
     bgp_routes: ({ from = '' }) => {
       asked.push(from);
       const n = Number(from.slice(2) || 0);
-      return { routes: [{ ...route, prefix: `10.${n}.0.0/16`, peer: 'b' }], next: n < 3 ? `4:${n + 1}` : '' };
+      const routes = [{ ...route, prefix: `10.${n}.0.0/16`, peer: 'b' }];
+      return { routes, next: n < 3 ? `4:${n + 1}` : '', place: '' };
     },
   });
   const args = { table: 'best', peer: '', prefix: '' };
