@@ -1,5 +1,3 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import test from 'ava';
 import type { Rule } from '../../../bgp/policy/rule.ts';
 import type { BgpPeerConfig } from '../../../router/config/bgp-model.ts';
@@ -207,13 +205,4 @@ peers:
   t.is(filters, '/etc/mlshim/filters.mjs');
   t.deepEqual(peers[0]!.importPolicy, { module: 'fromPeer' });
   t.is(peers[0]!.exportPolicy, 'none');
-});
-
-test('the example of docs/policy.md loads', (t) => {
-  const doc = readFileSync(join(import.meta.dirname, '../../../../docs/policy.md'), 'utf8');
-  const yaml = /```yaml\n([\s\S]*?)```/.exec(doc)![1]!;
-  const text = `uplinks: { dn42: { wireguard: { private_key: ${KEY}, addresses: ["fe80::2/64"] } } }\n${yaml}`;
-  const { config, diagnostics } = parseConfig({ shown: 'm.yaml', path: '/etc/mlshim/m.yaml', text }, {});
-  t.deepEqual(diagnostics, []);
-  t.is(config?.bgp?.peers.length, 2);
 });
