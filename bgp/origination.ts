@@ -14,15 +14,22 @@ import type { Rib } from './rib/rib.ts';
 import { type Attributes, type NextHop, NO_NUMBERS } from './wire/attribute/model.ts';
 import { PLAIN_ATTRIBUTES } from './wire/attribute/plain.ts';
 
-/** A prefix we originate. */
-export interface Network {
-  readonly prefix: Prefix;
+/** What a route of our own says, before export policy has its say. */
+export interface OwnAttributes {
   readonly med?: number;
+  readonly localPref?: number;
   readonly communities?: readonly number[];
+  readonly extendedCommunities?: readonly (readonly [number, number])[];
+  readonly largeCommunities?: readonly (readonly [number, number, number])[];
+}
+
+/** A prefix we originate. */
+export interface Network extends OwnAttributes {
+  readonly prefix: Prefix;
 }
 
 /** A prefix we originate while there is a best route to one inside it. Traffic that no such route takes is discarded. */
-export interface AggregateConfig {
+export interface AggregateConfig extends OwnAttributes {
   readonly prefix: Prefix;
   /** Peers are told the aggregate only, not what is inside. */
   readonly summaryOnly?: boolean;
@@ -35,6 +42,7 @@ const AGGREGATE = 1;
 interface Aggregate {
   readonly prefix: Prefix;
   isSummary: boolean;
+  attributes: Attributes;
   readonly inside: PrefixSet;
   /** Prefixes with a best route inside; the aggregate is there while there is one. */
   readonly contributors: Set<number>;
@@ -63,8 +71,7 @@ export class Origination {
     this.#ribs = ribs;
     this.#attrs = attrs;
     this.#aggregator = aggregator;
-    for (const { prefix, summaryOnly } of aggregates)
-      this.#aggregates[prefix.family].push(newAggregate(prefix, summaryOnly ?? false, true));
+    for (const a of aggregates) this.#aggregates[a.prefix.family].push(this.#newAggregate(a, true));
   }
 
   /** Our networks; nobody else's routes inside them are taken. */
@@ -74,8 +81,7 @@ export class Origination {
 
   announce(network: Network): void {
     this.#networks.set(network.prefix.toString(), network);
-    const { med, communities = NO_NUMBERS } = network;
-    this.#put(network.prefix, NETWORK, { ...PLAIN_ATTRIBUTES, med, communities }, undefined);
+    this.#put(network.prefix, NETWORK, attributesOf(network), undefined);
   }
 
   /** False when the prefix was not originated. */
@@ -115,10 +121,16 @@ export class Origination {
       const gone = list.filter((a) => !wanted.some((w) => w.prefix.equals(a.prefix)));
       const changed: Aggregate[] = [];
       const added: Aggregate[] = [];
-      for (const { prefix, summaryOnly: isSummary = false } of wanted) {
-        const known = list.find((a) => a.prefix.equals(prefix));
-        if (known === undefined) added.push(newAggregate(prefix, isSummary, false));
-        else if (known.isSummary !== isSummary) changed.push(Object.assign(known, { isSummary }));
+      for (const a of wanted) {
+        const known = list.find(({ prefix }) => prefix.equals(a.prefix));
+        const next = this.#newAggregate(a, false);
+        if (known === undefined) added.push(next);
+        else {
+          if (known.isSummary !== next.isSummary) changed.push(known);
+          const isSame = isEqual(known.attributes, next.attributes);
+          Object.assign(known, { isSummary: next.isSummary, attributes: next.attributes });
+          if (!isSame && known.contributors.size > 0) this.#putAggregate(known);
+        }
       }
       list.splice(0, list.length, ...list.filter((a) => !gone.includes(a)), ...added);
       this.#showHidden(rib.family);
@@ -167,11 +179,8 @@ export class Origination {
     if (isThere) contributors.add(id);
     const becomes = isThere && contributors.size === 1;
     if (!becomes && contributors.size > 0) return NO_NUMBERS;
-    if (becomes) {
-      // RFC 4271 §5.1.6: the ASes of what is inside are not in the path, and this says so.
-      const attributes = { ...PLAIN_ATTRIBUTES, atomicAggregate: true, aggregator: this.#aggregator };
-      this.#put(prefix, AGGREGATE, attributes, DISCARD_HOP);
-    } else this.#drop(prefix, AGGREGATE);
+    if (becomes) this.#putAggregate(aggregate);
+    else this.#drop(prefix, AGGREGATE);
     if (!isSummary) return NO_NUMBERS;
     this.#showHidden(rib.family);
     return contributors;
@@ -185,6 +194,19 @@ export class Origination {
   hides(rib: Rib, id: number): boolean {
     for (const { inside } of this.#hidden[rib.family]) if (isInside(inside, rib, id)) return true;
     return false;
+  }
+
+  #newAggregate(config: AggregateConfig, isFilled: boolean): Aggregate {
+    const { prefix, summaryOnly: isSummary = false } = config;
+    const longest = prefix.family === 4 ? 32 : 128;
+    const inside = new PrefixSet([{ prefix, minLength: Math.min(longest, prefix.length + 1), maxLength: longest }]);
+    // RFC 4271 §5.1.6: the ASes of what is inside are not in the path, and this says so.
+    const attributes = { ...attributesOf(config), atomicAggregate: true, aggregator: this.#aggregator };
+    return { prefix, isSummary, attributes, inside, contributors: new Set(), isFilled };
+  }
+
+  #putAggregate({ prefix, attributes }: Aggregate): void {
+    this.#put(prefix, AGGREGATE, attributes, DISCARD_HOP);
   }
 
   #put(prefix: Prefix, pathId: number, attributes: Attributes, nextHop: NextHop | undefined): void {
@@ -207,10 +229,16 @@ export class Origination {
   }
 }
 
-function newAggregate(prefix: Prefix, isSummary: boolean, isFilled: boolean): Aggregate {
-  const longest = prefix.family === 4 ? 32 : 128;
-  const inside = new PrefixSet([{ prefix, minLength: Math.min(longest, prefix.length + 1), maxLength: longest }]);
-  return { prefix, isSummary, inside, contributors: new Set(), isFilled };
+function attributesOf(own: OwnAttributes): Attributes {
+  const { med, localPref, communities = NO_NUMBERS, extendedCommunities, largeCommunities } = own;
+  return {
+    ...PLAIN_ATTRIBUTES,
+    med,
+    localPref,
+    communities,
+    extendedCommunities: extendedCommunities?.flat() ?? NO_NUMBERS,
+    largeCommunities: largeCommunities?.flat() ?? NO_NUMBERS,
+  };
 }
 
 function isInside(set: PrefixSet, { prefixes: p, family }: Rib, id: number): boolean {

@@ -60,7 +60,7 @@ export type { SpeakerEvent } from './inbox.ts';
 export type { Crossing, MaxPrefixes } from './limits.ts';
 export type { MrtCursor } from './monitor/dump.ts';
 export type { Monitor, MonitoredSession } from './monitor/monitor.ts';
-export type { AggregateConfig, Network } from './origination.ts';
+export type { AggregateConfig, Network, OwnAttributes } from './origination.ts';
 export type { RestartSettings } from './peer.ts';
 export type { PeerConfig } from './peer-config.ts';
 export type { FilterPeer, FilterRoute, RouteFunction } from './policy/module.ts';

@@ -4,9 +4,10 @@
  */
 
 import { Prefix } from '../../router/lib/addr.ts';
-import { COMMUNITY_NAMES, parseCommunity } from '../wire/attribute/communities.ts';
-import { parseExtendedCommunity } from '../wire/attribute/extended-communities.ts';
-import { parseLargeCommunity } from '../wire/attribute/large-communities.ts';
+import type { OwnAttributes } from '../origination.ts';
+import { COMMUNITY_NAMES, communityText, parseCommunity } from '../wire/attribute/communities.ts';
+import { extendedCommunityText, parseExtendedCommunity } from '../wire/attribute/extended-communities.ts';
+import { largeCommunityText, parseLargeCommunity } from '../wire/attribute/large-communities.ts';
 import { rangeOf } from './path-pattern.ts';
 import type { CommunityMatch, ExtendedCommunityMatch, LargeCommunityMatch, NumberMatch, PrefixMatch } from './rule.ts';
 
@@ -57,6 +58,16 @@ export function parseAnyCommunity(text: string): AnyCommunity | undefined {
   if (large !== undefined) return { kind: 'large', value: large };
   const extended = parseExtendedCommunity(text);
   return extended && { kind: 'extended', value: extended };
+}
+
+/** Communities of all kinds that a route of our own carries. */
+export function communityTexts(own: OwnAttributes): string[] {
+  const { communities = [], extendedCommunities = [], largeCommunities = [] } = own;
+  return [
+    ...communities.map(communityText),
+    ...extendedCommunities.map((c) => extendedCommunityText(...c)),
+    ...largeCommunities.map((c) => largeCommunityText(...c)),
+  ];
 }
 
 /** As `parseAnyCommunity`, with "*" or FROM..TO for each number of the first two kinds, and "*" in the third. */

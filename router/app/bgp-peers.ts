@@ -173,7 +173,7 @@ function policyOf(
   if (policy === 'all') return 'accept-all';
   if (policy === 'none') return 'reject-all';
   if (policy === 'own') {
-    const prefixes = [...settings.networks, ...settings.aggregates.map((a) => a.prefix)];
+    const prefixes = [...settings.networks, ...settings.aggregates].map((own) => own.prefix);
     const own: Match = { prefixes: prefixes.map((prefix) => ({ prefix })) };
     return [{ match: own, action: 'accept' }];
   }

@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import {
   drive,
   type LinkId,
+  type Network,
   type PeerConfig,
   type PeerView,
   type RouteFunction,
@@ -19,6 +20,7 @@ import type { Answers, BgpPeerStatus, BgpRouteStatus, Verbs } from '../control/m
 import type { FibWriter } from '../fib/writer.ts';
 import { type Addr, type Family, Prefix } from '../lib/addr.ts';
 import { type Instant, systemClock, wallClockMs } from '../lib/clock.ts';
+import { isEqual } from '../lib/equal.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import { posted } from '../lib/post.ts';
@@ -204,7 +206,7 @@ export class BgpRoom {
         },
       },
       resolver: this.#links,
-      networks: settings.networks.map((prefix) => ({ prefix })),
+      networks: settings.networks,
       ...speakerSettings(settings),
       aggregates: settings.aggregates,
       ...(restarting !== undefined && { restarting }),
@@ -374,9 +376,9 @@ export class BgpRoom {
     this.#speaker.removePeer(name, reason);
   }
 
-  #changeNetworks(before: readonly Prefix[], after: readonly Prefix[]): void {
-    for (const prefix of before) if (!after.some((p) => p.equals(prefix))) this.#speaker.withdraw(prefix);
-    for (const prefix of after) if (!before.some((p) => p.equals(prefix))) this.#speaker.announce({ prefix });
+  #changeNetworks(before: readonly Network[], after: readonly Network[]): void {
+    for (const { prefix } of before) if (!after.some((n) => n.prefix.equals(prefix))) this.#speaker.withdraw(prefix);
+    for (const network of after) if (!before.some((n) => isEqual(n, network))) this.#speaker.announce(network);
   }
 
   linkState(name: string, up: boolean): void {
@@ -494,7 +496,7 @@ export class BgpRoom {
     return {
       speaker: this.#speaker,
       factsOf: (name) => birdFactsOf(name, this.#settings),
-      networks: () => this.#settings.networks,
+      networks: () => this.#settings.networks.map((n) => n.prefix),
       wallClockMs,
       startedMs: wallClockMs(),
       reconfiguredMs: () => this.#reconfiguredMs,

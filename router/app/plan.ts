@@ -110,7 +110,7 @@ function routesOf(config: Config, links: readonly PlannedLink[]): ConfiguredRout
   ];
   const unreachable = announced.flatMap(({ vrf, networks }) =>
     networks
-      .map(String)
+      .map((n) => String(n.prefix))
       .filter((prefix) => !known.some((r) => r.vrf === vrf && r.prefix === prefix))
       .map((prefix): ConfiguredRoute => ({ vrf, prefix, source: RouteSource.Static, kind: 'unreachable', hops: [] })),
   );

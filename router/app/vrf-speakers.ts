@@ -111,7 +111,7 @@ export class VrfSpeakers {
       }),
       roas: o.roas,
       ...speakerSettings(o.settings),
-      networks: config.networks.map((prefix) => ({ prefix })),
+      networks: config.networks,
       onEvent: (e) => {
         // The session inside this process is nobody's business.
         if (e.kind !== 'state' || e.peer !== VPN_PEER) o.onEvent(e);

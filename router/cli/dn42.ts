@@ -67,7 +67,7 @@ export function cardOf(config: Config, bgp: BgpConfig, peer: number | undefined)
     ipv4: config.source.v4 === undefined ? '' : String(config.source.v4),
     ipv6: config.source.v6 === undefined ? '' : String(config.source.v6),
     mtu: uplink?.mtu ?? USUAL_MTU,
-    networks: bgp.networks.map(String),
+    networks: bgp.networks.map((n) => String(n.prefix)),
     mp_bgp: session === undefined || session.families.length > 1,
     extended_next_hop: session?.extendedNextHop ?? true,
     extended_messages: true,

@@ -10,7 +10,7 @@ import {
   type RulePlace,
   rulesKey,
 } from './bgp-model.ts';
-import type { ParsedPolicyItem, ParsedPolicyRef } from './bgp-policy.ts';
+import { type ParsedPolicyItem, type ParsedPolicyRef, toOwnAttributes } from './bgp-policy.ts';
 import { toPeerRouting } from './bgp-routing.ts';
 import {
   EXPORT_WORDS,
@@ -45,7 +45,7 @@ export function toBgp(
     networks: b.networks,
     clusterId: b.cluster_id,
     confederation: b.confederation,
-    aggregates: b.aggregates.map((a) => ({ prefix: a.prefix, summaryOnly: a.summary_only })),
+    aggregates: b.aggregates.map((a) => ({ prefix: a.prefix, summaryOnly: a.summary_only, ...toOwnAttributes(a) })),
     multipath: b.multipath && {
       maxPaths: b.multipath.max_paths,
       weighted: b.multipath.weighted,

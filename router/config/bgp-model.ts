@@ -4,6 +4,7 @@
  */
 import type { RemovePrivateAs } from '../../bgp/export.ts';
 import type { AsMatch } from '../../bgp/fsm/negotiate.ts';
+import type { AggregateConfig, Network } from '../../bgp/origination.ts';
 import type { Rule } from '../../bgp/policy/rule.ts';
 import type { Confederation, LocalAs } from '../../bgp/relation.ts';
 import type { Multipath } from '../../bgp/rib/multipath.ts';
@@ -136,7 +137,7 @@ export interface BgpConfig {
   /** Where the host's own sockets listen for peers with `host`. */
   readonly hostListen: readonly AddrPort[];
   /** Prefixes we originate. */
-  readonly networks: readonly Prefix[];
+  readonly networks: readonly Network[];
   readonly dn42: Dn42Config;
   /** Where ROAs come from; undefined = nowhere. */
   readonly rpki: RpkiConfig | undefined;
@@ -152,5 +153,5 @@ export interface BgpConfig {
   readonly confederation: Confederation | undefined;
   readonly multipath: Multipath | undefined;
   /** Announced while something more specific is there. */
-  readonly aggregates: readonly { readonly prefix: Prefix; readonly summaryOnly: boolean }[];
+  readonly aggregates: readonly AggregateConfig[];
 }

@@ -3,6 +3,7 @@
  * peers share. What a rule means stands in bgp/policy/rule.ts.
  */
 import { z } from 'zod';
+import type { Network, OwnAttributes } from '../../bgp/origination.ts';
 import { PathPattern } from '../../bgp/policy/path-pattern.ts';
 import type { Changes, HopChange, Match, NumberRange, PrefixMatch, Rule } from '../../bgp/policy/rule.ts';
 import {
@@ -210,6 +211,49 @@ function communityMatches(list: readonly AnyCommunityMatch[]): Match[] {
   return kinds.length === 1 ? kinds : [{ any: kinds }];
 }
 
+/** The values of a list, by kind. */
+function byKind(all: readonly AnyCommunity[]) {
+  return {
+    standard: all.flatMap((c) => (c.kind === 'standard' ? [c.value] : [])),
+    extended: all.flatMap((c) => (c.kind === 'extended' ? [c.value] : [])),
+    large: all.flatMap((c) => (c.kind === 'large' ? [c.value] : [])),
+  };
+}
+
+/** Keys of what we originate ourselves, besides its prefix. */
+export const ownRoute = {
+  med: int(0, MAX_WORD, 'a MED').optional(),
+  local_pref: int(0, MAX_WORD, 'a local preference').optional(),
+  communities: list(community, 'communities').optional(),
+};
+
+interface ParsedOwnRoute {
+  readonly med?: number | undefined;
+  readonly local_pref?: number | undefined;
+  readonly communities?: readonly AnyCommunity[] | undefined;
+}
+
+export function toOwnAttributes({ med, local_pref: localPref, communities }: ParsedOwnRoute): OwnAttributes {
+  const { standard, extended, large } = byKind(communities ?? []);
+  return {
+    ...(med !== undefined && { med }),
+    ...(localPref !== undefined && { localPref }),
+    ...(standard.length > 0 && { communities: standard }),
+    ...(extended.length > 0 && { extendedCommunities: extended }),
+    ...(large.length > 0 && { largeCommunities: large }),
+  };
+}
+
+/** A prefix we originate: alone, or with what the route carries. */
+export const networks = list(
+  z.union([prefix.transform((p): Network => ({ prefix: p })), object({ prefix, ...ownRoute }).transform(toNetwork)]),
+  'prefixes',
+);
+
+function toNetwork({ prefix: p, ...own }: ParsedOwnRoute & { readonly prefix: Prefix }): Network {
+  return { prefix: p, ...toOwnAttributes(own) };
+}
+
 const times = int(1, 255, 'how many times');
 
 const changes = object({
@@ -230,7 +274,9 @@ const changes = object({
   add_communities: some(community, 'communities').optional(),
   remove_communities: some(communityMatch, 'communities').optional(),
 }).transform((c): Changes => {
-  const { communities: whole, add_communities: add, remove_communities: remove } = c;
+  const { remove_communities: remove } = c;
+  const whole = c.communities && byKind(c.communities);
+  const add = c.add_communities && byKind(c.add_communities);
   return without({
     localPref: c.local_pref,
     addLocalPref: c.local_pref_add,
@@ -240,12 +286,12 @@ const changes = object({
     origin: c.origin,
     nextHop: c.next_hop,
     weight: c.weight,
-    setCommunities: whole?.flatMap((x) => (x.kind === 'standard' ? [x.value] : [])),
-    setExtendedCommunities: whole?.flatMap((x) => (x.kind === 'extended' ? [x.value] : [])),
-    setLargeCommunities: whole?.flatMap((x) => (x.kind === 'large' ? [x.value] : [])),
-    addCommunities: add?.flatMap((x) => (x.kind === 'standard' ? [x.value] : [])),
-    addExtendedCommunities: add?.flatMap((x) => (x.kind === 'extended' ? [x.value] : [])),
-    addLargeCommunities: add?.flatMap((x) => (x.kind === 'large' ? [x.value] : [])),
+    setCommunities: whole?.standard,
+    setExtendedCommunities: whole?.extended,
+    setLargeCommunities: whole?.large,
+    addCommunities: add?.standard,
+    addExtendedCommunities: add?.extended,
+    addLargeCommunities: add?.large,
     removeCommunities: remove?.flatMap((x) => (x.kind === 'standard' ? [x.match] : [])),
     removeExtendedCommunities: remove?.flatMap((x) => (x.kind === 'extended' ? [x.match] : [])),
     removeLargeCommunities: remove?.flatMap((x) => (x.kind === 'large' ? [x.match] : [])),

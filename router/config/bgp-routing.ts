@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { isOurAs, ownAsNumbers } from '../../bgp/relation.ts';
 import type { RoutingSettings } from './bgp-model.ts';
+import { ownRoute } from './bgp-policy.ts';
 import type { ParsedBgp } from './bgp-schema.ts';
 import { asn, bool, choice, int, list, object, prefix, v4 } from './fields.ts';
 import type { Path, SourceTree } from './tree.ts';
@@ -34,6 +35,7 @@ export const speakerRouting = {
   aggregates: list(
     object({
       prefix,
+      ...ownRoute,
       summary_only: bool.default(false),
       /** RFC 9774 has done away with AS_SET; the key is here for those who write `false`. */
       as_set: z.literal(false, { error: 'as_set: AS_SET is not sent any more (RFC 9774)' }).default(false),
@@ -97,6 +99,8 @@ export function checkRouting(tree: SourceTree, bgp: ParsedBgp): void {
   const { confederation } = bgp;
   if (confederation?.members.includes(bgp.asn))
     tree.report('error', ['bgp', 'confederation', 'members'], 'lists the members other than our own AS');
+  const networks = new Unique<string>(tree, 'network');
+  for (const [i, n] of bgp.networks.entries()) networks.add(String(n.prefix), ['bgp', 'networks', i]);
   const aggregates = new Unique<string>(tree, 'aggregate');
   for (const [i, a] of bgp.aggregates.entries()) {
     const at: Path = ['bgp', 'aggregates', i, 'prefix'];

@@ -1,6 +1,6 @@
 /** The shape of the `bgp` part of the configuration file. What each key means stands in bgp-model.ts. */
 import { z } from 'zod';
-import { policies, policyRef } from './bgp-policy.ts';
+import { networks, policies, policyRef } from './bgp-policy.ts';
 import { peerRouting, speakerRouting } from './bgp-routing.ts';
 import { gracefulRestart, peerAsn, sessionKeys } from './bgp-session.ts';
 import { peerTunnel, placePeers } from './bgp-wireguard.ts';
@@ -78,7 +78,7 @@ const shape = object({
   router_id: v4,
   listen_port: int(1, 65535, 'a port').default(179),
   host_listen: z.union([addrPort, list(addrPort, 'ADDRESS:PORT')]).default([]),
-  networks: list(prefix, 'prefixes').default([]),
+  networks: networks.default([]),
   /**
    * `transit` passes routes on between peers, `stub` announces `networks` only, `dn42` follows the customs there. Without
    * it, external peers need policies of their own (RFC 8212).

@@ -2,6 +2,8 @@
  * What is different between two configurations, in the words of the file, and what each difference means for a running
  * router. Pure. Secrets are compared, never shown.
  */
+import type { AggregateConfig } from '../../bgp/origination.ts';
+import { communityTexts } from '../../bgp/policy/text.ts';
 import { Addr, Prefix } from '../lib/addr.ts';
 import type { RuleList } from './bgp-model.ts';
 import type { Config } from './model.ts';
@@ -139,18 +141,37 @@ function listOf(list: readonly unknown[]): Tree | string {
   for (const item of list) {
     const name = nameOf(item);
     if (name === undefined || name in named) return valueText(list);
-    named[name] = item instanceof Prefix ? 'yes' : branch(item as object);
+    if (item instanceof Prefix) named[name] = 'yes';
+    else named[name] = isOwnRoute(item) ? ownRouteText(item) : branch(item as object);
   }
   return named;
 }
 
 function nameOf(item: unknown): string | undefined {
   if (item instanceof Prefix) return String(item);
+  if (isOwnRoute(item)) return String(item.prefix);
   if (typeof item !== 'object' || item === null) return undefined;
   const { name, to, publicKey } = item as { name?: unknown; to?: unknown; publicKey?: unknown };
   if (typeof name === 'string') return name.replaceAll('.', '_');
   if (publicKey instanceof Uint8Array) return valueText(publicKey).slice(0, 8);
   return to instanceof Prefix ? String(to) : undefined;
+}
+
+/** A network or an aggregate. An address of an interface has a prefix as well. */
+function isOwnRoute(item: unknown): item is AggregateConfig {
+  return typeof item === 'object' && item !== null && 'prefix' in item && !('addr' in item);
+}
+
+/** `{ med: 10, communities: [64511:5] }`, as in the file. */
+function ownRouteText(own: AggregateConfig): string {
+  const communities = communityTexts(own);
+  const parts = [
+    own.summaryOnly === true ? ['summary_only: true'] : [],
+    own.med === undefined ? [] : [`med: ${own.med}`],
+    own.localPref === undefined ? [] : [`local_pref: ${own.localPref}`],
+    communities.length === 0 ? [] : [`communities: [${communities.join(', ')}]`],
+  ].flat();
+  return parts.length === 0 ? 'yes' : `{ ${parts.join(', ')} }`;
 }
 
 function isValue(v: object): boolean {

@@ -55,15 +55,15 @@ export function lintDn42(config: Config): Finding[] {
 
 function networks(config: Config, bgp: BgpConfig, report: Report): void {
   if (bgp.networks.length === 0) report('warning', 'networks', '', 'bgp.networks is empty: nobody can reach us');
-  for (const n of bgp.networks)
-    if (!isDn42Prefix(n)) report('error', 'networks', String(n), 'others refuse this network');
+  const own = bgp.networks.map((n) => n.prefix);
+  for (const n of own) if (!isDn42Prefix(n)) report('error', 'networks', String(n), 'others refuse this network');
   for (const family of [4, 6] as const) {
-    if (!bgp.networks.some((n) => n.family === family)) continue;
+    if (!own.some((n) => n.family === family)) continue;
     const source = family === 4 ? config.source.v4 : config.source.v6;
     const key = `source.ipv${family}`;
     if (source === undefined)
       report('warning', 'source', key, 'not set: local traffic may carry an address of a tunnel');
-    else if (!bgp.networks.some((n) => n.family === family && n.contains(source)))
+    else if (!own.some((n) => n.family === family && n.contains(source)))
       report('error', 'source', key, `${source} is in none of our networks: answers do not come back`);
   }
 }
@@ -88,7 +88,7 @@ function origins(bgp: BgpConfig, report: Report): void {
     }
   }
   if (table.size(4) + table.size(6) === 0) return;
-  for (const n of bgp.networks) {
+  for (const { prefix: n } of bgp.networks) {
     const state = table.state(n.family, ...wordsOf(n), n.length, bgp.asn);
     if (state === RoaState.Valid) continue;
     const why = state === RoaState.Invalid ? 'its route object is for another AS or length' : 'it has no route object';

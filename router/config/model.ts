@@ -3,6 +3,7 @@
  * address survives beyond this file, and no other room imports the schema.
  */
 
+import type { Network } from '../../bgp/origination.ts';
 import type { EightOctets } from '../../bgp/vpn/route-distinguisher.ts';
 import type { WgPeerConfig } from '../../wg/model.ts';
 import type { Addr, Prefix } from '../lib/addr.ts';
@@ -49,7 +50,7 @@ export interface VrfConfig {
   readonly rd: EightOctets | undefined;
   readonly importTargets: readonly EightOctets[];
   readonly exportTargets: readonly EightOctets[];
-  readonly networks: readonly Prefix[];
+  readonly networks: readonly Network[];
 }
 
 export interface StaticRoute {

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { type EightOctets, parseDistinguisher, parseRouteTarget } from '../../bgp/vpn/route-distinguisher.ts';
+import { networks } from './bgp-policy.ts';
 import { bgp } from './bgp-schema.ts';
 import {
   addr,
@@ -75,7 +76,7 @@ const vrf = object({
   import: list(routeTarget, 'route targets').default([]),
   export: list(routeTarget, 'route targets').default([]),
   /** Prefixes that the VRF's speaker originates. */
-  networks: list(prefix, 'prefixes').default([]),
+  networks: networks.default([]),
 });
 
 const gateway = object({

@@ -22,6 +22,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'bgp/export',
     'bgp/fsm/negotiate',
     'bgp/limits',
+    'bgp/origination',
     'bgp/peer-config',
     'bgp/ranges',
     'bgp/relation',

@@ -2,7 +2,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { partsBetween } from '../../bgp/reconfigure.ts';
-import type { Multipath, PeerConfig, RangeConfig, Rule, SpeakerSettings } from '../../bgp/speaker.ts';
+import type { Multipath, PeerConfig, RangeConfig, RouteView, Rule, SpeakerSettings } from '../../bgp/speaker.ts';
 import { Prefix } from '../../router/lib/addr.ts';
 import { type Cable, SimNet, type SimRouter } from './kit/net.ts';
 
@@ -65,6 +65,24 @@ test('an aggregate finds what is inside, begins and ceases to be a summary, and 
   set({});
   t.deepEqual(seen(c), ['172.20.0.0/24', '172.20.1.0/24', '172.20.2.0/24']);
   t.false(hub.fib.has('172.20.0.0/22'));
+  t.deepEqual(sessions(), UNTOUCHED);
+});
+
+test('what networks and aggregates carry changes without them going', (t) => {
+  const { hub, c, set, sessions } = three();
+  const seen = (text: string) =>
+    [...c.speaker.routes('in', { prefix: prefix(text) })].map((r) => [r.med, r.communities]);
+  const told = () => c.session('hub').messages.received;
+  const [one, other] = [{ prefix: prefix('172.20.0.0/24') }, { prefix: prefix('172.20.0.0/22') }];
+  set({ networks: [{ ...one, med: 3 }], aggregates: [{ ...other, communities: [0xfc000001] }] });
+  t.deepEqual(seen('172.20.0.0/24'), [[3, []]]);
+  t.deepEqual(seen('172.20.0.0/22'), [[undefined, ['64512:1']]]);
+  const before = told().update;
+  set({ networks: [{ ...one, med: 3 }], aggregates: [{ ...other, communities: [0xfc000001] }] });
+  t.is(told().update, before);
+  set({ networks: [one], aggregates: [{ ...other, med: 4 }] });
+  t.deepEqual([seen('172.20.0.0/24'), seen('172.20.0.0/22')], [[[undefined, []]], [[4, []]]]);
+  t.true(hub.fib.has('172.20.0.0/22'));
   t.deepEqual(sessions(), UNTOUCHED);
 });
 
@@ -329,13 +347,14 @@ function history(all: readonly Settings[]) {
     hub.speaker.reconfigure(step);
     net.run(200_000);
   }
-  const told = (n: SimRouter) =>
-    [...n.speaker.routes('in')].map(({ pathId: _, ...r }) => r).map((r) => JSON.stringify(r));
+  // Ages and path identifiers tell of the way here.
+  const text = ({ pathId: _, ageS: __, ...r }: RouteView): string => JSON.stringify(r);
+  const told = (n: SimRouter) => [...n.speaker.routes('in')].map(text);
   const result = {
     ways: [...hub.ways].map(([p, { kind, nextHops, isInternal }]) => {
       return `${p} ${kind} ${isInternal} ${nextHops.map((h) => `${h.address}%${h.link} ${h.weight ?? 1}`)}`;
     }),
-    best: [...hub.speaker.routes('best')].map((r) => JSON.stringify({ ...r, pathId: 0 })).sort(),
+    best: [...hub.speaker.routes('best')].map(text).sort(),
     told: neighbours.map((n) => told(n).sort()),
     attributeSets: hub.speaker.totals.attributeSets,
   };

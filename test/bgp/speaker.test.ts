@@ -1,7 +1,7 @@
 import test from 'ava';
 import { parseCommunity } from '../../bgp/wire/attribute/communities.ts';
 import { Addr, Prefix } from '../../router/lib/addr.ts';
-import { SimNet } from './kit/net.ts';
+import { SimNet, type SimRouter } from './kit/net.ts';
 
 function pair(seed = 1) {
   const net = new SimNet(seed);
@@ -247,6 +247,36 @@ test('well-known communities keep a route where it is', (t) => {
   net.run(5000);
   t.deepEqual([...m.fib.keys()].sort(), ['172.20.3.0/24'], 'no-export and no-advertise do not leave the originator');
   t.deepEqual([...b.fib.keys()], ['172.20.3.0/24']);
+});
+
+test('what a network of ours carries reaches other ASes, the local preference our own alone', (t) => {
+  const net = new SimNet(12);
+  const a = net.router('a', { asn: 64601 });
+  const inside = net.router('i', { asn: 64601 });
+  const outside = net.router('o', { asn: 64603 });
+  net.join(a, inside);
+  net.join(a, outside);
+  const prefix = Prefix.parse('172.20.1.0/24')!;
+  const large = [
+    [64601, 1, 2],
+    [64601, 3, 4],
+  ] as const;
+  const target = [0x0002fc59, 7] as const; // rt:64601:7
+  const carried = { communities: [parseCommunity('64601:5')!], largeCommunities: large, extendedCommunities: [target] };
+  a.speaker.announce({ prefix, med: 10, localPref: 300, ...carried });
+  net.start();
+  net.run(5000);
+  const seen = (r: SimRouter) => [...r.speaker.routes('best', { prefix })][0]!;
+  const labels = {
+    communities: ['64601:5'],
+    extendedCommunities: ['rt:64601:7'],
+    largeCommunities: ['64601:1:2', '64601:3:4'],
+  };
+  t.like(seen(outside), { med: 10, localPref: 100, ...labels });
+  t.like(seen(inside), { med: 10, localPref: 300, ...labels });
+  a.speaker.announce({ prefix });
+  net.run(1000);
+  t.like(seen(inside), { med: undefined, localPref: 100, communities: [] });
 });
 
 test('graceful shutdown makes a route the last choice (RFC 8326)', (t) => {

@@ -6,8 +6,10 @@
 import test, { type ExecutionContext } from 'ava';
 import { drive, eachRoute, type PeerConfig, Speaker, type SpeakerOptions } from '../../bgp/speaker.ts';
 import { parseCommunity } from '../../bgp/wire/attribute/communities.ts';
+import { parseConfig } from '../../router/config/load.ts';
 import { Addr, Prefix } from '../../router/lib/addr.ts';
 import { systemClock } from '../../router/lib/clock.ts';
+import { formatKey, generatePrivateKey } from '../../wg/keys.ts';
 import { Bird, hasBird, until } from '../bgp/kit/bird.ts';
 import { freePort, hostTransport } from '../bgp/kit/loopback.ts';
 
@@ -185,6 +187,46 @@ interop('bird as another member of our confederation: segments both ways, and th
       );
     },
   );
+});
+
+interop('bird is told what the configuration gives our networks and aggregates', async (t) => {
+  const text = `
+bgp:
+  asn: 65001
+  router_id: 10.0.0.1
+  dn42: { private_key: ${formatKey(generatePrivateKey())} }
+  networks:
+    - 172.20.9.0/24
+    - { prefix: 172.20.10.0/24, med: 10, local_pref: 300, communities: [64511:5, 65001:1:2, 'rt:65001:7'] }
+  aggregates: [{ prefix: 172.16.0.0/12, med: 20, communities: [64511:6, 65001:3:4] }]
+`;
+  const { config, diagnostics } = parseConfig({ shown: 'm.yaml', path: '/nowhere/m.yaml', text }, {});
+  t.deepEqual(
+    diagnostics.filter((d) => d.severity === 'error'),
+    [],
+  );
+  const { networks, aggregates } = config!.bgp!;
+  const [outside, inside] = [await birdPeer(2, 65002, 65001), await birdPeer(3, 65001, 65001)];
+  const us = { networks, aggregates };
+  await withBirds(us, [[outside, {}] as const, [inside, {}] as const], async (speaker, [external, internal]) => {
+    t.notRegex(await routeIn(external!, '172.20.9.0/24'), /BGP\.(med|community|large_community)/);
+    const labelled = await routeIn(external!, '172.20.10.0/24');
+    t.regex(labelled, /BGP\.community: \(64511,5\)\n/);
+    t.regex(labelled, /BGP\.large_community: \(65001, 1, 2\)\n/);
+    t.regex(labelled, /BGP\.ext_community: \(rt, 65001, 7\)\n/);
+    t.regex(labelled, /BGP\.med: 10\n/);
+    t.regex(await routeIn(internal!, '172.20.10.0/24'), /BGP\.local_pref: 300\n/);
+    const whole = await routeIn(external!, '172.16.0.0/12');
+    t.regex(whole, /BGP\.community: \(64511,6\)\n/);
+    t.regex(whole, /BGP\.large_community: \(65001, 3, 4\)\n/);
+    t.regex(whole, /BGP\.med: 20\n/);
+    // It changes while the route stays.
+    speaker.announce({ ...networks[1]!, communities: [parseCommunity('64511:9')!] });
+    await until(
+      async () => (await routeIn(external!, '172.20.10.0/24')).includes('(64511,9)'),
+      'the other community in bird',
+    );
+  });
 });
 
 interop('filters label and prefer routes of bird, and bird reads what they tell it', async (t) => {

@@ -30,7 +30,7 @@ function speakers(bgp: object, roas = new RoaTable()): VrfSpeakers {
           rd: parseDistinguisher('64601:1')!,
           importTargets: [target],
           exportTargets: [target],
-          networks: [NETWORK],
+          networks: [{ prefix: NETWORK }],
         },
       },
     ],

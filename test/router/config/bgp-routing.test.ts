@@ -50,6 +50,37 @@ for (const [keys, expected] of KEYS) {
   });
 }
 
+test('networks and aggregates may say what their routes carry', (t) => {
+  const { networks, aggregates } = bgpOf(
+    t,
+    '',
+    `networks:
+    - 10.1.0.0/16
+    - { prefix: 'fd42::/48', med: 0, local_pref: 200, communities: [no-export, 65001:7, 65001:1:2, rt:65001:3] }
+    - prefix: 10.2.0.0/16
+  aggregates: [{ prefix: 10.0.0.0/8, summary_only: true, med: 5, communities: [65001:1:2] }]`,
+  );
+  t.deepEqual(
+    networks.map((n) => ({ ...n, prefix: String(n.prefix) })),
+    [
+      { prefix: '10.1.0.0/16' },
+      {
+        prefix: 'fd42::/48',
+        med: 0,
+        localPref: 200,
+        communities: [0xffffff01, 0xfde90007],
+        extendedCommunities: [[0x0002fde9, 3]],
+        largeCommunities: [[65001, 1, 2]],
+      },
+      { prefix: '10.2.0.0/16' },
+    ],
+  );
+  t.deepEqual(
+    aggregates.map((a) => ({ ...a, prefix: String(a.prefix) })),
+    [{ prefix: '10.0.0.0/8', summaryOnly: true, med: 5, largeCommunities: [[65001, 1, 2]] }],
+  );
+});
+
 test('a cluster identifier and a confederation are those of the speaker', (t) => {
   const bgp = bgpOf(t, '', 'cluster_id: 10.9.9.9\n  confederation: { id: 64600, members: [65002, 65003] }');
   t.is(String(bgp.clusterId), '10.9.9.9');

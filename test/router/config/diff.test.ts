@@ -82,6 +82,11 @@ test('networks, routes and WireGuard peers change while everything runs', (t) =>
     'removed bgp.networks.10.1.0.0/16 live',
     'added bgp.networks.10.2.0.0/16 live',
   ]);
+  const labelled = '{ prefix: 10.1.0.0/16, med: 10, communities: [65001:7, 65001:1:2, rt:65001:3] }';
+  t.deepEqual(
+    diffConfig(config(t), config(t, { networks: labelled })).map((c) => [c.path, c.before, c.after, c.effect]),
+    [['bgp.networks.10.1.0.0/16', 'yes', '{ med: 10, communities: [65001:7, rt:...', 'live']],
+  );
   t.deepEqual(paths({ routes: '{ to: 10.9.0.0/16, type: blackhole }' }), ['added routes.10.9.0.0/16 live']);
   t.deepEqual(paths({ wgPeer: 'allowed_ips: [10.0.0.0/8, 172.20.0.0/14]' }), [
     `added uplinks.a.peers.${KEYS[1]!.slice(0, 8)}.allowed_ips.172.20.0.0/14 live`,
