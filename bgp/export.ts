@@ -51,17 +51,28 @@ export function mayExport(
   sender: RouteSender | undefined,
   to: ExportSettings,
 ): boolean {
+  return exportBar(a, sender, to) === undefined;
+}
+
+/** Why a route may not be told to a peer at all, in words; undefined when it may. */
+export function exportBar(
+  a: Attributes & { readonly hasWellKnown?: boolean },
+  sender: RouteSender | undefined,
+  to: ExportSettings,
+): string | undefined {
   // "routes learned from internal peers are not re-advertised to internal peers", unless one of them is a client.
-  if (sender?.relation === 'internal' && to.relation === 'internal' && !sender.isClient && !to.isClient) return false;
-  if (a.hasWellKnown === false) return true;
+  if (sender?.relation === 'internal' && to.relation === 'internal' && !sender.isClient && !to.isClient)
+    return 'learned from an internal peer, and neither of the two is a reflector client (RFC 4456)';
+  if (a.hasWellKnown === false) return undefined;
   for (const c of a.communities) {
-    if (c === Community.NoAdvertise) return false;
+    if (c === Community.NoAdvertise) return 'it has the community no-advertise';
     if (to.relation === 'internal') continue;
-    if (c === Community.NoExportSubconfed) return false;
+    if (c === Community.NoExportSubconfed) return 'it has the community no-export-subconfed';
     if (to.relation === 'confederation') continue;
-    if (c === Community.NoExport || (c === Community.NoPeer && to.isBilateral)) return false;
+    if (c === Community.NoExport) return 'it has the community no-export';
+    if (c === Community.NoPeer && to.isBilateral) return 'it has the community no-peer';
   }
-  return true;
+  return undefined;
 }
 
 /** The attributes export policy starts from. */

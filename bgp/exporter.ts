@@ -5,9 +5,17 @@
  */
 
 import type { Family } from '../router/lib/addr.ts';
-import { afterPolicy, beforePolicy, type ExportSettings, mayExport, nextHopOf, type Reflection } from './export.ts';
+import {
+  afterPolicy,
+  beforePolicy,
+  type ExportSettings,
+  exportBar,
+  mayExport,
+  nextHopOf,
+  type Reflection,
+} from './export.ts';
 import type { Outbound, Peer } from './peer.ts';
-import { type Filter, MutableSubject } from './policy/filter.ts';
+import { type Decision, type Filter, MutableSubject } from './policy/filter.ts';
 import { markedForPeer, mayTell } from './policy/otc.ts';
 import type { Outcome, Plan, Subject } from './policy/plan.ts';
 import { type HopChange, RoaState, type RouteSource } from './policy/rule.ts';
@@ -62,6 +70,13 @@ export function originStateOf(
     indexes[family].add(prefix);
     return roas.state(family, w0, w1, w2, w3, length, roaOrigin(path, ownAs));
   };
+}
+
+/** Why a route is told or not. Both are undefined for a default route of our own, which is told in any case. */
+export interface ExportReason {
+  /** Why it is not told whatever policy says, in words; undefined when policy decides. */
+  readonly bar: string | undefined;
+  readonly policy: Decision | undefined;
 }
 
 export class Exporter {
@@ -127,17 +142,9 @@ export class Exporter {
     a: AttrSet,
     from: number,
   ): AttrSet | undefined {
-    // A route is never told to the peer it was learned from.
-    if (out.self === undefined || from === this.#peer.index) return undefined;
     const sender = peers[from];
-    if (sender === undefined && from !== 0) return undefined; // the peer was removed, a decision is due
-    if (this.#isHidden(out.rib, prefix)) return undefined;
-    if (!mayExport(a, sender, this.#settings) || !mayTell(this.#peer.role, a.otc)) return undefined;
-    // RFC 9494 §4.3: "SHOULD NOT be advertised to any neighbor from which the ... Capability has not been received".
-    if (a.isLongLivedStale && this.#peer.session.negotiated?.longLived !== true) return undefined;
-    const about = subjectFor(prefix, out.rib, sender);
-    const state = this.filter.asksRoa ? this.#originState?.(prefix, about, a.asPath) : undefined;
-    about.roa = state ?? RoaState.NotFound;
+    if (out.self === undefined || this.#bar(prefix, out, a, sender, from) !== undefined) return undefined;
+    const about = this.#subject(prefix, out, a, sender);
     const outcome = this.#plan(a, sender).decide(about);
     if (outcome === undefined) return undefined;
     // The same outcome becomes the same on the wire unless family or next hop differ.
@@ -146,6 +153,46 @@ export class Exporter {
     return (outcome.made[slot] ??= this.#announced(a, outcome, sender, hopFor(which, a, out.self))) as
       | AttrSet
       | undefined;
+  }
+
+  /** Why the best route to a prefix is told or not, for people: `select` says faster what is told. */
+  explain(prefix: number, out: Outbound, peers: readonly (Peer | undefined)[]): ExportReason {
+    const { loc } = out.rib;
+    if (this.ownDefault(prefix, out) !== undefined) return { bar: undefined, policy: undefined };
+    const a = loc.attrs(prefix);
+    const from = loc.peer(prefix);
+    const sender = peers[from];
+    const barred = (bar: string): ExportReason => ({ bar, policy: undefined });
+    if (a === undefined) return barred('there is no usable route to it');
+    const bar = this.#bar(prefix, out, a, sender, from);
+    if (bar !== undefined) return barred(bar);
+    const about = this.#subject(prefix, out, a, sender);
+    const policy = this.filter.decision(beforePolicy(a, sender, this.#settings), a.nextHop, about);
+    if (!policy.isAccepted || this.route(prefix, out, peers, a, from) !== undefined) return { bar: undefined, policy };
+    const hasHop = out.self !== undefined;
+    return barred(
+      hasHop ? 'its attributes would have more than 65535 octets' : 'we have no address to be its next hop',
+    );
+  }
+
+  /** Why a route is not told to the peer whatever policy says, undefined when policy decides. */
+  #bar(prefix: number, out: Outbound, a: AttrSet, sender: Peer | undefined, from: number): string | undefined {
+    if (from === this.#peer.index) return 'it was learned from this peer';
+    if (sender === undefined && from !== 0) return 'the peer it came from was removed'; // a decision is due
+    if (this.#isHidden(out.rib, prefix)) return 'an aggregate stands for it (summary_only)';
+    if (!mayTell(this.#peer.role, a.otc)) return 'it is for customers only (RFC 9234)';
+    // RFC 9494 §4.3: "SHOULD NOT be advertised to any neighbor from which the ... Capability has not been received".
+    if (a.isLongLivedStale && this.#peer.session.negotiated?.longLived !== true)
+      return 'it is long-lived stale, and the peer does not speak of that (RFC 9494)';
+    return exportBar(a, sender, this.#settings);
+  }
+
+  /** The prefix and its source as policy sees them. */
+  #subject(prefix: number, { rib }: Outbound, a: AttrSet, sender: Peer | undefined): Subject {
+    const about = subjectFor(prefix, rib, sender);
+    const state = this.filter.asksRoa ? this.#originState?.(prefix, about, a.asPath) : undefined;
+    about.roa = state ?? RoaState.NotFound;
+    return about;
   }
 
   /**
@@ -259,7 +306,8 @@ function hopFor(which: number, a: AttrSet, self: NextHop): NextHop {
   return which === HOP_WHOLE ? hop : { global: hop.global, linkLocal: undefined };
 }
 
-function subjectFor(prefix: number, { prefixes: p, family }: Rib, sender: Peer | undefined): MutableSubject {
+/** A prefix of a table as policies see it, with a route of `sender`. Valid until the next call; `roa` is the caller's. */
+export function subjectFor(prefix: number, { prefixes: p, family }: Rib, sender: Peer | undefined): MutableSubject {
   const isLong = family === 6;
   subject.family = family;
   subject.w0 = p.w0[prefix]!;

@@ -8,7 +8,7 @@ import type { Instant } from '../router/lib/clock.ts';
 import { isEqual } from '../router/lib/equal.ts';
 import type { Chore } from './chores.ts';
 import { DISCARD, selfNextHop } from './export.ts';
-import { Exporter, type OriginState } from './exporter.ts';
+import { Exporter, type ExportReason, type OriginState } from './exporter.ts';
 import type { Negotiated, RestartOffer, Role } from './fsm/negotiate.ts';
 import { Session } from './fsm/session.ts';
 import type { ImportSettings } from './import-rules.ts';
@@ -294,6 +294,11 @@ export class Peer {
   /** What export policy makes of routes that no table of ours holds (bgp/exporter.ts). */
   telling(a: Attributes, hop: NextHop, from: VpnSender | undefined): ReturnType<Exporter['telling']> {
     return this.#exporter.telling(a, hop, from);
+  }
+
+  /** Why the peer is told the best route to a prefix or not. */
+  explainTelling(prefix: number, out: Outbound, peers: readonly (Peer | undefined)[]): ExportReason {
+    return this.#exporter.explain(prefix, out, peers);
   }
 
   get readsExtendedNextHop(): boolean {

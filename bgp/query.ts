@@ -2,8 +2,11 @@
 
 import { type Addr, type Family, Prefix } from '../router/lib/addr.ts';
 import type { Instant } from '../router/lib/clock.ts';
+import { subjectFor } from './exporter.ts';
 import type { Peer } from './peer.ts';
-import { LOCAL_PEER, VERDICT_TEXT } from './rib/adj-rib-in.ts';
+import type { Decision } from './policy/filter.ts';
+import { RoaState } from './policy/rule.ts';
+import { LOCAL_PEER, VERDICT_TEXT, Verdict } from './rib/adj-rib-in.ts';
 import type { ToldPath } from './rib/adj-rib-paths-out.ts';
 import type { AttrSet, AttrTable } from './rib/attrs.ts';
 import { decide, explain } from './rib/decision.ts';
@@ -257,20 +260,44 @@ function roaText({ rib, origins }: RibView, id: number, a: AttrSet): string | un
 
 /** The longest prefix with a best route that holds an address, or a prefix. */
 export function longestMatch(rib: Rib, what: Addr | Prefix): Prefix | undefined {
+  return longestWith(rib, what, (id) => rib.loc.attrs(id) !== undefined);
+}
+
+/** The prefix that is asked about by an address: the longest with a best route, else the longest with any. */
+export function prefixMeant(rib: Rib, what: Addr | Prefix): Prefix | undefined {
+  if (what instanceof Prefix) return what;
+  return longestMatch(rib, what) ?? longestWith(rib, what, (id) => rib.routes.first(id) >= 0);
+}
+
+function longestWith(rib: Rib, what: Addr | Prefix, isMeant: (id: number) => boolean): Prefix | undefined {
   const addr = what instanceof Prefix ? what.addr : what;
   const longest = what instanceof Prefix ? what.length : addr.family === 4 ? 32 : 128;
   for (let length = longest; length >= 0; length--) {
     const prefix = Prefix.containing(addr, length)!;
     const id = rib.prefixes.findPrefix(prefix);
-    if (id >= 0 && rib.loc.attrs(id) !== undefined) return prefix;
+    if (id >= 0 && isMeant(id)) return prefix;
   }
   return undefined;
 }
 
-/** All routes to a prefix, the best one first, each with the step at which it lost. */
-export function candidatesOf(view: RibView, prefix: Prefix): CandidateView[] {
+/** What import policy said about a route that it refused. */
+function refusedBy({ rib, peers, origins }: RibView, route: number): Decision | undefined {
+  const { routes } = rib;
+  const peer = peers[routes.peerOf[route]!];
+  if (routes.verdictOf[route] !== Verdict.Policy || peer === undefined) return undefined;
+  const a = routes.received(route);
+  const about = subjectFor(routes.prefixOf[route]!, rib, peer);
+  const { family, w0, w1, w2, w3, length } = about;
+  about.roa =
+    origins?.roas.state(family, w0, w1, w2, w3, length, roaOrigin(a.asPath, origins.localAs)) ?? RoaState.NotFound;
+  return peer.importFilter.decision(a, a.nextHop, about);
+}
+
+/** All routes to a prefix, or to the longest around an address, the best one first, each with the step at which it lost. */
+export function candidatesOf(view: RibView, what: Prefix | Addr): CandidateView[] {
   const { rib, inputs } = view;
-  const id = rib.prefixes.findPrefix(prefix);
+  const prefix = prefixMeant(rib, what);
+  const id = prefix === undefined ? -1 : rib.prefixes.findPrefix(prefix);
   if (id < 0) return [];
   const set: number[] = [];
   const n = rib.loc.eligible(id, set);
@@ -284,7 +311,8 @@ export function candidatesOf(view: RibView, prefix: Prefix): CandidateView[] {
   const views: CandidateView[] = [];
   for (let r = rib.routes.first(id); r >= 0; r = rib.routes.next(r)) {
     if (rib.routes.isGone(r)) continue;
-    views.push({ ...received(view, r).view(), lostAt: lostAt.get(r), isMultipath: r !== best && shared.includes(r) });
+    const isMultipath = r !== best && shared.includes(r);
+    views.push({ ...received(view, r).view(), lostAt: lostAt.get(r), isMultipath, refusedBy: refusedBy(view, r) });
   }
   return views.sort((a, b) => Number(b.isBest) - Number(a.isBest));
 }

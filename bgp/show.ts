@@ -5,6 +5,7 @@ import type { Instant } from '../router/lib/clock.ts';
 import type { SessionError } from './fsm/connection.ts';
 import type { State } from './fsm/table.ts';
 import type { Peer } from './peer.ts';
+import type { Decision } from './policy/filter.ts';
 import type { LinkId, VpnFamily } from './ports.ts';
 import type { Phase } from './retention.ts';
 import type { AttrSet } from './rib/attrs.ts';
@@ -118,6 +119,8 @@ export interface RouteView {
 export interface CandidateView extends RouteView {
   readonly lostAt: string | undefined;
   readonly isMultipath: boolean;
+  /** What import policy said, where it refused the route. */
+  readonly refusedBy: Decision | undefined;
 }
 
 export function peerView(peer: Peer, now: Instant): PeerView {

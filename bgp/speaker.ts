@@ -5,7 +5,7 @@
  * when `deadline` is reached (bgp/drive.ts).
  */
 
-import { Addr, type Family, type Prefix } from '../router/lib/addr.ts';
+import type { Addr, Family, Prefix } from '../router/lib/addr.ts';
 import type { Clock, Instant } from '../router/lib/clock.ts';
 import { inputsOf, ownHops } from './candidates.ts';
 import { Chores } from './chores.ts';
@@ -50,6 +50,7 @@ import { type CandidateView, type PeerView, peerView, type RouteView, statistics
 import type { SpeakerOptions } from './speaker-options.ts';
 import { Spread } from './spread.ts';
 import { Switchboard } from './switchboard.ts';
+import { type TellingView, tellingOf } from './telling.ts';
 import type { BmpStatistics } from './wire/bmp.ts';
 import { Cease } from './wire/fault.ts';
 
@@ -63,6 +64,7 @@ export type { Monitor, MonitoredSession } from './monitor/monitor.ts';
 export type { AggregateConfig, Network, OwnAttributes } from './origination.ts';
 export type { RestartSettings } from './peer.ts';
 export type { PeerConfig } from './peer-config.ts';
+export type { Decision } from './policy/filter.ts';
 export type { FilterPeer, FilterRoute, RouteFunction } from './policy/module.ts';
 export type * from './policy/rule.ts';
 export { RoaState } from './policy/rule.ts';
@@ -78,6 +80,7 @@ export { ROA_STATE_TEXT, RoaTable } from './rpki/roa-table.ts';
 export { type Vrp, VrpList } from './rpki/vrp.ts';
 export type { CandidateView, PeerView, RouteView } from './show.ts';
 export type { SpeakerOptions } from './speaker-options.ts';
+export type { TellingView } from './telling.ts';
 
 /** Time after which a turn begins nothing more; what is under way then takes a few milliseconds at most. */
 const TURN_MS = 6;
@@ -551,9 +554,13 @@ export class Speaker {
 
   /** All routes to a prefix, or to the longest prefix that holds an address, and why the best one is best. */
   explain(what: Prefix | Addr): CandidateView[] {
-    const view = this.#view(this.#ribs[what.family]);
-    const prefix = what instanceof Addr ? longestMatch(view.rib, what) : what;
-    return prefix === undefined ? [] : candidatesOf(view, prefix);
+    return candidatesOf(this.#view(this.#ribs[what.family]), what);
+  }
+
+  /** Whether a peer is told a prefix, or the longest one around an address, and why; undefined without such a peer. */
+  explainTelling(name: string, what: Prefix | Addr): TellingView | undefined {
+    const peer = this.#roster.get(name);
+    return peer && tellingOf(this.#view(this.#ribs[what.family]), peer, what);
   }
 
   #view(rib: Rib): RibView {

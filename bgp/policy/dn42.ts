@@ -104,11 +104,11 @@ export function bandwidthClass(mbitPerS: number): number | undefined {
 /** What an external peer announces: networks of DN42 with a proven origin, no longer paths than allowed. */
 export function dn42Import(link: LinkQuality, maxPathLength?: number): Rule[] {
   return [
-    { match: { not: { prefixes: DN42_PREFIXES } }, action: 'reject' },
-    { match: { not: { roa: [RoaState.Valid] } }, action: 'reject' },
+    { name: 'not a network of DN42', match: { not: { prefixes: DN42_PREFIXES } }, action: 'reject' },
+    { name: 'origin not proven by a ROA', match: { not: { roa: [RoaState.Valid] } }, action: 'reject' },
     ...(maxPathLength === undefined
       ? []
-      : [{ match: { minPathLength: maxPathLength + 1 }, action: 'reject' } as const satisfies Rule]),
+      : [{ name: 'path too long', match: { minPathLength: maxPathLength + 1 }, action: 'reject' } satisfies Rule]),
     { action: 'accept', set: { edit: (a) => preferred(labelled(a, link)) } },
   ];
 }

@@ -34,6 +34,18 @@ export interface FilterContext {
   readonly onError: OnFilterError;
 }
 
+/** What decided about one route, for people. */
+export interface Decision {
+  readonly isAccepted: boolean;
+  /** A rule; the end of the rules, which refuses; `accept-all` and `reject-all`; or a function. */
+  readonly by: 'rule' | 'end' | 'word' | 'function';
+  /** Of the rule, from 0 on. */
+  readonly rule: number | undefined;
+  readonly name: string | undefined;
+  /** How the function failed. */
+  readonly error: string | undefined;
+}
+
 /** A test of the prefix and its source that is left after the attributes are known. */
 type PrefixTest = (subject: Subject) => boolean;
 
@@ -88,6 +100,30 @@ export class Filter {
       return new FunctionPlan(a, nextHop, this.#policy, peer, onError);
     }
     return this.#from(0, a, nextHop, undefined, 0);
+  }
+
+  /** What decides about one route. Plans say faster what becomes of it. */
+  decision(a: Attributes, nextHop: NextHop | undefined, subject: Subject): Decision {
+    const nothing = { rule: undefined, name: undefined, error: undefined };
+    if (typeof this.#policy === 'string') return { ...nothing, isAccepted: this.isOpen, by: 'word' };
+    if (typeof this.#policy === 'function') {
+      let error: string | undefined;
+      // Asked for people: a failure has been counted when the route came.
+      const failed: OnFilterError = (words) => {
+        error = words;
+      };
+      const plan = new FunctionPlan(a, nextHop, this.#policy, this.#context.peer, failed);
+      return { ...nothing, isAccepted: plan.decide(subject) !== undefined, by: 'function', error };
+    }
+    let now = a;
+    for (const [i, { conditions, action, set }] of this.#rules.entries()) {
+      const answer = all(conditions, now, nextHop);
+      if (answer === false || (answer !== true && !answer(subject))) continue;
+      if (action !== 'continue')
+        return { ...nothing, isAccepted: action === 'accept', by: 'rule', rule: i, name: this.#policy[i]!.name };
+      now = changed(now, set, this.#context.ownAs);
+    }
+    return { ...nothing, isAccepted: false, by: 'end' };
   }
 
   /** The rules from number `at` on, for a route that `continue` rules have changed so far. */

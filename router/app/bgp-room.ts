@@ -2,6 +2,7 @@
 import { hostname } from 'node:os';
 import { isDeepStrictEqual } from 'node:util';
 import {
+  type CandidateView,
   drive,
   type LinkId,
   type Network,
@@ -15,8 +16,8 @@ import {
   type Transport,
 } from '../../bgp/speaker.ts';
 import type { BirdCommand } from '../birdctl/command.ts';
-import type { BgpConfig, BgpPeerConfig } from '../config/bgp-model.ts';
-import type { Answers, BgpPeerStatus, BgpRouteStatus, Verbs } from '../control/messages.ts';
+import type { BgpConfig, BgpNeighborConfig, BgpPeerConfig } from '../config/bgp-model.ts';
+import type { Answers, BgpCandidate, BgpPeerStatus, BgpRouteStatus, Verbs } from '../control/messages.ts';
 import type { FibWriter } from '../fib/writer.ts';
 import { type Addr, type Family, Prefix } from '../lib/addr.ts';
 import { type Instant, systemClock, wallClockMs } from '../lib/clock.ts';
@@ -27,6 +28,7 @@ import { posted } from '../lib/post.ts';
 import { Random, systemEntropy } from '../lib/rand.ts';
 import type { BfdReport } from './bfd-status.ts';
 import { type BfdWatcher, BgpBfd } from './bgp-bfd.ts';
+import { decisionText, ruleOf, telling } from './bgp-decisions.ts';
 import { BgpLinks } from './bgp-links.ts';
 import { BgpMonitoring } from './bgp-monitoring.ts';
 import {
@@ -39,7 +41,15 @@ import {
   replaysOf,
   speakerSettings,
 } from './bgp-peers.ts';
-import { parseCursor, parseMrtCursor, parseTarget, peerStatus, routeStatus, verdict } from './bgp-status.ts';
+import {
+  neighborNamed,
+  parseCursor,
+  parseMrtCursor,
+  parseTarget,
+  peerStatus,
+  routeStatus,
+  verdict,
+} from './bgp-status.ts';
 import { StackTransport, type StreamPort } from './bgp-transport.ts';
 import { BgpWatch, type WatchPort } from './bgp-watch.ts';
 import { BirdAnswers, type BirdFacts, type BirdPart, type BirdPosition } from './bird-answers.ts';
@@ -477,14 +487,34 @@ export class BgpRoom {
     return { mrt: octets, next: next === undefined ? '' : `${next.rib}:${next.id}:${next.peers}` };
   }
 
-  /** @throws MlshimError USAGE for what is neither prefix nor address */
-  explain(what: string, vrf: string): Answers['bgp_explain'] {
-    const candidates = this.#speakerOf(vrf).explain(parseTarget(what));
+  /** @throws MlshimError USAGE for what is neither prefix nor address, UNKNOWN for a peer or VRF that is not there */
+  explain({ prefix: what, vrf = '', to = '' }: Verbs['bgp_explain']): Answers['bgp_explain'] {
+    const peer = to === '' ? '' : this.#named(to);
+    const speaker = this.#speakerOf(vrf, peer);
+    const target = parseTarget(what);
+    const candidates = speaker.explain(target);
+    const view = peer === '' ? undefined : speaker.explainTelling(peer, target);
+    if (peer !== '' && view === undefined) throw new MlshimError('UNKNOWN', `no bgp peer "${peer}" in VRF "${vrf}"`);
+    const routes = view?.told.map((r) => this.#routeStatus(r)) ?? [];
     return {
       prefix: candidates[0]?.prefix ?? what,
-      candidates: candidates.map((c) => ({ route: this.#routeStatus(c), lost_by: verdict(c) })),
+      candidates: candidates.map((c) => this.#candidate(c)),
       roas: this.#roasOf(candidates[0]?.prefix),
+      ...(view !== undefined && { telling: telling(peer, view, routes, this.#neighbor(peer), this.#settings) }),
     };
+  }
+
+  #candidate(c: CandidateView): BgpCandidate {
+    const route = this.#routeStatus(c);
+    if (c.refusedBy === undefined || c.peer === undefined) return { route, lost_by: verdict(c) };
+    const rule = ruleOf(c.refusedBy, 'import', this.#neighbor(c.peer), this.#settings);
+    const refused = decisionText(c.refusedBy, rule, 'import');
+    return { route: { ...route, refused }, lost_by: refused, rule };
+  }
+
+  /** What was configured for a peer, or for its range. */
+  #neighbor(peer: string): BgpNeighborConfig | undefined {
+    return neighborNamed(peer, this.#peers().find((v) => v.name === peer)?.range, this.#settings);
   }
 
   /** The reply to a command of BIRD's control socket, or its next part. */

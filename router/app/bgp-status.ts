@@ -5,6 +5,7 @@ import type { BgpConfig, BgpNeighborConfig } from '../config/bgp-model.ts';
 import type { BgpFamilyStatus, BgpPeerStatus, BgpRouteStatus } from '../control/messages.ts';
 import { type Addr, Prefix } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
+import { policyText } from './bgp-decisions.ts';
 
 /** A plain address stands for the longest prefix around it. @throws MlshimError USAGE */
 export function parseTarget(text: string): Prefix | Addr {
@@ -96,13 +97,6 @@ export function neighborNamed(
   { peers, ranges }: BgpConfig,
 ): BgpNeighborConfig | undefined {
   return range === undefined ? peers.find((p) => p.name === name) : ranges.find((r) => r.name === range);
-}
-
-/** As the file has it. */
-function policyText(policy: BgpNeighborConfig['importPolicy' | 'exportPolicy'] | undefined): string {
-  if (policy === undefined) return '';
-  if (typeof policy === 'string') return policy;
-  return 'module' in policy ? `module ${policy.module}` : policy.written;
 }
 
 export function routeStatus(r: RouteView): BgpRouteStatus {

@@ -187,9 +187,7 @@ function answer(query: WorkerQuery): unknown {
       if (bgp === undefined) throw new MlshimError('UNKNOWN', 'BGP is not configured');
       return bgp.dump(query.args);
     case 'bgp_explain':
-      return (
-        bgp?.explain(query.args.prefix, query.args.vrf ?? '') ?? { prefix: query.args.prefix, candidates: [], roas: [] }
-      );
+      return bgp?.explain(query.args) ?? { prefix: query.args.prefix, candidates: [], roas: [] };
     case 'bgp_rpki':
       if (bgp === undefined) throw new MlshimError('UNKNOWN', 'BGP is not configured');
       return bgp.rpki(query.args.action);

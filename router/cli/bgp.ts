@@ -7,7 +7,7 @@ import { MlshimError } from '../lib/errors.ts';
 import type { Input } from './command.ts';
 import { OctetsOut } from './octets-out.ts';
 import { checkFormat, formatted } from './render.ts';
-import { bgpExplainText, bgpPeerText, bgpText, RouteRows } from './show.ts';
+import { bgpExplainText, bgpPeerText, bgpTellingText, bgpText, RouteRows } from './show.ts';
 
 const control = (input: Input): string => socketPaths(input.io.env).control;
 
@@ -174,7 +174,11 @@ export async function dump(input: Input): Promise<number> {
 
 export async function explain(input: Input): Promise<number> {
   const vrf = (input.options['vrf'] as string | undefined) ?? '';
-  const answer = await ask(control(input), 'bgp_explain', { prefix: input.args[0]!, vrf });
-  input.io.out(input.options['json'] === true ? json(answer) : bgpExplainText(answer));
-  return answer.candidates.length > 0 ? 0 : 1;
+  const [prefix, word, to = ''] = input.args as [string, ...string[]];
+  if (word !== undefined && (word !== 'to' || to === ''))
+    throw new MlshimError('USAGE', `"to PEER" may follow the prefix, not "${[word, to].join(' ').trim()}"`);
+  const answer = await ask(control(input), 'bgp_explain', { prefix, vrf, to });
+  const text = answer.telling === undefined ? bgpExplainText : bgpTellingText;
+  input.io.out(input.options['json'] === true ? json(answer) : text(answer));
+  return answer.telling === undefined ? Number(answer.candidates.length === 0) : Number(!answer.telling.told);
 }

@@ -202,11 +202,16 @@ export const COMMANDS: readonly Command[] = [
   },
   {
     words: ['bgp', 'explain'],
-    args: 'PREFIX',
-    summary: 'why the best route to PREFIX won (RFC 4271 §9.1.2.2)',
+    args: 'PREFIX [to PEER]',
+    summary: 'why the best route won (RFC 4271 §9.1.2.2), or is not told to PEER',
+    notes: [
+      'Refused routes are shown with the rule that refused them, its number, name and',
+      'line. PREFIX may be an address: the longest prefix around it. Returns 1 when',
+      'there is no route, or when PEER is not told it.',
+    ],
     options: { ...JSON_OPTION, ...VRF_OPTION },
     min: 1,
-    max: 1,
+    max: 3,
     run: async (input) => (await bgp()).explain(input),
   },
   {

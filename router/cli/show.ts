@@ -172,9 +172,7 @@ export function bgpPeerText(p: BgpPeerStatus): string {
 
 /** `  key: value`, wrapped at 80 columns. */
 function labelled(key: string, value: string): string {
-  const indent = ' '.repeat(2 + key.length - key.trimStart().length);
-  const lines = wrap(`${key.trimStart()}: ${value}`.split(' '), 76 - indent.length, 80 - indent.length);
-  return `${indent}${lines.join(`\n${indent}    `)}\n`;
+  return hanging(' '.repeat(2 + key.length - key.trimStart().length), `${key.trimStart()}: ${value}`);
 }
 
 /** BFD sessions, and what was discarded. */
@@ -257,14 +255,10 @@ export function bgpRoutesText(routes: readonly BgpRouteStatus[]): string {
 export function bgpExplainText(e: BgpExplanation): string {
   if (e.candidates.length === 0) return `${e.prefix}: no BGP route\n`;
   const lines = e.candidates.map((c) => {
-    const r = c.route;
-    const path = r.as_path === '' ? 'local' : `AS path ${r.as_path}`;
-    const isRefused = r.refused !== '';
-    const verdict = isRefused ? r.refused : c.lost_by === '' ? 'best' : `lost: ${c.lost_by}`;
+    const isRefused = c.route.refused !== '';
+    const verdict = isRefused ? c.route.refused : c.lost_by === '' ? 'best' : `lost: ${c.lost_by}`;
     const mark = isRefused ? '!' : c.lost_by === '' ? '>' : ' ';
-    const roa = r.roa === '' ? '' : `, ROA ${r.roa === 'invalid' ? 'INVALID' : r.roa}`;
-    const heard = r.age_s === undefined ? '' : `, ${duration(r.age_s)} old`;
-    return `  ${mark} ${r.peer}${r.next_hop === '' ? '' : ` via ${r.next_hop}`}, ${path}, localpref ${r.local_pref ?? 100}${roa}${heard}: ${verdict}\n`;
+    return hanging(`  ${mark} `, `${candidateText(c.route)}: ${verdict}`);
   });
   const roas = e.roas.map((text) => `  ROA ${text}\n`);
   const usable = e.candidates.filter((c) => c.route.refused === '').length;
@@ -274,4 +268,40 @@ export function bgpExplainText(e: BgpExplanation): string {
       ? `${plural(refused, 'route')}, none usable`
       : `${plural(usable, 'candidate')}${refused === 0 ? '' : ` (${refused} refused)`}, decided by RFC 4271 §9.1.2.2`;
   return `${e.prefix}: ${head}\n${[...lines, ...roas].join('')}`;
+}
+
+/** Where a route comes from and what it is compared by. */
+function candidateText(r: BgpRouteStatus): string {
+  const path = r.as_path === '' ? 'local' : `AS path ${r.as_path}`;
+  const roa = r.roa === '' ? '' : `, ROA ${r.roa === 'invalid' ? 'INVALID' : r.roa}`;
+  const age = r.age_s === undefined ? '' : `, ${duration(r.age_s)} old`;
+  const via = r.next_hop === '' ? '' : ` via ${r.next_hop}`;
+  return `${r.peer}${via}, ${path}, localpref ${r.local_pref ?? 100}${roa}${age}`;
+}
+
+/** Whether a peer is told a prefix, as what, and why. */
+export function bgpTellingText(e: BgpExplanation): string {
+  const { peer, told, routes, why } = e.telling!;
+  const best = e.candidates.find((c) => c.lost_by === '' && c.route.refused === '');
+  const from = best === undefined ? '' : hanging('  best: ', candidateText(best.route));
+  const as = routes.map((r) => hanging('  told: ', toldText(r)));
+  return `${e.prefix} to ${peer}: ${told ? 'told' : 'NOT TOLD'}\n${from}${as.join('')}${hanging('  ', why)}`;
+}
+
+function toldText(r: BgpRouteStatus): string {
+  const parts = [
+    `next hop ${r.next_hop}`,
+    r.as_path === '' ? 'empty AS path' : `AS path ${r.as_path}`,
+    r.med === undefined ? '' : `MED ${r.med}`,
+    r.communities.length === 0 ? '' : `communities ${r.communities.join(' ')}`,
+  ];
+  return parts.filter((p) => p !== '').join(', ');
+}
+
+/** Text behind a mark, wrapped at 80 columns below itself, behind a comma or the like where that is possible. */
+function hanging(mark: string, text: string): string {
+  const indent = ' '.repeat(mark.length + 2);
+  const width = 80 - indent.length;
+  const parts = text.split(/(?<=[,;:]) /).flatMap((part) => (part.length > width ? part.split(' ') : [part]));
+  return `${mark}${wrap(parts, width, 80 - mark.length).join(`\n${indent}`)}\n`;
 }

@@ -1056,6 +1056,69 @@ export const DESCRIPTOR = {
       }
      }
     },
+    "BgpRule": {
+     "fields": {
+      "policy": {
+       "type": "string",
+       "id": 1
+      },
+      "list": {
+       "type": "string",
+       "id": 2
+      },
+      "number": {
+       "type": "uint32",
+       "id": 3
+      },
+      "name": {
+       "type": "string",
+       "id": 4
+      },
+      "place": {
+       "type": "string",
+       "id": 5
+      },
+      "error": {
+       "type": "string",
+       "id": 6
+      }
+     }
+    },
+    "BgpTelling": {
+     "oneofs": {
+      "_rule": {
+       "oneof": [
+        "rule"
+       ]
+      }
+     },
+     "fields": {
+      "peer": {
+       "type": "string",
+       "id": 1
+      },
+      "told": {
+       "type": "bool",
+       "id": 2
+      },
+      "routes": {
+       "rule": "repeated",
+       "type": "BgpRoute",
+       "id": 3
+      },
+      "why": {
+       "type": "string",
+       "id": 4
+      },
+      "rule": {
+       "type": "BgpRule",
+       "id": 5,
+       "options": {
+        "proto3_optional": true
+       }
+      }
+     }
+    },
     "BgpExplainQuery": {
      "fields": {
       "prefix": {
@@ -1065,10 +1128,21 @@ export const DESCRIPTOR = {
       "vrf": {
        "type": "string",
        "id": 2
+      },
+      "to": {
+       "type": "string",
+       "id": 3
       }
      }
     },
     "BgpExplanation": {
+     "oneofs": {
+      "_telling": {
+       "oneof": [
+        "telling"
+       ]
+      }
+     },
      "fields": {
       "prefix": {
        "type": "string",
@@ -1083,10 +1157,24 @@ export const DESCRIPTOR = {
        "rule": "repeated",
        "type": "string",
        "id": 3
+      },
+      "telling": {
+       "type": "BgpTelling",
+       "id": 4,
+       "options": {
+        "proto3_optional": true
+       }
       }
      }
     },
     "BgpCandidate": {
+     "oneofs": {
+      "_rule": {
+       "oneof": [
+        "rule"
+       ]
+      }
+     },
      "fields": {
       "route": {
        "type": "BgpRoute",
@@ -1095,6 +1183,13 @@ export const DESCRIPTOR = {
       "lost_by": {
        "type": "string",
        "id": 2
+      },
+      "rule": {
+       "type": "BgpRule",
+       "id": 3,
+       "options": {
+        "proto3_optional": true
+       }
       }
      }
     },

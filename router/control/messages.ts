@@ -231,10 +231,38 @@ export interface BgpDump {
   readonly next: string;
 }
 
+/** What decided about a route: a rule of a policy, the end of its rules, or a function. */
+export interface BgpRule {
+  /** As the peer has it: `transit-in`, `rules (3)`, dn42, none, `module NAME`. */
+  readonly policy: string;
+  /** The policy the rule is written in, where that is another one. */
+  readonly list: string;
+  /** Of the rule there, from 1 on; 0 = no rule decided. */
+  readonly number: number;
+  readonly name: string;
+  /** `mlshim.yaml:12`, where that is known. */
+  readonly place: string;
+  /** How the function failed. */
+  readonly error: string;
+}
+
+/** Whether a peer is told a prefix. */
+export interface BgpTelling {
+  readonly peer: string;
+  readonly told: boolean;
+  /** As they were told: one, or several with ADD-PATH. */
+  readonly routes: readonly BgpRouteStatus[];
+  /** Why it is not told, or which rule lets it pass. */
+  readonly why: string;
+  readonly rule?: BgpRule;
+}
+
 export interface BgpCandidate {
   readonly route: BgpRouteStatus;
   /** Empty for the winner. */
   readonly lost_by: string;
+  /** What refused it, where that was import policy. */
+  readonly rule?: BgpRule;
 }
 
 export interface BgpExplanation {
@@ -242,6 +270,8 @@ export interface BgpExplanation {
   readonly candidates: readonly BgpCandidate[];
   /** `172.20.0.0/24 max 24 AS4242420001`: what decides whether an origin is valid (RFC 6811). */
   readonly roas: readonly string[];
+  /** What the peer is told that was asked about. */
+  readonly telling?: BgpTelling;
 }
 
 /** A cache that speaks RTR. */
@@ -381,7 +411,7 @@ export interface Verbs {
     readonly what?: string;
   };
   readonly bgp_dump: { readonly vrf: string; readonly from?: string };
-  readonly bgp_explain: { readonly prefix: string; readonly vrf?: string };
+  readonly bgp_explain: { readonly prefix: string; readonly vrf?: string; readonly to?: string };
   readonly bgp_peer: {
     readonly peer: string;
     readonly action: string;

@@ -42,7 +42,10 @@ export function filterOf(policy: Policy | RouteFunction, setting: Setting = {}):
   return new Filter(policy, { peer: { ...PEER, name, direction }, ownAs: 64600, onError });
 }
 
-/** What a policy makes of a route; undefined = refused. */
+/**
+ * What a policy makes of a route; undefined = refused.
+ * @throws Error when the decision that is told people is another one
+ */
 export function judge(policy: Policy | RouteFunction, route: Case = {}, setting: Setting = {}): Outcome | undefined {
   const p = Prefix.parse(route.prefix ?? '172.20.1.0/24')!;
   const isLong = p.family === 6;
@@ -57,9 +60,14 @@ export function judge(policy: Policy | RouteFunction, route: Case = {}, setting:
     from: route.from ?? 'peer1',
     roa: route.roa ?? 0,
   });
-  return filterOf(policy, setting)
-    .plan({ ...PLAIN, ...route.attributes }, route.nextHop)
-    .decide(subject);
+  const filter = filterOf(policy, setting);
+  const attributes = { ...PLAIN, ...route.attributes };
+  const outcome = filter.plan(attributes, route.nextHop).decide(subject);
+  // A function is asked about a route once.
+  const said = typeof policy === 'function' ? undefined : filter.decision(attributes, route.nextHop, subject);
+  if (said !== undefined && said.isAccepted !== (outcome !== undefined))
+    throw new Error(`told people: ${JSON.stringify(said)}`);
+  return outcome;
 }
 
 export function accepts(policy: Policy | RouteFunction, route: Case = {}, setting: Setting = {}): boolean {

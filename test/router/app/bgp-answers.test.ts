@@ -97,3 +97,39 @@ test('an address alone is the peer that has it; "for" asks for the routes around
   t.deepEqual(await list({ what: '172.20.1.9' }), [['172.20.1.0/24'], '172.20.1.9']);
   await t.throwsAsync(list({ what: '172.20.1.0.1' }), { message: 'no bgp peer "172.20.1.0.1" (known: file, core)' });
 });
+
+test('a refused route is explained by the rule, its name and its line; a peer by why it is told or not', async (t) => {
+  const { ask } = await room(
+    t,
+    'import: transit-in, export: [{ match: { source: local }, action: reject, name: ours }, accept]',
+    `  policies:
+    bogons:
+      - { name: number 2, match: { prefix: 172.20.2.0/25 }, action: reject }
+    transit-in:
+      - bogons
+      - { match: { family: ipv4 } }`,
+  );
+  const explain = (prefix: string, to = '') => ask({ verb: 'bgp_explain', args: { prefix, to } });
+  const [second] = (await explain('172.20.2.0/25')).candidates;
+  t.is(second!.route.refused, 'refused by import rule 1 "number 2" of bogons (m.yaml:9)');
+  t.is(second!.lost_by, second!.route.refused);
+  const rule = { policy: 'transit-in', list: 'bogons', number: 1, name: 'number 2', place: 'm.yaml:9', error: '' };
+  t.deepEqual(second!.rule, rule);
+  const [sixth] = (await explain('fd42:1::')).candidates;
+  t.is(sixth!.route.prefix, 'fd42:1::/48');
+  t.is(sixth!.route.refused, 'refused: no rule of transit-in accepts it');
+  t.like(sixth!.rule, { policy: 'transit-in', number: 0, place: '' });
+  t.is((await explain('172.20.1.0/24')).candidates[0]!.rule, undefined);
+
+  const telling = async (prefix: string, to: string) => (await explain(prefix, to)).telling!;
+  t.like(await telling('10.9.0.0/16', 'file'), {
+    peer: 'file',
+    told: false,
+    routes: [],
+    why: 'refused by export rule 1 "ours" (m.yaml:14)',
+    rule: { policy: 'rules (2)', list: '', number: 1, name: 'ours', place: 'm.yaml:14', error: '' },
+  });
+  t.like(await telling('172.20.1.0/24', 'AS4242420002'), { told: false, why: 'there is no usable route to it' });
+  t.is((await telling('172.20.1.0/24', 'core')).why, 'the session is not established (Idle)');
+  await t.throwsAsync(telling('172.20.1.0/24', 'nobody'), { message: 'no bgp peer "nobody" (known: file, core)' });
+});

@@ -9,7 +9,7 @@ import type { BgpRouteStatus, Verbs } from '../../../router/control/messages.ts'
 import { pathsIn } from '../../../router/control/paths.ts';
 import { ControlServer, type Handlers } from '../../../router/control/server.ts';
 import { MlshimError } from '../../../router/lib/errors.ts';
-import { BGP } from './samples.ts';
+import { BGP, TELLINGS } from './samples.ts';
 
 const ROUTE: Omit<BgpRouteStatus, 'prefix'> = {
   peer: 'b',
@@ -242,6 +242,33 @@ test('words of a listing are a peer and a place by their form; one alone is for 
     ['out', 'b', '--longer'],
   ])
     t.is(await list(...words), 2, words.join(' '));
+});
+
+test('explain asks about a prefix, or about telling it to a peer', async (t) => {
+  const asked: Verbs['bgp_explain'][] = [];
+  const handlers: Partial<Handlers> = {
+    bgp_explain: (args) => {
+      asked.push(args);
+      return TELLINGS[args.to === 'kioubit' ? 0 : args.to === 'core' ? 1 : 2]!;
+    },
+  };
+  const run = (...words: string[]) => cli(t, ['bgp', 'explain', ...words], handlers);
+  t.is((await run('172.23.0.0/24', 'to', 'kioubit')).status, 0);
+  const refused = await run('172.23.0.0/24', 'to', 'core');
+  t.is(refused.status, 1);
+  t.regex(refused.out, /^172\.23\.0\.0\/24 to core: NOT TOLD\n/);
+  const told = JSON.parse((await run('172.23.0.0/24', 'to', 'kioubit', '-j')).out) as (typeof TELLINGS)[0];
+  t.deepEqual(told.telling, JSON.parse(JSON.stringify(TELLINGS[0]!.telling)) as typeof told.telling);
+  t.deepEqual(
+    asked.map((a) => [a.prefix, a.to]),
+    [
+      ['172.23.0.0/24', 'kioubit'],
+      ['172.23.0.0/24', 'core'],
+      ['172.23.0.0/24', 'kioubit'],
+    ],
+  );
+  for (const words of [['10.0.0.0/8', 'b'], ['10.0.0.0/8', 'to'], ['10.0.0.0/8', 'for', 'b'], []])
+    t.is((await run(...words)).status, 2, words.join(' '));
 });
 
 test('a line of JSON for an event leaves out what says nothing', (t) => {

@@ -5,6 +5,7 @@ import type {
   BgpExplanation,
   BgpPeers,
   BgpRoutes,
+  BgpRule,
   Reloaded,
   RouteAnswer,
   Routes,
@@ -366,6 +367,8 @@ export const RPKI: RpkiStatus = {
   ],
 };
 
+const REFUSED_BY = 'refused by import rule 2 "default route" of bogons (mlshim.yaml:12)';
+
 export const EXPLANATION: BgpExplanation = {
   prefix: '172.23.0.0/24',
   candidates: [
@@ -453,4 +456,68 @@ export const EVENTS: readonly BgpEvent[] = [
   },
   { ...EVENT, kind: 'route', prefix: '172.23.0.0/24', to: 'withdrawn', why: '' },
   { ...EVENT, kind: 'route', prefix: '172.23.9.9/32', to: 'blackhole', why: '' },
+];
+
+const RULE: BgpRule = {
+  policy: 'transit-in',
+  list: 'bogons',
+  number: 2,
+  name: 'default route',
+  place: 'mlshim.yaml:12',
+  error: '',
+};
+
+export const EXPLANATION_RULE: BgpExplanation = {
+  prefix: '0.0.0.0/0',
+  candidates: [
+    {
+      route: { ...ROUTE, prefix: '0.0.0.0/0', best: false, refused: REFUSED_BY },
+      lost_by: REFUSED_BY,
+      rule: RULE,
+    },
+  ],
+  roas: [],
+};
+
+export const TELLINGS: readonly BgpExplanation[] = [
+  {
+    prefix: '172.23.0.0/24',
+    candidates: [{ route: ROUTE, lost_by: '' }],
+    roas: [],
+    telling: {
+      peer: 'kioubit',
+      told: true,
+      routes: [
+        {
+          ...ROUTE,
+          peer: 'kioubit',
+          best: false,
+          next_hop: 'fe80::1080',
+          as_path: '4242421080 4242420263 4242422601',
+          med: 300,
+          communities: ['64511:3', '64511:24', '64511:34', '4242421080:1:2'],
+        },
+      ],
+      why: 'passed by export rule 2 of transit-out (mlshim.yaml:20)',
+      rule: { policy: 'transit-out', list: '', number: 2, name: '', place: 'mlshim.yaml:20', error: '' },
+    },
+  },
+  {
+    prefix: '172.23.0.0/24',
+    candidates: [{ route: ROUTE, lost_by: '' }],
+    roas: [],
+    telling: {
+      peer: 'core',
+      told: false,
+      routes: [],
+      why: 'refused: the export function toCore failed: /etc/mlshim/filters.mjs:12:9: TypeError: route.path is undefined',
+      rule: { ...RULE, policy: 'module toCore', list: '', number: 0, name: '', place: '', error: 'TypeError' },
+    },
+  },
+  {
+    prefix: '10.1.0.0/16',
+    candidates: [],
+    roas: [],
+    telling: { peer: 'core', told: false, routes: [], why: 'there is no route to it' },
+  },
 ];

@@ -11,6 +11,7 @@ import {
   bgpPeerLine,
   bgpPeerText,
   bgpRoutesText,
+  bgpTellingText,
   bgpText,
   routeGetText,
   routesText,
@@ -27,6 +28,7 @@ import {
   EXPLANATION,
   EXPLANATION_NONE,
   EXPLANATION_ROA,
+  EXPLANATION_RULE,
   GOODBYE,
   NOTHING_CHANGED,
   RELOADED,
@@ -34,6 +36,7 @@ import {
   ROUTES,
   RPKI,
   STATUS,
+  TELLINGS,
 } from './samples.ts';
 
 const GOLDEN = join(import.meta.dirname, '../../../../test/router/cli/golden');
@@ -59,6 +62,8 @@ const TEXTS: Readonly<Record<string, string>> = {
   'bgp-rpki': rpkiText(RPKI),
   'bgp-explain': bgpExplainText(EXPLANATION),
   'bgp-watch': EVENTS.map((e) => bgpEventText(e).replace(/^\d\d:\d\d:\d\d/, '12:00:00')).join(''),
+  'bgp-explain-rule': bgpExplainText(EXPLANATION_RULE),
+  'bgp-explain-to': TELLINGS.map(bgpTellingText).join('\n'),
   'bgp-explain-roa': bgpExplainText(EXPLANATION_ROA),
   reload: [RELOADED, { ...RELOADED, applied: true, reverts_in_s: 60 }, NOTHING_CHANGED].map(reloadText).join('\n'),
   help: tableHelp(COMMANDS),
