@@ -1,5 +1,6 @@
 /** The uplinks of one VRF as its speaker sees them: which are up, our addresses on them, and the way to a next hop. */
 import type { LinkId, NextHopResolver } from '../../bgp/speaker.ts';
+import { vrfOfLink } from '../../bgp/vpn/vrf-peers.ts';
 import { type NextHop, RouteSource } from '../fib/shared.ts';
 import type { FibWriter } from '../fib/writer.ts';
 import { type Addr, type Family, Prefix } from '../lib/addr.ts';
@@ -77,11 +78,11 @@ export class BgpLinks implements NextHopResolver {
   }
 
   isUp(link: LinkId): boolean {
-    return isRouted(link) || this.#up.has(String(link));
+    return isRouted(link) || vrfOfLink(link) !== undefined || this.#up.has(String(link));
   }
 
   isGone(link: LinkId): boolean {
-    return !isRouted(link) && !this.has(String(link));
+    return !isRouted(link) && vrfOfLink(link) === undefined && !this.has(String(link));
   }
 
   subscribe(listener: (link: LinkId, isUp: boolean) => void): void {
@@ -98,6 +99,8 @@ export class BgpLinks implements NextHopResolver {
     link: LinkId,
     isElsewhere: boolean,
   ): { address: Addr; link: LinkId; cost: number } | undefined {
+    // What another VRF exports is found by its table, packet by packet.
+    if (vrfOfLink(link) !== undefined) return { address, link, cost: 0 };
     const direct = isRouted(link) ? undefined : { address, link, cost: 0 };
     if (direct !== undefined && !(isElsewhere && this.has(String(link)))) return direct;
     if (address.isLinkLocal && address.family === 6) return direct; // without a session's link: of one we do not know

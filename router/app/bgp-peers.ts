@@ -12,6 +12,7 @@ import type {
   Rule,
   SpeakerOptions,
 } from '../../bgp/speaker.ts';
+import { VPN_LINK } from '../../bgp/vpn/vrf-peers.ts';
 import type { PeerFacts } from '../birdctl/protocols.ts';
 import type { BgpConfig, BgpNeighborConfig, BgpPeerConfig, BgpRangeConfig } from '../config/bgp-model.ts';
 import type { Addr, Family } from '../lib/addr.ts';
@@ -26,9 +27,6 @@ export const HOST_LINK = '(host)';
 
 /** The link of a peer that is a file. */
 export const MRT_LINK = '(mrt)';
-
-/** The link of the session between a VRF and the VPN room. */
-export const VPN_LINK = '(vpn)';
 
 /** The families a table is kept for; BIRD's words have no others. */
 const UNICAST = ['ipv4', 'ipv6'] as const;

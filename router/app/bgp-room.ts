@@ -292,6 +292,12 @@ export class BgpRoom {
     return systemClock.now() - this.#settledAt >= FOLLOW_MS;
   }
 
+  /** VPN routes held from peers, and those that VRFs would import if their label were implicit null. */
+  get counters(): Readonly<Record<string, number>> {
+    const { counts, labelled } = this.#vrfs.room;
+    return { vpn_routes: counts.learned, vpn_routes_labelled: labelled };
+  }
+
   /** BFD sessions that run over the host's sockets; all others run in the data plane. */
   get hostBfd(): BfdReport {
     return this.#hostBfd.show();

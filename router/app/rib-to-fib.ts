@@ -1,6 +1,6 @@
 /** Best routes of BGP into the FIB, in batches of columns: names of uplinks become link numbers, each way once. */
 import type { RouteBatch, RouteSink, Way, WayKind } from '../../bgp/ports.ts';
-import { type NextHop, RouteKind, RouteSource, type RouteTarget } from '../fib/shared.ts';
+import { crossedVrf, type NextHop, RouteKind, RouteSource, type RouteTarget } from '../fib/shared.ts';
 import type { FibWriter } from '../fib/writer.ts';
 
 const SOURCES: readonly RouteSource[] = [RouteSource.Ebgp, RouteSource.Ibgp];
@@ -46,7 +46,9 @@ export class RibToFib implements RouteSink {
     if (known === undefined) {
       const nextHops = way.nextHops.flatMap((h): NextHop[] => {
         const link = this.#linkIndex(String(h.link));
-        return link === undefined ? [] : [{ link, gateway: h.address, ...(h.weight && { weight: h.weight }) }];
+        // Into another VRF everything goes the same way: its table says where on.
+        const gateway = link !== undefined && crossedVrf(link) >= 0 ? undefined : h.address;
+        return link === undefined ? [] : [{ link, gateway, ...(h.weight && { weight: h.weight }) }];
       });
       const source = way.isInternal ? RouteSource.Ibgp : RouteSource.Ebgp;
       known = { source, nextHops, kind: KINDS[way.kind] };

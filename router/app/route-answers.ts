@@ -1,6 +1,8 @@
 /** Answers `route get` and `route show` from the FIB writer's tables, with the reasons in words. Runs in the routing worker. */
+import { vrfLink } from '../../bgp/vpn/vrf-peers.ts';
 import type { Answers, NextHopStatus, RouteStatus } from '../control/messages.ts';
 import {
+  crossedVrf,
   type NextHop,
   ROUTE_KIND_NAMES,
   ROUTE_SOURCE_NAMES,
@@ -21,6 +23,8 @@ export interface RouteFacts {
   /** Addresses of ours with the link that has them. */
   readonly own: readonly { readonly addr: Addr; readonly prefix: Prefix; readonly link: RoutingLink }[];
   readonly source: { readonly v4: Addr | undefined; readonly v6: Addr | undefined };
+  /** The same about another VRF, where routes lead into it. */
+  of(vrf: number): RouteFacts | undefined;
   /** Words about a BGP route, such as its AS path. */
   describeBgp(prefix: Prefix): string | undefined;
   /** The protocol of another daemon that made an external route, such as `ospf`. */
@@ -54,7 +58,7 @@ export function routeGet(facts: RouteFacts, dst: string): Answers['route_get'] {
   const hop = best.nextHops[0];
   const link = hop && facts.links.find((l) => l.index === hop.link);
   const source = sourceTo(facts, addr);
-  return {
+  const answer = {
     dst,
     kind: ROUTE_KIND_NAMES[best.kind],
     next_hops: best.nextHops.map((h) => hopStatus(facts, h)),
@@ -64,6 +68,20 @@ export function routeGet(facts: RouteFacts, dst: string): Answers['route_get'] {
     origin: ROUTE_SOURCE_NAMES[best.source],
     reasons: [`table ${facts.vrf.name}: ${best.prefix}, ${originWords(facts, best)}`, ...others],
   };
+  // One of several next hops is not followed further: which of them a packet takes is the flow's.
+  const beyond = best.nextHops.length === 1 ? facts.of(crossedVrf(hop!.link)) : undefined;
+  return beyond === undefined ? answer : acrossVrfs(answer, beyond, dst, addr);
+}
+
+/** Where packets go that a route leads into another VRF. */
+function acrossVrfs(answer: Answers['route_get'], beyond: RouteFacts, dst: string, addr: Addr): Answers['route_get'] {
+  const [there] = beyond.fib.lookupRoute(beyond.vrf.number, addr);
+  if (there?.nextHops.some((h) => crossedVrf(h.link) >= 0)) {
+    const reason = `table ${beyond.vrf.name}: ${there.prefix} leads into a third VRF, and packets cross only once`;
+    return { ...answer, kind: 'unreachable', next_hops: [], reasons: [...answer.reasons, reason] };
+  }
+  const { kind, next_hops, mtu, reasons } = routeGet(beyond, dst);
+  return { ...answer, kind, next_hops, mtu, reasons: [...answer.reasons, ...reasons] };
 }
 
 function linkLocal(
@@ -128,6 +146,8 @@ function protocolName(facts: RouteFacts, r: RouteInfo): string {
 }
 
 function hopStatus(facts: RouteFacts, h: NextHop): NextHopStatus {
+  const other = facts.of(crossedVrf(h.link));
+  if (other !== undefined) return { gateway: '', uplink: vrfLink(other.vrf.name), weight: h.weight ?? 1 };
   return {
     gateway: h.gateway === undefined ? '' : String(h.gateway),
     uplink: facts.links.find((l) => l.index === h.link)?.name ?? String(h.link),

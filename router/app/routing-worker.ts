@@ -98,12 +98,13 @@ function factsOf(vrf: { readonly name: string; readonly number: number }): Route
       return own.filter((o) => o.link.vrf === vrf.number);
     },
     source: isMain ? { v4: parsed(boot.source.v4), v6: parsed(boot.source.v6) } : NO_SOURCE,
+    of: (number) => allFacts.find((f) => f.vrf.number === number),
     describeBgp: (prefix) => bgp?.describe(prefix, isMain ? '' : vrf.name),
     protocolOf: (prefix) => fpm?.protocolOf(vrf.number, prefix),
   };
 }
 
-const allFacts = [MAIN, ...vrfs].map(factsOf);
+const allFacts: readonly RouteFacts[] = [MAIN, ...vrfs].map(factsOf);
 
 /** @throws MlshimError USAGE when there is no such VRF */
 function factsNamed(name: string): RouteFacts {
@@ -238,7 +239,7 @@ function summary(): RoutingSummary {
     bgp: bgp?.show('') ?? NO_BGP,
     rpki: bgp?.rpkiSummary(),
     fpm: fpm?.show(),
-    counters: { ...turns.counters() },
+    counters: { ...turns.counters(), ...bgp?.counters },
   };
 }
 

@@ -2,10 +2,10 @@
  * The speakers of the VRFs: each has its own tables, its own sockets in its VRF of the data plane, the peers on its
  * uplinks, and an internal session with the VPN room, which joins the VRFs of all routers (bgp/vpn/vpn-room.ts).
  */
-import { PipeTransport } from '../../bgp/pipe.ts';
 import {
   drive,
   type LinkId,
+  type PeerConfig,
   type PeerView,
   type Restarting,
   type RoaTable,
@@ -16,23 +16,20 @@ import {
   type VrpList,
 } from '../../bgp/speaker.ts';
 import { VpnRoom } from '../../bgp/vpn/vpn-room.ts';
+import { isInside, roomPeers, roomTransport, VPN_LINK, vrfLink, vrfOfLink } from '../../bgp/vpn/vrf-peers.ts';
 import type { BgpConfig } from '../config/bgp-model.ts';
 import type { VrfConfig } from '../config/model.ts';
+import { crossTo } from '../fib/shared.ts';
 import type { FibWriter } from '../fib/writer.ts';
-import { Addr, type Family } from '../lib/addr.ts';
+import type { Addr, Family } from '../lib/addr.ts';
 import { systemClock } from '../lib/clock.ts';
 import { BgpLinks } from './bgp-links.ts';
-import { peerConfigOf, rangeConfigOf, speakerSettings, VPN_LINK } from './bgp-peers.ts';
+import { peerConfigOf, rangeConfigOf, speakerSettings } from './bgp-peers.ts';
 import { StackTransport, type StreamPort } from './bgp-transport.ts';
 import { SplitTransport } from './kernel-transport.ts';
 import { RibToFib } from './rib-to-fib.ts';
 import type { RoutingLink, RoutingVrf } from './routing-protocol.ts';
 import { turns } from './turns.ts';
-
-/** The peer of a VRF's speaker that stands for all others' VRFs: no name a peer can be given. */
-const VPN_PEER = '(vpn)';
-/** Not an address of anybody: the session's other end is in this process. */
-const VPN_ADDRESS = Addr.parse('::1')!;
 
 interface VrfSpeaker {
   readonly name: string;
@@ -82,10 +79,15 @@ export class VrfSpeakers {
     const transport = new StackTransport(o.port(number), o.settings.listenPort, (link, remote) =>
       links.localOn(link, remote),
     );
-    const pipe = new PipeTransport(() => this.room.endOf(name), setImmediate);
+    const others = o.vrfs.filter((v) => v.name !== name && v.config.rd !== undefined);
+    const pipe = roomTransport(this.room, name, setImmediate);
+    const insideLinks = [VPN_LINK, ...others.map((v) => vrfLink(v.name))];
     const sink = new RibToFib(
       o.fib,
-      (uplink) => links.indexOf(uplink),
+      (uplink) => {
+        const other = o.vrfs.find((v) => v.name === vrfOfLink(uplink));
+        return other === undefined ? links.indexOf(uplink) : crossTo(other.number);
+      },
       () => {
         o.changed();
         links.tableChanged();
@@ -98,7 +100,7 @@ export class VrfSpeakers {
       clock: systemClock,
       random: o.random,
       vrf: number,
-      transport: new SplitTransport(transport, new Map<LinkId, Transport>([[VPN_LINK, pipe]])),
+      transport: new SplitTransport(transport, new Map<LinkId, Transport>(insideLinks.map((link) => [link, pipe]))),
       sink: {
         apply: (batch) => sink.apply(batch),
         settled: () => {
@@ -107,14 +109,13 @@ export class VrfSpeakers {
       },
       resolver: links,
       ...(o.restarting !== undefined && {
-        restarting: { ...o.restarting, peers: new Set([...(o.restarting.peers ?? []), VPN_PEER]) },
+        restarting: { ...o.restarting, peers: new Set([...(o.restarting.peers ?? []), VPN_LINK]) },
       }),
       roas: o.roas,
       ...speakerSettings(o.settings),
       networks: config.networks,
       onEvent: (e) => {
-        // The session inside this process is nobody's business.
-        if (e.kind !== 'state' || e.peer !== VPN_PEER) o.onEvent(e);
+        if (e.kind !== 'state' || !isInside(e.peer)) o.onEvent(e);
       },
     });
     links.onRenumbered = () => sink.forget();
@@ -125,29 +126,11 @@ export class VrfSpeakers {
       speaker.addPeer(peerConfigOf(peer, o.settings, addressOn, o.filters));
     for (const range of o.settings.ranges.filter(isHere))
       speaker.addRange(rangeConfigOf(range, o.settings, addressOn, o.filters));
-    if (config.rd !== undefined) this.#joinRoom(speaker, links, o.settings.asn, config);
+    if (config.rd !== undefined) {
+      const names = others.map((v) => v.name);
+      for (const peer of insidePeers(links, o.settings.asn, config, names)) speaker.addPeer(peer);
+    }
     return { name, speaker, links, transport };
-  }
-
-  #joinRoom(speaker: Speaker, links: BgpLinks, asn: number, config: VrfConfig): void {
-    const nextHop4 = links.addressOn(VPN_LINK, 4);
-    const nextHop6 = links.addressOn(VPN_LINK, 6);
-    speaker.addPeer({
-      name: VPN_PEER,
-      address: VPN_ADDRESS,
-      link: VPN_LINK,
-      asn,
-      families: ['ipv4', 'ipv6'],
-      extendedNextHop: nextHop4 === undefined,
-      addPath: 'receive',
-      multihop: true,
-      nextHopSelf: true,
-      gracefulRestart: false,
-      import: config.importTargets.length === 0 ? 'reject-all' : 'accept-all',
-      export: config.exportTargets.length === 0 ? 'reject-all' : 'accept-all',
-      ...(nextHop4 !== undefined && { nextHop4 }),
-      ...(nextHop6 !== undefined && { nextHop6 }),
-    });
   }
 
   start(): void {
@@ -195,12 +178,12 @@ export class VrfSpeakers {
 
   /** Peers on uplinks of VRFs. */
   snapshot(): PeerView[] {
-    return this.#speakers.flatMap((s) => s.speaker.snapshot().filter((v) => v.name !== VPN_PEER));
+    return this.#speakers.flatMap((s) => s.speaker.snapshot().filter((v) => !isInside(v.name)));
   }
 
   /** The speaker that has a peer, undefined when it is one of the default VRF's. */
   speakerOf(peer: string): Speaker | undefined {
-    if (peer === VPN_PEER) return undefined;
+    if (isInside(peer)) return undefined;
     return this.#speakers.find((s) => s.speaker.peerNames.includes(peer))?.speaker;
   }
 
@@ -208,4 +191,15 @@ export class VrfSpeakers {
   named(vrf: string): Speaker | undefined {
     return this.#speakers.find((s) => s.name === vrf)?.speaker;
   }
+}
+
+/** The sessions with the VPN room. @param others VRFs whose routes may be imported */
+function insidePeers(links: BgpLinks, asn: number, config: VrfConfig, others: readonly string[]): PeerConfig[] {
+  return roomPeers(others, {
+    asn,
+    imports: config.importTargets.length > 0,
+    exports: config.exportTargets.length > 0,
+    nextHop4: links.addressOn(VPN_LINK, 4),
+    nextHop6: links.addressOn(VPN_LINK, 6),
+  });
 }

@@ -60,17 +60,24 @@ export function checkReferences(tree: SourceTree): void {
 }
 
 /** RFC 4364 §4.2: the route distinguisher is what tells equal prefixes of two VRFs apart. */
-function checkDistinguishers(tree: SourceTree, vrfs: ParsedConfig['vrfs']): void {
+function checkVrfs(tree: SourceTree, { vrfs, bgp }: ParsedConfig): void {
   const distinguishers = new Unique<string>(tree, 'route distinguisher');
-  for (const [name, { rd }] of Object.entries(vrfs)) {
+  for (const [name, { rd, ...targets }] of Object.entries(vrfs)) {
     if (rd !== undefined) distinguishers.add(distinguisherText(rd), ['vrfs', name, 'rd']);
+    for (const direction of ['import', 'export'] as const) {
+      const at: Path = ['vrfs', name, direction];
+      if (targets[direction].length === 0) continue;
+      if (rd === undefined) tree.report('error', at, `${direction} needs a route distinguisher: rd`);
+      else if (bgp === undefined)
+        tree.report('warning', at, `${direction} has no effect without bgp: routes of VRFs are BGP's`);
+    }
   }
 }
 
 /** What must be unique or consistent, once all values are known to be well-formed. */
 export function checkValues(tree: SourceTree, config: ParsedConfig): void {
   const uplinks = Object.entries(config.uplinks);
-  checkDistinguishers(tree, config.vrfs);
+  checkVrfs(tree, config);
   const tunnelled = [...(config.bgp?.peers ?? []).entries()].filter(([, p]) => p.wireguard !== undefined);
   // Whoever begins in DN42 has a key before there is a first peer.
   const severity = config.bgp?.dn42?.private_key === undefined ? 'error' : 'warning';

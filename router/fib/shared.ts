@@ -20,13 +20,23 @@ export const ROUTE_DISTANCE: readonly number[] = [0, 1, 20, 200, 110];
 
 /** One way on: a link, and the gateway there (none on a point-to-point tunnel whose peer needs no address). */
 export interface NextHop {
-  /** Interface index of the outgoing link (`PacketLink.index`). */
+  /** Interface index of the outgoing link (`PacketLink.index`), or `crossTo` another VRF, whose table says where it goes on. */
   readonly link: number;
   readonly gateway?: Addr | undefined;
   /** Relative share of flows, 1..65535; 1 when missing. */
   readonly weight?: number | undefined;
   /** Preferred source address of locally originated packets. */
   readonly source?: Addr | undefined;
+}
+
+/** In the place of a link: packets go on by the table of the VRF of this number. Links have positive indices. */
+export function crossTo(vrf: number): number {
+  return -1 - vrf;
+}
+
+/** The VRF that packets go on in; -1 for a link. */
+export function crossedVrf(link: number): number {
+  return link < 0 ? -1 - link : -1;
 }
 
 /** One change for `FibWriter.apply`. The array of next hops must not be modified afterwards; passing the same array for

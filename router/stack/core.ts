@@ -2,7 +2,7 @@
  * What every part of the stack shares: memory, clock, links, FIB, counters, and the route look-up for packets of our own
  * and for transit. One object, made by `Stack`; holds no protocol.
  */
-import { RouteKind } from '../fib/shared.ts';
+import { crossedVrf, RouteKind } from '../fib/shared.ts';
 import type { Tick } from '../lib/clock.ts';
 import type { Copy } from '../lib/copy.ts';
 import type { Random } from '../lib/rand.ts';
@@ -48,8 +48,12 @@ export class Core {
   /** Why the last `route` gave nothing: a DropReason, and the errno for a local sender. */
   failure = 0;
   errno = 0;
+  /** Where `via` gave nothing because the flow goes on in another VRF: its number; else -1. */
+  crossing = -1;
   /** The FIB's next hop of the last successful `route`, or -1 when the FIB was not asked. */
   nextHop = -1;
+  /** VRF of the last `route`. */
+  #vrf = 0;
   /** Key of the flow hash (router/fib/hash.ts). */
   readonly flowSeed: number;
   #ipId: number;
@@ -95,6 +99,7 @@ export class Core {
     hash: number,
   ): StackLink | undefined {
     this.nextHop = -1;
+    this.#vrf = vrf;
     const isV4 = d0 === 0 && d1 === 0 && d2 === 0xffff;
     const loopback = this.links.loopback(vrf);
     if (loopback !== undefined) {
@@ -111,12 +116,26 @@ export class Core {
       if (link === undefined || link.vrf !== vrf) return this.#fail(DropReason['no-route'], Errno.EINVAL);
       return this.#usable(link);
     }
-    return this.via(isV4 ? this.fib.lookup4(vrf, d3) : this.fib.lookup6(vrf, d0, d1, d2, d3), hash);
+    const out = this.via(this.#lookup(vrf, isV4, d0, d1, d2, d3), hash);
+    return out !== undefined || this.crossing < 0 ? out : this.#crossed(isV4, d0, d1, d2, d3, hash);
+  }
+
+  #lookup(vrf: number, isV4: boolean, d0: number, d1: number, d2: number, d3: number): number {
+    return isV4 ? this.fib.lookup4(vrf, d3) : this.fib.lookup6(vrf, d0, d1, d2, d3);
+  }
+
+  /** The same in the VRF that the flow crosses to, which may be where it ends. */
+  #crossed(isV4: boolean, d0: number, d1: number, d2: number, d3: number, hash: number): StackLink | undefined {
+    const vrf = this.crossing;
+    const loopback = this.links.loopback(vrf);
+    if (loopback !== undefined && this.links.local(vrf, 0, d0, d1, d2, d3) !== 0) return this.#usable(loopback);
+    return this.viaCrossed(this.#lookup(vrf, isV4, d0, d1, d2, d3), hash);
   }
 
   /** The link with this index, for senders that name it (SO_BINDTODEVICE, IP_PKTINFO); our own addresses stay local. */
   routeBy(index: number, vrf: number, d0: number, d1: number, d2: number, d3: number): StackLink | undefined {
     this.nextHop = -1;
+    this.#vrf = vrf;
     const loopback = this.links.loopback(vrf);
     if (loopback !== undefined && this.links.local(vrf, index, d0, d1, d2, d3) !== 0) return this.#usable(loopback);
     if (isNowhere(d0 === 0 && d1 === 0 && d2 === 0xffff, d0, d1, d3))
@@ -126,7 +145,10 @@ export class Core {
     return this.#usable(link);
   }
 
-  /** The link a flow leaves by that the FIB sends to `group`; `hash` matters if the group is multipath. */
+  /**
+   * The link a flow leaves by that the FIB sends to `group`; `hash` matters if the group is multipath.
+   * @returns undefined also where it goes on in another VRF, see `crossing`
+   */
   via(group: number, hash: number): StackLink | undefined {
     if (group === 0) return this.#fail(DropReason['no-route'], Errno.ENETUNREACH);
     const kind = this.fib.kind(group);
@@ -138,9 +160,24 @@ export class Core {
     }
     this.nextHop = this.fib.nextHop(group, hash);
     if (this.nextHop < 0) return this.#fail(DropReason['link-down'], Errno.ENETUNREACH);
-    const link = this.links.byIndex(this.fib.link(this.nextHop));
+    const index = this.fib.link(this.nextHop);
+    if (index < 0) {
+      this.crossing = crossedVrf(index);
+      return undefined;
+    }
+    const link = this.links.byIndex(index);
     if (link === undefined) return this.#fail(DropReason['link-down'], Errno.ENETUNREACH);
     return this.#usable(link);
+  }
+
+  /**
+   * The same for a flow that has crossed to another VRF: it does not cross again. So VRFs that import from one that imports
+   * from them do not become neighbours, and no loop is possible.
+   */
+  viaCrossed(group: number, hash: number): StackLink | undefined {
+    const out = this.via(group, hash);
+    if (out !== undefined || this.crossing < 0) return out;
+    return this.#fail(DropReason['no-route'], Errno.ENETUNREACH);
   }
 
   #usable(link: StackLink): StackLink | undefined {
@@ -148,6 +185,7 @@ export class Core {
   }
 
   #fail(reason: number, errno: number): undefined {
+    this.crossing = -1;
     this.failure = reason;
     this.errno = errno;
     return undefined;
@@ -169,6 +207,8 @@ export class Core {
 
   /** Choose our source address towards `d` by the last `route`; the words are in `source`. */
   chooseSource(out: StackLink, d0: number, d1: number, d2: number, d3: number): boolean {
+    // A source is one of the sender's VRF, where answers are to arrive.
+    if (out.vrf !== this.#vrf) return this.source.selectElsewhere(this.#vrf, d0 === 0 && d1 === 0 && d2 === 0xffff);
     const n = this.nextHop;
     if (n >= 0 && this.fib.hasSource(n)) {
       const a0 = this.fib.sourceWord(n, 0);

@@ -33,14 +33,27 @@ const TCP_HEADER_LEN = 20;
 /** 169.254.0.0/16, its upper half. */
 const LINK_LOCAL4 = 0xa9fe;
 
+/** Takes packets that turn out to be for us: their route leads to an address of ours in another VRF. */
+export interface LocalInput {
+  /** @param link the VRF's loopback */
+  deliver4(link: StackLink, at: number, headerLen: number, length: number, flags: number, gsoSize: number): void;
+  deliver6(link: StackLink, at: number, length: number, flags: number, gsoSize: number): void;
+}
+
 export class Forwarder {
   readonly #core: Core;
   readonly #errors: IcmpErrors;
+  #local: LocalInput | undefined;
   readonly #walk = new Ipv6Walk();
 
   constructor(core: Core, errors: IcmpErrors) {
     this.#core = core;
     this.#errors = errors;
+  }
+
+  /** Said once, before the first packet: the two need each other. */
+  deliverTo(local: LocalInput): void {
+    this.#local = local;
   }
 
   /** An IPv4 packet of `length` octets (total length; of a super-segment the record's length). */
@@ -75,17 +88,17 @@ export class Forwarder {
     }
 
     const group = core.fib.lookup4(inLink.vrf, dst);
-    let hash = 0;
-    if (core.fib.isMultipath(group)) {
-      // Every fragment of a datagram takes the path its addresses give: only whole datagrams show their ports.
-      const hasPorts =
-        (fragWord & (Ipv4Frag.OffsetMask | Ipv4Frag.More)) === 0 &&
-        (protocol === IpProto.Tcp || protocol === IpProto.Udp) &&
-        length >= headerLen + 4;
-      const ports = hasPorts ? get32(b, transportAt) : 0;
-      hash = flowHash(0, 0, 0xffff, src, 0, 0, 0xffff, dst, protocol, ports, core.flowSeed);
+    let out = core.via(group, core.fib.isMultipath(group) ? this.#hash4(at, headerLen, length) : 0);
+    if (out === undefined && core.crossing >= 0) {
+      const vrf = core.crossing;
+      const loopback = core.links.loopback(vrf);
+      if (loopback !== undefined && core.links.local4(vrf, dst) !== 0) {
+        if (core.links.local4(vrf, src) !== 0) core.counters.drop(DropReason['martian-source']);
+        else this.#local!.deliver4(loopback, at, headerLen, length, flags, gsoSize);
+        return;
+      }
+      out = core.viaCrossed(core.fib.lookup4(vrf, dst), this.#hash4(at, headerLen, length));
     }
-    const out = core.via(group, hash);
     if (out === undefined) {
       this.#unroutable4(inLink, at, length);
       return;
@@ -174,14 +187,20 @@ export class Forwarder {
       return;
     }
 
+    const hasPorts = isWhole && (isTcp || protocol === IpProto.Udp) && at + length >= transportAt + 4;
+    const portsAt = hasPorts ? transportAt : -1;
     const group = core.fib.lookup6(inLink.vrf, d0, d1, d2, d3);
-    let hash = 0;
-    if (core.fib.isMultipath(group)) {
-      const hasPorts = isWhole && (isTcp || protocol === IpProto.Udp) && at + length >= transportAt + 4;
-      const ports = hasPorts ? get32(b, transportAt) : 0;
-      hash = flowHash(s0, s1, s2, s3, d0, d1, d2, d3, protocol, ports, core.flowSeed);
+    let out = core.via(group, core.fib.isMultipath(group) ? this.#hash6(at, protocol, portsAt) : 0);
+    if (out === undefined && core.crossing >= 0) {
+      const vrf = core.crossing;
+      const loopback = core.links.loopback(vrf);
+      if (loopback !== undefined && core.links.local(vrf, 0, d0, d1, d2, d3) !== 0) {
+        if (core.links.local(vrf, 0, s0, s1, s2, s3) !== 0) core.counters.drop(DropReason['martian-source']);
+        else this.#local!.deliver6(loopback, at, length, flags, gsoSize);
+        return;
+      }
+      out = core.viaCrossed(core.fib.lookup6(vrf, d0, d1, d2, d3), this.#hash6(at, protocol, portsAt));
     }
-    const out = core.via(group, hash);
     if (out === undefined) {
       this.#unroutable6(inLink, at, length);
       return;
@@ -202,6 +221,38 @@ export class Forwarder {
     if (isTcp && isWhole && at + length > transportAt + 13 && (b[transportAt + 13]! & 2) !== 0)
       this.#clamp(inLink, out, transportAt, at + length, IPV6_HEADER_LEN);
     this.#copy(out, at, length, isSuper, gsoType, hdrLen, gsoSize, transportAt - at, protocol);
+  }
+
+  /** Flow hash of an IPv4 packet. */
+  #hash4(at: number, headerLen: number, length: number): number {
+    const { b, flowSeed } = this.#core;
+    const protocol = ipv4Protocol(b, at);
+    // Every fragment of a datagram takes the path its addresses give: only whole datagrams show their ports.
+    const hasPorts =
+      (ipv4FragWord(b, at) & (Ipv4Frag.OffsetMask | Ipv4Frag.More)) === 0 &&
+      (protocol === IpProto.Tcp || protocol === IpProto.Udp) &&
+      length >= headerLen + 4;
+    const ports = hasPorts ? get32(b, at + headerLen) : 0;
+    return flowHash(0, 0, 0xffff, ipv4Src(b, at), 0, 0, 0xffff, ipv4Dst(b, at), protocol, ports, flowSeed);
+  }
+
+  /** Flow hash of an IPv6 packet. @param portsAt where its ports are, -1 when it shows none */
+  #hash6(at: number, protocol: number, portsAt: number): number {
+    const { b, flowSeed } = this.#core;
+    const ports = portsAt < 0 ? 0 : get32(b, portsAt);
+    return flowHash(
+      get32(b, at + 8),
+      get32(b, at + 12),
+      get32(b, at + 16),
+      get32(b, at + 20),
+      get32(b, at + 24),
+      get32(b, at + 28),
+      get32(b, at + 32),
+      get32(b, at + 36),
+      protocol,
+      ports,
+      flowSeed,
+    );
   }
 
   #copy(

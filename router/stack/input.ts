@@ -30,7 +30,7 @@ import {
 } from '../wire/ipv6.ts';
 import type { Core } from './core.ts';
 import { DropReason, StackEvent } from './drops.ts';
-import type { Forwarder } from './forward.ts';
+import type { Forwarder, LocalInput } from './forward.ts';
 import type { IcmpInput } from './icmp.ts';
 import type { IcmpErrors } from './icmp-error.ts';
 import type { StackLink } from './links.ts';
@@ -41,7 +41,7 @@ import type { UdpLayer } from './udp.ts';
 /** Offsets of header fields that parameter problems point at (RFC 4443 §3.4). */
 const PAYLOAD_LENGTH_AT = 4;
 
-export class IpInput {
+export class IpInput implements LocalInput {
   readonly #core: Core;
   readonly #forwarder: Forwarder;
   readonly #errors: IcmpErrors;
@@ -60,6 +60,7 @@ export class IpInput {
     this.#udp = udp;
     this.#tcp = tcp;
     this.reassembler = new Reassembler(core);
+    forwarder.deliverTo(this);
   }
 
   /** Discard fragments that waited too long. */
@@ -133,16 +134,16 @@ export class IpInput {
         return;
       }
     }
-    this.#deliver4(link, at, headerLen, length, flags, gsoSize);
+    this.deliver4(link, at, headerLen, length, flags, gsoSize);
   }
 
-  #deliver4(link: StackLink, at: number, headerLen: number, length: number, flags: number, gsoSize: number): void {
+  deliver4(link: StackLink, at: number, headerLen: number, length: number, flags: number, gsoSize: number): void {
     const core = this.#core;
     const b = core.b;
     if ((ipv4FragWord(b, at) & (Ipv4Frag.More | Ipv4Frag.OffsetMask)) !== 0) {
       const whole = this.reassembler.add4(link.vrf, link.index, at, length);
       // The reassembled packet has no offset: this goes one level deep.
-      if (whole > 0) this.#deliver4(link, core.reassembled, ipv4HeaderLen(b, core.reassembled), whole, 0, 0);
+      if (whole > 0) this.deliver4(link, core.reassembled, ipv4HeaderLen(b, core.reassembled), whole, 0, 0);
       return;
     }
     core.counters.count(StackEvent.delivered);
@@ -214,7 +215,7 @@ export class IpInput {
         drops.drop(DropReason.multicast);
         return;
       }
-      this.#deliver6(link, at, length, flags, 0, true);
+      this.deliver6(link, at, length, flags, 0, true);
       return;
     }
     if (core.links.local(link.vrf, link.index, d0, d1, d2, d3) === 0) {
@@ -225,10 +226,10 @@ export class IpInput {
       this.#forwarder.forward6(link, at, length, flags, gsoType, hdrLen, gsoSize);
       return;
     }
-    this.#deliver6(link, at, length, flags, gsoSize, false);
+    this.deliver6(link, at, length, flags, gsoSize);
   }
 
-  #deliver6(link: StackLink, at: number, length: number, flags: number, gsoSize: number, isMulticast: boolean): void {
+  deliver6(link: StackLink, at: number, length: number, flags: number, gsoSize: number, isMulticast = false): void {
     const core = this.#core;
     const b = core.b;
     const end = at + length;
@@ -239,7 +240,7 @@ export class IpInput {
       if ((get16(b, fragmentAt + 2) & 0xfff9) !== 0) {
         const whole = this.reassembler.add6(link.vrf, link.index, at, fragmentAt, walk.nextHeaderAt, end);
         if (whole > 0) {
-          this.#deliver6(link, core.reassembled, whole, 0, 0, isMulticast);
+          this.deliver6(link, core.reassembled, whole, 0, 0, isMulticast);
           return;
         }
         if (whole === Reassembly.BadLength) this.#problem(link, at, length, 0, PAYLOAD_LENGTH_AT);

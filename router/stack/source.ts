@@ -42,6 +42,13 @@ export class SourceSelector {
     return this.#first(link.global6) || this.#preferred(link.vrf, this.preferred6) || this.#anyGlobal6(link.vrf);
   }
 
+  /** Choose a source in a VRF for packets that leave by another one. @returns false when it has no suitable address */
+  selectElsewhere(vrf: number, isV4: boolean): boolean {
+    return isV4
+      ? this.#preferred(vrf, this.preferred4) || this.#any4(vrf)
+      : this.#preferred(vrf, this.preferred6) || this.#anyGlobal6(vrf);
+  }
+
   #select4(out: StackLink, dst: number): boolean {
     for (const a of out.v4) if (a.prefixLength < 32 && onLink(a, 0, 0, 0xffff, dst)) return this.#addr(a.addr);
     return this.#preferred(out.vrf, this.preferred4) || this.#first(out.v4) || this.#any4(out.vrf);

@@ -107,6 +107,9 @@ function seal(b: Uint8Array, start: number, offset: number): void {
   body[offset + 1] = sum & 255;
 }
 
+/** Numbers of next hops are those of links and this. */
+const HOPS = 1000;
+
 /** A FIB of a few routes: longest match by looking at all of them. Group numbers are route numbers + 1. */
 export class TestFib implements FibPort {
   generation = 0;
@@ -156,11 +159,11 @@ export class TestFib implements FibPort {
 
   nextHop(group: number, hash: number): number {
     const { links } = this.#routes[group - 1]!;
-    return links.length === 0 ? -1 : links[(hash >>> 24) % links.length]!;
+    return links.length === 0 ? -1 : links[(hash >>> 24) % links.length]! + HOPS;
   }
 
   link(nextHop: number): number {
-    return nextHop;
+    return nextHop - HOPS;
   }
 
   hasSource(_nextHop: number): boolean {

@@ -6,13 +6,25 @@ import type { StreamPort } from '../../../router/app/bgp-transport.ts';
 import { VrfSpeakers } from '../../../router/app/vrf-speakers.ts';
 import { toBgp } from '../../../router/config/bgp-load.ts';
 import { bgp as bgpSchema } from '../../../router/config/bgp-schema.ts';
+import { crossTo } from '../../../router/fib/shared.ts';
 import { FibWriter } from '../../../router/fib/writer.ts';
 import { Prefix } from '../../../router/lib/addr.ts';
+import { until } from '../../bgp/kit/bird.ts';
 
 const NETWORK = Prefix.parse('192.168.1.0/24')!;
 const target = parseRouteTarget('64601:100')!;
 
-function speakers(bgp: object, roas = new RoaTable()): VrfSpeakers {
+interface Parts {
+  readonly roas?: RoaTable;
+  readonly fib?: FibWriter;
+  /** More VRFs, which import what red exports. */
+  readonly importers?: readonly string[];
+}
+
+function speakers(
+  bgp: object,
+  { roas = new RoaTable(), fib = new FibWriter(), importers = [] }: Parts = {},
+): VrfSpeakers {
   const settings = toBgp(
     bgpSchema.parse({ asn: 64601, router_id: '10.0.0.1', ...bgp }),
     '/nowhere/mlshim.yaml',
@@ -33,9 +45,20 @@ function speakers(bgp: object, roas = new RoaTable()): VrfSpeakers {
           networks: [{ prefix: NETWORK }],
         },
       },
+      ...importers.map((name, i) => ({
+        name,
+        number: 2 + i,
+        config: {
+          name,
+          rd: parseDistinguisher(`64601:${2 + i}`)!,
+          importTargets: [target],
+          exportTargets: [],
+          networks: [],
+        },
+      })),
     ],
     links: [{ index: 2, name: 'a', vrf: 1, mtu: 1420, addresses: ['10.1.0.1/30'] }],
-    fib: new FibWriter(),
+    fib,
     random: () => 0.5,
     filters: new Map(),
     roas,
@@ -60,7 +83,7 @@ test('a peer may be called "vpn", and the session inside the process cannot be n
 
 test('ROAs judge the routes of VRFs too', (t) => {
   const roas = new RoaTable();
-  const vrfs = speakers({}, roas);
+  const vrfs = speakers({}, { roas });
   const state = (): unknown => [...vrfs.named('red')!.routes('best')][0]?.roa;
   const before = state();
   const list = new VrpList();
@@ -68,4 +91,23 @@ test('ROAs judge the routes of VRFs too', (t) => {
   roas.addSource('test').update(list).step();
   t.is(before, 'unknown');
   t.is(state(), 'invalid');
+});
+
+test('what one VRF imports from another goes on by the table of that one, and no listing shows the sessions between them', async (t) => {
+  const fib = new FibWriter();
+  const vrfs = speakers({}, { fib, importers: ['blue'] });
+  vrfs.start();
+  const route = () => fib.exactRoute(2, NETWORK)[0];
+  await until(() => route() !== undefined, 'the route of red in blue');
+  t.deepEqual(route()?.nextHops, [{ link: crossTo(1), gateway: undefined }]);
+  t.deepEqual(vrfs.snapshot(), []);
+  t.is(vrfs.speakerOf('(vrf red)'), undefined);
+  t.deepEqual(
+    vrfs
+      .named('blue')!
+      .explain(NETWORK)
+      .map((c) => [c.peer, c.nextHop]),
+    [['(vrf red)', '10.1.0.1']],
+  );
+  await vrfs.stop('end of the test', 10);
 });

@@ -127,6 +127,23 @@ test('external peers without a policy are named', (t) => {
   t.deepEqual([importPolicy, exportPolicy], ['none', 'none']);
 });
 
+test('targets of a VRF need a distinguisher and BGP', (t) => {
+  const words = (vrf: string, more = ''): string[] =>
+    parse(`uplinks: { a: { wireguard: { private_key: '${'A'.repeat(43)}=', addresses: [10.0.0.1/32], peers: [] } } }
+vrfs: { red: { ${vrf} } }
+${more}`).diagnostics.map((d) => `${d.severity} ${d.path}: ${d.message}`);
+  const bgp = 'bgp: { asn: 64601, router_id: 10.0.0.1 }';
+  const ours = (all: string[]) => all.filter((w) => w.includes('vrfs'));
+  t.deepEqual(ours(words("import: ['64601:1'], export: ['64601:1']", bgp)), [
+    'error vrfs.red.import: import needs a route distinguisher: rd',
+    'error vrfs.red.export: export needs a route distinguisher: rd',
+  ]);
+  t.deepEqual(ours(words("rd: '64601:1', import: ['64601:1']")), [
+    "warning vrfs.red.import: import has no effect without bgp: routes of VRFs are BGP's",
+  ]);
+  t.deepEqual(ours(words("rd: '64601:1', import: ['64601:1']", bgp)), []);
+});
+
 test('peers without a name are called by their AS and by what tells them apart', (t) => {
   const { config, diagnostics } = parse(`
 uplinks:
