@@ -3,9 +3,10 @@
  * ASes, which of several routes is told, and what is refused. Routers with VRFs stand around one without.
  */
 import test from 'ava';
-import type { PeerConfig, Policy, SpeakerOptions } from '../../../bgp/speaker.ts';
+import { type FarEnd, PipeTransport } from '../../../bgp/pipe.ts';
+import { type PeerConfig, type Policy, Speaker, type SpeakerOptions } from '../../../bgp/speaker.ts';
 import { readVpnNextHop, readVpnNlri, vpnKey } from '../../../bgp/vpn/nlri.ts';
-import type { VpnRoom } from '../../../bgp/vpn/vpn-room.ts';
+import { VpnRoom } from '../../../bgp/vpn/vpn-room.ts';
 import { Community } from '../../../bgp/wire/attribute/communities.ts';
 import type { Attributes } from '../../../bgp/wire/attribute/model.ts';
 import { PLAIN_ATTRIBUTES } from '../../../bgp/wire/attribute/plain.ts';
@@ -204,7 +205,7 @@ test('routes of our own VRFs take the next hop that export policy says', (t) => 
   t.true(from.isUp);
 });
 
-test('an IPv6 next hop of an IPv4 VPN route is for peers that can read it (RFC 8950), also where the VRF has IPv4', (t) => {
+test('an IPv4 VPN route with an IPv6 next hop reaches a VRF that has IPv4 (RFC 8950)', (t) => {
   const { net, b, c, roomB, redC } = chain([64601, 64601, 64601], [CLIENT, CLIENT]);
   net.start();
   net.runUntil(() => isUp(b, 'a', 'c'));
@@ -218,6 +219,59 @@ test('an IPv6 next hop of an IPv4 VPN route is for peers that can read it (RFC 8
   t.is(redC.fib.get('10.9.0.0/16'), 'fd00::9');
   t.is(c.session('b').faults, 0);
 });
+
+for (const isRead of [true, false]) {
+  test(`an IPv6 next hop of IPv4 VPN routes is ${isRead ? '' : 'not '}told to a peer that ${isRead ? 'reads' : 'does not read'} it`, (t) => {
+    const net = new SimNet(17);
+    const room = new VpnRoom({ localAs: 64601, vrfs: [], wake: () => speaker.onActivity() });
+    const told: Update[] = [];
+    const vpnv4 = { afi: 1, safi: 128 };
+    const far = (identifier: number, update: (body: Uint8Array) => void): FarEnd => ({
+      open: {
+        asn: 64601,
+        identifier,
+        capabilities: [
+          { kind: 'multiprotocol', ...vpnv4 },
+          ...(isRead ? [{ kind: 'extended-next-hop', entries: [{ ...vpnv4, nextHopAfi: 2 }] } as const] : []),
+        ],
+      },
+      begin: () => undefined,
+      update,
+      ended: () => undefined,
+    });
+    const context = { ...PLAIN_CONTEXT, external: false, firstAs: undefined, families: { vpnv4: PLAIN_FACTS } };
+    const ends: Record<string, FarEnd> = {
+      a: far(1, () => undefined),
+      c: far(2, (body) => void told.push(decodeUpdate(body.slice(), context) as Update)),
+    };
+    const transport = new PipeTransport(
+      ({ name }) => ends[name],
+      (act) => void net.clock.after(0, act),
+    );
+    const resolver = { isUp: () => true, subscribe: () => undefined };
+    const ours = { asn: 64601, routerId: Addr.parse('10.0.0.9')!, clock: net.clock, random: net.random };
+    const speaker = new Speaker({ ...ours, transport, resolver, vpn: room, sink: { apply: () => undefined } });
+    net.drive(speaker);
+    for (const name of Object.keys(ends)) {
+      speaker.addPeer({ ...CLIENT, name, link: name, address: Addr.parse('::1')!, asn: 64601, families: ['vpnv4'] });
+    }
+    speaker.start();
+    net.runUntil(() => speaker.snapshot().every((p) => p.state === 'Established'));
+    const session = [...speaker.sessions()].find((s) => s.peer === 'a')!;
+    const target = rt('64601:100');
+    const attributes = { ...PLAIN_ATTRIBUTES, localPref: 100, extendedCommunities: [target.high, target.low] };
+    for (const [hop, nlri] of [
+      ['18 0000000000000000 fd000000000000000000000000000009', '0a09'],
+      ['0c 0000000000000000 0a010009', '0a08'],
+    ] as const) {
+      const reach = hex(`0001 80 ${hop} 00 68 000031 0000fc5900000009 ${nlri}`);
+      room.update(session, { reach, unreach: undefined, isWithdrawn: false }, attributes);
+    }
+    net.run(1000);
+    const hops = told.filter((u) => u.vpn?.reach !== undefined).map((u) => reachText(u).split(' ')[0]);
+    t.deepEqual(hops.sort(), isRead ? ['10.1.0.9', 'fd00::9'] : ['10.1.0.9']);
+  });
+}
 
 test('of several routes with one distinguisher the best one is told, by the steps of RFC 4271 §9.1.2.2', (t) => {
   for (const [better, worse] of [
