@@ -23,7 +23,7 @@ import { loadNative, type Native, SOCK_SEQPACKET } from '../native/index.ts';
 import { type BfdReport, bfdStatus } from './bfd-status.ts';
 import { BirdSocket } from './bird-socket.ts';
 import { DataplaneClient } from './dataplane-client.ts';
-import type { DataplaneBoot, DataplaneStats, FromDataplane } from './dataplane-protocol.ts';
+import type { DataplaneBoot, DataplaneStats, FromDataplane, UplinkReport } from './dataplane-protocol.ts';
 import { pcapngHeader, pcapngPackets } from './pcapng.ts';
 import { type Plan, type PlannedLink, planOf } from './plan.ts';
 import { birdConfigure, Reloader } from './reload.ts';
@@ -375,6 +375,9 @@ export class Daemon {
           });
         break;
       }
+      case 'uplink-state':
+        this.#log.info(`uplink ${e.name} is ${e.state}: ${e.reason}`);
+        break;
       case 'bfd-change':
         this.#routing.send(e);
         // RFC 5882 §4.3: a path that breaks during a restart ends it.
@@ -462,6 +465,7 @@ export class Daemon {
       bgp_peer: (args) => this.#routing.ask({ verb: 'bgp_peer', args }),
       bfd_show: () => this.#bfdShow(),
       wg_show: (args) => this.#wgShow(args),
+      uplink_drain: (args) => this.#drainUplink(args),
       capture: (args, stream) => this.#capture(args, stream),
       bgp_watch: (_, stream) => this.#watchBgp(stream),
       reload: (args) => this.#reloader.reload(args),
@@ -474,6 +478,18 @@ export class Daemon {
         return {};
       },
     };
+  }
+
+  async #drainUplink({ uplink, drained }: Verbs['uplink_drain']): Promise<Answers['uplink_drain']> {
+    const { result } = await this.#dataplane.request({ kind: 'drain-uplink', name: uplink, isDrained: drained }).reply;
+    if ((result as { readonly found: boolean } | undefined)?.found !== true) throw noUplink(uplink, this.#plan);
+    this.#log.info(drained ? 'uplink drained' : 'uplink takes flows again', { uplink });
+    return {};
+  }
+
+  async #ways(): Promise<readonly UplinkReport[]> {
+    const { result } = await this.#dataplane.request({ kind: 'uplinks' }).reply;
+    return (result as readonly UplinkReport[] | undefined) ?? [];
   }
 
   async #bfdShow(): Promise<Answers['bfd_show']> {
@@ -497,8 +513,9 @@ export class Daemon {
       before = await this.#sample();
       await sleep(RATE_MS);
     }
-    const [now, wireguard, routing] = await Promise.all([
+    const [now, ways, wireguard, routing] = await Promise.all([
       this.#sample(),
+      this.#ways(),
       this.#wireguard!.supervisor.get(),
       this.#routing.summary(),
     ]);
@@ -515,6 +532,7 @@ export class Daemon {
       links: this.#plan.links,
       now,
       before,
+      ways,
       wireguard,
       childIsRestarting: this.#childIsDown,
       wallClockMs: wallClockMs(),

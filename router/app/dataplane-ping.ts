@@ -2,6 +2,7 @@
  * Echo requests of the control plane through an uplink: one each, answered with the round-trip time. Runs in the data-plane
  * worker; whoever asks has a timeout of its own.
  */
+import { type Addr, V4_MAPPED_WORD } from '../lib/addr.ts';
 import { get16, put16 } from '../lib/bytes.ts';
 import type { Tick } from '../lib/clock.ts';
 import type { World } from '../lib/world.ts';
@@ -21,11 +22,10 @@ interface Waiting {
   readonly done: (rttUs: number | undefined, errno: number) => void;
 }
 
-/** Where to, in words as the stack has them. */
 export interface PingTarget {
-  readonly isV4: boolean;
+  readonly to: Addr;
+  /** Index of the uplink. */
   readonly link: number;
-  readonly words: readonly [number, number, number, number];
 }
 
 export class Pings implements DatagramOwner<PingEndpoint> {
@@ -35,7 +35,8 @@ export class Pings implements DatagramOwner<PingEndpoint> {
   readonly #at: number;
   readonly #spec = new DatagramSpec();
   readonly #waiting = new Map<number, Waiting>();
-  #endpoints: { readonly v4: PingEndpoint; readonly v6: PingEndpoint } | undefined;
+  /** By VRF and family. */
+  readonly #endpoints = new Map<string, PingEndpoint>();
   #sequence = 0;
 
   constructor(stack: Stack, world: World, tick: Tick) {
@@ -48,21 +49,22 @@ export class Pings implements DatagramOwner<PingEndpoint> {
   /** @param done called once: with the time, with an errno, or not at all when nobody answers */
   send(target: PingTarget, done: Waiting['done']): void {
     const { u8 } = this.#world;
-    const { isV4, link, words } = target;
-    this.#endpoints ??= {
-      v4: this.#stack.ping.open(DEFAULT_VRF, true, this),
-      v6: this.#stack.ping.open(DEFAULT_VRF, false, this),
-    };
+    const { to, link } = target;
+    const isV4 = to.family === 4;
     const sequence = (this.#sequence = (this.#sequence + 1) & 0xffff);
     u8.fill(0, this.#at, this.#at + ECHO_LEN);
     u8[this.#at] = isV4 ? Icmp4.Echo : Icmp6.Echo;
     put16(u8, this.#at + 6, sequence);
     const spec = this.#spec.reset();
     spec.hasRemote = true;
-    [spec.r0, spec.r1, spec.r2, spec.r3] = words;
+    spec.r0 = isV4 ? 0 : to.a0;
+    spec.r1 = isV4 ? 0 : to.a1;
+    spec.r2 = isV4 ? V4_MAPPED_WORD : to.a2;
+    spec.r3 = to.a3;
     spec.link = link;
     spec.scope = link;
-    const errno = this.#endpoints[isV4 ? 'v4' : 'v6'].send(spec, this.#at, ECHO_LEN);
+    const vrf = this.#stack.links.byIndex(link)?.vrf ?? DEFAULT_VRF;
+    const errno = this.#endpoint(vrf, isV4).send(spec, this.#at, ECHO_LEN);
     if (errno !== 0) {
       done(undefined, errno);
       return;
@@ -74,6 +76,13 @@ export class Pings implements DatagramOwner<PingEndpoint> {
       this.#waiting.delete(oldest);
       break;
     }
+  }
+
+  #endpoint(vrf: number, isV4: boolean): PingEndpoint {
+    const key = `${vrf} ${isV4}`;
+    const known = this.#endpoints.get(key) ?? this.#stack.ping.open(vrf, isV4, this);
+    this.#endpoints.set(key, known);
+    return known;
   }
 
   deliver(_endpoint: PingEndpoint, _info: DatagramInfo, at: number, length: number): void {

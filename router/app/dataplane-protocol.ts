@@ -5,7 +5,11 @@
 
 import type { BfdChange, BfdTarget } from '../../bgp/bfd/bfd.ts';
 import type { BfdSettings } from '../../bgp/bfd/session.ts';
+import type { ProbeConfig } from '../config/model.ts';
 import type { Posted } from '../lib/post.ts';
+import type { UplinkGroup } from '../uplink/balancer.ts';
+import type { HealthState } from '../uplink/health.ts';
+import type { Rule } from '../uplink/rule.ts';
 
 /** Given to the worker at start. */
 export interface DataplaneBoot {
@@ -37,6 +41,42 @@ export interface DataplaneSettings {
   readonly hostNameServers: readonly string[];
   /** Preferred source addresses for locally originated flows, per family; undefined = the outgoing link's address. */
   readonly source: { readonly v4: string | undefined; readonly v6: string | undefined };
+  readonly policy: Posted<PolicySettings>;
+}
+
+/** An uplink as rules use it. */
+export interface PolicyUplink {
+  readonly name: string;
+  /** Index of its link. */
+  readonly link: number;
+  /** Octets per second, 0 = unknown. */
+  readonly capacity: number;
+  readonly probe: ProbeConfig | undefined;
+  /** Flows that rules sent through it are reset when it goes down. */
+  readonly endsFlows: boolean;
+}
+
+export interface PolicySettings {
+  readonly rules: readonly Rule[];
+  readonly groups: readonly UplinkGroup[];
+  /** By the index that groups name. */
+  readonly uplinks: readonly PolicyUplink[];
+}
+
+/** Answer to `uplinks`, one per uplink. */
+export interface UplinkReport {
+  readonly name: string;
+  readonly state: HealthState;
+  readonly isDrained: boolean;
+  /** Its link is up, and it has probes. */
+  readonly isProbed: boolean;
+  /** New flows may take it. */
+  readonly isUsable: boolean;
+  readonly rttMs: number | undefined;
+  /** 0..1; undefined without probes. */
+  readonly loss: number | undefined;
+  /** TCP connections of apps and our own. */
+  readonly flows: number;
 }
 
 /** One tunnel as the data plane sees it. */
@@ -125,6 +165,9 @@ export type ToDataplane =
   | { readonly kind: 'bfd-show'; readonly id: number }
   /** One echo request out of an uplink; answered with { rttUs } or an errno, not at all when nobody answers. */
   | { readonly kind: 'ping'; readonly id: number; readonly remote: string; readonly link: string }
+  | { readonly kind: 'uplinks'; readonly id: number }
+  /** Take an uplink out for new flows, or put it back; answered with { found }. */
+  | { readonly kind: 'drain-uplink'; readonly id: number; readonly name: string; readonly isDrained: boolean }
   | { readonly kind: 'stats'; readonly id: number }
   | { readonly kind: 'flows'; readonly id: number }
   | {
@@ -151,6 +194,7 @@ export type FromDataplane =
       readonly link: string | undefined;
     }
   | { readonly kind: 'bfd-change'; readonly change: BfdChange }
+  | { readonly kind: 'uplink-state'; readonly name: string; readonly state: HealthState; readonly reason: string }
   /** pcapng-ready packets: link index, wall-clock microseconds, direction, octets (already cut to the snap length). */
   | {
       readonly kind: 'captured';

@@ -9,9 +9,10 @@ import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_thread
 import { WgRing } from '../../wg/ring.ts';
 import { FibReader } from '../fib/reader.ts';
 import type { FibShared } from '../fib/shared.ts';
-import { Addr, Prefix, V4_MAPPED_WORD } from '../lib/addr.ts';
+import { Addr, Prefix } from '../lib/addr.ts';
 import { MutableTick } from '../lib/clock.ts';
 import type { PacketLink, PacketSink, PacketSource } from '../lib/link.ts';
+import { revived } from '../lib/post.ts';
 import { Random, systemEntropy } from '../lib/rand.ts';
 import { PagePool, World } from '../lib/world.ts';
 import { Epoll, loadNative } from '../native/index.ts';
@@ -30,6 +31,7 @@ import { TcpEngine } from '../tcp/engine.ts';
 import { DataplaneBfd } from './dataplane-bfd.ts';
 import { Capture } from './dataplane-capture.ts';
 import { Pings } from './dataplane-ping.ts';
+import { DataplanePolicy } from './dataplane-policy.ts';
 import type {
   DataplaneBoot,
   DataplaneSettings,
@@ -100,6 +102,7 @@ class Dataplane {
   readonly #names: NameService;
   readonly #capture: Capture;
   readonly #pings: Pings;
+  readonly #policy: DataplanePolicy;
   readonly #wake: Doorbell;
   readonly #watchAt: number;
   readonly #children = new Map<number, Child>();
@@ -163,6 +166,15 @@ class Dataplane {
     this.#server = new Server(native, world, this.#hub.area, this.#poller, boot.shimFd, uid, this.#requests);
     this.#pings = new Pings(this.#stack, world, this.#tick);
     this.#capture = new Capture(this.#stack, world.u8);
+    this.#policy = new DataplanePolicy({
+      hub: this.#hub,
+      pings: this.#pings,
+      tick: this.#tick,
+      random,
+      post,
+      octetsOf: (link) => this.#octetsOf(link),
+    });
+    this.#names.onAnswer = (name, addr) => this.#policy.learned(name, addr);
     this.#sink = this.#stack;
     this.#wake = new Doorbell(boot.wakeFd, native.drain);
     this.#poller.add(this.#wake, boot.wakeFd, Epoll.In);
@@ -187,6 +199,7 @@ class Dataplane {
       this.#hub.runDue();
       this.#names.tick();
       this.#bfd.tick();
+      this.#policy.tick();
       this.#stack.tick();
       this.#stack.endVector();
       for (const link of this.#links) link.flush();
@@ -210,6 +223,7 @@ class Dataplane {
     let timeoutMs = soonest(this.#stack.nextDeadlineMs(), this.#hub.dueInMs());
     timeoutMs = soonest(timeoutMs, this.#names.dueInMs());
     timeoutMs = soonest(timeoutMs, this.#bfd.dueInMs());
+    timeoutMs = soonest(timeoutMs, this.#policy.dueInMs());
     if (timeoutMs === 0) return 0;
     for (let i = 0; i < this.#rings.length; i++) {
       if (this.#rings[i]!.prepareSleep()) continue;
@@ -253,6 +267,7 @@ class Dataplane {
         break;
       case 'link-state':
         this.#stack.setLinkState(m.index, m.up);
+        this.#policy.linkState(m.index, m.up);
         break;
       case 'settings':
         this.#applySettings(m.settings);
@@ -286,6 +301,12 @@ class Dataplane {
         break;
       case 'ping':
         this.#ping(m);
+        break;
+      case 'uplinks':
+        post({ kind: 'reply', id: m.id, result: this.#policy.report() });
+        break;
+      case 'drain-uplink':
+        post({ kind: 'reply', id: m.id, result: { found: this.#policy.drain(m.name, m.isDrained) } });
         break;
       case 'stats':
         post({ kind: 'reply', id: m.id, result: this.#stats() });
@@ -389,6 +410,7 @@ class Dataplane {
     const source = (text: string | undefined): Addr | undefined => (text === undefined ? undefined : Addr.parse(text));
     this.#stack.setSources(source(s.source.v4), source(s.source.v6));
     this.#resolver.configure(resolverSettings(s));
+    this.#policy.configure(revived(s.policy));
     this.#applyNames();
   }
 
@@ -412,12 +434,16 @@ class Dataplane {
       post({ kind: 'reply', id: m.id, result: undefined, errno: E.EINVAL });
       return;
     }
-    const { a0, a1, a2, a3 } = remote;
-    const isV4 = remote.family === 4;
-    const words = isV4 ? ([0, 0, V4_MAPPED_WORD, a3] as const) : ([a0, a1, a2, a3] as const);
-    this.#pings.send({ isV4, link, words }, (rttUs, errno) => {
+    this.#pings.send({ to: remote, link }, (rttUs, errno) => {
       post({ kind: 'reply', id: m.id, result: { rttUs }, errno });
     });
+  }
+
+  #octetsOf(link: number): number {
+    const entry = this.#stack.links.byIndex(link);
+    if (entry === undefined) return 0;
+    const { rxBytes, txBytes } = countersOf(entry.link);
+    return rxBytes + txBytes;
   }
 
   #stats(): DataplaneStats {
@@ -426,8 +452,7 @@ class Dataplane {
       .all()
       .filter((l) => !l.isLoopback)
       .map((l) => {
-        const c = ('real' in l.link ? l.link.real : l.link) as unknown as LinkCounters;
-        const { rxPackets, rxBytes, txPackets, txBytes, txDropped } = c;
+        const { rxPackets, rxBytes, txPackets, txBytes, txDropped } = countersOf(l.link);
         return { index: l.index, rxPackets, rxBytes, txPackets, txBytes, txDropped };
       });
     // With --expose-gc (benchmarks) only what is still in use counts.
@@ -439,6 +464,7 @@ class Dataplane {
       addon_calls: this.#native.callCount(),
       heap_used: getHeapStatistics().used_heap_size,
     };
+    Object.assign(all, this.#policy.counters());
     for (const [name, value] of Object.entries(this.#tcp.counters)) all[`tcp_${name}`] = value as number;
     for (const [name, value] of Object.entries(this.#hub.counters)) all[`shim_${name}`] = value;
     for (const [name, value] of Object.entries(this.#server.counters)) all[`shim_${name}`] = value as number;
@@ -496,6 +522,11 @@ class Dataplane {
     this.#stack.endVector();
     for (const link of this.#links) link.flush();
   }
+}
+
+/** A link that is being captured is wrapped. */
+function countersOf(link: PacketLink): LinkCounters {
+  return ('real' in link ? link.real : link) as LinkCounters;
 }
 
 function post(m: FromDataplane): void {

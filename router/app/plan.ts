@@ -5,7 +5,7 @@
 import type { Config, InterfaceAddr, ScopedAddr, StaticRoute, UplinkConfig } from '../config/model.ts';
 import { RouteSource } from '../fib/shared.ts';
 import { posted } from '../lib/post.ts';
-import type { DataplaneSettings, LinkSpec } from './dataplane-protocol.ts';
+import type { DataplaneSettings, LinkSpec, PolicySettings } from './dataplane-protocol.ts';
 import type { ConfiguredRoute, RoutingBoot, RoutingHop } from './routing-protocol.ts';
 
 /** 1 is the stack's loopback interface; far above what a host's kernel numbers its own with, so that the two are told apart. */
@@ -68,6 +68,7 @@ export function planOf(config: Config, hostNameServers: readonly string[], runni
       dns: { servers: config.dns.servers.map(serverText), search: config.dns.search },
       hostNameServers,
       source,
+      policy: posted(policyOf(config, links)),
     },
   };
 }
@@ -83,6 +84,33 @@ function serverText(s: ScopedAddr): string {
 /** VRFs are numbered in the order of the configuration; 0 is the default one. */
 function vrfNumber(config: Config, name: string | undefined): number {
   return name === undefined ? DEFAULT_VRF : 1 + config.vrfs.findIndex((v) => v.name === name);
+}
+
+/** Rules with numbers in the place of names. */
+function policyOf({ policy, vrfs }: Config, links: readonly PlannedLink[]): PolicySettings {
+  const uplinkOf = (name: string): number => links.findIndex((l) => l.spec.name === name);
+  return {
+    rules: policy.rules.map(({ action, ...rule }) => ({
+      ...rule,
+      action:
+        action.kind === 'group'
+          ? { kind: 'group', group: policy.groups.findIndex((g) => g.name === action.group) }
+          : action.kind === 'vrf'
+            ? { kind: 'vrf', vrf: 1 + vrfs.findIndex((v) => v.name === action.vrf) }
+            : action,
+    })),
+    groups: policy.groups.map((g) => ({
+      ...g,
+      members: g.members.map((m) => ({ uplink: uplinkOf(m.uplink), weight: m.weight })),
+    })),
+    uplinks: links.map(({ spec, uplink }) => ({
+      name: spec.name,
+      link: spec.index,
+      capacity: uplink.bandwidth ?? 0,
+      probe: uplink.probe,
+      endsFlows: uplink.whenDown === 'reset',
+    })),
+  };
 }
 
 /** Connected prefixes, allowed IPs where they are routes, then `routes`, which win over allowed IPs. */

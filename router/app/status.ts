@@ -2,7 +2,7 @@
 
 import type { WgDeviceStats } from '../../wg/model.ts';
 import type { BgpPeerStatus, FpmStatus, Problem, RpkiStatus, Status, UplinkStatus } from '../control/messages.ts';
-import type { DataplaneStats } from './dataplane-protocol.ts';
+import type { DataplaneStats, UplinkReport } from './dataplane-protocol.ts';
 import type { PlannedLink } from './plan.ts';
 import type { RoutingSummary } from './routing-protocol.ts';
 import type { RoutingRestart } from './routing-supervisor.ts';
@@ -34,6 +34,7 @@ export interface StatusInput {
   readonly childIsRestarting: boolean;
   readonly wallClockMs: number;
   readonly routing: RoutingSummary;
+  readonly ways: readonly UplinkReport[];
   /** The latest restart of the routing worker, if it is not long ago. */
   readonly routingRestart: RoutingRestart | undefined;
 }
@@ -68,10 +69,11 @@ function uplinkStatus(s: StatusInput, { spec }: PlannedLink): UplinkStatus {
   const rate = (a: number | undefined, b: number | undefined): number =>
     seconds <= 0 ? 0 : Math.max(0, (((a ?? 0) - (b ?? 0)) * 8) / seconds);
   const age = handshakeAge(s, spec.index);
+  const way = s.ways.find((w) => w.name === spec.name);
   return {
     name: spec.name,
     kind: 'wg',
-    state: uplinkState(s, spec.index, age),
+    state: uplinkState(s, spec.index, age, way),
     index: spec.index,
     mtu: spec.mtu,
     addresses: spec.addresses,
@@ -83,6 +85,11 @@ function uplinkStatus(s: StatusInput, { spec }: PlannedLink): UplinkStatus {
     rx_bits_per_s: rate(now?.rxBytes, before?.rxBytes),
     tx_bits_per_s: rate(now?.txBytes, before?.txBytes),
     ...(age !== undefined && { handshake_age_s: age }),
+    usable: way?.isUsable ?? false,
+    drained: way?.isDrained ?? false,
+    ...(way?.rttMs !== undefined && { rtt_ms: way.rttMs }),
+    ...(way?.loss !== undefined && { loss: way.loss }),
+    flows: way?.flows ?? 0,
   };
 }
 
@@ -96,8 +103,9 @@ function handshakeAge(s: StatusInput, index: number): number | undefined {
   return latest === 0 ? undefined : Math.max(0, (s.wallClockMs - latest) / 1000);
 }
 
-/** `up`, `down`, or `idle`: no session now, but nobody asked for one either (no keepalive). */
-function uplinkState(s: StatusInput, index: number, age: number | undefined): string {
+/** `down` when its probes are not answered, whatever the tunnel says; `up`, `down`, or `idle`: no session now, but nobody asked for one either (no keepalive). */
+function uplinkState(s: StatusInput, index: number, age: number | undefined, way: UplinkReport | undefined): string {
+  if (way?.state === 'down') return 'down';
   if (age === undefined) return 'down';
   if (age <= STALE_HANDSHAKE_S) return 'up';
   return deviceOf(s, index)?.peers.some((p) => p.keepaliveS > 0) === true ? 'down' : 'idle';
@@ -117,7 +125,12 @@ function problemsOf(s: StatusInput, uplinks: readonly UplinkStatus[]): Problem[]
     if (device?.error !== undefined) add('U104', `uplink ${u.name}: WireGuard refused the device (${device.error})`);
     for (const p of device?.peers ?? [])
       if (p.endpointError !== undefined) add('U103', `uplink ${u.name}: endpoint has no address (${p.endpointError})`);
+    if (u.drained) add('U106', `uplink ${u.name}: drained by hand, no new flow takes it`);
     if (u.state !== 'down') continue;
+    if (s.ways.some((w) => w.name === u.name && w.isProbed && w.state === 'down')) {
+      add('U105', `uplink ${u.name}: probes are not answered`);
+      continue;
+    }
     if (u.handshake_age_s === undefined) add('U101', `uplink ${u.name}: no handshake yet`);
     else add('U102', `uplink ${u.name}: last handshake ${Math.round(u.handshake_age_s)} s ago`);
   }

@@ -6,7 +6,7 @@ import { socketPaths } from '../control/paths.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Input } from './command.ts';
 import { rpkiText } from './rpki.ts';
-import { bfdText, routeGetText, routesText, statusText } from './show.ts';
+import { bfdText, routeGetText, routesText, statusText, uplinksText } from './show.ts';
 
 type ReadVerb = Exclude<Verb, StreamVerb>;
 
@@ -27,6 +27,17 @@ export async function status(input: Input): Promise<number> {
   const answer = await query(input, 'status', {});
   print(input, answer, statusText);
   return answer.uplinks.length > 0 && answer.uplinks.every((u) => u.state !== 'up') ? 1 : 0;
+}
+
+export async function uplinkShow(input: Input): Promise<number> {
+  const { uplinks } = await query(input, 'status', {});
+  print(input, uplinks, uplinksText);
+  return uplinks.length > 0 && uplinks.every((u) => !u.usable) ? 1 : 0;
+}
+
+export async function uplinkDrain(input: Input, drained: boolean): Promise<number> {
+  await query(input, 'uplink_drain', { uplink: input.args[0]!, drained });
+  return 0;
 }
 
 export async function routeGet(input: Input): Promise<number> {

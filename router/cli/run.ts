@@ -63,6 +63,8 @@ export async function run(input: Input): Promise<number> {
     // Asked for each time: what a routing daemon starts may be anything.
     if (input.options['routing-daemon'] === true) env['MLSHIM_ROUTING'] = '1';
     else delete env['MLSHIM_ROUTING'];
+    const group = input.options['group'] as string | undefined;
+    if (group !== undefined) env['MLSHIM_GROUP'] = group;
     return await runApp(app, env);
   } catch (e) {
     if (e instanceof NotRunnable) {

@@ -27,14 +27,34 @@ export function statusText(s: Status): string {
   return `${lines.join('\n')}\n`;
 }
 
+/** Whether rules may send flows there, and how it fares. */
+export function uplinksText(uplinks: readonly UplinkStatus[]): string {
+  const rows = uplinks.map((u) => [
+    u.name,
+    u.kind,
+    stateText(u),
+    u.usable ? 'yes' : 'NO',
+    u.rtt_ms === undefined ? '-' : `${u.rtt_ms.toFixed(1)} ms`,
+    u.loss === undefined ? '-' : `${Math.round(u.loss * 100)} %`,
+    bitRate(u.rx_bits_per_s),
+    bitRate(u.tx_bits_per_s),
+    String(u.flows),
+  ]);
+  return `${table([['UPLINK', 'KIND', 'STATE', 'USABLE', 'RTT', 'LOSS', 'DOWN', 'UP', 'FLOWS'], ...rows])}\n`;
+}
+
+/** Meaning is never in colour alone: what takes no flows is in capitals. */
+function stateText(u: UplinkStatus): string {
+  if (u.drained) return 'DRAIN';
+  return u.state === 'up' ? 'up' : u.state.toUpperCase();
+}
+
 function uplinkRow(u: UplinkStatus): string[] {
   const handshake = u.handshake_age_s === undefined ? 'never' : `${duration(u.handshake_age_s)} ago`;
-  // Meaning is never in colour alone: what is not up is in capitals.
-  const state = u.state === 'up' ? 'up' : u.state.toUpperCase();
   return [
     u.name,
     u.kind,
-    state,
+    stateText(u),
     String(u.mtu),
     handshake,
     bitRate(u.rx_bits_per_s),

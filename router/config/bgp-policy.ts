@@ -16,16 +16,22 @@ import {
 } from '../../bgp/policy/text.ts';
 import { Addr, type Prefix } from '../lib/addr.ts';
 import { nearest } from '../lib/nearest.ts';
-import { asn, choice, int, list, name, object, parsePrefix, prefix, Refusal, text, typeMessage } from './fields.ts';
+import {
+  asn,
+  choice,
+  int,
+  list,
+  name,
+  object,
+  parsePrefix,
+  prefix,
+  Refusal,
+  some,
+  text,
+  typeMessage,
+} from './fields.ts';
 
 const MAX_WORD = 0xffffffff;
-
-/** One value, or a list of them. */
-function some<T extends z.ZodType>(item: T, what: string) {
-  return z
-    .union([list(item, what).min(1, { error: `names none of ${what}` }), item])
-    .transform((v): z.output<T>[] => (Array.isArray(v) ? v : [v]));
-}
 
 /** Why there is no prefix of such a length inside another one; undefined when there may be one. */
 function lengthsFault(p: Prefix, min: number, max: number): string | undefined {

@@ -97,6 +97,9 @@ export function peerUplinks(b: WithPeers<TunnelPeer>, own: readonly (Addr | unde
       {
         name: tunnelName(p),
         vrf: undefined,
+        bandwidth: undefined,
+        probe: undefined,
+        whenDown: 'reset',
         addresses: [onLink, ...hosts],
         mtu: w.mtu,
         privateKey,

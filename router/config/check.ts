@@ -10,14 +10,10 @@ import { customPort } from './bgp-wireguard.ts';
 import { checkFpm } from './fpm.ts';
 import { noSuch } from './names.ts';
 import { checkOwn } from './own.ts';
+import { checkPolicy, checkPolicyReferences } from './policy.ts';
 import type { ParsedConfig } from './schema.ts';
-import type { Path, SourceTree } from './tree.ts';
+import { asList, asMap, type Path, type SourceTree } from './tree.ts';
 import { Unique } from './unique.ts';
-
-type Plain = Readonly<Record<string, unknown>>;
-
-const asMap = (v: unknown): Plain => (typeof v === 'object' && v !== null && !Array.isArray(v) ? (v as Plain) : {});
-const asList = (v: unknown): readonly unknown[] => (Array.isArray(v) ? v : []);
 
 /** Every `via` must name an uplink. Needs nothing but the tree, so it also runs when the schema has complained. */
 export function checkReferences(tree: SourceTree): void {
@@ -36,6 +32,7 @@ export function checkReferences(tree: SourceTree): void {
   };
   for (const [name, uplink] of Object.entries(asMap(root['uplinks'])))
     vrfMustExist(asMap(uplink)['vrf'], ['uplinks', name, 'vrf']);
+  checkPolicyReferences(tree, uplinks, vrfs);
   for (const [i, route] of asList(root['routes']).entries()) {
     vrfMustExist(asMap(route)['vrf'], ['routes', i, 'vrf']);
     const via = asMap(route)['via'];
@@ -124,6 +121,7 @@ export function checkValues(tree: SourceTree, config: ParsedConfig): void {
   }
 
   checkOwn(tree, config);
+  checkPolicy(tree, config);
   if (config.bgp !== undefined) checkBgp(tree, config.bgp);
   if (config.fpm !== undefined) checkFpm(tree, config.fpm);
 }

@@ -57,6 +57,13 @@ export function list<T extends z.ZodType>(item: T, what: string) {
   return z.array(item, { error: (issue) => typeMessage(`a list of ${what}`, issue.input) });
 }
 
+/** One value, or a list of them. */
+export function some<T extends z.ZodType>(item: T, what: string) {
+  return z
+    .union([list(item, what).min(1, { error: `names none of ${what}` }), item])
+    .transform((v): z.output<T>[] => (Array.isArray(v) ? v : [v]));
+}
+
 export function int(min: number, max: number, what: string) {
   const error = (issue: { readonly input?: unknown }): string =>
     issue.input === undefined ? 'is missing' : `expected ${what} (${min}-${max}), got ${shown(issue.input)}`;

@@ -33,6 +33,9 @@ export function quickConfig(
       {
         name,
         vrf: undefined,
+        bandwidth: undefined,
+        probe: undefined,
+        whenDown: 'reset',
         addresses: quick.addresses,
         mtu: quick.mtu ?? DEFAULT_MTU,
         privateKey: quick.device.privateKey,
@@ -43,6 +46,7 @@ export function quickConfig(
     ],
     vrfs: [],
     routes: [],
+    policy: { rules: [], groups: [] },
     dns: { servers: quick.dns.map((addr) => ({ addr, uplink: undefined })), search: quick.dnsSearch },
     source: { v4: undefined, v6: undefined },
     bgp: undefined,

@@ -18,6 +18,7 @@ import { toFpm } from './fpm.ts';
 import { quickConfig } from './from-quick.ts';
 import type { Config, Diagnostic, RouteTarget, StaticRoute, UplinkConfig } from './model.ts';
 import { checkFilterModule, checkOutside } from './outside.ts';
+import { toPolicy, toProbe } from './policy.ts';
 import { configSchema, type ParsedConfig } from './schema.ts';
 import { type Path, SourceTree } from './tree.ts';
 
@@ -155,7 +156,7 @@ function reportIssue(tree: SourceTree, issue: Issue, above: Path): void {
 }
 
 function toConfig({ shown, path }: ConfigSource, c: ParsedConfig, tree: SourceTree): Config {
-  const listed = Object.entries(c.uplinks).map(([name, u]) => toUplink(name, u.wireguard, u.vrf));
+  const listed = Object.entries(c.uplinks).map(([name, u]) => toUplink(name, u));
   const uplinks = [...listed, ...(c.bgp === undefined ? [] : peerUplinks(c.bgp, [c.source.ipv4, c.source.ipv6]))];
   const tunnelOf = (name: string): Tunnel => {
     const peers = uplinks.find((u) => u.name === name)?.peers ?? [];
@@ -172,6 +173,7 @@ function toConfig({ shown, path }: ConfigSource, c: ParsedConfig, tree: SourceTr
       networks: v.networks,
     })),
     routes: c.routes.map((r) => toRoute(r, c)),
+    policy: toPolicy(c),
     dns: c.dns,
     source: { v4: c.source.ipv4, v6: c.source.ipv6 },
     fpm: c.fpm && toFpm(c.fpm),
@@ -182,14 +184,14 @@ function toConfig({ shown, path }: ConfigSource, c: ParsedConfig, tree: SourceTr
   };
 }
 
-function toUplink(
-  name: string,
-  w: ParsedConfig['uplinks'][string]['wireguard'],
-  vrf: string | undefined,
-): UplinkConfig {
+function toUplink(name: string, u: ParsedConfig['uplinks'][string]): UplinkConfig {
+  const w = u.wireguard;
   return {
     name,
-    vrf,
+    vrf: u.vrf,
+    bandwidth: u.bandwidth,
+    probe: u.probe && toProbe(u.probe),
+    whenDown: u.when_down,
     addresses: w.addresses,
     mtu: w.mtu,
     privateKey: w.private_key,

@@ -7,6 +7,8 @@ import type { Network } from '../../bgp/origination.ts';
 import type { EightOctets } from '../../bgp/vpn/route-distinguisher.ts';
 import type { WgPeerConfig } from '../../wg/model.ts';
 import type { Addr, Prefix } from '../lib/addr.ts';
+import type { BalanceKind } from '../uplink/balancer.ts';
+import type { Rule } from '../uplink/rule.ts';
 import type { BgpConfig } from './bgp-model.ts';
 import type { FpmConfig } from './fpm.ts';
 
@@ -22,6 +24,36 @@ export interface InterfaceAddr {
   readonly prefix: Prefix;
 }
 
+/** How it is found out whether an uplink carries packets. */
+export interface ProbeConfig {
+  readonly targets: readonly Addr[];
+  readonly everyMs: number;
+  readonly timeoutMs: number;
+  readonly fall: number;
+  readonly rise: number;
+}
+
+/** Uplinks by name that new flows are shared out to. */
+export interface GroupConfig {
+  readonly name: string;
+  readonly balance: BalanceKind;
+  readonly members: readonly { readonly uplink: string; readonly weight: number }[];
+}
+
+/** A rule of policy, with names where the router has numbers (router/uplink/rule.ts). */
+export interface RuleConfig extends Omit<Rule, 'action'> {
+  readonly action:
+    | { readonly kind: 'group'; readonly group: string }
+    | { readonly kind: 'vrf'; readonly vrf: string }
+    | { readonly kind: 'reject' };
+}
+
+/** Which flows take which uplinks. */
+export interface PolicyConfig {
+  readonly rules: readonly RuleConfig[];
+  readonly groups: readonly GroupConfig[];
+}
+
 /** A way out: one WireGuard device. */
 export interface UplinkConfig {
   readonly name: string;
@@ -29,6 +61,11 @@ export interface UplinkConfig {
   readonly vrf: string | undefined;
   readonly addresses: readonly InterfaceAddr[];
   readonly mtu: number;
+  /** Octets per second; undefined = not known. */
+  readonly bandwidth: number | undefined;
+  readonly probe: ProbeConfig | undefined;
+  /** What becomes of flows that rules sent through it when it goes down. */
+  readonly whenDown: 'reset' | 'keep';
   /** 32 octets. */
   readonly privateKey: Uint8Array;
   /** 0 = chosen by the kernel. */
@@ -67,6 +104,7 @@ export interface Config {
   readonly uplinks: readonly UplinkConfig[];
   readonly vrfs: readonly VrfConfig[];
   readonly routes: readonly StaticRoute[];
+  readonly policy: PolicyConfig;
   readonly dns: { readonly servers: readonly ScopedAddr[]; readonly search: readonly string[] };
   /** Preferred source addresses of locally originated flows. */
   readonly source: { readonly v4: Addr | undefined; readonly v6: Addr | undefined };

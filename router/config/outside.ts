@@ -10,12 +10,7 @@ import { type FilterExport, type FilterFault, linesOf, probeFilters } from './fi
 import type { Note } from './model.ts';
 import { helpWith } from './names.ts';
 import { isUrl } from './rpki.ts';
-import type { Path, SourceTree } from './tree.ts';
-
-type Plain = Readonly<Record<string, unknown>>;
-
-const asMap = (v: unknown): Plain => (typeof v === 'object' && v !== null && !Array.isArray(v) ? (v as Plain) : {});
-const asList = (v: unknown): readonly unknown[] => (Array.isArray(v) ? v : []);
+import { asList, asMap, type Path, type SourceTree } from './tree.ts';
 
 /** The configuration file: paths in it start at its folder, and names of files are shown as the user wrote its own. */
 interface ConfigFile {

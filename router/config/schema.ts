@@ -28,6 +28,7 @@ import {
   v6,
 } from './fields.ts';
 import { fpm } from './fpm.ts';
+import { group, rule, uplinkShare } from './policy.ts';
 
 /** wg-quick's default: 1500 less IPv6, UDP and WireGuard headers. */
 export const DEFAULT_MTU = 1420;
@@ -61,6 +62,7 @@ const uplink = object({
   wireguard,
   /** The VRF it belongs to; the default one when missing. */
   vrf: name.optional(),
+  ...uplinkShare,
 });
 
 const distinguisher = text('a route distinguisher', (s): EightOctets | Refusal => {
@@ -110,6 +112,8 @@ export const configSchema = object({
   /** BGP peers may bring tunnels of their own (bgp-wireguard.ts), so there may be none here. */
   uplinks: z.record(name, uplink, { error: (issue) => typeMessage('a mapping of uplinks', issue.input) }).default({}),
   routes: list(route, 'routes').default([]),
+  groups: z.record(name, group, { error: (issue) => typeMessage('a mapping of groups', issue.input) }).default({}),
+  rules: list(rule, 'rules').default([]),
   dns: dns.default({ servers: [], search: [] }),
   source: object({ ipv4: v4.optional(), ipv6: v6.optional() }).default({}),
   bgp: bgp.optional(),

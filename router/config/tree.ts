@@ -41,6 +41,13 @@ interface SourceFile {
 
 export type Path = readonly (string | number)[];
 
+type Plain = Readonly<Record<string, unknown>>;
+
+/** A part of the tree as a mapping or list; empty when it is none: somebody else says so. */
+export const asMap = (v: unknown): Plain =>
+  typeof v === 'object' && v !== null && !Array.isArray(v) ? (v as Plain) : {};
+export const asList = (v: unknown): readonly unknown[] => (Array.isArray(v) ? v : []);
+
 const SECRET_KEYS: ReadonlySet<string> = new Set(['private_key', 'preshared_key', 'password']);
 
 const keyOf = (path: Path): string => path.join('\u0000');

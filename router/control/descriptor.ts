@@ -23,7 +23,8 @@ export const DESCRIPTOR = {
         "bgp_watch",
         "bgp_rpki",
         "bfd_show",
-        "bgp_dump"
+        "bgp_dump",
+        "uplink_drain"
        ]
       }
      },
@@ -95,6 +96,10 @@ export const DESCRIPTOR = {
       "bgp_dump": {
        "type": "BgpDumpQuery",
        "id": 60
+      },
+      "uplink_drain": {
+       "type": "UplinkDrain",
+       "id": 70
       }
      }
     },
@@ -384,6 +389,16 @@ export const DESCRIPTOR = {
        "oneof": [
         "handshake_age_s"
        ]
+      },
+      "_rtt_ms": {
+       "oneof": [
+        "rtt_ms"
+       ]
+      },
+      "_loss": {
+       "oneof": [
+        "loss"
+       ]
       }
      },
      "fields": {
@@ -446,6 +461,44 @@ export const DESCRIPTOR = {
        "options": {
         "proto3_optional": true
        }
+      },
+      "usable": {
+       "type": "bool",
+       "id": 15
+      },
+      "drained": {
+       "type": "bool",
+       "id": 16
+      },
+      "rtt_ms": {
+       "type": "double",
+       "id": 17,
+       "options": {
+        "proto3_optional": true
+       }
+      },
+      "loss": {
+       "type": "double",
+       "id": 18,
+       "options": {
+        "proto3_optional": true
+       }
+      },
+      "flows": {
+       "type": "uint32",
+       "id": 19
+      }
+     }
+    },
+    "UplinkDrain": {
+     "fields": {
+      "uplink": {
+       "type": "string",
+       "id": 1
+      },
+      "drained": {
+       "type": "bool",
+       "id": 2
       }
      }
     },

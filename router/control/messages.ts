@@ -24,6 +24,14 @@ export interface UplinkStatus {
   readonly rx_bits_per_s: number;
   readonly tx_bits_per_s: number;
   readonly handshake_age_s?: number;
+  /** New flows may take it: it is up, its probes are answered, and nobody drained it. */
+  readonly usable: boolean;
+  readonly drained: boolean;
+  /** Of probes through it, where there are any: smoothed round-trip time, and part of the last ones lost (0..1). */
+  readonly rtt_ms?: number;
+  readonly loss?: number;
+  /** TCP connections. */
+  readonly flows: number;
 }
 
 export interface BgpPeerStatus {
@@ -421,6 +429,7 @@ export interface Verbs {
   readonly bgp_rpki: { readonly action: string };
   readonly bfd_show: Empty;
   readonly wg_show: { readonly device: string };
+  readonly uplink_drain: { readonly uplink: string; readonly drained: boolean };
   readonly capture: { readonly uplink: string; readonly snap_length: number };
   readonly down: Empty;
   readonly reload: { readonly check: boolean; readonly confirm_s: number };
@@ -438,6 +447,7 @@ export interface Answers {
   readonly bgp_dump: BgpDump;
   readonly bgp_explain: BgpExplanation;
   readonly bgp_peer: Empty;
+  readonly uplink_drain: Empty;
   readonly bgp_rpki: RpkiStatus;
   readonly bfd_show: BfdSessions;
   readonly wg_show: WgDevices;
@@ -466,6 +476,7 @@ export const BODY_OF = {
   bgp_dump: 'bgp_dump',
   bgp_explain: 'bgp_explanation',
   bgp_peer: 'done',
+  uplink_drain: 'done',
   bgp_rpki: 'rpki',
   bfd_show: 'bfd_sessions',
   wg_show: 'wg_devices',

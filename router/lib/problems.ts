@@ -48,6 +48,16 @@ export const PROBLEMS = {
       'The device could not be configured; most often its listen_port is in use by another program (EADDRINUSE).',
     hint: 'Choose another listen_port, or leave it out. It is tried again every few seconds.',
   },
+  U105: {
+    title: 'probes through an uplink are not answered',
+    meaning: 'Its tunnel may stand, but what is asked through it does not answer. Rules send no new flow there.',
+    hint: 'mlshim uplink shows loss and time; probe.to names the targets, which have to answer pings.',
+  },
+  U106: {
+    title: 'an uplink was taken out by hand',
+    meaning: 'mlshim uplink drain: rules send no new flow there, and what uses it goes on.',
+    hint: 'mlshim uplink undrain NAME puts it back.',
+  },
   B101: {
     title: 'a BGP peer is not established',
     meaning: 'The session is down; routes learned from it are withdrawn.',

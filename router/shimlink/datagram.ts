@@ -9,7 +9,9 @@ import { type DatagramInfo, DatagramSpec, Errno } from '../stack/port.ts';
 import { Option } from './option-table.ts';
 import { putInt } from './options.ts';
 import { Dgram, DgramFlag, E, getHost16, IPPROTO_IP } from './proto.ts';
+import type { SockAddr } from './sockaddr.ts';
 import { AppSocket } from './socket.ts';
+import { WayCache } from './way-cache.ts';
 
 /** Room for a header and the largest datagram. */
 export const DATAGRAM_SLOT = 65664;
@@ -22,6 +24,7 @@ const EVENTS = Epoll.In | Epoll.RdHup | Epoll.EdgeTriggered;
 export abstract class DatagramSocket extends AppSocket {
   override readonly type = SOCK_DGRAM;
   readonly #spec = new DatagramSpec();
+  #ways: WayCache | undefined;
   /** The link's queue was full: the app waits until it has drained. */
   #isPaused = false;
   /** The app has closed; what it had sent is still to go out. */
@@ -54,6 +57,22 @@ export abstract class DatagramSocket extends AppSocket {
       return mtu === 0 ? -E.ENOTCONN : putInt(this.hub.world.u8, at, room, mtu, key >> 16 === IPPROTO_IP);
     }
     return undefined;
+  }
+
+  /** Let rules choose the link of a datagram to `to`, unless the app named one. @returns 0 or an errno (positive) */
+  protected chooseWay(spec: DatagramSpec, to: SockAddr): number {
+    const { policy } = this.hub;
+    if (policy === undefined || spec.link !== 0) return 0;
+    this.#ways ??= new WayCache();
+    const link = this.#ways.find(policy, to, () => this.chooseLink(to));
+    if (link < 0) return -link;
+    spec.link = link;
+    return 0;
+  }
+
+  override abandon(): void {
+    const r = this.remote;
+    this.tellError(E.ECONNABORTED, r.a0, r.a1, r.a2, r.a3, r.port);
   }
 
   /** Path MTU to the connected peer, 0 without one. */

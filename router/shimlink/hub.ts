@@ -16,6 +16,7 @@ import type { TcpAcceptor, TcpOwner } from '../tcp/port.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { CallArea } from './call.ts';
 import { DATAGRAM_BATCH, DATAGRAM_SLOT } from './datagram.ts';
+import type { PolicyPort } from './policy-port.ts';
 import type { Poller } from './poller.ts';
 import { AF_INET, AF_INET6, Dgram, E } from './proto.ts';
 import { SockAddr } from './sockaddr.ts';
@@ -108,6 +109,8 @@ export class Hub {
     lateReusePort: 0,
     nameServersSkipped: 0,
   };
+  /** Undefined while there are no rules. */
+  policy: PolicyPort | undefined;
   #settings: HubSettings = { hasLoopback: false, nameServers: [], hostNameServers: [] };
   #lastId = 0;
   /** Place in the list of the name server that is asked for those of the host. */

@@ -33,6 +33,11 @@ export class InProcessStream extends StreamSocket {
     return { ...super.settings(), ...this.#terms };
   }
 
+  /** Rules are for apps; our own sessions go where routes or their configuration send them. */
+  protected override chooseLink(): number {
+    return 0;
+  }
+
   /** The link its packets leave by. */
   get linkName(): string | undefined {
     return this.connection?.link?.name;

@@ -43,6 +43,8 @@ export class NameService extends Pollable implements NamePort {
   readonly #lookups = new Map<number, (answer: ResolverAnswer) => void>();
   /** Events that wait for the end of the vector: endpoints are not closed while they deliver. */
   readonly #events: ResolverEvent[] = [];
+  /** An app asked for `name` and was told `addr`. */
+  onAnswer: (name: string, addr: Addr) => void = () => {};
   #nextId = 1;
   #nowMs = 0;
   #lastMs: number;
@@ -76,9 +78,10 @@ export class NameService extends Pollable implements NamePort {
       return;
     }
     const lookup: AddrInfoLookup = started;
-    this.#ask({ kind: 'lookup', id: 0, name: lookup.name, families: lookup.families }, (answer) =>
-      tell(finishAddrInfo(lookup, answer, this.#context()), done),
-    );
+    this.#ask({ kind: 'lookup', id: 0, name: lookup.name, families: lookup.families }, (answer) => {
+      for (const addr of answer.addresses) this.onAnswer(lookup.name, addr);
+      tell(finishAddrInfo(lookup, answer, this.#context()), done);
+    });
   }
 
   nameInfo({ addr, flags }: NameInfoQuestion, done: NameDone): void {

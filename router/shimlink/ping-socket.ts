@@ -11,11 +11,12 @@ import type { Hub } from './hub.ts';
 import { Option } from './option-table.ts';
 import { OptionStore } from './options.ts';
 import { AF_UNSPEC, E, IPPROTO_ICMP, IPPROTO_ICMPV6 } from './proto.ts';
-import type { SockAddr } from './sockaddr.ts';
+import { SockAddr } from './sockaddr.ts';
 
 export class PingSocket extends DatagramSocket implements DatagramOwner<PingEndpoint> {
   override readonly protocol: number;
-  readonly #endpoint: PingEndpoint;
+  #endpoint: PingEndpoint;
+  readonly #to = new SockAddr();
 
   constructor(hub: Hub, family: number, id: number, pid: number, options = new OptionStore(family, false)) {
     super(hub, family, id, pid, options);
@@ -30,10 +31,16 @@ export class PingSocket extends DatagramSocket implements DatagramOwner<PingEndp
   override connect(call: Call, to: SockAddr): number {
     if (to.family === AF_UNSPEC) {
       this.#endpoint.disconnect();
+      this.#endpoint.device = this.device;
+      this.chosenLink = 0;
       return 0;
     }
     if (this.isDirect(to)) return this.goDirect(call);
     if (this.isV6 && to.isV4) return -E.EINVAL;
+    const link = this.chooseLink(to);
+    if (link < 0) return link;
+    this.chosenLink = link;
+    if (this.device === 0) this.#endpoint.device = link;
     const scope = to.isLinkLocal ? to.scope || this.device : 0;
     const failed = this.#endpoint.connect(to.a0, to.a1, to.a2, to.a3, scope);
     if (failed !== 0) return -failed;
@@ -67,7 +74,22 @@ export class PingSocket extends DatagramSocket implements DatagramOwner<PingEndp
   }
 
   protected override sendDatagram(spec: DatagramSpec, at: number, length: number): number {
+    if (spec.hasRemote) {
+      const to = this.#to.set(this.family, spec.r0, spec.r1, spec.r2, spec.r3, 0, spec.scope);
+      const refused = this.chooseWay(spec, to);
+      if (refused !== 0) return refused;
+    }
     return this.#endpoint.send(spec, at, length);
+  }
+
+  /** An identifier that was claimed already belongs to the VRF it was claimed in. */
+  protected override enterVrf(vrf: number): boolean {
+    if (this.#endpoint.id !== 0) return false;
+    this.#endpoint.close();
+    this.vrf = vrf;
+    this.#endpoint = this.hub.stack.ping.open(vrf, !this.isV6, this);
+    this.optionChanged();
+    return true;
   }
 
   deliver(_e: PingEndpoint, info: DatagramInfo, at: number, length: number): void {

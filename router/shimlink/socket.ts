@@ -39,6 +39,9 @@ export abstract class AppSocket extends Pollable {
   /** bind() gave an address other than the wildcard. */
   hasLocalAddress = false;
 
+  /** The link that rules chose for the flow of a socket with a peer, 0 = none. */
+  chosenLink = 0;
+
   abstract readonly type: number;
   abstract readonly protocol: number;
 
@@ -62,6 +65,25 @@ export abstract class AppSocket extends Pollable {
     if (name !== undefined && name.length > 0) return this.hub.linkByName(String.fromCharCode(...name)) ?? NO_LINK;
     return this.options.number(Option.BindToIfIndex);
   }
+
+  /**
+   * The link that rules choose for a new flow to `to`, 0 = the routing table decides, or a negative errno: the flow may not
+   * begin. What the app has chosen itself (a device, a link-local name) is not asked about.
+   */
+  protected chooseLink(to: SockAddr): number {
+    const { policy } = this.hub;
+    if (policy === undefined || this.device !== 0 || to.isLinkLocal || to.isMulticast) return 0;
+    const refused = policy.choose(this.pid, this.id, this.protocol, to, this.hasLocalAddress ? this.local : undefined);
+    if (refused !== 0) return -refused;
+    if (policy.vrf !== this.vrf && !this.enterVrf(policy.vrf)) return -E.EADDRNOTAVAIL;
+    return policy.link;
+  }
+
+  /** The link that rules chose carries nothing any more: tell the app, so that it connects again. */
+  abstract abandon(): void;
+
+  /** Belong to another VRF from now on. @returns false when that is no longer possible */
+  protected abstract enterVrf(vrf: number): boolean;
 
   // ---- Requests of the shim: each returns >= 0, -errno or MLS_LANE_DIRECT
 

@@ -137,6 +137,13 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
     return 0;
   }
 
+  /** A port that was claimed already belongs to the VRF it was claimed in. */
+  protected override enterVrf(vrf: number): boolean {
+    if (this.#binding !== undefined) return false;
+    this.vrf = vrf;
+    return true;
+  }
+
   protected markConnecting(): void {
     this.state = StreamState.Connecting;
   }
@@ -167,7 +174,10 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
     const scope = to.isLinkLocal ? to.scope || this.local.scope || this.device : 0;
     const local = this.hasLocalAddress ? this.local : undefined;
     // A link-local source is a name of one link only.
-    const device = this.device !== 0 ? this.device : local?.isLinkLocal ? local.scope : 0;
+    const own = this.device !== 0 ? this.device : local?.isLinkLocal ? local.scope : 0;
+    const device = own !== 0 ? own : this.chooseLink(to);
+    if (device < 0 && device !== own) return -device;
+    this.chosenLink = own === 0 ? device : 0;
     const failed = hub.routeFlow(this.vrf, to, scope, device, local, hub.flow);
     if (failed !== 0) return failed;
     const isFresh = this.#binding === undefined;
@@ -587,6 +597,11 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
     this.connection = undefined;
     this.#tellWaiting(-E.ECONNABORTED);
     this.#closePair(true);
+  }
+
+  /** As SOCK_DESTROY has it: ECONNABORTED. */
+  override abandon(): void {
+    this.connection?.finish(E.ECONNABORTED);
   }
 
   override reset(): void {

@@ -18,7 +18,7 @@ const IPV6_RECVERR = optionKey(IPPROTO_IPV6, 25);
 
 export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoint>, RelayOwner {
   override readonly protocol = IPPROTO_UDP;
-  readonly #endpoint: UdpEndpoint;
+  #endpoint: UdpEndpoint;
   #relay4: KernelRelay | undefined;
   #relay6: KernelRelay | undefined;
   /** The host's name server the app believes to ask; answers of ours appear to come from it. */
@@ -27,8 +27,23 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
 
   constructor(hub: Hub, family: number, id: number, pid: number, options = new OptionStore(family, false)) {
     super(hub, family, id, pid, options);
-    this.#endpoint = hub.stack.udp.open(this.vrf, this.isV6 ? 6 : 4, this);
-    this.#endpoint.binding.uid = hub.uid;
+    this.#endpoint = this.#open();
+  }
+
+  #open(): UdpEndpoint {
+    const endpoint = this.hub.stack.udp.open(this.vrf, this.isV6 ? 6 : 4, this);
+    endpoint.binding.uid = this.hub.uid;
+    return endpoint;
+  }
+
+  /** A port that was claimed already belongs to the VRF it was claimed in. */
+  protected override enterVrf(vrf: number): boolean {
+    if (this.#endpoint.binding.port !== 0) return false;
+    this.#endpoint.close();
+    this.vrf = vrf;
+    this.#endpoint = this.#open();
+    this.optionChanged();
+    return true;
   }
 
   override get isConnected(): boolean {
@@ -38,9 +53,10 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
   // ---- Requests
 
   override connect(call: Call, to: SockAddr): number {
-    const e = this.#endpoint;
     if (to.family === AF_UNSPEC) {
-      e.disconnect();
+      this.#endpoint.disconnect();
+      this.#endpoint.setDevice(this.device);
+      this.chosenLink = 0;
       this.#asked = undefined;
       this.#nameFromEndpoint();
       return 0;
@@ -48,7 +64,12 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
     const redirected = this.hub.redirect(to);
     if (!redirected && this.isDirect(to)) return this.goDirect(call);
     const real = redirected ? this.hub.askNameServer(this.family) : to;
+    const link = this.chooseLink(real);
+    if (link < 0) return link;
+    const e = this.#endpoint;
     this.#prepare();
+    this.chosenLink = link;
+    if (this.device === 0) e.setDevice(link);
     const scope = real.isLinkLocal ? real.scope || this.device : 0;
     const failed = e.connect(real.a0, real.a1, real.a2, real.a3, scope, real.port);
     if (failed !== 0) return -failed;
@@ -127,7 +148,10 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
         spec.r2 = real.a2;
         spec.r3 = real.a3;
         spec.scope = real.scope;
+        to.set(this.family, real.a0, real.a1, real.a2, real.a3, real.port, real.scope);
       } else if (this.isDirect(to)) return this.#sendToHost(to, at, length, spec.gsoSize);
+      const refused = this.chooseWay(spec, to);
+      if (refused !== 0) return refused;
     }
     if (spec.gsoSize === 0) spec.gsoSize = this.options.number(Option.UdpSegment);
     return this.#endpoint.send(spec, at, length);

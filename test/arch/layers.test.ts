@@ -16,6 +16,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'router/shimlink': ['router/stack', 'router/tcp', 'router/wire', 'router/fib', 'router/native', 'router/lib'],
   'router/config': [
     'router/lib',
+    'router/uplink/balancer',
+    'router/uplink/rule',
     'wg/quick',
     'wg/keys',
     'wg/model',

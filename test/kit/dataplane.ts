@@ -11,6 +11,7 @@ import { Worker } from 'node:worker_threads';
 import { DataplaneClient } from '../../router/app/dataplane-client.ts';
 import type { DataplaneBoot, DataplaneSettings, FromDataplane } from '../../router/app/dataplane-protocol.ts';
 import { FibWriter } from '../../router/fib/writer.ts';
+import { posted } from '../../router/lib/post.ts';
 import { World } from '../../router/lib/world.ts';
 import { loadNative, type Native, SOCK_SEQPACKET } from '../../router/native/index.ts';
 
@@ -51,6 +52,7 @@ export async function startDataplane(options: DataplaneOptions = {}): Promise<Da
     dns: { servers: [], search: [] },
     hostNameServers: [],
     source: { v4: undefined, v6: undefined },
+    policy: posted({ rules: [], groups: [], uplinks: [] }),
     ...options.settings,
   };
   const world = new World(ARENA_AT + settings.bufferBytes + 64 * MIB);

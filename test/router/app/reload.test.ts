@@ -8,6 +8,7 @@ const CONFIG: Config = {
   uplinks: [],
   vrfs: [],
   routes: [],
+  policy: { rules: [], groups: [] },
   dns: { servers: [], search: [] },
   source: { v4: undefined, v6: undefined },
   bgp: undefined,
@@ -19,6 +20,9 @@ const CONFIG: Config = {
 const UPLINK = {
   name: 'a',
   vrf: undefined,
+  bandwidth: undefined,
+  probe: undefined,
+  whenDown: 'reset' as const,
   addresses: [],
   mtu: 1420,
   privateKey: new Uint8Array(32),

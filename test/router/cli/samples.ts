@@ -154,6 +154,9 @@ const UPLINK = {
   tx_dropped: 0,
   rx_bits_per_s: 0,
   tx_bits_per_s: 0,
+  usable: true,
+  drained: false,
+  flows: 0,
 } as const;
 
 /** The neighbour said goodbye, and refuses our attempts since then. */
@@ -196,7 +199,7 @@ export const STATUS: Status = {
       rx_bits_per_s: 180_400,
       tx_bits_per_s: 96e3,
     },
-    { ...UPLINK, name: 'kioubit', index: 3, state: 'down', tx_dropped: 17 },
+    { ...UPLINK, name: 'kioubit', index: 3, state: 'down', tx_dropped: 17, usable: false, rtt_ms: 21.04, loss: 0.75 },
     {
       ...UPLINK,
       name: 'home',

@@ -16,6 +16,7 @@ import {
   routeGetText,
   routesText,
   statusText,
+  uplinksText,
 } from '../../../router/cli/show.ts';
 import { bgpEventText } from '../../../router/cli/watch.ts';
 import {
@@ -45,6 +46,10 @@ const NOUNS = [...new Set(COMMANDS.filter((c) => c.words.length === 2).map((c) =
 
 const TEXTS: Readonly<Record<string, string>> = {
   status: statusText(STATUS),
+  uplink: uplinksText([
+    ...STATUS.uplinks,
+    { ...STATUS.uplinks[0]!, name: 'lte', drained: true, usable: false, flows: 3 },
+  ]),
   'route-get': ROUTE_ANSWERS.map(routeGetText).join('\n'),
   'route-show': routesText(ROUTES.routes),
   bgp: bgpText(BGP),
@@ -80,7 +85,7 @@ for (const [name, text] of Object.entries(TEXTS)) {
 }
 
 test('status and help fit 80 columns', (t) => {
-  for (const name of ['status', 'help', 'help-nouns', 'help-commands'])
+  for (const name of ['status', 'uplink', 'help', 'help-nouns', 'help-commands'])
     for (const line of TEXTS[name]!.split('\n')) t.true(line.length <= 80, `${name}: ${line}`);
 });
 

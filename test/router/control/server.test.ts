@@ -42,6 +42,7 @@ function handlers(over: Partial<Handlers> = {}): Handlers {
     bgp_rpki: unused,
     bgp_peer: unused,
     bfd_show: unused,
+    uplink_drain: unused,
     wg_show: unused,
     capture: unused,
     bgp_watch: unused,

@@ -1,0 +1,313 @@
+/**
+ * Policy inside the data plane: what is known of an app and its flow goes to router/uplink's rules, and what they answer to
+ * the sockets; probes go out through each uplink, and flows of one that fails are ended. Runs in the data-plane worker.
+ */
+import { flowHash, mix32 } from '../fib/hash.ts';
+import type { Addr } from '../lib/addr.ts';
+import type { Instant, Tick } from '../lib/clock.ts';
+import { isEqual } from '../lib/equal.ts';
+import type { Random } from '../lib/rand.ts';
+import type { Hub } from '../shimlink/hub.ts';
+import type { PolicyPort } from '../shimlink/policy-port.ts';
+import { E, IPPROTO_ICMP, IPPROTO_ICMPV6 } from '../shimlink/proto.ts';
+import type { SockAddr } from '../shimlink/sockaddr.ts';
+import { TcpState } from '../tcp/settings.ts';
+import type { UplinkLoad } from '../uplink/balancer.ts';
+import { Health } from '../uplink/health.ts';
+import { type FlowQuery, Policy } from '../uplink/policy.ts';
+import { NO_PORT } from '../uplink/port-table.ts';
+import type { Pings } from './dataplane-ping.ts';
+import type { FromDataplane, PolicySettings, PolicyUplink, UplinkReport } from './dataplane-protocol.ts';
+import { ProcessTable } from './process-facts.ts';
+
+/** How often traffic is measured for balancers. */
+const MEASURE_MS = 1000;
+/** Share of a new sample in the smoothed rate. */
+const RATE_GAIN = 0.5;
+
+/** An uplink as policy sees it. */
+class Way implements UplinkLoad {
+  spec: PolicyUplink;
+  readonly health: Health;
+  isDrained = false;
+  rate = 0;
+  #octets = 0;
+
+  constructor(spec: PolicyUplink, isLinkUp: boolean, now: Instant) {
+    this.spec = spec;
+    const { everyMs = 1, timeoutMs = 1, fall = 1, rise = 1, targets = [] } = spec.probe ?? {};
+    this.health = new Health({ everyMs, timeoutMs, fall, rise, targets: targets.length }, isLinkUp, now);
+  }
+
+  get isUsable(): boolean {
+    return this.health.isUsable && !this.isDrained;
+  }
+
+  get capacity(): number {
+    return this.spec.capacity;
+  }
+
+  measure(octets: number, ms: number): void {
+    const now = ((octets - this.#octets) * 1000) / ms;
+    this.#octets = octets;
+    this.rate += RATE_GAIN * (now - this.rate);
+  }
+}
+
+/** A flow that asks, filled anew each time. */
+class Question implements FlowQuery {
+  processClass = 0;
+  protocol = 0;
+  d0 = 0;
+  d1 = 0;
+  d2 = 0;
+  d3 = 0;
+  port = 0;
+  from: Addr | undefined;
+  flowHash = 0;
+  targetHash = 0;
+}
+
+export interface PolicyParts {
+  readonly hub: Hub;
+  readonly pings: Pings;
+  readonly tick: Tick;
+  readonly random: Random;
+  readonly post: (m: FromDataplane) => void;
+  /** Octets an uplink has carried so far, both directions. */
+  readonly octetsOf: (link: number) => number;
+}
+
+export class DataplanePolicy implements PolicyPort {
+  readonly #o: PolicyParts;
+  readonly #question = new Question();
+  #policy: Policy | undefined;
+  #classes: ProcessTable<number> | undefined;
+  /** By the index that groups name. */
+  #ways: Way[] = [];
+  #nowMs = 0;
+  #lastMs: number;
+  #measuredMs = 0;
+  link = 0;
+  vrf = 0;
+  generation = 0;
+
+  constructor(o: PolicyParts) {
+    this.#o = o;
+    this.#lastMs = o.tick.ms;
+  }
+
+  /** Go over to other rules, groups and uplinks. What is known of an uplink that stays is kept. */
+  configure(s: PolicySettings): void {
+    const now = this.#now();
+    const before = new Map(this.#ways.map((w) => [w.spec.name, w]));
+    this.#ways = s.uplinks.map((spec) => {
+      const known = before.get(spec.name);
+      if (known === undefined || known.spec.link !== spec.link || !isEqual(known.spec.probe, spec.probe)) {
+        const way = new Way(spec, this.#isLinkUp(spec.link), now);
+        way.isDrained = known?.isDrained ?? false;
+        return way;
+      }
+      known.spec = spec;
+      return known;
+    });
+    const names = this.#policy?.names;
+    this.#policy = s.rules.length === 0 ? undefined : new Policy(s.rules, s.groups, this.#ways, this.#o.random, names);
+    const policy = this.#policy;
+    this.#classes = policy && new ProcessTable((facts) => policy.classOf(facts));
+    this.generation = (this.generation + 1) | 0;
+    this.#o.hub.policy = policy && this;
+    this.#act();
+  }
+
+  // ---- Decisions
+
+  choose(pid: number, socket: number, protocol: number, to: SockAddr, from: SockAddr | undefined): number {
+    this.link = 0;
+    this.vrf = 0;
+    const policy = this.#policy;
+    const { stack } = this.#o.hub;
+    if (policy === undefined || stack.links.local(0, 0, to.a0, to.a1, to.a2, to.a3) !== 0) return 0;
+    const q = this.#question;
+    q.processClass = this.#classes!.of(pid);
+    q.protocol = protocol;
+    q.d0 = to.a0;
+    q.d1 = to.a1;
+    q.d2 = to.a2;
+    q.d3 = to.a3;
+    q.port = protocol === IPPROTO_ICMP || protocol === IPPROTO_ICMPV6 ? NO_PORT : to.port;
+    q.from = from?.toAddr();
+    this.#hash(q, socket, from);
+    policy.decide(q);
+    switch (policy.kind) {
+      case 'uplink':
+        this.link = this.#ways[policy.uplink]!.spec.link;
+        this.vrf = stack.links.byIndex(this.link)?.vrf ?? 0;
+        return 0;
+      case 'vrf':
+        this.vrf = policy.vrf;
+        return 0;
+      case 'reject':
+        return E.EACCES;
+      case 'no-uplink':
+        return E.ENETUNREACH;
+      case 'default':
+        return 0;
+    }
+  }
+
+  /** The port of ours is chosen later; the socket stands for it, so that each is a flow of its own. */
+  #hash(q: Question, socket: number, from: SockAddr | undefined): void {
+    const seed = this.#o.hub.stack.core.flowSeed;
+    const { d0, d1, d2, d3 } = q;
+    const own = from !== undefined && from.port !== 0 ? from.port : mix32(socket);
+    q.flowHash = flowHash(
+      from?.a0 ?? 0,
+      from?.a1 ?? 0,
+      from?.a2 ?? 0,
+      from?.a3 ?? 0,
+      d0,
+      d1,
+      d2,
+      d3,
+      q.protocol,
+      Math.imul(own, 65537) ^ q.port,
+      seed,
+    );
+    q.targetHash = flowHash(0, 0, 0, 0, d0, d1, d2, d3, 0, 0, seed);
+  }
+
+  isUsable(link: number): boolean {
+    for (const w of this.#ways) if (w.spec.link === link) return w.isUsable;
+    return false;
+  }
+
+  /** A name server said that `name` has this address. */
+  learned(name: string, addr: Addr): void {
+    this.#policy?.names.learn(name, addr, 0, this.#now());
+  }
+
+  // ---- Uplinks
+
+  linkState(link: number, isUp: boolean): void {
+    const now = this.#now();
+    for (const w of this.#ways) if (w.spec.link === link) w.health.handle({ kind: 'link', isUp }, now);
+    this.#act();
+  }
+
+  /** Take an uplink out by hand, or put it back; flows that use it go on. @returns whether there is one of this name */
+  drain(name: string, isDrained: boolean): boolean {
+    const way = this.#ways.find((w) => w.spec.name === name);
+    if (way === undefined) return false;
+    way.isDrained = isDrained;
+    return true;
+  }
+
+  /** Once per turn. */
+  tick(): void {
+    const now = this.#now();
+    if (now - this.#measuredMs >= MEASURE_MS) this.#measure(now);
+    const due = this.#dueAt();
+    if (due === undefined || due > now) return;
+    for (const w of this.#ways) w.health.tick(now);
+    this.#policy?.names.expire(now);
+    this.#act();
+  }
+
+  /** Milliseconds until `tick` has work, -1 = never. */
+  dueInMs(): number {
+    const due = this.#dueAt();
+    return due === undefined ? -1 : Math.max(0, due - this.#now());
+  }
+
+  #dueAt(): number | undefined {
+    let due: number | undefined;
+    for (const w of this.#ways) {
+      const d = w.health.deadline();
+      if (d !== undefined && (due === undefined || d < due)) due = d;
+    }
+    return due;
+  }
+
+  #measure(now: Instant): void {
+    const ms = now - this.#measuredMs;
+    this.#measuredMs = now;
+    for (const w of this.#ways) w.measure(this.#o.octetsOf(w.spec.link), ms);
+    if (this.#policy !== undefined) for (const i of this.#policy.groups.keys()) this.#policy.balancer(i).measured();
+  }
+
+  #act(): void {
+    for (const way of this.#ways)
+      for (let a = way.health.poll(); a !== undefined; a = way.health.poll()) {
+        if (a.kind === 'probe') this.#probe(way, a.probe, way.spec.probe!.targets[a.target]!);
+        else {
+          if (a.state === 'down') this.#endFlows(way.spec);
+          this.#o.post({ kind: 'uplink-state', name: way.spec.name, state: a.state, reason: a.reason });
+        }
+      }
+  }
+
+  #probe(way: Way, probe: number, to: Addr): void {
+    let isSending = true;
+    this.#o.pings.send({ to, link: way.spec.link }, (_rtt, errno) => {
+      const at = this.#now();
+      if (errno === 0) way.health.handle({ kind: 'answer', probe }, at);
+      else way.health.handle({ kind: 'failed', probe, reason: `a probe cannot be sent (errno ${errno})` }, at);
+      // What fails at once is told while it is being sent: `#act` is at work then.
+      if (!isSending) this.#act();
+    });
+    isSending = false;
+  }
+
+  /** What rules sent through an uplink that is down ends now, so that the app connects again elsewhere. */
+  #endFlows(spec: PolicyUplink): void {
+    if (!spec.endsFlows) return;
+    for (const s of this.#o.hub.sockets.values()) if (s.chosenLink === spec.link && s.fd >= 0) s.abandon();
+  }
+
+  #isLinkUp(link: number): boolean {
+    return this.#o.hub.stack.links.byIndex(link)?.link.isUp ?? false;
+  }
+
+  #now(): Instant {
+    const { ms } = this.#o.tick;
+    this.#nowMs += (ms - this.#lastMs) | 0;
+    this.#lastMs = ms;
+    return this.#nowMs as Instant;
+  }
+
+  // ---- Figures
+
+  report(): UplinkReport[] {
+    const flows = new Map<number, number>();
+    for (const c of this.#o.hub.stack.tcpDemux) {
+      if (c.state === TcpState.TimeWait) continue;
+      const link = c.link?.index ?? 0;
+      flows.set(link, (flows.get(link) ?? 0) + 1);
+    }
+    return this.#ways.map((w) => ({
+      name: w.spec.name,
+      state: w.health.state,
+      isDrained: w.isDrained,
+      isUsable: w.isUsable,
+      isProbed: w.spec.probe !== undefined && this.#isLinkUp(w.spec.link),
+      rttMs: w.health.rttMs,
+      loss: w.spec.probe === undefined ? undefined : w.health.loss,
+      flows: flows.get(w.spec.link) ?? 0,
+    }));
+  }
+
+  /** Flows by what decided them. */
+  counters(): Record<string, number> {
+    const { counters, rules } = this.#policy ?? {};
+    if (counters === undefined) return {};
+    const all: Record<string, number> = {
+      policy_unmatched: counters.unmatched,
+      policy_rejected: counters.rejected,
+      policy_no_uplink: counters.noUplink,
+      policy_passed_over: counters.passedOver,
+    };
+    for (const [i, n] of counters.rules.entries()) all[`policy_rule_${rules![i]!.name}`] = n;
+    return all;
+  }
+}

@@ -1,0 +1,178 @@
+/**
+ * Which uplink of a group a new flow takes. One kind of balancer per way of choosing; all respect weights and pass over
+ * uplinks that cannot be used now. Flows that have their uplink keep it: a balancer is asked once per flow.
+ */
+import { mix32 } from '../fib/hash.ts';
+import type { Random } from '../lib/rand.ts';
+
+/**
+ * `round_robin`: in turn, exactly by weight. `random`: by weight. `hash`: by the flow's 5-tuple, so that losing an uplink moves
+ * only its own flows. `sticky`: by destination address alone. `least_loaded`: the one whose traffic is the smallest part of
+ * its capacity. `failover`: the first in order that can be used.
+ */
+export const BALANCE_KINDS = ['round_robin', 'random', 'hash', 'sticky', 'least_loaded', 'failover'] as const;
+export type BalanceKind = (typeof BALANCE_KINDS)[number];
+
+export interface GroupMember {
+  /** Index of the uplink. */
+  readonly uplink: number;
+  /** Positive; shares are proportional to it. */
+  readonly weight: number;
+}
+
+export interface UplinkGroup {
+  readonly name: string;
+  readonly balance: BalanceKind;
+  readonly members: readonly GroupMember[];
+}
+
+/** What a balancer has to know of an uplink, kept by its owner; all fields may change at any time. */
+export interface UplinkLoad {
+  /** Healthy and not drained. */
+  readonly isUsable: boolean;
+  /** Octets per second at present, both directions. */
+  readonly rate: number;
+  /** Octets per second it can carry, configured or measured; 0 = unknown. */
+  readonly capacity: number;
+}
+
+/** What is known of a flow when it is shared out. */
+export interface FlowKey {
+  /** Hash of the 5-tuple; of what is known of it, and the socket instead of a port that is not chosen yet. */
+  readonly flowHash: number;
+  /** Hash of the destination address alone. */
+  readonly targetHash: number;
+}
+
+/** Nothing of the group can be used. */
+export const NO_UPLINK = -1;
+
+export class Balancer {
+  readonly group: UplinkGroup;
+  readonly #loads: readonly UplinkLoad[];
+  readonly #random: Random;
+  /** Smooth weighted round robin: what each member has been passed over for, so that turns are spread evenly. */
+  readonly #credit: Float64Array;
+  /** Flows given to each member since its rate was measured last: they will be part of the rate later. */
+  readonly #fresh: Int32Array;
+  /** Weights used instead of the configured ones (`weight: auto`), or undefined. */
+  #weights: Float64Array;
+
+  /** @param loads by index of uplink; the array is kept, its entries are read at each choice */
+  constructor(group: UplinkGroup, loads: readonly UplinkLoad[], random: Random) {
+    this.group = group;
+    this.#loads = loads;
+    this.#random = random;
+    this.#credit = new Float64Array(group.members.length);
+    this.#fresh = new Int32Array(group.members.length);
+    this.#weights = Float64Array.from(group.members, (m) => m.weight);
+  }
+
+  /** Use other weights from now on, one per member; what is not positive counts as the smallest weight there is. */
+  set weights(weights: readonly number[]) {
+    this.#weights = Float64Array.from(weights, (w) => (w > 0 ? w : Number.MIN_VALUE));
+  }
+
+  /** Rates of uplinks were measured: flows given out before are in them. */
+  measured(): void {
+    this.#fresh.fill(0);
+  }
+
+  /** @returns index of an uplink, or NO_UPLINK. Allocates nothing. */
+  pick(flow: FlowKey): number {
+    const member = this.#choose(flow);
+    if (member < 0) return NO_UPLINK;
+    this.#fresh[member]!++;
+    return this.group.members[member]!.uplink;
+  }
+
+  #choose(flow: FlowKey): number {
+    switch (this.group.balance) {
+      case 'round_robin':
+        return this.#nextInTurn();
+      case 'random':
+        return this.#anyByWeight();
+      case 'hash':
+        return this.#rendezvous(flow.flowHash);
+      case 'sticky':
+        return this.#rendezvous(flow.targetHash);
+      case 'least_loaded':
+        return this.#leastLoaded();
+      case 'failover':
+        return this.group.members.findIndex((m) => this.#loads[m.uplink]!.isUsable);
+    }
+  }
+
+  #isUsable(member: number): boolean {
+    return this.#loads[this.group.members[member]!.uplink]!.isUsable;
+  }
+
+  /** Everybody gains its weight, the richest pays the sum: weights 3 and 1 give A A B A, never A A A B. */
+  #nextInTurn(): number {
+    const credit = this.#credit;
+    let sum = 0;
+    let best = -1;
+    for (let i = 0; i < credit.length; i++) {
+      if (!this.#isUsable(i)) {
+        credit[i] = 0;
+        continue;
+      }
+      const weight = this.#weights[i]!;
+      sum += weight;
+      credit[i]! += weight;
+      if (best < 0 || credit[i]! > credit[best]!) best = i;
+    }
+    if (best >= 0) credit[best]! -= sum;
+    return best;
+  }
+
+  #anyByWeight(): number {
+    let sum = 0;
+    for (let i = 0; i < this.#weights.length; i++) if (this.#isUsable(i)) sum += this.#weights[i]!;
+    let left = ((this.#random.int32() >>> 0) / 4294967296) * sum;
+    let last = -1;
+    for (let i = 0; i < this.#weights.length; i++) {
+      if (!this.#isUsable(i)) continue;
+      last = i;
+      left -= this.#weights[i]!;
+      if (left < 0) break;
+    }
+    return last;
+  }
+
+  /** Highest random weight: scores are independent, so a member that leaves moves only its own flows. */
+  #rendezvous(hash: number): number {
+    let best = -1;
+    let bestScore = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < this.#weights.length; i++) {
+      if (!this.#isUsable(i)) continue;
+      const mixed = mix32(hash ^ Math.imul(this.group.members[i]!.uplink + 1, 0x9e3779b1)) >>> 0;
+      const score = -Math.log((mixed + 1) / 4294967297) / this.#weights[i]!;
+      if (score >= bestScore) continue;
+      best = i;
+      bestScore = score;
+    }
+    return best;
+  }
+
+  /** Part of the capacity in use, fresh flows counted as one average share each; weights stand in for unknown capacities. */
+  #leastLoaded(): number {
+    let best = -1;
+    let bestScore = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < this.#weights.length; i++) {
+      const load = this.#loads[this.group.members[i]!.uplink]!;
+      if (!load.isUsable) continue;
+      const capacity = load.capacity > 0 ? load.capacity : this.#weights[i]! * UNKNOWN_CAPACITY;
+      const score = load.rate / capacity + ((this.#fresh[i]! + 1) * FRESH_SHARE) / capacity;
+      if (score >= bestScore) continue;
+      best = i;
+      bestScore = score;
+    }
+    return best;
+  }
+}
+
+/** Octets per second that one weight stands for where no capacity is known: 10 Mbit/s. */
+const UNKNOWN_CAPACITY = 1_250_000;
+/** What a flow is taken to need before it is measured: 1 Mbit/s. */
+const FRESH_SHARE = 125_000;

@@ -1,0 +1,152 @@
+/**
+ * The rules as one kind of process with one source sees them, compiled so that a decision costs the same for ten rules and
+ * ten thousand: destination -> list of rules about it (longest-prefix match) -> interval of ports -> rule. Rules that name no
+ * destination have a table of their own; the earlier of both answers is the first match.
+ *
+ * Addresses learned for names are host prefixes among the others, so that rules by domain cost nothing extra either. The
+ * kernel backend writes the same tables into its maps.
+ */
+import { lookupRanges, RangeTable } from '../fib/range-table.ts';
+import { type Addr, Prefix } from '../lib/addr.ts';
+import { PortTables } from './port-table.ts';
+import { patternsOf, type Rule } from './rule.ts';
+
+/** Bits of the index over addresses: 1 KiB for few prefixes, 256 KiB for many. */
+const FEW_BITS = 8;
+const MANY_BITS = 16;
+const MANY = 1024;
+/** Marks an answer that is a rule itself, of all ports and protocols, instead of a list. */
+const DIRECT = 1 << 22;
+
+/** A longest-prefix match of one family; a value is what `RuleTables.#answerOf` gives, 0 = nothing. */
+class TargetTable {
+  readonly #ranges: RangeTable;
+  #index: Int32Array;
+  #cells: Int32Array;
+
+  constructor(prefixes: number) {
+    this.#ranges = new RangeTable(prefixes >= MANY ? MANY_BITS : FEW_BITS);
+    this.#index = new Int32Array(this.#ranges.indexMemory);
+    this.#cells = new Int32Array(this.#ranges.cellMemory);
+  }
+
+  set(addr: Addr, length: number, ownerLength: number, table: number): void {
+    if (addr.family === 4) this.#ranges.set(addr.a3, 0, 0, 0, length, ownerLength, table);
+    else this.#ranges.set(addr.a0, addr.a1, addr.a2, addr.a3, length, ownerLength, table);
+    if (this.#cells.buffer === this.#ranges.cellMemory) return;
+    this.#index = new Int32Array(this.#ranges.indexMemory);
+    this.#cells = new Int32Array(this.#ranges.cellMemory);
+  }
+
+  find4(a3: number): number {
+    return lookupRanges(this.#index, this.#cells, this.#ranges.shift, a3, 0, 0, 0);
+  }
+
+  find6(a0: number, a1: number, a2: number, a3: number): number {
+    return lookupRanges(this.#index, this.#cells, this.#ranges.shift, a0, a1, a2, a3);
+  }
+}
+
+/** A prefix some rule names, and the rules that hold for all of it: its own and those of wider prefixes. */
+interface Target {
+  readonly prefix: Prefix;
+  readonly rules: readonly number[];
+}
+
+export class RuleTables {
+  readonly #rules: readonly Rule[];
+  readonly #lists: PortTables;
+  /** The list of the rules that name no destination. */
+  readonly #anywhere: number;
+  readonly #v4: TargetTable;
+  readonly #v6: TargetTable;
+  /** By prefix text, for each length that occurs. */
+  readonly #targets = new Map<string, Target>();
+  readonly #lengths: { readonly 4: number[]; readonly 6: number[] } = { 4: [], 6: [] };
+  /** Rules by domain: for each pattern, those that name it. */
+  readonly #domains = new Map<string, number[]>();
+
+  /** @param applicable indices of the rules whose process and source conditions hold, ascending */
+  constructor(rules: readonly Rule[], applicable: readonly number[]) {
+    this.#rules = rules;
+    this.#lists = new PortTables(rules);
+    this.#lists.add([]); // takes place 0, so that no answer is 0
+    this.#anywhere = this.#lists.add(applicable.filter((i) => isAnywhere(rules[i]!)));
+    const prefixes = applicable.reduce((n, i) => n + rules[i]!.match.to.length, 0);
+    this.#v4 = new TargetTable(prefixes);
+    this.#v6 = new TargetTable(prefixes);
+    for (const i of applicable)
+      for (const d of rules[i]!.match.domains) {
+        const list = this.#domains.get(d);
+        if (list === undefined) this.#domains.set(d, [i]);
+        else list.push(i);
+      }
+    this.#addTargets(applicable);
+  }
+
+  /** @returns index of the first rule that matches, or NO_RULE. Words as everywhere: IPv4 is ::ffff:a.b.c.d. */
+  find(protocol: number, a0: number, a1: number, a2: number, a3: number, port: number): number {
+    const isV4 = a0 === 0 && a1 === 0 && a2 === 0xffff;
+    const answer = isV4 ? this.#v4.find4(a3) : this.#v6.find6(a0, a1, a2, a3);
+    const anywhere = this.#lists.find(this.#anywhere, protocol, port);
+    if (answer === 0) return anywhere;
+    const there = answer & DIRECT ? answer & ~DIRECT : this.#lists.find(answer, protocol, port);
+    return there < anywhere ? there : anywhere;
+  }
+
+  /** Names that DNS gave for an address are these from now on (none = they are no longer known). */
+  learn(addr: Addr, names: readonly string[]): void {
+    const rules = new Set<number>();
+    for (const name of names)
+      for (const pattern of patternsOf(name)) for (const i of this.#domains.get(pattern) ?? []) rules.add(i);
+    const bits = addr.family === 4 ? 32 : 128;
+    const own = Prefix.containing(addr, bits)!;
+    const target = this.#targets.get(String(own)) ?? this.#around(own);
+    for (const i of target?.rules ?? []) rules.add(i);
+    const ownerLength = rules.size > 0 ? bits : (target?.prefix.length ?? 0);
+    const table = rules.size > 0 ? this.#answerOf([...rules].sort((a, b) => a - b)) : 0;
+    (addr.family === 4 ? this.#v4 : this.#v6).set(addr, bits, ownerLength, table);
+  }
+
+  #addTargets(applicable: readonly number[]): void {
+    const own = new Map<string, { readonly prefix: Prefix; readonly rules: number[] }>();
+    for (const i of applicable)
+      for (const prefix of this.#rules[i]!.match.to) {
+        const key = String(prefix);
+        const there = own.get(key);
+        if (there === undefined) own.set(key, { prefix, rules: [i] });
+        else if (there.rules[there.rules.length - 1] !== i) there.rules.push(i);
+      }
+    const sorted = [...own.values()].sort((a, b) => a.prefix.length - b.prefix.length);
+    for (const { prefix, rules } of sorted) {
+      const outer = this.#around(prefix);
+      const all = outer === undefined ? rules : [...new Set([...outer.rules, ...rules])].sort((a, b) => a - b);
+      this.#targets.set(String(prefix), { prefix, rules: all });
+      const lengths = this.#lengths[prefix.family];
+      if (lengths[lengths.length - 1] !== prefix.length) lengths.push(prefix.length);
+      const table = prefix.family === 4 ? this.#v4 : this.#v6;
+      table.set(prefix.addr, prefix.length, prefix.length, this.#answerOf(all));
+    }
+  }
+
+  /** The longest target that is wider than `prefix` and contains it. */
+  #around(prefix: Prefix): Target | undefined {
+    const lengths = this.#lengths[prefix.family];
+    for (let i = lengths.length - 1; i >= 0; i--) {
+      const length = lengths[i]!;
+      if (length >= prefix.length) continue;
+      const found = this.#targets.get(String(Prefix.containing(prefix.addr, length)));
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  #answerOf(rules: readonly number[]): number {
+    const { protocols, ports } = this.#rules[rules[0]!]!.match;
+    return protocols.length === 0 && ports.length === 0 ? DIRECT | rules[0]! : this.#lists.add(rules);
+  }
+}
+
+function isAnywhere(rule: Rule): boolean {
+  return rule.match.to.length === 0 && rule.match.domains.length === 0;
+}

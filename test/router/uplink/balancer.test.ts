@@ -1,0 +1,99 @@
+import test from 'ava';
+import { mix32 } from '../../../router/fib/hash.ts';
+import { Random } from '../../../router/lib/rand.ts';
+import { type BalanceKind, Balancer, NO_UPLINK } from '../../../router/uplink/balancer.ts';
+
+interface Load {
+  isUsable: boolean;
+  rate: number;
+  capacity: number;
+}
+
+function balancer(balance: BalanceKind, weights: readonly number[]): { balancer: Balancer; loads: Load[] } {
+  const loads = weights.map((): Load => ({ isUsable: true, rate: 0, capacity: 0 }));
+  const members = weights.map((weight, uplink) => ({ uplink, weight }));
+  return { balancer: new Balancer({ name: 'g', balance, members }, loads, new Random(7)), loads };
+}
+
+const flow = (n: number): { flowHash: number; targetHash: number } => ({
+  flowHash: mix32(n),
+  targetHash: mix32(n >> 3),
+});
+
+function counts(b: Balancer, n: number, members: number): number[] {
+  const out = new Array<number>(members).fill(0);
+  for (let i = 0; i < n; i++) out[b.pick(flow(i))]!++;
+  return out;
+}
+
+test('round robin keeps weights exactly and spreads the turns', (t) => {
+  const { balancer: b } = balancer('round_robin', [3, 1]);
+  t.deepEqual(counts(b, 64, 2), [48, 16]);
+  t.deepEqual(
+    [0, 1, 2, 3].map((i) => b.pick(flow(i))),
+    [0, 0, 1, 0],
+  );
+});
+
+test('an uplink that cannot be used takes no turn, and one that returns gets no more than its share', (t) => {
+  const { balancer: b, loads } = balancer('round_robin', [1, 1, 2]);
+  loads[2]!.isUsable = false;
+  t.deepEqual(counts(b, 100, 3), [50, 50, 0]);
+  loads[2]!.isUsable = true;
+  t.deepEqual(counts(b, 40, 3), [10, 10, 20]);
+  for (const l of loads) l.isUsable = false;
+  t.is(b.pick(flow(1)), NO_UPLINK);
+});
+
+test('random and hash keep weights within a few percent', (t) => {
+  for (const kind of ['random', 'hash'] as const) {
+    const { balancer: b } = balancer(kind, [3, 1]);
+    const [first] = counts(b, 20_000, 2) as [number, number];
+    t.true(Math.abs(first / 20_000 - 0.75) < 0.015, `${kind}: ${first} of 20000`);
+  }
+});
+
+test('by hash, only the flows of a lost uplink move, and they come back', (t) => {
+  const { balancer: b, loads } = balancer('hash', [1, 2, 1]);
+  const before = Array.from({ length: 4000 }, (_, i) => b.pick(flow(i)));
+  loads[1]!.isUsable = false;
+  const without = Array.from({ length: 4000 }, (_, i) => b.pick(flow(i)));
+  t.true(before.every((u, i) => (u === 1 ? without[i] !== 1 : without[i] === u)));
+  loads[1]!.isUsable = true;
+  t.deepEqual(
+    Array.from({ length: 4000 }, (_, i) => b.pick(flow(i))),
+    before,
+  );
+});
+
+test('sticky sends all flows to one address the same way', (t) => {
+  const { balancer: b } = balancer('sticky', [1, 1]);
+  for (let target = 0; target < 64; target++) {
+    const uplinks = new Set(Array.from({ length: 8 }, (_, i) => b.pick(flow(target * 8 + i))));
+    t.is(uplinks.size, 1);
+  }
+  t.true(counts(b, 8000, 2).every((n) => n > 3000));
+});
+
+test('least loaded fills what is free, and counts what it gave out since the last measurement', (t) => {
+  const { balancer: b, loads } = balancer('least_loaded', [1, 1]);
+  loads[0]!.capacity = 3_000_000;
+  loads[1]!.capacity = 1_000_000;
+  t.deepEqual(counts(b, 40, 2), [30, 10]);
+  loads[0]!.rate = 2_900_000;
+  b.measured();
+  t.deepEqual(counts(b, 4, 2), [0, 4]);
+});
+
+test('failover takes the first that can be used', (t) => {
+  const { balancer: b, loads } = balancer('failover', [1, 5]);
+  t.deepEqual(counts(b, 5, 2), [5, 0]);
+  loads[0]!.isUsable = false;
+  t.deepEqual(counts(b, 5, 2), [0, 5]);
+});
+
+test('other weights hold from the next flow on', (t) => {
+  const { balancer: b } = balancer('round_robin', [1, 1]);
+  b.weights = [1, 4];
+  t.deepEqual(counts(b, 50, 2), [10, 40]);
+});

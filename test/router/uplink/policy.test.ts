@@ -1,0 +1,220 @@
+import test from 'ava';
+import fc from 'fast-check';
+import type { Addr, Prefix } from '../../../router/lib/addr.ts';
+import type { Instant } from '../../../router/lib/clock.ts';
+import type { UplinkGroup } from '../../../router/uplink/balancer.ts';
+import { Policy } from '../../../router/uplink/policy.ts';
+import { NO_PORT, NO_RULE } from '../../../router/uplink/port-table.ts';
+import { matches, type ProcessFacts, Protocol, type RuleMatch, shadowedRules } from '../../../router/uplink/rule.ts';
+import { APP, addr, port, prefix, query, rule } from './kit.ts';
+
+const GROUPS: readonly UplinkGroup[] = [
+  {
+    name: 'both',
+    balance: 'failover',
+    members: [
+      { uplink: 0, weight: 1 },
+      { uplink: 1, weight: 1 },
+    ],
+  },
+  { name: 'second', balance: 'failover', members: [{ uplink: 1, weight: 1 }] },
+];
+const load = (isUsable: boolean): { isUsable: boolean; rate: number; capacity: number } => ({
+  isUsable,
+  rate: 0,
+  capacity: 0,
+});
+
+test('the first rule that matches decides, whichever table it stands in', (t) => {
+  const policy = new Policy(
+    [
+      rule({ to: [prefix('10.0.0.0/8')], ports: [port(22)] }),
+      rule({ ports: [port(20, 25)] }, { kind: 'reject' }),
+      rule({ to: [prefix('10.1.0.0/16'), prefix('fd00::/8')] }, { kind: 'vrf', vrf: 3 }),
+      rule({ protocols: [Protocol.Udp] }, { kind: 'group', group: 1 }),
+    ],
+    GROUPS,
+    [load(true), load(true)],
+  );
+  t.is(policy.classOf(APP), 0);
+  const decide = (to: string, over: Parameters<typeof query>[1] = {}): readonly [string, number] => {
+    policy.decide(query(to, over));
+    return [policy.kind, policy.rule];
+  };
+  t.deepEqual(decide('10.1.2.3', { port: 22 }), ['uplink', 0]);
+  t.deepEqual(decide('10.1.2.3', { port: 23 }), ['reject', 1]);
+  t.deepEqual(decide('10.1.2.3', { port: 80 }), ['vrf', 2]);
+  t.is(policy.vrf, 3);
+  t.deepEqual(decide('fd00::1', { port: 80 }), ['vrf', 2]);
+  t.deepEqual(decide('10.2.2.3', { port: 80 }), ['default', NO_RULE]);
+  t.deepEqual(decide('10.2.2.3', { protocol: Protocol.Udp, port: 80 }), ['uplink', 3]);
+  t.is(policy.uplink, 1);
+  t.deepEqual(decide('2001:db8::1', { protocol: Protocol.Icmp6, port: NO_PORT }), ['default', NO_RULE]);
+  t.like(policy.counters, { rules: [1, 1, 2, 1], unmatched: 2, rejected: 1 });
+});
+
+test('without a usable uplink a flow is refused, or the next rule that matches is asked', (t) => {
+  const loads = [load(false), load(false)];
+  const policy = new Policy(
+    [
+      rule({ ports: [port(443)] }, { kind: 'group', group: 1 }, 'next'),
+      rule({ to: [prefix('192.0.2.0/24')] }, { kind: 'vrf', vrf: 1 }),
+      rule({}, { kind: 'group', group: 0 }),
+    ],
+    GROUPS,
+    loads,
+  );
+  policy.classOf(APP);
+  policy.decide(query('192.0.2.1'));
+  t.deepEqual([policy.kind, policy.rule], ['vrf', 1]);
+  policy.decide(query('198.51.100.1'));
+  t.deepEqual([policy.kind, policy.rule], ['no-uplink', 2]);
+  loads[1] = load(true);
+  t.like(policy.counters, { passedOver: 2, noUplink: 1 });
+});
+
+test('rules by domain hold for the addresses that answers told, as long as they are remembered', (t) => {
+  const policy = new Policy(
+    [
+      rule({ domains: ['example.org'] }, { kind: 'group', group: 1 }),
+      rule({ domains: ['*.example.net'], ports: [port(443)] }, { kind: 'reject' }),
+      rule({ to: [prefix('192.0.2.0/24')] }, { kind: 'vrf', vrf: 1 }),
+    ],
+    GROUPS,
+    [load(true), load(true)],
+  );
+  policy.classOf(APP);
+  const decide = (to: string): readonly [string, number] => {
+    policy.decide(query(to));
+    return [policy.kind, policy.rule];
+  };
+  t.deepEqual(decide('192.0.2.1'), ['vrf', 2]);
+  policy.names.learn('WWW.Example.org.', addr('192.0.2.1'), 60, 0 as Instant);
+  policy.names.learn('example.net', addr('192.0.2.2'), 60, 0 as Instant);
+  policy.names.learn('a.example.net', addr('2001:db8::1'), 60, 0 as Instant);
+  t.deepEqual(decide('192.0.2.1'), ['uplink', 0]);
+  t.deepEqual(decide('192.0.2.2'), ['vrf', 2]);
+  t.deepEqual(decide('2001:db8::1'), ['reject', 1]);
+  policy.names.expire(3_600_000 as Instant);
+  t.is(policy.names.size, 0);
+  t.deepEqual(decide('192.0.2.1'), ['vrf', 2]);
+  t.deepEqual(decide('2001:db8::1'), ['default', NO_RULE]);
+});
+
+test('a rule that an earlier one leaves nothing to is found', (t) => {
+  const rules = [
+    rule({ to: [prefix('10.0.0.0/8')] }),
+    rule({ to: [prefix('10.1.0.0/16')], ports: [port(22)] }),
+    rule({ ports: [port(1, 100)] }, undefined, 'next'),
+    rule({ ports: [port(22)] }),
+    rule({ domains: ['example.org'] }),
+    rule({ domains: ['*.example.org'], users: [0] }),
+    rule({}),
+    rule({ apps: ['curl'] }),
+  ];
+  t.deepEqual(shadowedRules(rules), [
+    { rule: 1, by: 0 },
+    { rule: 5, by: 4 },
+    { rule: 7, by: 6 },
+  ]);
+});
+
+// ---- Properties: the compiled tables and the definition agree.
+
+const anyAddr: fc.Arbitrary<Addr> = fc.oneof(
+  fc.integer({ min: 0, max: 15 }).map((n) => addr(`10.0.${n >> 2}.${n & 3}`)),
+  fc.integer({ min: 0, max: 7 }).map((n) => addr(`fd00:${n >> 1}::${n & 1}`)),
+);
+const anyPrefix: fc.Arbitrary<Prefix> = fc.constantFrom(
+  ...['10.0.0.0/8', '10.0.0.0/22', '10.0.1.0/24', '10.0.1.2/31', '10.0.1.2/32', '0.0.0.0/0', '::/0', 'fd00::/8'].map(
+    prefix,
+  ),
+  ...['fd00:1::/32', 'fd00:1::1/128', 'fd00:2::/31'].map(prefix),
+);
+const anyPorts = fc
+  .tuple(fc.integer({ min: 0, max: 12 }), fc.integer({ min: 0, max: 4 }))
+  .map(([a, n]) => port(a * 5000, Math.min(65535, (a + n) * 5000)));
+const APPS: readonly ProcessFacts[] = [
+  APP,
+  { executable: '/opt/x/curl-7', argv0: '-sh', group: 'wifi', uid: 0, cgroup: '/a.slice/b.service' },
+  { executable: '', argv0: '', group: 'lan', uid: 1, cgroup: '' },
+];
+const some = <T>(one: fc.Arbitrary<T>): fc.Arbitrary<T[]> =>
+  fc.oneof(
+    { weight: 3, arbitrary: fc.constant<T[]>([]) },
+    { weight: 2, arbitrary: fc.array(one, { minLength: 1, maxLength: 3 }) },
+  );
+const NAMES = ['example.org', 'www.example.org', 'a.www.example.org', 'other.net'];
+const anyMatch: fc.Arbitrary<RuleMatch> = fc.record({
+  apps: some(fc.constantFrom('curl', '/usr/**', 'cur?-*', '/usr/*')),
+  groups: some(fc.constantFrom('wifi', 'lan')),
+  users: some(fc.constantFrom(0, 1000)),
+  cgroups: some(fc.constantFrom('/', '/a.slice', '/*/b.service')),
+  protocols: some(fc.constantFrom(1, 6, 17)),
+  to: some(anyPrefix),
+  ports: some(anyPorts),
+  domains: some(fc.constantFrom('example.org', '*.example.org', 'www.example.org', '*.net')),
+  from: some(anyPrefix),
+});
+const anyFlow = fc.record({
+  app: fc.nat(2),
+  protocol: fc.constantFrom(1, 6, 17),
+  to: anyAddr,
+  port: fc.integer({ min: 0, max: 65535 }),
+  from: fc.option(anyAddr, { nil: undefined }),
+});
+
+test('tables find the rule that reading all of them in order finds', (t) => {
+  fc.assert(
+    fc.property(
+      fc.array(anyMatch, { maxLength: 12 }),
+      fc.array(fc.tuple(fc.constantFrom(...NAMES), anyAddr), { maxLength: 6 }),
+      fc.array(anyFlow, { minLength: 20, maxLength: 40 }),
+      (all, answers, flows) => {
+        const rules = all.map((m) => rule(m, { kind: 'vrf', vrf: 1 }));
+        const policy = new Policy(rules, [], []);
+        for (const [i, flow] of flows.entries()) {
+          const answer = answers[i % 7];
+          if (answer !== undefined && i < 14)
+            policy.names.learn(answer[0], answer[1], i < 7 ? 1 : 10_000, (i * 1000) as Instant);
+          if (i === 16) policy.names.expire(660_000 as Instant);
+          const process = APPS[flow.app]!;
+          const hasPorts = flow.protocol !== 1;
+          const q = query(String(flow.to), {
+            protocol: flow.protocol,
+            port: hasPorts ? flow.port : NO_PORT,
+            from: flow.from,
+            processClass: policy.classOf(process),
+          });
+          policy.decide(q);
+          const facts = { ...flow, port: q.port, names: policy.names.namesOf(flow.to) };
+          const expected = rules.findIndex((r) => matches(r.match, process, facts));
+          if ((expected < 0 ? NO_RULE : expected) !== policy.rule) return false;
+        }
+        return true;
+      },
+    ),
+    { seed: 4, numRuns: 400 },
+  );
+  t.pass();
+});
+
+test('a rule that is said to be hidden never decides', (t) => {
+  fc.assert(
+    fc.property(
+      fc.array(anyMatch, { minLength: 2, maxLength: 8 }),
+      fc.array(anyFlow, { minLength: 20 }),
+      (all, flows) => {
+        const rules = all.map((m) => rule(m));
+        const hidden = new Set(shadowedRules(rules).map((s) => s.rule));
+        return flows.every((f) => {
+          const names = NAMES.slice(0, f.app);
+          const facts = { ...f, port: f.protocol === 1 ? NO_PORT : f.port, names };
+          return !hidden.has(rules.findIndex((r) => matches(r.match, APPS[f.app]!, facts)));
+        });
+      },
+    ),
+    { seed: 5, numRuns: 300 },
+  );
+  t.pass();
+});
