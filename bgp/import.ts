@@ -149,8 +149,14 @@ export function revalidateRoute(
   }
 }
 
+/** Look a peer's next hops up again. @returns has the prefixes decided again that go by one which leads elsewhere now */
+export function recheckingHops(peer: Peer, ribs: readonly Rib[], attrs: AttrTable): readonly Chore[] {
+  const changed = peer.recheckHops();
+  return changed.size === 0 ? [] : ribs.map((rib) => redeciding(peer, rib, changed, attrs));
+}
+
 /** Have the prefixes of a peer's routes decided again whose next hop is one of these (`AttrTable.hops`). */
-export function redeciding(peer: Peer, rib: Rib, hops: ReadonlySet<number>, attrs: AttrTable): Chore {
+function redeciding(peer: Peer, rib: Rib, hops: ReadonlySet<number>, attrs: AttrTable): Chore {
   return eachRoute(peer.index, rib, (route) => {
     const accepted = rib.routes.acceptedOf[route]!;
     if (accepted >= 0 && hops.has(attrs.hopNumber(accepted))) rib.loc.touch(rib.routes.prefixOf[route]!);

@@ -11,7 +11,7 @@ import type { Peer, RestartSettings } from './peer.ts';
 import type { PeerConfig } from './peer-config.ts';
 import { type RangeConfig, Ranges } from './ranges.ts';
 import { type Confederation, checkAses } from './relation.ts';
-import type { RestartTimes } from './restart.ts';
+import { type RestartTimes, restartSettings } from './restart.ts';
 import { type Multipath, SINGLE_PATH } from './rib/multipath.ts';
 import type { Rib } from './rib/rib.ts';
 import type { Roster } from './roster.ts';
@@ -58,8 +58,6 @@ export function partsBetween(before: PeerConfig, after: PeerConfig): ReadonlySet
 }
 
 export interface ReconfigurationHost {
-  readonly localAs: number;
-  readonly confederation: Confederation | undefined;
   readonly roster: Roster;
   readonly ribs: readonly Rib[];
   readonly own: Origination;
@@ -74,14 +72,13 @@ export interface ReconfigurationHost {
   ownPrefixesChanged(): void;
 }
 
-/** @throws RangeError before anything has changed: a name stands twice, or a list of ASes has one of ours */
-export function reconfigure(next: SpeakerSettings, times: RestartSettings, host: ReconfigurationHost): void {
+/** The settings have passed `checkSettings`. */
+export function reconfigure(next: SpeakerSettings, host: ReconfigurationHost): void {
   const { peers, ranges = [] } = next;
-  check(peers, ranges, host);
   if (host.own.setNetworks(next.networks ?? [])) host.ownPrefixesChanged();
   changeAggregates(next.aggregates ?? [], host);
   changeMultipath(next.multipath ?? SINGLE_PATH, host);
-  const hasOtherOffer = changeRestart(times, host);
+  const hasOtherOffer = changeRestart(restartSettings(next.gracefulRestart, undefined), host);
   const { roster } = host;
   for (const peer of [...roster]) {
     const isWanted = peer.range !== undefined || peers.some((p) => p.name === peer.config.name);
@@ -97,13 +94,18 @@ export function reconfigure(next: SpeakerSettings, times: RestartSettings, host:
   for (const config of peers) if (roster.get(config.name) === undefined) host.add(config);
 }
 
-function check(peers: readonly PeerConfig[], ranges: readonly RangeConfig[], host: ReconfigurationHost): void {
+/** @throws RangeError when a name stands twice, or a list of ASes has one of ours */
+export function checkSettings(
+  { peers, ranges = [] }: SpeakerSettings,
+  ownAs: number,
+  confederation: Confederation | undefined,
+): void {
   for (const list of [peers, ranges]) {
     const names = list.map((p) => p.name);
     const twice = names.find((name, i) => names.indexOf(name) !== i);
     if (twice !== undefined) throw new RangeError(`${list === peers ? 'peer' : 'range'} ${twice} stands twice`);
   }
-  for (const { asn, localAs } of [...peers, ...ranges]) checkAses(asn, host.localAs, host.confederation, localAs);
+  for (const { asn, localAs } of [...peers, ...ranges]) checkAses(asn, ownAs, confederation, localAs);
 }
 
 /** The configuration of a peer from now on; undefined when a member of a range is none any more. */

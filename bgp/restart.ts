@@ -28,23 +28,41 @@ export function restartSettings(
   return { ...DEFAULTS, ...configured, keptForwarding: restarting?.keptForwarding ?? false };
 }
 
-export function deferralOf(r: Restarting | undefined, settings: RestartSettings, now: Instant): Deferral | undefined {
-  return r && new Deferral(now + (r.deferralMs ?? settings.restartTimeS * 1000), r.peers);
-}
-
-/** RFC 4724 §4.1: routes are selected when all peers have told theirs, or when the timer fires. */
-export class Deferral {
-  readonly until: number;
+/** Our restart while it goes on; over from the beginning when there is none. */
+export class OwnRestart {
   readonly #names: ReadonlySet<string> | undefined;
+  #phase: 'deferring' | 'settling' | 'over';
+  #until: number;
 
-  constructor(until: number, names: ReadonlySet<string> | undefined) {
-    this.until = until;
-    this.#names = names;
+  constructor(r: Restarting | undefined, settings: RestartSettings, now: Instant) {
+    this.#names = r?.peers;
+    this.#phase = r === undefined ? 'over' : 'deferring';
+    this.#until = now + (r?.deferralMs ?? settings.restartTimeS * 1000);
   }
 
-  isOver(peers: Iterable<Peer>, now: Instant): boolean {
-    if (now >= this.until) return true;
-    for (const peer of peers) if (this.#names?.has(peer.config.name) !== false && isAwaited(peer)) return false;
+  /** Routes are not selected yet. */
+  get isDeferring(): boolean {
+    return this.#phase === 'deferring';
+  }
+
+  /** When selection begins at the latest; Infinity when it has begun. */
+  get deadline(): number {
+    return this.isDeferring ? this.#until : Infinity;
+  }
+
+  /** RFC 4724 §4.1: routes are selected when all peers have told theirs, or when the timer fires. */
+  maySelect(peers: Iterable<Peer>, now: Instant): boolean {
+    if (!this.isDeferring) return true;
+    if (now < this.#until)
+      for (const peer of peers) if (this.#names?.has(peer.config.name) !== false && isAwaited(peer)) return false;
+    this.#phase = 'settling';
+    return true;
+  }
+
+  /** Every prefix has been decided. @returns whether that ends the restart */
+  decided(): boolean {
+    if (this.#phase !== 'settling') return false;
+    this.#phase = 'over';
     return true;
   }
 }
@@ -56,4 +74,9 @@ function isAwaited(peer: Peer): boolean {
   // "excluding the ones that have the Restart State bit set" and "the ones that do not advertise the capability".
   if (n.restart === undefined || n.restart.isRestarting) return false;
   return n.families.some((family) => !peer.endOfRibs.has(family));
+}
+
+/** Whether a peer keeps what we told it when we restart without a word: both have said so (RFC 4724 §4.2). */
+export function keepsRoutes({ config, session }: Peer): boolean {
+  return config.gracefulRestart === true && session.negotiated?.restart !== undefined;
 }

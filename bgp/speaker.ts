@@ -11,7 +11,7 @@ import { inputsOf, ownHops } from './candidates.ts';
 import { Chores } from './chores.ts';
 import { originStateOf } from './exporter.ts';
 import type { CeaseReason } from './fsm/connection.ts';
-import { type ImportContext, reconsidering, redeciding, revalidateRoute } from './import.ts';
+import { type ImportContext, recheckingHops, reconsidering, revalidateRoute } from './import.ts';
 import { Inbox } from './inbox.ts';
 import { type MrtCursor, mrtPortion, mrtTable, receivedUpdates } from './monitor/dump.ts';
 import { type Monitor, type MonitoredSession, Monitors } from './monitor/monitor.ts';
@@ -34,9 +34,9 @@ import {
   routesOf,
 } from './query.ts';
 import type { RangeConfig } from './ranges.ts';
-import { change, type ReconfigurationHost, reconfigure, type SpeakerSettings } from './reconfigure.ts';
+import { change, checkSettings, type ReconfigurationHost, reconfigure, type SpeakerSettings } from './reconfigure.ts';
 import { checkAses } from './relation.ts';
-import { type Deferral, deferralOf, restartSettings } from './restart.ts';
+import { keepsRoutes, OwnRestart, restartSettings } from './restart.ts';
 import type { AdjRibsIn } from './rib/adj-rib-in.ts';
 import { AttrTable } from './rib/attrs.ts';
 import type { LocRibInputs } from './rib/loc-rib.ts';
@@ -118,10 +118,7 @@ export class Speaker {
   /** Another speaker takes over: the sink hears nothing more from this one. */
   #isAbandoned = false;
   readonly #restart: { -readonly [K in keyof RestartSettings]: RestartSettings[K] };
-  /** Our restart is not over. */
-  #deferral: Deferral | undefined;
-  /** It is, but not all routes have been decided since. */
-  #isSettling = false;
+  readonly #ownRestart: OwnRestart;
   #isWorking = false;
 
   constructor(options: SpeakerOptions) {
@@ -138,7 +135,7 @@ export class Speaker {
     this.#own = new Origination(this.#ribs, this.#attrs, aggregator, options.aggregates ?? []);
     this.#revalidation = options.roas && new Revalidation(this.#ribs);
     this.#restart = restartSettings(options.gracefulRestart, options.restarting);
-    this.#deferral = deferralOf(options.restarting, this.#restart, this.#clock.now());
+    this.#ownRestart = new OwnRestart(options.restarting, this.#restart, this.#clock.now());
     this.#inbox = new Inbox({
       ribs: this.#allRibs(),
       rib: (family) => this.#ribs[family],
@@ -175,7 +172,7 @@ export class Speaker {
         onFilterError: (peer, text) => options.onEvent?.({ kind: 'filter-error', peer, text }),
         nextTransport: () => this.#switchboard.nextTransport(),
         restart: this.#restart,
-        isRestarting: () => this.#deferral !== undefined,
+        isRestarting: () => this.#ownRestart.isDeferring,
         isHidden: (rib, prefix) => this.#own.hides(rib, prefix),
         originState: options.roas && originStateOf(options.roas, options.asn, this.#revalidation!.indexes),
       },
@@ -204,16 +201,17 @@ export class Speaker {
     this.#isStarted = true;
     this.#secure();
     this.#switchboard.listen();
-    if (this.#deferral === undefined) this.#options.vpn?.selecting();
+    if (!this.#ownRestart.isDeferring) this.#options.vpn?.selecting();
     for (const peer of this.#roster) this.#startSession(peer);
     this.#work();
   }
 
-  /** Drop all sessions without a word, so that peers that agreed to it keep our routes until another speaker comes. */
+  /** Make way for another speaker: peers that agreed to keep our routes until then hear nothing, others why they do not. */
   abandon(): void {
     this.#isAbandoned = true;
     for (const peer of this.#roster) {
-      peer.session.handle({ kind: 'restarting' }, this.#clock.now());
+      const told = { kind: 'stop', subcode: Cease.ConfigChange, text: '' } as const;
+      peer.session.handle(keepsRoutes(peer) ? { kind: 'restarting' } : told, this.#clock.now());
       this.#switchboard.pump(peer);
     }
   }
@@ -230,10 +228,14 @@ export class Speaker {
 
   /** @throws RangeError when the name is taken, or the list of its ASes has one of ours */
   addPeer(config: PeerConfig): void {
-    const peer = this.#roster.add(config, undefined, this.#clock.now());
+    const peer = this.#add(config);
     if (this.#isStarted) this.#secure();
     this.#startSession(peer);
     this.#work();
+  }
+
+  #add(config: PeerConfig): Peer {
+    return this.#roster.add(config, undefined, this.#clock.now());
   }
 
   /**
@@ -275,26 +277,30 @@ export class Speaker {
     this.#roster.delete(peer);
   }
 
+  /** @throws RangeError for settings that `reconfigure` would refuse */
+  check(settings: SpeakerSettings): void {
+    checkSettings(settings, this.asn, this.#options.confederation);
+  }
+
   /**
    * Go over to other settings. Sessions go on where neither their OPEN nor their connection depends on what differs; peers
    * that are new are added, others that are missing removed (`removePeer`).
+   * @returns the names of peers that begin, anew or for the first time
    * @throws RangeError before anything has changed: a name stands twice, or the list of a peer's ASes has one of ours
    */
-  reconfigure(settings: SpeakerSettings): void {
+  reconfigure(settings: SpeakerSettings): readonly string[] {
+    this.check(settings);
     const added: Peer[] = [];
-    const host = this.#reconfigurationHost((config) =>
-      added.push(this.#roster.add(config, undefined, this.#clock.now())),
-    );
-    reconfigure(settings, restartSettings(settings.gracefulRestart, undefined), host);
+    const host = this.#reconfigurable((config) => added.push(this.#add(config)));
+    reconfigure(settings, host);
     if (this.#isStarted) this.#secure();
     for (const peer of added) this.#startSession(peer);
     this.#work();
+    return added.map((peer) => peer.config.name);
   }
 
-  #reconfigurationHost(add: (config: PeerConfig) => void): ReconfigurationHost {
+  #reconfigurable(add: (config: PeerConfig) => void): ReconfigurationHost {
     return {
-      localAs: this.asn,
-      confederation: this.#options.confederation,
       roster: this.#roster,
       ribs: this.#allRibs(),
       own: this.#own,
@@ -303,14 +309,12 @@ export class Speaker {
       add,
       remove: (peer, reason) => this.#remove(peer, reason),
       reconsider: (peer) => this.#reconsider(peer),
-      checkLimit: (peer) => this.#checkLimit(peer),
+      checkLimit: (peer) => {
+        this.#inbox.checkLimit(peer);
+        this.#switchboard.pump(peer);
+      },
       ownPrefixesChanged: () => this.#ownPrefixesChanged(),
     };
-  }
-
-  #checkLimit(peer: Peer): void {
-    this.#inbox.checkLimit(peer);
-    this.#switchboard.pump(peer);
   }
 
   /** End a session for good: nothing of the peer is kept. */
@@ -394,7 +398,7 @@ export class Speaker {
       change(
         peer,
         { ...others, ...policies },
-        this.#reconfigurationHost(() => undefined),
+        this.#reconfigurable((config) => void this.#add(config)),
       );
     });
   }
@@ -446,8 +450,8 @@ export class Speaker {
   /** When to call `tick` next; undefined = never. */
   deadline(): Instant | undefined {
     const now = this.#clock.now();
-    const isDeferred = this.#deferral !== undefined;
-    let earliest = this.#deferral?.until ?? Infinity;
+    const isDeferred = this.#ownRestart.isDeferring;
+    let earliest = this.#ownRestart.deadline;
     for (const peer of this.#roster) {
       if (peer.hasWork && !isDeferred) return now;
       earliest = Math.min(earliest, peer.session.deadline() ?? Infinity, peer.retention.deadline);
@@ -652,26 +656,19 @@ export class Speaker {
         this.#reap(peer);
       }
     }
+    // What is reached by routing may be reached another way after any change.
     for (const peer of this.#roster) {
-      // What is reached by routing may be reached another way after any change.
-      const changed = peer.recheckHops();
-      if (changed.size === 0) continue;
-      for (const rib of this.#allRibs()) {
-        // Each of its own: what an earlier change moved must not be forgotten for a later one.
-        const key = `touch ${peer.index} ${rib.family} ${++this.#rechecks}`;
-        this.#chores.add(key, redeciding(peer, rib, changed, this.#attrs));
-      }
+      const chores = recheckingHops(peer, this.#allRibs(), this.#attrs);
+      // Each of its own: what an earlier change moved must not be forgotten for a later one.
+      for (const chore of chores) this.#chores.add(`touch ${++this.#rechecks}`, chore);
     }
     this.#work();
   }
 
-  /** RFC 4724 §4.1: whether selection may begin after our restart. */
+  /** RFC 4724 §4.1: whether selection has to wait after our restart. */
   #isDeferring(): boolean {
-    const deferral = this.#deferral;
-    if (deferral === undefined) return false;
-    if (!this.#isStarted || !deferral.isOver(this.#roster, this.#clock.now())) return true;
-    this.#deferral = undefined;
-    this.#isSettling = true;
+    if (!this.#ownRestart.isDeferring) return false;
+    if (!this.#isStarted || !this.#ownRestart.maySelect(this.#roster, this.#clock.now())) return true;
     this.#options.vpn?.selecting();
     return false;
   }
@@ -702,8 +699,6 @@ export class Speaker {
   #settle(): void {
     if (!this.#chores.isEmpty || this.#spread.isPending) return;
     this.#roster.decided();
-    if (!this.#isSettling) return;
-    this.#isSettling = false;
-    this.#options.sink.settled?.();
+    if (this.#ownRestart.decided()) this.#options.sink.settled?.();
   }
 }

@@ -210,6 +210,10 @@ export class WgSupervisor {
     return Atomics.load(this.#o.header, HeaderOffset.Epoch / 4);
   }
 
+  hasDevice(index: number): boolean {
+    return this.#devices.has(index);
+  }
+
   /** Create a device. Resolves when the child has taken it (an error is kept and shown by `get`). */
   async addDevice(spec: WgDeviceSpec, config: WgDeviceConfig): Promise<void> {
     if (this.#devices.has(spec.index)) throw new MlshimError('INTERNAL', `device ${spec.index} exists`);

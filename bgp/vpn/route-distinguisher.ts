@@ -30,3 +30,8 @@ export function distinguisherText({ high, low }: EightOctets): string {
   if (type > 2) return `0x${high.toString(16).padStart(8, '0')}${low.toString(16).padStart(8, '0')}`;
   return extendedCommunityText(((type << 24) | (2 << 16) | (high & 0xffff)) >>> 0, low).slice('rt:'.length);
 }
+
+/** As `parseRouteTarget` reads it. */
+export function routeTargetText({ high, low }: EightOctets): string {
+  return extendedCommunityText(high, low).replace(/^rt:/, '');
+}

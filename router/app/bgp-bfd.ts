@@ -36,9 +36,14 @@ export class BgpBfd {
     this.#log = log;
   }
 
-  /** Watch a peer from now on, or with other settings. @param isHost over the host's sockets */
+  /**
+   * Watch a peer's path from now on, or with other settings; another path needs an `unwatch` before.
+   * @param isHost over the host's sockets
+   */
   watch(name: string, target: BfdTarget, settings: BfdSettings, isHost: boolean): void {
     if (!this.#states.has(name)) this.#states.set(name, 'Down');
+    // The BGP session may be a new one.
+    else if (this.#states.get(name) === 'Up') this.#speakerOf(name).bfdUp(name);
     if (isHost) this.#onHost.add(name);
     (isHost ? this.#host : this.#stack).watch(name, target, settings);
   }
@@ -69,6 +74,11 @@ export class BgpBfd {
 
   stop(): void {
     for (const name of [...this.#states.keys()]) this.unwatch(name);
+    this.#host.stop();
+  }
+
+  /** Sessions of the data plane go on without us; those over the host's sockets cannot, and their peers are told so. */
+  handOver(): void {
     this.#host.stop();
   }
 }

@@ -1,41 +1,93 @@
 /** Those who only listen to BGP: the stations and files of the configuration, fed by the speaker. */
 import { BmpFeed } from '../../bgp/monitor/bmp-feed.ts';
 import type { Speaker } from '../../bgp/speaker.ts';
-import type { BgpConfig } from '../config/bgp-model.ts';
+import type { AddrPort, BgpConfig, MrtFile } from '../config/bgp-model.ts';
 import { wallClockMs } from '../lib/clock.ts';
+import { isEqual } from '../lib/equal.ts';
 import type { Logger } from '../lib/log.ts';
 import { VERSION } from '../lib/version.ts';
 import { BmpClient } from './bmp-client.ts';
 import { MrtFiles } from './mrt-files.ts';
 
+/** What is told to one station. */
+interface Station {
+  readonly at: AddrPort;
+  readonly client: BmpClient;
+  /** Nothing more is fed to it. */
+  readonly unplug: () => void;
+}
+
+/** An MRT file that is written, as it is configured. */
+interface Recording {
+  readonly file: MrtFile;
+  readonly files: MrtFiles;
+}
+
+type Recorded = keyof BgpConfig['mrt'];
+
 export class BgpMonitoring {
-  readonly #clients: readonly BmpClient[];
-  readonly #files: MrtFiles;
+  readonly #speaker: Speaker;
+  readonly #systemName: string;
+  readonly #log: Logger;
+  #stations: readonly Station[] = [];
+  readonly #recordings = new Map<Recorded, Recording>();
+  #isRunning = false;
 
   constructor(settings: BgpConfig, speaker: Speaker, systemName: string, log: Logger) {
-    this.#clients = settings.bmp.map((station) => {
-      const feed = new BmpFeed({
-        systemName,
-        description: `mlshim ${VERSION}`,
-        wallMs: wallClockMs,
-        sessions: () => speaker.sessions(),
-        routes: (peer) => speaker.receivedUpdates(peer),
-        statistics: (peer) => speaker.statistics(peer),
-      });
-      speaker.addMonitor(feed);
-      return new BmpClient(station, feed, log);
-    });
-    this.#files = new MrtFiles(speaker, log);
-    if (settings.mrt.tables !== undefined) this.#files.tables(settings.mrt.tables);
-    if (settings.mrt.updates !== undefined) this.#files.updates(settings.mrt.updates);
+    this.#speaker = speaker;
+    this.#systemName = systemName;
+    this.#log = log;
+    this.reload(settings);
   }
 
   start(): void {
-    for (const client of this.#clients) client.start();
+    this.#isRunning = true;
+    for (const { client } of this.#stations) client.start();
+  }
+
+  /** Go over to other stations and files; those that stay notice nothing. */
+  reload({ bmp, mrt }: BgpConfig): void {
+    const gone = this.#stations.filter((s) => !bmp.some((at) => isEqual(at, s.at)));
+    for (const s of gone) void leave(s);
+    const kept = this.#stations.filter((s) => !gone.includes(s));
+    const added = bmp.filter((at) => !kept.some((s) => isEqual(at, s.at))).map((at) => this.#station(at));
+    if (this.#isRunning) for (const { client } of added) client.start();
+    this.#stations = [...kept, ...added];
+    for (const kind of ['tables', 'updates'] as const) this.#record(kind, mrt[kind]);
+  }
+
+  #station(at: AddrPort): Station {
+    const speaker = this.#speaker;
+    const feed = new BmpFeed({
+      systemName: this.#systemName,
+      description: `mlshim ${VERSION}`,
+      wallMs: wallClockMs,
+      sessions: () => speaker.sessions(),
+      routes: (peer) => speaker.receivedUpdates(peer),
+      statistics: (peer) => speaker.statistics(peer),
+    });
+    return { at, client: new BmpClient(at, feed, this.#log), unplug: speaker.addMonitor(feed) };
+  }
+
+  #record(kind: Recorded, file: MrtFile | undefined): void {
+    const before = this.#recordings.get(kind);
+    if (isEqual(before?.file, file)) return;
+    before?.files.stop();
+    this.#recordings.delete(kind);
+    if (file === undefined) return;
+    const files = new MrtFiles(this.#speaker, this.#log);
+    files[kind](file);
+    this.#recordings.set(kind, { file, files });
   }
 
   async stop(): Promise<void> {
-    this.#files.stop();
-    await Promise.all(this.#clients.map((c) => c.stop()));
+    for (const { files } of this.#recordings.values()) files.stop();
+    await Promise.all(this.#stations.map(leave));
   }
+}
+
+/** Say goodbye to a station; resolves when that has left. */
+async function leave({ client, unplug }: Station): Promise<void> {
+  await client.stop();
+  unplug();
 }

@@ -11,6 +11,7 @@ import type {
   RouteFunction,
   Rule,
   SpeakerOptions,
+  SpeakerSettings,
 } from '../../bgp/speaker.ts';
 import { VPN_LINK } from '../../bgp/vpn/vrf-peers.ts';
 import type { PeerFacts } from '../birdctl/protocols.ts';
@@ -36,6 +37,11 @@ export function isRouted(link: LinkId): boolean {
   return link === BY_ROUTING || link === HOST_LINK || link === MRT_LINK || link === VPN_LINK;
 }
 
+/** What all speakers have in common and can change while they run. */
+export function changeableSettings(s: BgpConfig): Pick<SpeakerSettings, 'multipath' | 'gracefulRestart'> {
+  return { ...(s.multipath !== undefined && { multipath: s.multipath }), gracefulRestart: s.gracefulRestart };
+}
+
 /** What all speakers have in common: the VRFs' belong to the same AS. */
 export function speakerSettings(
   s: BgpConfig,
@@ -43,9 +49,8 @@ export function speakerSettings(
   return {
     ...(s.clusterId !== undefined && { clusterId: s.clusterId }),
     ...(s.confederation !== undefined && { confederation: s.confederation }),
-    ...(s.multipath !== undefined && { multipath: s.multipath }),
     hostName: hostname(),
-    gracefulRestart: s.gracefulRestart,
+    ...changeableSettings(s),
   };
 }
 
@@ -175,7 +180,7 @@ function policyOf(
     const own: Match = { prefixes: prefixes.map((prefix) => ({ prefix })) };
     return [{ match: own, action: 'accept' }];
   }
-  return 'module' in policy ? filterNamed(policy.module, filters, settings.filters ?? '') : policy.rules;
+  return 'module' in policy ? filterNamed(policy.module, filters, settings.filters?.path ?? '') : policy.rules;
 }
 
 /** The peers that are files. */

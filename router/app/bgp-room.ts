@@ -1,11 +1,9 @@
 /** The BGP speaker in the routing worker: its peers from the configuration, its ports, its answers to questions. */
 import { hostname } from 'node:os';
-import { isDeepStrictEqual } from 'node:util';
 import {
   type CandidateView,
   drive,
   type LinkId,
-  type Network,
   type PeerConfig,
   type PeerView,
   type RouteFunction,
@@ -13,6 +11,7 @@ import {
   type RouteView,
   Speaker,
   type SpeakerEvent,
+  type SpeakerSettings,
   type Transport,
 } from '../../bgp/speaker.ts';
 import type { BirdCommand } from '../birdctl/command.ts';
@@ -24,7 +23,6 @@ import { type Instant, systemClock, wallClockMs } from '../lib/clock.ts';
 import { isEqual } from '../lib/equal.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
-import { posted } from '../lib/post.ts';
 import { Random, systemEntropy } from '../lib/rand.ts';
 import type { BfdReport } from './bfd-status.ts';
 import { type BfdWatcher, BgpBfd } from './bgp-bfd.ts';
@@ -34,6 +32,7 @@ import { BgpMonitoring } from './bgp-monitoring.ts';
 import {
   BY_ROUTING,
   birdFactsOf,
+  changeableSettings,
   HOST_LINK,
   MRT_LINK,
   peerConfigOf,
@@ -95,6 +94,9 @@ export interface BgpRoomOptions {
   readonly session: (peer: string, isUp: boolean) => void;
 }
 
+/** What a room goes over to. */
+export type BgpReload = Pick<BgpRoomOptions, 'settings' | 'vrfs' | 'links' | 'filters'>;
+
 export class BgpRoom {
   readonly #transport: StackTransport;
   readonly #vrfs: VrfSpeakers;
@@ -106,9 +108,9 @@ export class BgpRoom {
   /** Tells those who watch. */
   readonly watch: BgpWatch;
   #settings: BgpConfig;
-  readonly #filters: ReadonlyMap<string, RouteFunction>;
-  /** What the speaker was told of each peer. */
-  readonly #told = new Map<string, PeerConfig>();
+  #filters: ReadonlyMap<string, RouteFunction>;
+  /** Those of all VRFs. */
+  #allLinks: readonly RoutingLink[];
   readonly #links: BgpLinks;
   readonly #speaker: Speaker;
   readonly #rpki: RpkiRoom;
@@ -126,9 +128,8 @@ export class BgpRoom {
     const { settings, vrfs, links, fib, log, changed, streams, watcher, sourceTo, filters } = o;
     this.#settings = settings;
     this.#filters = filters;
+    this.#allLinks = [...links];
     this.#links = new BgpLinks(DEFAULT_VRF, links, fib, (dst) => sourceTo(DEFAULT_VRF, dst));
-    const peers = settings.peers.filter((p) => isInMain(p, links));
-    const ranges = settings.ranges.filter((p) => isInMain(p, links));
     const jitter = new Random(randomSeed());
     this.#transport = new StackTransport(streams(DEFAULT_VRF), settings.listenPort, (link, remote) =>
       this.#links.localOn(link, remote),
@@ -146,9 +147,13 @@ export class BgpRoom {
     });
     this.#latency = new Dn42Latency(o.ping, (peer, latency) => {
       log.info('latency of a link', { peer: peer.name, community: `64511:${latency}` });
-      this.#change(peer, this.#settings, peer);
+      const { import: imports, export: exports } = this.#peerConfig(peer);
+      this.#speaker.setPolicies(peer.name, {
+        ...(imports !== undefined && { import: imports }),
+        ...(exports !== undefined && { export: exports }),
+      });
     });
-    this.#latency.setPeers(peers, settings.dn42.latencyWindowS);
+    this.#latency.setPeers(this.#inMain(settings.peers), settings.dn42.latencyWindowS);
     this.watch = new BgpWatch({
       tell: o.events,
       best: (prefix) => this.#speaker.page({ kind: 'best', prefix }, undefined, (r) => r).routes[0],
@@ -217,8 +222,8 @@ export class BgpRoom {
       },
       resolver: this.#links,
       networks: settings.networks,
-      ...speakerSettings(settings),
       aggregates: settings.aggregates,
+      ...speakerSettings(settings),
       ...(restarting !== undefined && { restarting }),
       onEvent,
       vpn: this.#vrfs.room,
@@ -235,9 +240,7 @@ export class BgpRoom {
       (peer) => this.#vrfs.speakerOf(peer) ?? this.#speaker,
       log.for('bfd'),
     );
-    for (const peer of peers) this.#add(this.#peerConfig(peer, settings));
-    const addressOn = (link: string, family: Family): Addr | undefined => this.#links.addressOn(link, family);
-    for (const range of ranges) this.#speaker.addRange(rangeConfigOf(range, settings, addressOn, filters));
+    this.#speaker.reconfigure(this.#wanted());
     this.#links.onRenumbered = () => toFib.forget();
     this.#links.isRecursive = (prefix) => this.#speaker.isRecursive(prefix);
     this.#bird = new BirdAnswers(this.#birdFacts());
@@ -271,15 +274,25 @@ export class BgpRoom {
 
   /** Cease with a reason people can read (RFC 9003), then wait until it has left. */
   async stop(reason: string): Promise<void> {
+    this.bfd.stop();
+    await this.#leave((speaker) => speaker.shutdown(reason));
+  }
+
+  /** Make way for another worker, as for a restart (RFC 4724 §4.1), and wait until what there was to say has left. */
+  async handOver(): Promise<void> {
+    this.bfd.handOver();
+    await this.#leave((speaker) => speaker.abandon());
+  }
+
+  async #leave(end: (speaker: Speaker) => void): Promise<void> {
     this.#isStopping = true;
     this.#links.stop();
     this.#rpki.stop();
     this.#latency.stop();
-    this.#speaker.shutdown(reason);
-    this.bfd.stop();
+    end(this.#speaker);
     this.#stopDriving();
     const streams = [this.#transport, this.#hostTransport].map((t) => t.finished(GOODBYE_MS));
-    await Promise.all([...streams, this.#vrfs.stop(reason, GOODBYE_MS)]);
+    await Promise.all([...streams, this.#vrfs.stop(end, GOODBYE_MS)]);
     this.#mrtTransport.close();
     await this.#monitoring.stop();
     await this.#hostTransport.close();
@@ -318,83 +331,81 @@ export class BgpRoom {
     );
   }
 
-  #peerConfig(peer: BgpPeerConfig, settings: BgpConfig): PeerConfig {
-    const addressOn = (link: string, family: Family): Addr | undefined => this.#links.addressOn(link, family);
-    return peerConfigOf(peer, settings, addressOn, this.#filters, this.#latency.of(peer.name)?.class);
+  #peerConfig(peer: BgpPeerConfig, settings = this.#settings, filters = this.#filters): PeerConfig {
+    return peerConfigOf(peer, settings, this.#addressOn, filters, this.#latency.of(peer.name)?.class);
   }
 
-  #add(config: PeerConfig): void {
-    this.#told.set(config.name, config);
-    this.#speaker.addPeer(config);
+  readonly #addressOn = (link: string, family: Family): Addr | undefined => this.#links.addressOn(link, family);
+
+  /** Peers or ranges of the main table: their uplink belongs to it, or they have none. */
+  #inMain<P extends { readonly via: string | undefined }>(all: readonly P[], links: BgpLinks = this.#links): P[] {
+    return all.filter((p) => p.via === undefined || links.has(p.via));
+  }
+
+  /** What the main table's speaker is to be told. @throws MlshimError CONFIG_INVALID for functions that are not there */
+  #wanted(settings = this.#settings, filters = this.#filters): SpeakerSettings {
+    return {
+      networks: settings.networks,
+      aggregates: settings.aggregates,
+      ...changeableSettings(settings),
+      peers: this.#inMain(settings.peers).map((p) => this.#peerConfig(p, settings, filters)),
+      ranges: this.#inMain(settings.ranges).map((p) => rangeConfigOf(p, settings, this.#addressOn, filters)),
+    };
   }
 
   /**
-   * Go over to other settings. A peer whose policies alone differ keeps its session, one that differs otherwise begins
-   * anew, one that does not differ notices nothing.
+   * Go over to other settings: what does not differ notices nothing, and a session begins anew only where its OPEN or its
+   * connection does.
    * @param links all links from now on
-   * @throws MlshimError before anything has changed: CONFIG_INVALID, or RELOAD_REFUSED for sessions of other VRFs
+   * @throws MlshimError CONFIG_INVALID, before anything has changed
    */
-  reload(settings: BgpConfig, links: readonly RoutingLink[]): void {
-    const peers = settings.peers.filter((p) => isInMain(p, links));
-    for (const peer of peers) this.#peerConfig(peer, settings); // names of functions that are not there
+  reload({ settings, vrfs, links, filters }: BgpReload): void {
+    // Links that come are not known yet, and what only their addresses decide can be no mistake.
+    this.#speaker.check(this.#wanted(settings, filters));
+    this.#vrfs.check(settings, filters);
     const before = this.#settings;
-    const others = (all: readonly BgpPeerConfig[], of: readonly BgpPeerConfig[]): readonly BgpPeerConfig[] =>
-      all.filter((p) => !of.includes(p));
-    const mainBefore = before.peers.filter((p) => this.#told.has(p.name));
-    if (!isSame(others(before.peers, mainBefore), others(settings.peers, peers)))
-      throw new MlshimError('RELOAD_REFUSED', 'cannot change while the router runs: bgp.peers of VRFs');
     this.#settings = settings;
+    this.#filters = filters;
     this.#reconfiguredMs = wallClockMs();
-    this.#changeNetworks(before.networks, settings.networks);
-    for (const { name } of mainBefore) if (!peers.some((p) => p.name === name)) this.#remove(name, 'removed');
-    this.#links.setLinks(links);
-    this.#latency.setPeers(peers, settings.dn42.latencyWindowS);
-    this.#rpki.reload(settings.rpki);
-    for (const peer of peers)
-      this.#change(
-        peer,
-        settings,
-        mainBefore.find((p) => p.name === peer.name),
-      );
-  }
-
-  #change(peer: BgpPeerConfig, settings: BgpConfig, before: BgpPeerConfig | undefined): void {
-    const config = this.#peerConfig(peer, settings);
-    const { import: imports, export: exports, gracefulShutdown = false, ...rest } = config;
-    const told = this.#told.get(peer.name);
-    if (told !== undefined) {
-      const {
-        import: importsBefore,
-        export: exportsBefore,
-        gracefulShutdown: leftBefore = false,
-        ...restBefore
-      } = told;
-      if (isSame(rest, restBefore) && isSame(peer.bfd, before?.bfd)) {
-        const isLeft = gracefulShutdown === leftBefore;
-        if (isLeft && isSame(imports, importsBefore) && isSame(exports, exportsBefore)) return;
-        this.#told.set(peer.name, config);
-        this.#speaker.setPolicies(peer.name, {
-          ...(imports !== undefined && { import: imports }),
-          ...(exports !== undefined && { export: exports }),
-          gracefulShutdown,
-        });
-        return;
-      }
-      this.#remove(peer.name, 'changed');
+    // Goodbyes leave before their uplinks do.
+    const renewed = this.#mrtTransport.setReplays(replaysOf(settings));
+    for (const { name, isRange, vrf } of this.#gone(before, settings, links)) {
+      const speaker = vrf === DEFAULT_VRF ? this.#speaker : this.#vrfs.numbered(vrf)!;
+      if (isRange) speaker.removeRange(name);
+      else speaker.removePeer(name);
     }
-    this.#add(config);
-    this.#watch(peer);
+    for (const name of renewed) this.#speaker.removePeer(name, 'changed');
+    this.#allLinks = [...links];
+    this.#links.setLinks(links);
+    this.#latency.setPeers(this.#inMain(settings.peers), settings.dn42.latencyWindowS);
+    this.#rpki.reload(settings.rpki);
+    const begun = [...this.#speaker.reconfigure(this.#wanted()), ...this.#vrfs.reload(settings, vrfs, links, filters)];
+    this.#watchAgain(before, begun);
+    this.#monitoring.reload(settings);
   }
 
-  #remove(name: string, reason: 'removed' | 'changed'): void {
-    this.bfd.unwatch(name);
-    this.#told.delete(name);
-    this.#speaker.removePeer(name, reason);
+  /** Peers and ranges that are gone from the VRF they were in. */
+  #gone(before: BgpConfig, after: BgpConfig, links: readonly RoutingLink[]) {
+    const vrfOn = (via: string | undefined, of: readonly RoutingLink[]): number =>
+      of.find((l) => l.name === via)?.vrf ?? DEFAULT_VRF;
+    const placesOf = ({ peers, ranges }: BgpConfig, of: readonly RoutingLink[]) =>
+      [...peers, ...ranges].map((p) => ({ name: p.name, isRange: 'range' in p, vrf: vrfOn(p.via, of) }));
+    const now = placesOf(after, links);
+    return placesOf(before, this.#allLinks).filter((p) => !now.some((n) => isEqual(n, p)));
   }
 
-  #changeNetworks(before: readonly Network[], after: readonly Network[]): void {
-    for (const { prefix } of before) if (!after.some((n) => n.prefix.equals(prefix))) this.#speaker.withdraw(prefix);
-    for (const network of after) if (!before.some((n) => isEqual(n, network))) this.#speaker.announce(network);
+  /** BFD with those who want it, as they want it now. @param begun peers whose sessions ask for its state again */
+  #watchAgain(before: BgpConfig, begun: readonly string[]): void {
+    const pathOf = (p: BgpPeerConfig) => [p.address, p.via, p.host, p.localAddress, p.bfd?.multihop];
+    const { peers } = this.#settings;
+    for (const was of before.peers) {
+      const now = peers.find((p) => p.name === was.name);
+      if (now?.bfd === undefined || !isEqual(pathOf(now), pathOf(was))) this.bfd.unwatch(was.name);
+    }
+    for (const peer of peers) {
+      const was = before.peers.find((p) => p.name === peer.name);
+      if (begun.includes(peer.name) || !isEqual(peer.bfd, was?.bfd)) this.#watch(peer);
+    }
   }
 
   linkState(name: string, up: boolean): void {
@@ -592,16 +603,6 @@ function placeOf(target: Prefix | Addr | undefined, withInside: boolean): Partia
   const prefix = target instanceof Prefix ? target : Prefix.containing(target, target.family === 4 ? 32 : 128)!;
   if (withInside) return { within: prefix };
   return target instanceof Prefix ? { prefix } : { around: target };
-}
-
-/** Whether a peer belongs to the main table: its uplink does, or it has none. */
-function isInMain(p: { readonly via: string | undefined }, links: readonly RoutingLink[]): boolean {
-  return p.via === undefined || links.some((l) => l.name === p.via && l.vrf === DEFAULT_VRF);
-}
-
-/** Equal as data; functions are equal when they are the same one. */
-function isSame(a: unknown, b: unknown): boolean {
-  return isDeepStrictEqual(posted(a), posted(b));
 }
 
 function randomSeed(): number {

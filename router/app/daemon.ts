@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { formatKey } from '../../wg/keys.ts';
 import type { WgEvent } from '../../wg/supervisor.ts';
-import type { ConfigChange, Effect } from '../config/diff.ts';
+import { type ConfigChange, diffConfig, type Effect } from '../config/diff.ts';
 import type { Config } from '../config/model.ts';
 import type { Answers, Verbs } from '../control/messages.ts';
 import { pathsIn, type SocketPaths } from '../control/paths.ts';
@@ -73,6 +73,8 @@ export class Daemon {
   readonly #watchers = new Set<Stream<Answers['bgp_watch']>>();
   /** Listening ids of the data plane, by the routing worker's. */
   readonly #listens = new Map<number, number>();
+  /** Links that are up, by number. */
+  readonly #linksUp = new Set<number>();
   /** Public keys of peers whose endpoint has been found. */
   readonly #resolved = new Set<string>();
   #onEndpoint: (key: string) => void = () => undefined;
@@ -150,56 +152,96 @@ export class Daemon {
       this.#routingSupervisor.serve();
       this.#control = new ControlServer(this.#handlers());
       await this.#control.listen(this.#paths.control);
-      await this.#listenBird();
+      this.#bird = await this.#birdSocketOn(this.#config.birdSocket);
       return { shim: this.#paths.shim, control: this.#paths.control };
     } finally {
       release();
     }
   }
 
-  /** Looking glasses and exporters ask there what they ask BIRD. */
-  async #listenBird(): Promise<void> {
-    const path = this.#config.birdSocket;
-    if (path === undefined) return;
-    this.#bird = new BirdSocket({
+  /** Looking glasses and exporters ask there what they ask BIRD. @throws MlshimError DAEMON_RUNNING, USAGE */
+  async #birdSocketOn(path: string | undefined): Promise<BirdSocket | undefined> {
+    if (path === undefined) return undefined;
+    const socket = new BirdSocket({
       answer: (command, from) => this.#routing.bird(command, from),
       configure: (command) => birdConfigure(this.#reloader, command),
     });
-    await this.#bird.listen(path);
+    await socket.listen(path);
+    return socket;
   }
 
-  /** Make the difference between the running configuration and `next`: what it does not touch is not interrupted. */
+  /**
+   * Make the difference between the running configuration and `next`: what it does not touch is not interrupted.
+   * @throws MlshimError when it cannot be done; all is as it was then
+   */
   async #apply(next: Config, changes: readonly ConfigChange[]): Promise<void> {
-    const before = this.#plan.links;
+    const bird = next.birdSocket === this.#config.birdSocket ? undefined : await this.#birdSocketOn(next.birdSocket);
+    try {
+      await this.#carryOut(next, changes);
+    } catch (e) {
+      bird?.close();
+      throw e;
+    }
+    if (next.birdSocket === this.#config.birdSocket) return;
+    this.#bird?.close();
+    this.#bird = bird;
+  }
+
+  async #carryOut(next: Config, changes: readonly ConfigChange[]): Promise<void> {
+    const before = this.#plan;
     const plan = planOf(next, hostNameServers(), before);
-    const has = (links: readonly PlannedLink[], l: PlannedLink): boolean =>
-      links.some((o) => o.spec.index === l.spec.index);
+    await this.#changeRouting(plan, changes); // or nothing has changed
+    try {
+      await this.#changeLinks(before.links, changes);
+    } catch (e) {
+      this.#log.error('cannot load the configuration: going back', { error: wordsOf(e) });
+      const back = diffConfig(next, this.#config);
+      await this.#changeRouting(before, back)
+        .then(() => this.#changeLinks(plan.links, back))
+        .catch((worse) => this.#log.error('cannot go back', { error: wordsOf(worse) }));
+      throw e;
+    }
+    this.#dataplane.send({ kind: 'settings', settings: plan.settings });
+  }
+
+  /** @throws MlshimError when it cannot be; nothing has changed then */
+  async #changeRouting(plan: Plan, changes: readonly ConfigChange[]): Promise<void> {
+    const taken = (): void => {
+      this.#plan = plan;
+    };
+    if (changes.some((c) => c.effect === 'routing')) await this.#routingSupervisor.replace(plan.routing, taken);
+    else await this.#routing.reload(plan.routing).then(taken);
+  }
+
+  /** Add, change and remove links, as the plan has them. */
+  async #changeLinks(before: readonly PlannedLink[], changes: readonly ConfigChange[]): Promise<void> {
+    const { links } = this.#plan;
     const changed = (l: PlannedLink, effect?: Effect): boolean =>
       changes.some(
         (c) => c.path.startsWith(`uplinks.${l.spec.name}.`) && (effect === undefined || c.effect === effect),
       );
-    const added = plan.links.filter((l) => !has(before, l));
-    const removed = before.filter((l) => !has(plan.links, l));
-    const restarted = plan.links.filter((l) => has(before, l) && changed(l, 'uplink'));
-    await this.#routing.reload(plan.routing);
-    this.#plan = plan;
+    const added = links.filter((l) => !has(before, l));
+    const removed = before.filter((l) => !has(links, l));
+    const restarted = links.filter((l) => has(before, l) && changed(l, 'uplink'));
     const wireguard = this.#wireguard!;
-    for (const l of restarted) {
-      this.#setLink(l, false);
-      this.#dataplane.send({ kind: 'link-remove', index: l.spec.index });
+    for (const l of restarted) this.#setLink(l, false);
+    for (const { spec } of [...restarted, ...added]) {
+      // One that is added may be there, half removed by a change that failed.
+      this.#dataplane.send({ kind: 'link-remove', index: spec.index });
+      this.#dataplane.send({ kind: 'link-add', link: spec });
     }
-    for (const { spec } of [...restarted, ...added]) this.#dataplane.send({ kind: 'link-add', link: spec });
-    for (const l of plan.links) {
-      if (added.includes(l)) await wireguard.addDevice(l);
-      else if (changed(l)) await wireguard.setDevice(l);
+    for (const l of links) {
+      if (!wireguard.has(l)) await wireguard.addDevice(l);
+      else if (changed(l) || added.includes(l)) await wireguard.setDevice(l);
     }
     for (const l of [...restarted, ...added]) this.#setLink(l, !this.#childIsDown);
     if (removed.length === 0) return;
     this.#routingSupervisor.hurry(); // a FIB of before leads there still
     await sleep(GOODBYE_MS); // what its sessions say last leaves by it
     for (const l of removed) {
+      this.#linksUp.delete(l.spec.index);
       this.#dataplane.send({ kind: 'link-remove', index: l.spec.index });
-      await wireguard.supervisor.removeDevice(l.spec.device);
+      if (wireguard.has(l)) await wireguard.supervisor.removeDevice(l.spec.device);
     }
   }
 
@@ -323,7 +365,7 @@ export class Daemon {
     for (const id of this.#listens.values()) this.#dataplane.send({ kind: 'stream-unlisten', listen: id });
     this.#listens.clear();
     for (const { spec } of this.#plan.links)
-      client.send({ kind: 'link-state', index: spec.index, up: !this.#childIsDown });
+      client.send({ kind: 'link-state', index: spec.index, up: this.#linksUp.has(spec.index) });
     if (this.#watchers.size > 0) client.send({ kind: 'bgp-watch', isOn: true });
     client.send({ kind: 'start' });
   }
@@ -333,6 +375,8 @@ export class Daemon {
   }
 
   #setLink({ spec: { index } }: PlannedLink, up: boolean): void {
+    if (up) this.#linksUp.add(index);
+    else this.#linksUp.delete(index);
     this.#dataplane.send({ kind: 'link-state', index, up });
     this.#routing.send({ kind: 'link-state', index, up });
     if (!up) this.#routingSupervisor.hurry();
@@ -596,6 +640,14 @@ export class Daemon {
     const { errno } = await reply;
     if (errno !== 0) stream.end();
   }
+}
+
+function has(links: readonly PlannedLink[], l: PlannedLink): boolean {
+  return links.some((o) => o.spec.index === l.spec.index);
+}
+
+function wordsOf(e: unknown): string {
+  return e instanceof Error ? e.message : String(e);
 }
 
 function noUplink(name: string, plan: Plan): MlshimError {

@@ -2,23 +2,32 @@
  * Loads the module of filter functions (`bgp.filters`) into the routing worker. That it can be loaded and has the functions was
  * seen before, in a process of its own (router/config/filter-probe.ts); what is wrong here has changed since.
  */
-import { statSync } from 'node:fs';
+import { register } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import type { RouteFunction } from '../../bgp/speaker.ts';
+import type { FilterModule } from '../config/bgp-model.ts';
 import { type FilterFault, faultText, probeFilters } from '../config/filter-probe.ts';
 import { helpWith } from '../config/names.ts';
 import { MlshimError } from '../lib/errors.ts';
 
+/** What modules import is read anew from the second one on: only then something is kept that may be old. */
+let hasLoaded = false;
+let hasHooks = false;
+
 /**
- * All functions a module exports, by name.
- * @param path absolute; a file that has changed since it was loaded is loaded anew, what it imports is not
+ * All functions a module exports, by name. One that says something else than when it was loaded before is loaded anew with what
+ * it imports, as far as that are files of its own.
  * @throws MlshimError CONFIG_INVALID
  */
-export async function loadFilters(path: string): Promise<ReadonlyMap<string, RouteFunction>> {
-  const written = statSync(path, { throwIfNoEntry: false })?.mtimeMs;
+export async function loadFilters({ path, digest }: FilterModule): Promise<ReadonlyMap<string, RouteFunction>> {
+  if (hasLoaded && !hasHooks) {
+    register('./filter-hooks.js', import.meta.url);
+    hasHooks = true;
+  }
+  hasLoaded = true;
   let loaded: Readonly<Record<string, unknown>>;
   try {
-    loaded = await import(`${pathToFileURL(path).href}?changed=${written}`);
+    loaded = await import(`${pathToFileURL(path).href}?filters=${digest}`);
   } catch (e) {
     throw new MlshimError('CONFIG_INVALID', faultText(path, await explained(path, e)));
   }

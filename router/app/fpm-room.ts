@@ -13,6 +13,7 @@ import { FpmSession } from '../fpm/session.ts';
 import { FpmTable } from '../fpm/table.ts';
 import { Addr, type Prefix } from '../lib/addr.ts';
 import { type Instant, systemClock } from '../lib/clock.ts';
+import { isEqual } from '../lib/equal.ts';
 import type { Logger } from '../lib/log.ts';
 import type { RoutingLink } from './routing-protocol.ts';
 import { turns } from './turns.ts';
@@ -38,7 +39,7 @@ interface Client {
 }
 
 export class FpmRoom {
-  readonly #config: FpmConfig;
+  #config: FpmConfig;
   readonly #log: Logger;
   readonly #table: FpmTable;
   readonly #interfaces: Interfaces;
@@ -50,6 +51,8 @@ export class FpmRoom {
   #retry: NodeJS.Timeout | undefined;
   #startedAt: Instant | undefined;
   #lastError = '';
+  /** Nobody is to come. */
+  #isClosed = false;
   #isStopping = false;
 
   /**
@@ -67,11 +70,12 @@ export class FpmRoom {
     log: Logger,
     changed: () => void,
   ) {
+    const room = this;
     this.#config = config;
     this.#log = log;
     this.#interfaces = new Interfaces(config, links);
     const vrfOf = (table: number): number | undefined => {
-      const { vrf } = config.tables.find((t) => t.table === table) ?? {};
+      const { vrf } = this.#config.tables.find((t) => t.table === table) ?? {};
       return table === MAIN_TABLE ? DEFAULT_VRF : vrfs.find((v) => v.name === vrf)?.number;
     };
     const linkOf = (ifindex: number, vrf: number): number | undefined => this.#interfaces.linkOf(ifindex, vrf);
@@ -84,8 +88,12 @@ export class FpmRoom {
       },
       resolve: (hop, vrf) => this.#resolve(hop, vrf),
       vrfOf,
-      holdMs: config.holdTimeS * 1000,
-      staleMs: config.staleTimeS * 1000,
+      get holdMs() {
+        return room.#config.holdTimeS * 1000;
+      },
+      get staleMs() {
+        return room.#config.staleTimeS * 1000;
+      },
     });
   }
 
@@ -95,10 +103,11 @@ export class FpmRoom {
     const server = createServer({ keepAlive: true, keepAliveInitialDelay: KEEPALIVE_MS }, (s) => this.#accept(s));
     this.#server = server;
     server.on('error', (e: NodeJS.ErrnoException) => {
+      if (this.#server !== server) return; // it listens elsewhere by now
       this.#server = undefined;
       this.#lastError = `cannot listen: ${e.code ?? e.message}`;
       this.#log.error('cannot listen', { address: `${addr}`, port, error: e.code, code: 'F101' });
-      if (!this.#isStopping) this.#retry = setTimeout(() => this.start(), RETRY_MS);
+      if (!this.#isClosed) this.#retry = setTimeout(() => this.start(), RETRY_MS);
     });
     server.listen({ host: String(addr), port }, () => {
       this.#lastError = '';
@@ -107,15 +116,43 @@ export class FpmRoom {
   }
 
   stop(): void {
+    this.#close();
     this.#isStopping = true;
-    clearTimeout(this.#retry);
     clearTimeout(this.#timer);
-    this.#client?.socket.destroy();
-    this.#server?.close();
   }
 
-  /** Links or configured routes have changed. */
-  reload(): void {
+  /** Listen no more, and end the session there is. */
+  #close(): void {
+    this.#isClosed = true;
+    clearTimeout(this.#retry);
+    this.#client?.socket.destroy();
+    this.#server?.close();
+    this.#server = undefined;
+  }
+
+  /**
+   * Links, configured routes or settings have changed. The client stays, unless it is to come elsewhere, may come no more, or
+   * what it has told would mean something else now: it then tells all again, and its routes are kept meanwhile.
+   * @param config undefined = nobody is to tell routes, and those that are there go
+   */
+  reload(config: FpmConfig | undefined): void {
+    const before = this.#config;
+    const wasClosed = this.#isClosed;
+    if (config === undefined) {
+      this.#close();
+      if (!wasClosed) this.#table.clear();
+      this.#arm();
+      return;
+    }
+    this.#config = config;
+    this.#interfaces.configure(config);
+    const isSame = (...keys: (keyof FpmConfig)[]): boolean => keys.every((key) => isEqual(before[key], config[key]));
+    if (!isSame('allow', 'tables', 'confirm')) this.#client?.socket.destroy();
+    if (wasClosed || !isSame('listen')) {
+      this.#close();
+      this.#isClosed = false;
+      this.start();
+    }
     this.#resolve = this.#resolver();
     this.#table.linksChanged();
     this.#arm();
@@ -125,6 +162,7 @@ export class FpmRoom {
   get isSettled(): boolean {
     const now = systemClock.now();
     if (this.#startedAt === undefined) return false;
+    if (this.#isClosed) return true;
     if (now - this.#startedAt >= this.#config.holdTimeS * 1000) return true;
     return this.#client !== undefined && now - this.#client.heardAt >= QUIET_MS;
   }
@@ -134,7 +172,9 @@ export class FpmRoom {
     return this.#table.protocolOf(vrf, prefix);
   }
 
-  show(): FpmStatus {
+  /** Undefined while nobody is to tell routes. */
+  show(): FpmStatus | undefined {
+    if (this.#isClosed) return undefined;
     const { addr, port } = this.#config.listen;
     const client = this.#client;
     const { installed, unresolved, stale, nextHops, ignored } = this.#table.stats;
@@ -203,7 +243,8 @@ export class FpmRoom {
   #lost(): void {
     this.#client = undefined;
     this.#table.sessionEnded(systemClock.now());
-    if (this.#isStopping) return;
+    this.#arm();
+    if (this.#isClosed) return;
     const routes = this.#table.stats.installed;
     this.#log.warn('routing daemon gone', {
       routes,
@@ -211,7 +252,6 @@ export class FpmRoom {
       why: this.#lastError || 'closed by the peer',
       code: 'F102',
     });
-    this.#arm();
   }
 
   #arm(): void {
@@ -231,13 +271,17 @@ export class FpmRoom {
 /** Our links by interface numbers of the client's, which is on this host or says its numbers in the configuration. */
 class Interfaces {
   readonly #links: readonly RoutingLink[];
-  readonly #uplinks: ReadonlyMap<string, string>;
+  #uplinks: ReadonlyMap<string, string> = new Map();
   #names: ReadonlyMap<number, string> = new Map();
   #lookedAt: Instant | undefined;
 
   constructor(config: FpmConfig, links: readonly RoutingLink[]) {
     this.#links = links;
-    this.#uplinks = new Map(config.interfaces.map((i) => [i.interface, i.uplink]));
+    this.configure(config);
+  }
+
+  configure({ interfaces }: FpmConfig): void {
+    this.#uplinks = new Map(interfaces.map((i) => [i.interface, i.uplink]));
   }
 
   linkOf(ifindex: number, vrf: number): number | undefined {

@@ -24,11 +24,21 @@ export interface MrtReplay {
 }
 
 export class MrtTransport implements Transport {
-  readonly #replays: ReadonlyMap<string, MrtReplay>;
+  #replays: ReadonlyMap<string, MrtReplay> = new Map();
   readonly #files = new Set<ReadStream>();
 
   constructor(replays: readonly MrtReplay[]) {
+    this.setReplays(replays);
+  }
+
+  /**
+   * Other files from now on; a session that goes on has read its own.
+   * @returns names of peers whose file is another one
+   */
+  setReplays(replays: readonly MrtReplay[]): readonly string[] {
+    const before = this.#replays;
     this.#replays = new Map(replays.map((r) => [r.name, r]));
+    return [...before].filter(([name, r]) => this.#replays.get(name)?.path !== r.path).map(([name]) => name);
   }
 
   connect(target: ConnectTarget, opened: (stream: Stream) => StreamHandler, failed: (reason: string) => void): Attempt {

@@ -16,6 +16,8 @@ export const ONE_CHILD = 0;
 
 export interface Plan {
   readonly links: readonly PlannedLink[];
+  /** Numbers of the VRFs by name; the default one is 0. */
+  readonly vrfs: ReadonlyMap<string, number>;
   readonly routing: RoutingBoot;
   readonly settings: DataplaneSettings;
 }
@@ -25,17 +27,12 @@ export interface PlannedLink {
   readonly uplink: UplinkConfig;
 }
 
-/** @param running links that exist already: their uplinks keep their numbers, and new ones get others */
-export function planOf(config: Config, hostNameServers: readonly string[], running: readonly PlannedLink[] = []): Plan {
-  const taken = new Set(running.map((l) => l.spec.index));
-  const numberOf = (name: string): number => {
-    const known = running.find((l) => l.spec.name === name)?.spec.index;
-    if (known !== undefined) return known;
-    let index = FIRST_LINK_INDEX;
-    while (taken.has(index)) index++;
-    taken.add(index);
-    return index;
-  };
+/** @param running what runs already: its uplinks and VRFs keep their numbers, and new ones get others */
+export function planOf(config: Config, hostNameServers: readonly string[], running?: Plan): Plan {
+  const linkNumbers = new Map(running?.links.map((l) => [l.spec.name, l.spec.index]));
+  const uplinks = numbered(config.uplinks, linkNumbers, FIRST_LINK_INDEX);
+  const vrfs = numbered(config.vrfs, running?.vrfs ?? new Map<string, number>(), DEFAULT_VRF + 1);
+  const numberOf = (name: string): number => uplinks.get(name)!;
   const links = config.uplinks.map((uplink): PlannedLink => {
     const index = numberOf(uplink.name);
     return {
@@ -43,7 +40,7 @@ export function planOf(config: Config, hostNameServers: readonly string[], runni
       spec: {
         index,
         name: uplink.name,
-        vrf: vrfNumber(config, uplink.vrf),
+        vrf: vrfNumber(vrfs, uplink.vrf),
         mtu: uplink.mtu,
         child: ONE_CHILD,
         device: index - FIRST_LINK_INDEX,
@@ -54,10 +51,11 @@ export function planOf(config: Config, hostNameServers: readonly string[], runni
   const source = { v4: config.source.v4 && String(config.source.v4), v6: config.source.v6 && String(config.source.v6) };
   return {
     links,
+    vrfs,
     routing: {
       links: links.map(({ spec: { index, name, vrf, mtu, addresses } }) => ({ index, name, vrf, mtu, addresses })),
-      vrfs: posted(config.vrfs.map((vrf) => ({ name: vrf.name, number: vrfNumber(config, vrf.name), config: vrf }))),
-      routes: routesOf(config, links),
+      vrfs: posted(config.vrfs.map((vrf) => ({ name: vrf.name, number: vrfNumber(vrfs, vrf.name), config: vrf }))),
+      routes: routesOf(config, links, vrfs),
       bgp: config.bgp && posted(config.bgp),
       fpm: config.fpm && posted(config.fpm),
       source,
@@ -81,9 +79,26 @@ function serverText(s: ScopedAddr): string {
   return s.uplink === undefined ? String(s.addr) : `${s.addr}%${s.uplink}`;
 }
 
-/** VRFs are numbered in the order of the configuration; 0 is the default one. */
-function vrfNumber(config: Config, name: string | undefined): number {
-  return name === undefined ? DEFAULT_VRF : 1 + config.vrfs.findIndex((v) => v.name === name);
+/** Numbers by name: those there are, and for others the lowest that are free, in the order of the configuration. */
+function numbered(
+  things: readonly { readonly name: string }[],
+  taken: ReadonlyMap<string, number>,
+  first: number,
+): ReadonlyMap<string, number> {
+  const used = new Set(taken.values());
+  let next = first;
+  return new Map(
+    things.map(({ name }) => {
+      const known = taken.get(name);
+      if (known !== undefined) return [name, known];
+      while (used.has(next)) next++;
+      return [name, next++];
+    }),
+  );
+}
+
+function vrfNumber(vrfs: Plan['vrfs'], name: string | undefined): number {
+  return name === undefined ? DEFAULT_VRF : vrfs.get(name)!;
 }
 
 /** Rules with numbers in the place of names. */
@@ -114,7 +129,7 @@ function policyOf({ policy, vrfs }: Config, links: readonly PlannedLink[]): Poli
 }
 
 /** Connected prefixes, allowed IPs where they are routes, then `routes`, which win over allowed IPs. */
-function routesOf(config: Config, links: readonly PlannedLink[]): ConfiguredRoute[] {
+function routesOf(config: Config, links: readonly PlannedLink[], vrfs: Plan['vrfs']): ConfiguredRoute[] {
   const connected = new Routes(RouteSource.Connected);
   const allowed = new Routes(RouteSource.Static);
   for (const { spec, uplink } of links) {
@@ -128,13 +143,13 @@ function routesOf(config: Config, links: readonly PlannedLink[]): ConfiguredRout
       for (const peer of uplink.peers) for (const prefix of peer.allowedIps) allowed.add(spec.vrf, String(prefix), hop);
   }
   const linkOf = (name: string): number => links.find((l) => l.spec.name === name)!.spec.index;
-  const statics = config.routes.map((r) => staticRoute(r, vrfNumber(config, r.vrf), linkOf));
+  const statics = config.routes.map((r) => staticRoute(r, vrfNumber(vrfs, r.vrf), linkOf));
   for (const route of statics) allowed.delete(route.vrf, route.prefix);
   const known = [...connected.all, ...allowed.all, ...statics];
   // What we announce and do not know in detail must not go back to where it came from.
   const announced = [
     { vrf: DEFAULT_VRF, networks: config.bgp?.networks ?? [] },
-    ...config.vrfs.map((v) => ({ vrf: vrfNumber(config, v.name), networks: v.networks })),
+    ...config.vrfs.map((v) => ({ vrf: vrfNumber(vrfs, v.name), networks: v.networks })),
   ];
   const unreachable = announced.flatMap(({ vrf, networks }) =>
     networks

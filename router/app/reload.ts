@@ -4,7 +4,7 @@
  */
 import type { BirdCommand } from '../birdctl/command.ts';
 import { Code, type Line } from '../birdctl/reply.ts';
-import { type ConfigChange, diffConfig, isReloadable } from '../config/diff.ts';
+import { type ConfigChange, diffConfig, isReloadable, whyFixed } from '../config/diff.ts';
 import type { Config } from '../config/model.ts';
 import type { Answers, Verbs } from '../control/messages.ts';
 import { systemClock } from '../lib/clock.ts';
@@ -14,7 +14,7 @@ import type { Logger } from '../lib/log.ts';
 export interface ReloadPort {
   /** Read the configuration again. @throws MlshimError CONFIG_INVALID, CONFIG_UNREADABLE */
   load(): Promise<Config>;
-  /** Carry a change out. @throws MlshimError when it cannot be done; nothing has changed then */
+  /** Carry a change out. @throws MlshimError when it cannot be done; all is as it was then */
   apply(next: Config, changes: readonly ConfigChange[]): Promise<void>;
 }
 
@@ -61,7 +61,7 @@ export class Reloader {
     const answer = { file: next.file, changes, applied: false, reverts_in_s: 0 };
     if (check) return answer;
     if (!isReloadable(changes)) {
-      const refused = changes.filter((c) => c.effect === 'restart').map((c) => c.path);
+      const refused = changes.filter((c) => c.effect === 'restart').map(whyFixed);
       throw new MlshimError('RELOAD_REFUSED', `cannot change while the router runs: ${refused.join(', ')}`);
     }
     const before = this.#trial?.before ?? this.#current;

@@ -137,6 +137,8 @@ export type ToRouting =
       readonly link: string | undefined;
     }
   | { readonly kind: 'bfd-change'; readonly change: BfdChange }
+  /** Another worker takes over: end the BGP sessions as for a restart (RFC 4724 §4.1), then answer `stopped`. */
+  | { readonly kind: 'hand-over' }
   /** End the BGP sessions with this RFC 9003 text, then answer `stopped`. */
   | { readonly kind: 'stop'; readonly reason: string };
 

@@ -1,8 +1,9 @@
 /**
  * Keeps a routing worker running, on the main thread. One that ends is followed by another, which begins as a restarting
  * speaker (RFC 4724 §4.1): packets go by the FIB of the one before until the successor has said that its own is complete.
- * One that ends again and again is given up.
+ * One that ends again and again is given up. A reload has one follow another on purpose, in the same way.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { systemClock } from '../lib/clock.ts';
 import { MlshimError } from '../lib/errors.ts';
@@ -14,6 +15,8 @@ import type { RoutingBoot } from './routing-protocol.ts';
 /** So many ends within this time are no accident. */
 const MAX_ENDS = 3;
 const ENDS_MS = 60_000;
+/** How long a worker that is replaced may take to say goodbye. */
+const HAND_OVER_MS = 2000;
 /** How long `status` tells of a restart. */
 const REMEMBERED_MS = 600_000;
 
@@ -31,7 +34,7 @@ export interface SupervisorPort {
   onEvent(event: RoutingEvent, client: RoutingClient): void;
   toDataplane(message: ToDataplane): void;
   closeFd(fd: number): void;
-  /** A worker has ended and another one is being started: it is to be told what it must know. */
+  /** A worker has taken the place of another: it is to be told what it must know. */
   restarted(client: RoutingClient): void;
   /** No worker will be started any more. */
   gaveUp(): void;
@@ -47,6 +50,9 @@ export class RoutingSupervisor {
   /** When workers have ended lately. */
   #ends: number[] = [];
   #endedAt: number | undefined;
+  #waitingSince = 0;
+  /** A worker that may take over, and its FIB. */
+  #candidate: { readonly worker: Worker; readonly client: RoutingClient; fib: unknown } | undefined;
   /** The data plane keeps to the FIB of the worker before. */
   #isWaiting = false;
   #isHurried = false;
@@ -76,13 +82,10 @@ export class RoutingSupervisor {
 
   /** Start the first worker; resolves with its FIB. @throws MlshimError when it cannot serve */
   start(): Promise<unknown> {
-    this.#spawn(this.#port.boot());
-    const worker = this.#worker;
-    const failed = new Promise<never>((_, reject) => {
-      worker.once('error', (e) => reject(new MlshimError('INTERNAL', `routing worker: ${e.message}`)));
-      worker.once('exit', () => reject(new MlshimError('INTERNAL', 'routing worker: ended')));
-    });
-    return Promise.race([this.#client.ready, failed]);
+    const { worker, client } = this.#spawn(this.#port.boot());
+    this.#worker = worker;
+    this.#client = client;
+    return readiness(worker, client);
   }
 
   /** The router serves: a worker that ends from now on is followed by another. */
@@ -104,21 +107,71 @@ export class RoutingSupervisor {
 
   async stop(): Promise<void> {
     this.#isStopped = true;
+    await this.#candidate?.worker.terminate();
     await (this.#worker as Worker | undefined)?.terminate();
   }
 
-  #spawn(boot: RoutingBoot): void {
-    const worker = new Worker(new URL('./routing-worker.js', import.meta.url), { workerData: boot });
-    const client = new RoutingClient(worker, (e) => this.#onEvent(e, client));
+  /**
+   * Have a worker take over that begins with what `boot` says. The one before ends its sessions as for a restart; packets go by
+   * its FIB until the successor's is complete.
+   * @param taken the successor will take over: what is told of it from now on is meant
+   * @throws MlshimError when it cannot serve; the one before has noticed nothing then
+   */
+  async replace(boot: RoutingBoot, taken: () => void): Promise<void> {
+    const peers = this.#awaited();
+    const { worker, client } = this.#spawn({ ...boot, restart: { peers } });
+    const candidate = { worker, client, fib: undefined as unknown };
+    this.#candidate = candidate;
+    try {
+      candidate.fib = await readiness(worker, client);
+    } catch (e) {
+      this.#candidate = undefined;
+      await worker.terminate();
+      throw e;
+    }
+    const [before, leaving] = [this.#worker, this.#client];
     this.#worker = worker;
     this.#client = client;
+    this.#candidate = undefined;
+    this.#beginWaiting(peers);
+    this.#hold(candidate.fib);
+    leaving.send({ kind: 'hand-over' });
+    await Promise.race([leaving.stopped, sleep(HAND_OVER_MS, undefined, { ref: false })]);
+    await before.terminate();
+    taken();
+    this.#log.info('another worker takes over; packets go by the routes of before');
+    // When it has ended meanwhile, its successor knows what it must.
+    if (client === this.#client) this.#port.restarted(client);
+  }
+
+  #spawn(boot: RoutingBoot): { readonly worker: Worker; readonly client: RoutingClient } {
+    const worker = new Worker(new URL('./routing-worker.js', import.meta.url), { workerData: boot });
+    const client = new RoutingClient(worker, (e) => this.#onEvent(e, client));
     worker.on('error', (e) => this.#log.error('worker failed', { error: e.stack ?? e.message }));
     worker.on('exit', (code) => this.#onExit(client, code));
+    return { worker, client };
+  }
+
+  /** Peers with a session, and those a restart that goes on waits for. */
+  #awaited(): readonly string[] {
+    return [...new Set([...(this.#isWaiting ? this.#before : []), ...this.#sessions])];
+  }
+
+  /** The data plane keeps to the FIB it has. */
+  #beginWaiting(peers: readonly string[]): void {
+    this.#before = peers;
+    this.#sessions.clear();
+    this.#isWaiting = true;
+    this.#waitingSince = systemClock.now();
+    this.#isHurried = false;
+    this.#held = undefined;
+    this.#inherited = new Set(this.#watched);
   }
 
   #onExit(client: RoutingClient, code: number): void {
     for (const fd of client.abandon()) this.#port.closeFd(fd);
-    if (this.#isStopped) return;
+    // One that did not come to serve, or has handed over.
+    if (this.#isStopped || client !== this.#client) return;
     const now = systemClock.now();
     this.#ends = [...this.#ends.filter((at) => now - at < ENDS_MS), now];
     this.#log.error('worker ended', { code, ...(this.#isServing && { ends: this.#ends.length }) });
@@ -128,14 +181,11 @@ export class RoutingSupervisor {
       return;
     }
     this.#endedAt = now;
-    this.#before = [...new Set([...(this.#isWaiting ? this.#before : []), ...this.#sessions])];
-    this.#sessions.clear();
-    this.#isWaiting = true;
-    this.#isHurried = false;
-    this.#held = undefined;
-    this.#inherited = new Set(this.#watched);
+    this.#beginWaiting(this.#awaited());
     this.#log.warn('starting another worker; packets go by the routes of before', { code: 'C103' });
-    this.#spawn({ ...this.#port.boot(), restart: { peers: this.#before } });
+    const next = this.#spawn({ ...this.#port.boot(), restart: { peers: this.#before } });
+    this.#worker = next.worker;
+    this.#client = next.client;
     // When it cannot become ready it ends, and that is heard of above.
     this.#client.ready
       .then((fib) => this.#hold(fib))
@@ -144,6 +194,12 @@ export class RoutingSupervisor {
   }
 
   #onEvent(e: RoutingEvent, client: RoutingClient): void {
+    if (client !== this.#client) {
+      // Of a worker that comes or goes nothing is taken but what it has to say, and the FIB of the one that comes.
+      if (e.kind === 'fib' && client === this.#candidate?.client) this.#candidate.fib = e.fib;
+      if (e.kind === 'log') this.#port.onEvent(e, client);
+      return;
+    }
     switch (e.kind) {
       case 'fib':
         if (this.#isWaiting) this.#hold(e.fib);
@@ -186,7 +242,16 @@ export class RoutingSupervisor {
     this.#isWaiting = false;
     this.#port.toDataplane({ kind: 'fib-replace', fib: this.#held });
     this.#held = undefined;
-    const afterS = (systemClock.now() - this.#endedAt!) / 1000;
+    const afterS = (systemClock.now() - this.#waitingSince) / 1000;
     this.#log.info('packets go by the new routes', { after_s: afterS, complete: !this.#isHurried });
   }
+}
+
+/** Resolves with the FIB of a worker. @throws MlshimError when it ends instead */
+function readiness(worker: Worker, client: RoutingClient): Promise<unknown> {
+  const failed = new Promise<never>((_, reject) => {
+    worker.once('error', (e) => reject(new MlshimError('INTERNAL', `routing worker: ${e.message}`)));
+    worker.once('exit', () => reject(new MlshimError('INTERNAL', 'routing worker: ended')));
+  });
+  return Promise.race([client.ready, failed]);
 }

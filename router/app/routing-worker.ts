@@ -3,11 +3,14 @@
  * messages of routing-protocol.ts.
  */
 import { parentPort, workerData } from 'node:worker_threads';
-import type { BgpConfig } from '../config/bgp-model.ts';
+import type { RouteFunction } from '../../bgp/speaker.ts';
+import type { BgpConfig, FilterModule } from '../config/bgp-model.ts';
+import type { FpmConfig } from '../config/fpm.ts';
 import { type NextHop, type RouteChange, RouteKind } from '../fib/shared.ts';
 import { FibWriter } from '../fib/writer.ts';
 import type { KnownRoute } from '../fpm/resolve.ts';
 import { Addr, Prefix } from '../lib/addr.ts';
+import { isEqual } from '../lib/equal.ts';
 import { MlshimError } from '../lib/errors.ts';
 import { type Logger, makeLogger } from '../lib/log.ts';
 import { posted, revived } from '../lib/post.ts';
@@ -84,6 +87,7 @@ for (const link of links) fib.linkDown(link.index);
 let configured = boot.routes.map(routeChange);
 fib.apply(configured);
 
+let { source } = boot;
 const vrfs = revived(boot.vrfs);
 const MAIN = { name: 'main', number: DEFAULT_VRF };
 const NO_SOURCE = { v4: undefined, v6: undefined };
@@ -97,7 +101,9 @@ function factsOf(vrf: { readonly name: string; readonly number: number }): Route
     get own() {
       return own.filter((o) => o.link.vrf === vrf.number);
     },
-    source: isMain ? { v4: parsed(boot.source.v4), v6: parsed(boot.source.v6) } : NO_SOURCE,
+    get source() {
+      return isMain ? { v4: parsed(source.v4), v6: parsed(source.v6) } : NO_SOURCE;
+    },
     of: (number) => allFacts.find((f) => f.vrf.number === number),
     describeBgp: (prefix) => bgp?.describe(prefix, isMain ? '' : vrf.name),
     protocolOf: (prefix) => fpm?.protocolOf(vrf.number, prefix),
@@ -131,12 +137,23 @@ const watcher: BfdWatcher = {
   watch: (name, target, settings) => send({ kind: 'bfd-watch', name, target: posted(target), settings }),
   unwatch: (name) => send({ kind: 'bfd-unwatch', name }),
 };
+/** The filter module as it is loaded, and its functions. */
+let filters: { readonly module: FilterModule | undefined; readonly functions: ReadonlyMap<string, RouteFunction> } = {
+  module: undefined,
+  functions: new Map(),
+};
 const bgp = await bgpRoom(boot.bgp && revived(boot.bgp));
+
+/** @throws MlshimError CONFIG_INVALID when the module cannot be loaded; the one there is goes on then */
+async function filtersFor({ filters: module }: BgpConfig): Promise<typeof filters> {
+  if (isEqual(module, filters.module)) return filters;
+  return { module, functions: module === undefined ? new Map() : await loadFilters(module) };
+}
 
 async function bgpRoom(settings: BgpConfig | undefined): Promise<BgpRoom | undefined> {
   if (settings === undefined) return undefined;
   try {
-    const filters = settings.filters === undefined ? new Map() : await loadFilters(settings.filters);
+    filters = await filtersFor(settings);
     return new BgpRoom({
       settings,
       vrfs,
@@ -149,7 +166,7 @@ async function bgpRoom(settings: BgpConfig | undefined): Promise<BgpRoom | undef
       watcher,
       ping: (id, remote, link) => send({ kind: 'ping', id, remote, link }),
       sourceTo: (vrf, dst) => sourceTo(allFacts[vrf]!, dst),
-      filters,
+      filters: filters.functions,
       restart: boot.restart,
       session: (peer, isUp) => send({ kind: 'session', peer, isUp }),
     });
@@ -162,7 +179,11 @@ async function bgpRoom(settings: BgpConfig | undefined): Promise<BgpRoom | undef
 
 const known = (): KnownRoute[] =>
   configured.map(({ vrf, prefix, nextHops }) => ({ vrf, prefix, nextHops: nextHops ?? [] }));
-const fpm = boot.fpm && new FpmRoom(revived(boot.fpm), links, known, vrfs, fib, log.for('fpm'), publish);
+let fpm = boot.fpm && fpmRoom(revived(boot.fpm));
+
+function fpmRoom(config: FpmConfig): FpmRoom {
+  return new FpmRoom(config, links, known, vrfs, fib, log.for('fpm'), publish);
+}
 
 function parsed(text: string | undefined): Addr | undefined {
   return text === undefined ? undefined : Addr.parse(text);
@@ -170,6 +191,7 @@ function parsed(text: string | undefined): Addr | undefined {
 
 const NO_BGP = { asn: 0, router_id: '', peers: [] };
 
+/** A promise where it takes time. */
 function answer(query: WorkerQuery): unknown {
   switch (query.verb) {
     case 'route_get':
@@ -204,30 +226,51 @@ function answer(query: WorkerQuery): unknown {
   }
 }
 
-/** Go over to another configuration: routes and links as it has them, sessions only where they differ. */
-function reload(next: RoutingBoot): undefined {
+/**
+ * Go over to another configuration of the same BGP speaker and VRFs: routes and links as it has them, sessions only where they
+ * differ.
+ * @throws MlshimError CONFIG_INVALID before anything has changed
+ */
+async function reload(next: RoutingBoot): Promise<void> {
+  const settings = next.bgp && revived(next.bgp);
+  const nextFilters = settings === undefined ? filters : await filtersFor(settings);
   const routes = next.routes.map(routeChange);
   const isKept = (link: RoutingLink): boolean => next.links.some((l) => l.index === link.index);
   for (const link of next.links) if (!links.some((l) => l.index === link.index)) fib.linkDown(link.index);
   const before = [...links];
-  links.splice(0, links.length, ...next.links);
-  own.splice(0, own.length, ...ownOf(next.links));
+  takeLinks(next.links);
   try {
-    if (next.bgp !== undefined) bgp?.reload(revived(next.bgp), next.links);
+    if (settings !== undefined) {
+      const { functions } = nextFilters;
+      bgp?.reload({ settings, vrfs: revived(next.vrfs), links: next.links, filters: functions });
+    }
   } catch (e) {
-    links.splice(0, links.length, ...before);
-    own.splice(0, own.length, ...ownOf(before));
+    takeLinks(before);
     throw e;
   }
+  filters = nextFilters;
+  source = next.source;
   const keyOf = (c: RouteChange): string => `${c.vrf} ${c.source} ${c.prefix}`;
   const wanted = new Set(routes.map(keyOf));
   const gone = configured.filter((c) => !wanted.has(keyOf(c))).map((c): RouteChange => ({ ...c, nextHops: undefined }));
   fib.apply([...gone, ...routes]);
   configured = routes;
   for (const link of before) if (!isKept(link)) fib.linkDown(link.index);
-  fpm?.reload();
+  reloadFpm(next.fpm && revived(next.fpm));
   publish();
-  return undefined;
+}
+
+function takeLinks(next: readonly RoutingLink[]): void {
+  links.splice(0, links.length, ...next);
+  own.splice(0, own.length, ...ownOf(next));
+}
+
+function reloadFpm(config: FpmConfig | undefined): void {
+  if (fpm !== undefined) fpm.reload(config);
+  else if (config !== undefined) {
+    fpm = fpmRoom(config);
+    fpm.start();
+  }
 }
 
 function summary(): RoutingSummary {
@@ -283,7 +326,7 @@ port.on('message', (m: ToRouting) => {
       if (boot.restart !== undefined) settle();
       break;
     case 'query':
-      onQuery(m.id, m.query);
+      void onQuery(m.id, m.query);
       break;
     case 'link-state':
       onLinkState(m.index, m.up);
@@ -305,6 +348,10 @@ port.on('message', (m: ToRouting) => {
       break;
     case 'bfd-change':
       bgp?.bfd.changed(m.change);
+      break;
+    case 'hand-over':
+      fpm?.stop();
+      void (bgp?.handOver() ?? Promise.resolve()).then(() => send({ kind: 'stopped' }));
       break;
     case 'stop':
       fpm?.stop();

@@ -12,6 +12,7 @@ import {
   type RouteFunction,
   Speaker,
   type SpeakerEvent,
+  type SpeakerSettings,
   type Transport,
   type VrpList,
 } from '../../bgp/speaker.ts';
@@ -24,7 +25,7 @@ import type { FibWriter } from '../fib/writer.ts';
 import type { Addr, Family } from '../lib/addr.ts';
 import { systemClock } from '../lib/clock.ts';
 import { BgpLinks } from './bgp-links.ts';
-import { peerConfigOf, rangeConfigOf, speakerSettings } from './bgp-peers.ts';
+import { changeableSettings, peerConfigOf, rangeConfigOf, speakerSettings } from './bgp-peers.ts';
 import { StackTransport, type StreamPort } from './bgp-transport.ts';
 import { SplitTransport } from './kernel-transport.ts';
 import { RibToFib } from './rib-to-fib.ts';
@@ -33,6 +34,9 @@ import { turns } from './turns.ts';
 
 interface VrfSpeaker {
   readonly name: string;
+  config: VrfConfig;
+  /** VRFs whose routes may be imported. */
+  readonly others: readonly string[];
   readonly speaker: Speaker;
   readonly links: BgpLinks;
   readonly transport: StackTransport;
@@ -120,17 +124,32 @@ export class VrfSpeakers {
     });
     links.onRenumbered = () => sink.forget();
     links.isRecursive = (prefix) => speaker.isRecursive(prefix);
-    const isHere = (p: { readonly via: string | undefined }): boolean => p.via !== undefined && links.has(p.via);
-    const addressOn = (link: string, family: Family): Addr | undefined => links.addressOn(link, family);
-    for (const peer of o.settings.peers.filter(isHere))
-      speaker.addPeer(peerConfigOf(peer, o.settings, addressOn, o.filters));
-    for (const range of o.settings.ranges.filter(isHere))
-      speaker.addRange(rangeConfigOf(range, o.settings, addressOn, o.filters));
-    if (config.rd !== undefined) {
-      const names = others.map((v) => v.name);
-      for (const peer of insidePeers(links, o.settings.asn, config, names)) speaker.addPeer(peer);
-    }
-    return { name, speaker, links, transport };
+    const vrf = { name, config, others: others.map((v) => v.name), speaker, links, transport };
+    speaker.reconfigure(wanted(vrf, o.settings, o.filters));
+    return vrf;
+  }
+
+  /** @throws MlshimError CONFIG_INVALID, RangeError for settings that `reload` would refuse */
+  check(settings: BgpConfig, filters: ReadonlyMap<string, RouteFunction>): void {
+    for (const vrf of this.#speakers) vrf.speaker.check(wanted(vrf, settings, filters));
+  }
+
+  /**
+   * Go over to other settings of the same VRFs, as `Speaker.reconfigure`. Peers that leave a VRF have been removed.
+   * @param links all links from now on
+   * @returns the names of peers that begin
+   */
+  reload(
+    settings: BgpConfig,
+    vrfs: readonly RoutingVrf[],
+    links: readonly RoutingLink[],
+    filters: ReadonlyMap<string, RouteFunction>,
+  ): readonly string[] {
+    return this.#speakers.flatMap((vrf) => {
+      vrf.config = vrfs.find((v) => v.name === vrf.name)!.config;
+      vrf.links.setLinks(links);
+      return vrf.speaker.reconfigure(wanted(vrf, settings, filters)).filter((peer) => !isInside(peer));
+    });
   }
 
   start(): void {
@@ -152,11 +171,11 @@ export class VrfSpeakers {
     return this.#unsettled === 0;
   }
 
-  /** Say goodbye to the peers; resolves when that has left. */
-  async stop(reason: string, withinMs: number): Promise<void> {
+  /** Say goodbye to the peers; resolves when that has left. @param end ends a speaker's sessions */
+  async stop(end: (speaker: Speaker) => void, withinMs: number): Promise<void> {
     for (const { speaker, links } of this.#speakers) {
       links.stop();
-      speaker.shutdown(reason);
+      end(speaker);
     }
     for (const stop of this.#stopDriving) stop();
     await Promise.all(this.#speakers.map((s) => s.transport.finished(withinMs)));
@@ -187,10 +206,32 @@ export class VrfSpeakers {
     return this.#speakers.find((s) => s.speaker.peerNames.includes(peer))?.speaker;
   }
 
+  /** The speaker of the VRF with this number. */
+  numbered(vrf: number): Speaker | undefined {
+    return this.#speakers.find((s) => s.links.vrf === vrf)?.speaker;
+  }
+
   /** The speaker of a VRF. */
   named(vrf: string): Speaker | undefined {
     return this.#speakers.find((s) => s.name === vrf)?.speaker;
   }
+}
+
+/** What a VRF's speaker is to be told. @throws MlshimError CONFIG_INVALID for functions that are not there */
+function wanted(
+  { config, others, links }: Pick<VrfSpeaker, 'config' | 'others' | 'links'>,
+  settings: BgpConfig,
+  filters: ReadonlyMap<string, RouteFunction>,
+): SpeakerSettings {
+  const isHere = (p: { readonly via: string | undefined }): boolean => p.via !== undefined && links.has(p.via);
+  const addressOn = (link: string, family: Family): Addr | undefined => links.addressOn(link, family);
+  const peers = settings.peers.filter(isHere).map((p) => peerConfigOf(p, settings, addressOn, filters));
+  return {
+    ...changeableSettings(settings),
+    networks: config.networks,
+    peers: config.rd === undefined ? peers : [...peers, ...insidePeers(links, settings.asn, config, others)],
+    ranges: settings.ranges.filter(isHere).map((p) => rangeConfigOf(p, settings, addressOn, filters)),
+  };
 }
 
 /** The sessions with the VPN room. @param others VRFs whose routes may be imported */

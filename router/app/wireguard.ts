@@ -53,6 +53,10 @@ export class WireguardChild {
     });
   }
 
+  has({ spec }: PlannedLink): boolean {
+    return this.supervisor.hasDevice(spec.device);
+  }
+
   addDevice({ spec, uplink }: PlannedLink): Promise<void> {
     return this.supervisor.addDevice({ index: spec.device, name: spec.name, mtu: spec.mtu }, deviceConfig(uplink));
   }

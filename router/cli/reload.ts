@@ -52,8 +52,11 @@ function effectText(c: ConfigChange): string {
   const isWhole = /^(bgp\.peers|uplinks)\.[^.]+$/.test(c.path) && c.kind !== 'changed';
   const what = c.path.startsWith('bgp.') ? 'session' : 'uplink';
   if (c.effect === 'restart') return 'NEEDS A NEW START';
-  if (c.effect === 'session') return 'session restarts';
+  if (c.effect === 'routing') return 'all sessions restart, forwarding goes on';
+  if (c.effect === 'session')
+    return c.path.startsWith('bgp.peers.') ? 'session restarts' : 'sessions with graceful_restart restart';
   if (c.effect === 'uplink') return 'uplink restarts';
   if (isWhole) return `${what} ${c.kind === 'added' ? 'starts' : 'ends'}`;
+  if (c.path === 'bgp.filters') return 'sessions stay, routes are judged again';
   return /\.(import|export)(\.|$)/.test(c.path) ? 'session stays, routes are judged again' : 'nothing restarts';
 }

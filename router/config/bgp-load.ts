@@ -6,6 +6,7 @@ import {
   type BfdConfig,
   type BgpConfig,
   type BgpNeighborConfig,
+  type FilterModule,
   type ListedPolicy,
   type RulePlace,
   rulesKey,
@@ -22,6 +23,7 @@ import {
 } from './bgp-schema.ts';
 import { toSession } from './bgp-session.ts';
 import { type Tunnel, toDn42, toDn42Link } from './dn42.ts';
+import { filterDigest } from './filter-digest.ts';
 import { toRpki } from './rpki.ts';
 import type { Path } from './tree.ts';
 
@@ -63,12 +65,16 @@ export function toBgp(
       staleTimeS: b.graceful_restart.stale_time,
       longLivedS: b.graceful_restart.long_lived,
     },
-    filters: b.filters === undefined ? undefined : inFolder(b.filters),
+    filters: b.filters === undefined ? undefined : moduleAt(inFolder(b.filters)),
     bmp: b.bmp,
     mrt: { tables: toMrtFile(b.mrt.tables, inFolder), updates: toMrtFile(b.mrt.updates, inFolder) },
     dn42: toDn42(b.dn42),
     rpki: b.rpki && toRpki(b.rpki, file),
   };
+}
+
+function moduleAt(path: string): FilterModule {
+  return { path, digest: filterDigest(path) };
 }
 
 function toMrtFile(f: ParsedBgp['mrt']['tables'], inFolder: (path: string) => string): BgpConfig['mrt']['tables'] {

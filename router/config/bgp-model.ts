@@ -44,6 +44,14 @@ export function rulesKey(neighbor: string, direction: 'import' | 'export'): stri
 /** Rules, or a function of the filter module. */
 export type ListedPolicy = RuleList | { readonly module: string };
 
+/** A module of filter functions. */
+export interface FilterModule {
+  /** Absolute. */
+  readonly path: string;
+  /** Another one when the module, or a file it names, says something else (filter-digest.ts). */
+  readonly digest: string;
+}
+
 /** An MRT file that is written at intervals; the absolute path may hold %Y %m %d %H %M %S (UTC). */
 export interface MrtFile {
   readonly path: string;
@@ -147,8 +155,8 @@ export interface BgpConfig {
   readonly rulePlaces: Readonly<Record<string, readonly RulePlace[]>>;
   /** RFC 4724 and RFC 9494, for all peers that take part. */
   readonly gracefulRestart: { readonly restartTimeS: number; readonly staleTimeS: number; readonly longLivedS: number };
-  /** Absolute path of the module whose functions peers name as policies. */
-  readonly filters: string | undefined;
+  /** The module whose functions peers name as policies. */
+  readonly filters: FilterModule | undefined;
   readonly clusterId: Addr | undefined;
   readonly confederation: Confederation | undefined;
   readonly multipath: Multipath | undefined;

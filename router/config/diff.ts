@@ -4,15 +4,17 @@
  */
 import type { AggregateConfig } from '../../bgp/origination.ts';
 import { communityTexts } from '../../bgp/policy/text.ts';
+import { distinguisherText, type EightOctets, routeTargetText } from '../../bgp/vpn/route-distinguisher.ts';
 import { Addr, Prefix } from '../lib/addr.ts';
-import type { RuleList } from './bgp-model.ts';
+import type { FilterModule, RuleList } from './bgp-model.ts';
 import type { Config } from './model.ts';
 
 /**
  * What it takes: `live` = nothing is interrupted, `session` = that BGP session restarts, `uplink` = that uplink and what
- * runs over it restarts, `restart` = only a new start of the router can do it.
+ * runs over it restarts, `routing` = all BGP sessions restart, while packets go by the routes there are, `restart` = only a new
+ * start of the router can do it.
  */
-export type Effect = 'live' | 'session' | 'uplink' | 'restart';
+export type Effect = 'live' | 'session' | 'uplink' | 'routing' | 'restart';
 
 export interface ConfigChange {
   /** As in the file, with names instead of numbers: `bgp.peers.b.import`. */
@@ -45,19 +47,12 @@ function compare(path: string, a: Tree, b: Tree, out: ConfigChange[]): void {
     const y = b[key];
     if (x === undefined || y === undefined) {
       const kind = x === undefined ? 'added' : 'removed';
-      out.push({ path: below, kind, before: leaf(x), after: leaf(y), effect: wholeEffect(below, kind, x ?? y) });
+      out.push({ path: below, kind, before: leaf(x), after: leaf(y), effect: effectOf(below, x ?? y) });
     } else if (typeof x !== 'string' && typeof y !== 'string') compare(below, x, y, out);
     else if (x !== y) {
-      out.push({ path: below, kind: 'changed', before: leaf(x), after: leaf(y), effect: effectOf(below, 'changed') });
+      out.push({ path: below, kind: 'changed', before: leaf(x), after: leaf(y), effect: effectOf(below, y) });
     }
   }
-}
-
-/** A peer that is a file is read at the start only, and VRFs have the uplinks they began with. */
-function wholeEffect(path: string, kind: ConfigChange['kind'], what: Tree | string | undefined): Effect {
-  return typeof what === 'object' && ('mrt' in what || ('vrf' in what && path.startsWith('uplinks.')))
-    ? 'restart'
-    : effectOf(path, kind);
 }
 
 const MAX_SHOWN = 40;
@@ -74,30 +69,91 @@ function leaf(v: Tree | string | undefined): string {
   return shown.length <= MAX_SHOWN ? shown : `${shown.slice(0, MAX_SHOWN - 3)}...`;
 }
 
-function effectOf(path: string, kind: ConfigChange['kind']): Effect {
-  const [section, part, third, key] = path.split('.');
-  const isWhole = key === undefined && kind !== 'changed';
-  if (section === 'routes' && part !== undefined) return 'live';
-  if (section === 'uplinks') {
-    if (third === 'vrf') return 'restart';
-    return third === 'mtu' || third === 'addresses' ? 'uplink' : 'live';
+/** What keeps a value for as long as the process runs, and why. */
+const FIXED: Readonly<Record<string, string>> = {
+  loopback: 'applications hold sockets that were made by it',
+  buffers: 'memory is divided at the start',
+};
+
+/** Why a change needs a new start. */
+export function whyFixed({ path }: ConfigChange): string {
+  return `${path} (${FIXED[path.split('.')[0]!] ?? 'it is read at the start only'})`;
+}
+
+/** Settings of an uplink that are its link's, not its tunnel's. */
+const LINK_KEYS: readonly string[] = ['mtu', 'addresses', 'vrf'];
+
+/** Who we are, where we listen: another speaker. */
+const SPEAKER_KEYS: readonly string[] = [
+  'asn',
+  'router_id',
+  'cluster_id',
+  'confederation',
+  'listen_port',
+  'host_listen',
+];
+
+/** Settings of a peer that neither its OPEN nor its connection depends on. The speaker's view: PARTS in bgp/reconfigure.ts. */
+const LIVE_PEER_KEYS: readonly string[] = [
+  'description',
+  'import',
+  'export',
+  'dn42',
+  'graceful_shutdown',
+  'accept_blackhole',
+  'allow_own_as',
+  'as_override',
+  'remove_private_as',
+  'next_hop_self',
+  'third_party_next_hop',
+  'default_originate',
+  'add_path_limit',
+  'max_prefixes',
+  'max_peers',
+  'send_hold_time',
+  'connect_retry',
+  'delay_open',
+];
+
+/** @param value what is there now, or was there */
+function effectOf(path: string, value: Tree | string): Effect {
+  const [section, part, third, key, ...deeper] = path.split('.');
+  switch (section) {
+    case 'routes':
+    case 'dns':
+    case 'source':
+    case 'fpm':
+    case 'bird_socket':
+      return 'live';
+    case 'uplinks':
+      return third !== undefined && LINK_KEYS.includes(third) ? 'uplink' : 'live';
+    case 'vrfs':
+      return third === 'networks' ? 'live' : 'routing';
+    case 'bgp':
+      if (part === undefined || SPEAKER_KEYS.includes(part)) return 'routing';
+      // RFC 4724 §3, RFC 9494 §3.1: told in OPEN.
+      if (part === 'graceful_restart') return third === 'stale_time' ? 'live' : 'session';
+      return part === 'peers' && key !== undefined ? peerEffect(key, deeper, value) : 'live';
+    default:
+      return 'restart';
   }
-  if (section !== 'bgp') return 'restart';
-  if (part === 'networks' || part === 'rpki' || part === 'dn42') return 'live';
-  if (part !== 'peers') return 'restart';
-  const live = ['import', 'export', 'description', 'dn42', 'graceful_shutdown'];
-  if (isWhole || (key !== undefined && live.includes(key))) return 'live';
-  return key === 'mrt' ? 'restart' : 'session';
+}
+
+function peerEffect(key: string, deeper: readonly string[], value: Tree | string): Effect {
+  if (key !== 'bfd') return LIVE_PEER_KEYS.includes(key) ? 'live' : 'session';
+  // Only a session that waits for BFD depends on it.
+  const isStrict = typeof value === 'object' ? value['strict'] === 'true' : deeper[0] === 'strict';
+  return isStrict ? 'session' : 'live';
 }
 
 const SECRETS: readonly string[] = ['private_key', 'preshared_key', 'password'];
 
 function treeOf(config: Config): Tree {
-  const { file: _, bgp, ...rest } = config;
-  if (bgp === undefined) return branch(rest);
+  const { file: _, ...rest } = config;
+  if (rest.bgp === undefined) return branch(rest);
   // Lines that moved are no difference.
-  const { rulePlaces: _places, ...routing } = bgp;
-  return branch({ ...rest, bgp: routing });
+  const { rulePlaces: _places, ...bgp } = rest.bgp;
+  return branch({ ...rest, bgp });
 }
 
 function branch(o: object): Tree {
@@ -107,19 +163,32 @@ function branch(o: object): Tree {
     if (value === undefined) continue;
     // Settings that stand together in memory stand beside the others in the file.
     if (key === 'routing' || key === 'session') Object.assign(out, branch(value as object));
+    // Ranges stand among the peers, too.
+    else if (key === 'ranges') out['peers'] = { ...(out['peers'] as Tree), ...(nodeOf(value) as Tree) };
+    else if (key === 'filters') out[key] = moduleText(value as FilterModule);
+    else if (key === 'rd') out[key] = distinguisherText(value as EightOctets);
+    else if (name.endsWith('Targets')) out[key] = (value as readonly EightOctets[]).map(routeTargetText).join(', ');
     else out[key] = SECRETS.includes(key) ? secretText(value) : nodeOf(value);
   }
   return out;
+}
+
+/** What it says comes first: long paths are cut. */
+function moduleText({ path, digest }: FilterModule): string {
+  return `${digest} ${path}`;
 }
 
 function secretText(v: unknown): string {
   return `${MARK}${valueText(v)}${MARK}`;
 }
 
+const RENAMED: Readonly<Record<string, string>> = { bufferBytes: 'buffers', sendHoldMs: 'send_hold_time' };
+
 /** `holdTimeS` is `hold_time` in the file, `importPolicy` is `import`. */
 function keyText(name: string): string {
-  if (name === 'bufferBytes') return 'buffers';
-  return name.replace(/(S|Ms|Policy)$/, '').replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`);
+  const renamed = RENAMED[name];
+  if (renamed !== undefined) return renamed;
+  return name.replace(/(S|Ms|Policy|Targets)$/, '').replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`);
 }
 
 function nodeOf(v: unknown): Tree | string {

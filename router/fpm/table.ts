@@ -136,6 +136,13 @@ export class FpmTable {
     this.#flush();
   }
 
+  /** All routes go, in slices of `tick`. */
+  clear(): void {
+    this.#expireAt = undefined;
+    this.#walk(this.#entries.values(), Infinity);
+    this.#flush();
+  }
+
   deadline(): Instant | undefined {
     if (this.#dirty.size > 0 || this.#walks.length > 0) return AT_ONCE;
     const times = this.#sweeps.map((s) => s.at);

@@ -159,10 +159,13 @@ it('what needs a new start, and what is wrong, is refused with its reason, and n
   await router.cli(['reload']);
   await t.context.lab.eventually('b', async () => (await session(router, 'b'))?.state === 'Established');
   await undisturbed(t, async () => {
-    router.write(alone.replace(`router_id: ${ROUTER.v4}`, 'router_id: 10.9.9.9'));
+    router.write(`${alone}buffers: 64MiB\n`);
     const refused = await router.cli(['reload']);
     t.is(refused.status, 1);
-    t.regex(refused.stderr, /cannot change while the router runs: bgp\.router_id\n {2}hint: /);
+    t.regex(
+      refused.stderr,
+      /cannot change while the router runs: buffers \(memory is divided at the start\)\n {2}hint: /,
+    );
     router.write(alone.replace('peers:\n    -', 'peers:\n    - { asn: 1, nonsense: 2 }\n    -'));
     const wrong = await router.cli(['reload']);
     t.is(wrong.status, 78);

@@ -1,9 +1,10 @@
-import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { FilterPeer, FilterRoute } from '../../../bgp/speaker.ts';
 import { filterNamed, loadFilters } from '../../../router/app/filter-module.ts';
+import { filterDigest } from '../../../router/config/filter-digest.ts';
 import { MlshimError } from '../../../router/lib/errors.ts';
 
 function file(t: ExecutionContext, name: string, text: string): string {
@@ -13,15 +14,18 @@ function file(t: ExecutionContext, name: string, text: string): string {
   return join(folder, name);
 }
 
+/** As the configuration names it now. */
+const load = (path: string) => loadFilters({ path, digest: filterDigest(path) });
+
 async function refusal(t: ExecutionContext, path: string): Promise<string> {
-  const e = await t.throwsAsync(loadFilters(path), { instanceOf: MlshimError });
+  const e = await t.throwsAsync(load(path), { instanceOf: MlshimError });
   t.is(e.code, 'CONFIG_INVALID');
   return e.message;
 }
 
 test('the functions a module exports are found by name', async (t) => {
   const path = file(t, 'f.mjs', 'export const one = (r) => r;\nexport function two() {}\nexport const three = 3;\n');
-  const found = await loadFilters(path);
+  const found = await load(path);
   t.deepEqual([...found.keys()], ['one', 'two']);
   const route = {} as FilterRoute;
   t.is(filterNamed('one', found, path)(route, {} as FilterPeer), route);
@@ -30,12 +34,18 @@ test('the functions a module exports are found by name', async (t) => {
   });
 });
 
-test('a module that has changed is loaded anew', async (t) => {
-  const path = file(t, 'f.mjs', 'export const before = () => {};\n');
-  t.true((await loadFilters(path)).has('before'));
-  writeFileSync(path, 'export const after = () => {};\n');
-  utimesSync(path, 1, 1);
-  t.true((await loadFilters(path)).has('after'));
+test('a module that has changed is loaded anew, also where only what it imports has', async (t) => {
+  const path = file(t, 'f.mjs', "export { a } from './lists.mjs';\nexport const before = () => 1;\n");
+  const lists = join(dirname(path), 'lists.mjs');
+  writeFileSync(lists, "export const a = () => 'old';\n");
+  const first = await load(path);
+  const call = (functions: Awaited<typeof first>): unknown => functions.get('a')!({} as FilterRoute, {} as FilterPeer);
+  t.is(call(first), 'old' as never);
+  writeFileSync(lists, "export const a = () => 'new';\n");
+  t.is(call(await load(path)), 'new' as never);
+  t.is(call(first), 'old' as never);
+  writeFileSync(path, "export { a } from './lists.mjs';\nexport const after = () => 1;\n");
+  t.deepEqual([...(await load(path)).keys()].sort(), ['a', 'after']);
 });
 
 test('what is wrong with a module is told with its place', async (t) => {

@@ -70,7 +70,8 @@ test('what needs a new start is refused with its places, and nothing is done', a
   const { reloader, applied } = make(() => ({ ...WITH_UPLINK, loopback: 'stack', bufferBytes: 2 }));
   await t.throwsAsync(reloader.reload({ check: false, confirm_s: 0 }), {
     code: 'RELOAD_REFUSED',
-    message: 'cannot change while the router runs: loopback, buffers',
+    message:
+      'cannot change while the router runs: loopback (applications hold sockets that were made by it), buffers (memory is divided at the start)',
   });
   t.deepEqual(applied, []);
 });

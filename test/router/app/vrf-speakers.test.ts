@@ -109,5 +109,5 @@ test('what one VRF imports from another goes on by the table of that one, and no
       .map((c) => [c.peer, c.nextHop]),
     [['(vrf red)', '10.1.0.1']],
   );
-  await vrfs.stop('end of the test', 10);
+  await vrfs.stop((s) => s.shutdown('the test is over'), 10);
 });

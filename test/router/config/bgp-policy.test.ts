@@ -202,7 +202,7 @@ peers:
   - { asn: 65002, address: 192.0.2.2, via: one, import: { module: fromPeer }, export: none }
 `,
   );
-  t.is(filters, '/etc/mlshim/filters.mjs');
+  t.is(filters?.path, '/etc/mlshim/filters.mjs');
   t.deepEqual(peers[0]!.importPolicy, { module: 'fromPeer' });
   t.is(peers[0]!.exportPolicy, 'none');
 });

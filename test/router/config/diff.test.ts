@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { diffConfig, isReloadable } from '../../../router/config/diff.ts';
+import { diffConfig, isReloadable, whyFixed } from '../../../router/config/diff.ts';
 import { findConfig, parseConfig } from '../../../router/config/load.ts';
 import type { Config } from '../../../router/config/model.ts';
 
@@ -71,9 +71,9 @@ test('sessions start, end, restart, or keep running, each by its name', (t) => {
   t.deepEqual(change(''), ['removed bgp.peers.b   live']);
   t.deepEqual(change(`${PEER}, export: none }`), ['changed bgp.peers.b.export all none live']);
   t.deepEqual(change(`${PEER}, hold_time: 30s }`), ['changed bgp.peers.b.hold_time 90 30 session']);
-  t.deepEqual(change(`${PEER}, max_prefixes: 50 }`), ['added bgp.peers.b.max_prefixes  50 session']);
+  t.deepEqual(change(`${PEER}, max_prefixes: 50 }`), ['added bgp.peers.b.max_prefixes  50 live']);
   t.deepEqual(change(`${PEER}, description: x }`), ['added bgp.peers.b.description  x live']);
-  t.deepEqual(change(`${PEER}, next_hop_self: true }`), ['changed bgp.peers.b.next_hop_self false true session']);
+  t.deepEqual(change(`${PEER}, next_hop_self: true }`), ['changed bgp.peers.b.next_hop_self false true live']);
 });
 
 test('networks, routes and WireGuard peers change while everything runs', (t) => {
@@ -107,20 +107,91 @@ test('sources of ROAs and what DN42 is told change while sessions go on', (t) =>
   t.deepEqual(effects('  rpki: { files: [/roas.json], servers: [{ host: 192.0.2.1 }], refresh: 5m }'), ['live']);
   t.deepEqual(effects('  dn42: { region: pacific, latency_window: 1h }'), ['live']);
   t.deepEqual(effects('', `${PEER}, dn42: { bandwidth: 1G } }`), ['live']);
+  t.deepEqual(effects('  rpki: { files: [/roas.json] }', undefined, 'dn42'), ['live']);
+});
+
+test('each part has its effect, in the words of the file', (t) => {
+  const changes = (before: Parts, after: Parts): string[] =>
+    diffConfig(config(t, before), config(t, after)).map((c) => `${c.path} ${c.effect}`);
+  const added = (o: Parts): string[] => changes({}, o);
+  t.deepEqual(added({ asn: 65009 }), ['bgp.asn routing']);
   t.deepEqual(
-    effects('  rpki: { files: [/roas.json] }', undefined, 'dn42').sort(),
-    ['live', 'session'],
-    'the limit of prefixes',
+    changes(
+      { bgp: '  cluster_id: 1.1.1.1\n  confederation: { id: 65100 }\n  listen_port: 1179' },
+      { bgp: '  cluster_id: 1.1.1.2\n  confederation: { id: 65101 }\n  listen_port: 1180' },
+    ),
+    ['bgp.listen_port routing', 'bgp.cluster_id routing', 'bgp.confederation.id routing'],
   );
+  t.deepEqual(added({ bgp: '  graceful_restart: { restart_time: 60s, stale_time: 50s, long_lived: 1h }' }), [
+    'bgp.graceful_restart.restart_time session',
+    'bgp.graceful_restart.stale_time live',
+    'bgp.graceful_restart.long_lived session',
+  ]);
+  t.deepEqual(added({ bgp: '  multipath: { max_paths: 4 }\n  aggregates: [{ prefix: 10.0.0.0/8 }]' }), [
+    'bgp.aggregates live',
+    'bgp.multipath live',
+  ]);
+  t.deepEqual(
+    changes(
+      { bgp: '  bmp: [127.0.0.1:1790]\n  mrt: { tables: { file: a } }' },
+      { bgp: '  bmp: [127.0.0.1:1791]\n  mrt: { updates: { file: a } }' },
+    ),
+    ['bgp.bmp live', 'bgp.mrt.tables live', 'bgp.mrt.updates live'],
+  );
+  t.deepEqual(added({ more: 'dns: { servers: [10.0.0.1] }\nsource: { ipv4: 10.0.0.2 }\nfpm: {}\nbird_socket: b' }), [
+    'dns.servers live',
+    'source live',
+    'fpm live',
+    'bird_socket live',
+  ]);
+  t.deepEqual(added({ more: 'loopback: stack\nbuffers: 64MiB' }), ['loopback restart', 'buffers restart']);
+});
+
+test('a range stands among the peers, a VRF among the VRFs', (t) => {
+  const range = (more: string): Parts => ({
+    peers: `${PEER} }, { name: r, asn: external, via: a, range: 'fe80::/64'${more} }`,
+  });
+  const changes = (before: Parts, after: Parts): string[] =>
+    diffConfig(config(t, before), config(t, after)).map(
+      (c) => `${c.kind} ${c.path} ${c.before} ${c.after} ${c.effect}`,
+    );
+  t.deepEqual(changes({}, range('')), ['added bgp.peers.r   live']);
+  t.deepEqual(changes(range(''), range(', max_peers: 3')), ['added bgp.peers.r.max_peers  3 live']);
+  const vrf = (text: string): Parts => ({ more: `vrfs: { red: { ${text} } }` });
+  t.deepEqual(changes(vrf('rd: 65001:1'), vrf("rd: 65001:2, import: ['65001:7', '10.0.0.1:8']")), [
+    'changed vrfs.red.rd 65001:1 65001:2 routing',
+    'changed vrfs.red.import  65001:7, 10.0.0.1:8 routing',
+  ]);
+  t.deepEqual(changes(vrf(''), vrf('networks: [10.5.0.0/16]')), ['added vrfs.red.networks.10.5.0.0/16  yes live']);
+  t.deepEqual(changes({}, vrf('')), ['added vrfs.red   routing']);
+});
+
+test('a filter module is another one when it says something else', (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'mlshim-test-'));
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }));
+  const module = join(dir, 'f.mjs');
+  writeFileSync(module, 'export const f = (r) => r;');
+  const before = config(t, { bgp: `  filters: ${module}` });
+  t.deepEqual(diffConfig(before, config(t, { bgp: `  filters: ${module}` })), []);
+  writeFileSync(module, 'export const f = () => undefined;');
+  const [change, ...others] = diffConfig(before, config(t, { bgp: `  filters: ${module}` }));
+  t.deepEqual(others, []);
+  t.like(change, { path: 'bgp.filters', kind: 'changed', effect: 'live' });
+  t.not(change!.before, change!.after, 'the digest is what is shown of a long path');
 });
 
 test('what only a new start can do makes the whole change impossible', (t) => {
-  const changes = diffConfig(config(t), config(t, { asn: 65009 }));
+  const changes = diffConfig(config(t), config(t, { asn: 65009, more: 'buffers: 64MiB' }));
   t.deepEqual(
     changes.map((c) => [c.path, c.effect]),
-    [['bgp.asn', 'restart']],
+    [
+      ['bgp.asn', 'routing'],
+      ['buffers', 'restart'],
+    ],
   );
   t.false(isReloadable(changes));
+  t.true(isReloadable(changes.slice(0, 1)));
+  t.is(whyFixed(changes[1]!), 'buffers (memory is divided at the start)');
 });
 
 test('secrets are compared and not shown', (t) => {
