@@ -220,7 +220,8 @@ function nameOf(item: unknown): string | undefined {
   if (item instanceof Prefix) return String(item);
   if (isOwnRoute(item)) return String(item.prefix);
   if (typeof item !== 'object' || item === null) return undefined;
-  const { name, to, publicKey } = item as { name?: unknown; to?: unknown; publicKey?: unknown };
+  const { name, to, publicKey, prefix } = item as Readonly<Record<string, unknown>>;
+  if (prefix instanceof Prefix && 'summaryOnly' in item) return String(prefix);
   if (typeof name === 'string') return name.replaceAll('.', '_');
   if (publicKey instanceof Uint8Array) return valueText(publicKey).slice(0, 8);
   return to instanceof Prefix ? String(to) : undefined;

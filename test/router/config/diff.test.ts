@@ -128,7 +128,7 @@ test('each part has its effect, in the words of the file', (t) => {
     'bgp.graceful_restart.long_lived session',
   ]);
   t.deepEqual(added({ bgp: '  multipath: { max_paths: 4 }\n  aggregates: [{ prefix: 10.0.0.0/8 }]' }), [
-    'bgp.aggregates live',
+    'bgp.aggregates.10.0.0.0/8 live',
     'bgp.multipath live',
   ]);
   t.deepEqual(
