@@ -110,6 +110,9 @@ it("customers of a VRF learn each other across the VPN session, and the VRF's ta
   await birdHas(lab, b, c.plan.announce4);
   await birdHas(lab, b, c.plan.announce6);
   await birdHas(lab, c, b.plan.announce4);
+  await lab.eventually('blue has a route', async () => {
+    return (await x.cli(['route', 'get', PEER_C.v4, '--vrf', 'blue'])).status === 0;
+  });
   t.regex(await b.birdc('show', 'route', 'all'), new RegExp(`BGP.as_path: ${X.asn} ${Y.asn} ${PEER_C.asn}`));
   const route = await x.json<Answers['route_get']>('route', 'get', PEER_C.v4, '--vrf', 'red');
   t.like(route, {
