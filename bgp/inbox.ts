@@ -65,6 +65,8 @@ export class Inbox {
 
   constructor(host: InboxHost) {
     this.#host = host;
+    let number = 0;
+    host.vpn?.attach((chore) => host.chores.add(`vpn ${number++}`, chore));
   }
 
   perform(peer: Peer, action: PeerAction): void {

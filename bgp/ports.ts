@@ -4,6 +4,7 @@
  */
 
 import type { Addr, Family, Prefix } from '../router/lib/addr.ts';
+import type { Chore } from './chores.ts';
 import type { RouteSender } from './export.ts';
 import type { MonitoredSession } from './monitor/monitor.ts';
 import type { RetentionHost } from './retention.ts';
@@ -211,6 +212,8 @@ export interface VpnFeed {
 
 /** Takes over what a speaker has no tables for: the VPN families of its sessions (bgp/vpn/vpn-room.ts). */
 export interface VpnPort {
+  /** Called once, by the speaker. @param later does what takes long in slices of its turns, in the order it comes */
+  attach(later: (chore: Chore) => void): void;
   /** @returns undefined for a session without a VPN family */
   up(session: MonitoredSession, peer: VpnPeer): VpnFeed | undefined;
   /** The session is gone; what becomes of its routes is said by `retention`. */

@@ -5,7 +5,7 @@
 
 import type { VpnAccepted, VpnFamily, VpnSender } from '../ports.ts';
 import type { Attributes, NextHop } from '../wire/attribute/model.ts';
-import { type VpnPrefix, vpnKey } from './nlri.ts';
+import type { VpnPrefix } from './nlri.ts';
 import type { HeldCounts, VpnCounts } from './vpn-feed.ts';
 
 /** What the routes of one UPDATE have in common, as it came. */
@@ -20,6 +20,8 @@ export interface Reached {
 export type Staleness = 'fresh' | 'stale' | 'long-lived';
 
 export interface HeldRoute {
+  /** `vpnKey` of the prefix. */
+  readonly key: string;
   readonly prefix: VpnPrefix;
   readonly reached: Reached;
   /** Path identifier under which VRFs and other peers have it. */
@@ -30,7 +32,8 @@ export interface HeldRoute {
   readonly vrfs: readonly string[];
   /** It has a label other than implicit null: it is passed on and not imported. */
   readonly isLabelled: boolean;
-  readonly staleness: Staleness;
+  /** `Held.age` alone changes it. */
+  staleness: Staleness;
   /** The session that told it; a later session of the peer is another one. */
   readonly sender: VpnSender;
 }
@@ -47,21 +50,31 @@ export class Held implements HeldCounts {
     return this.#routes.size;
   }
 
-  get(prefix: VpnPrefix): HeldRoute | undefined {
-    return this.#routes.get(keyOf(prefix));
+  /** @param key `vpnKey` of the prefix */
+  get(key: string, { pathId }: VpnPrefix): HeldRoute | undefined {
+    return this.#routes.get(idOf(key, pathId));
   }
 
   put(route: HeldRoute): void {
-    const key = keyOf(route.prefix);
-    this.#count(this.#routes.get(key), -1);
-    this.#routes.set(key, route);
+    const id = idOf(route.key, route.prefix.pathId);
+    this.#count(this.#routes.get(id), -1);
+    this.#routes.set(id, route);
     this.#count(route, 1);
   }
 
-  delete(prefix: VpnPrefix): void {
-    const key = keyOf(prefix);
-    this.#count(this.#routes.get(key), -1);
-    this.#routes.delete(key);
+  delete(route: HeldRoute): void {
+    if (this.#routes.delete(idOf(route.key, route.prefix.pathId))) this.#count(route, -1);
+  }
+
+  /** Whether a route is held as it is: not withdrawn, not told anew. */
+  has(route: HeldRoute): boolean {
+    return this.get(route.key, route.prefix) === route;
+  }
+
+  age(route: HeldRoute, staleness: Staleness): void {
+    this.#count(route, -1);
+    route.staleness = staleness;
+    this.#count(route, 1);
   }
 
   /** A list of its own: routes may be changed and deleted meanwhile. */
@@ -80,6 +93,6 @@ export class Held implements HeldCounts {
 }
 
 /** The paths of one peer to one prefix have identifiers. */
-function keyOf(p: VpnPrefix): string {
-  return `${p.pathId} ${vpnKey(p)}`;
+function idOf(key: string, pathId: number): string {
+  return pathId === 0 ? key : `${pathId} ${key}`;
 }

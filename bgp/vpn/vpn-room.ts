@@ -10,6 +10,7 @@
  */
 
 import { get16 } from '../../router/lib/bytes.ts';
+import type { Chore } from '../chores.ts';
 import type { MonitoredSession } from '../monitor/monitor.ts';
 import type { FarEnd } from '../pipe.ts';
 import { copyOf } from '../policy/change.ts';
@@ -58,7 +59,7 @@ interface Exported {
 }
 
 type Judge = ReturnType<VpnPeer['accepting']>;
-type Judged = Pick<HeldRoute, 'prefix' | 'reached' | 'accepted' | 'staleness' | 'sender'>;
+type Judged = Pick<HeldRoute, 'key' | 'prefix' | 'reached' | 'accepted' | 'staleness' | 'sender'>;
 /** What becomes of one answer of import policy, so that prefixes stay together. */
 type Bundles = Map<VpnAccepted, VpnBundle>;
 
@@ -75,6 +76,7 @@ export class VpnRoom implements VpnPort {
   /** Tables of VRFs that have not been told whole: names of VRFs and families. */
   readonly #incomplete = new Set<string>();
   #isSelecting = false;
+  #later: ((chore: Chore) => void) | undefined;
   #labelled = 0;
   #nextNumber = 1;
   /** The last bundle that was made of a VRF's routes, and of what: prefixes of one UPDATE stay together. */
@@ -162,30 +164,29 @@ export class VpnRoom implements VpnPort {
   }
 
   retention(peer: string): RetentionHost {
-    const each = (act: (held: Held, route: HeldRoute) => void) => (family: FamilyName) => {
+    const of = (act: (held: Held, routes: readonly HeldRoute[]) => void) => (family: FamilyName) => {
       const held = this.#held.get(peer);
       if (held === undefined || !isVpn(family)) return;
-      for (const route of held.routes(family)) act(held, route);
+      act(held, held.routes(family));
       if (held.size === 0 && !this.#sessions.has(peer)) this.#held.delete(peer);
     };
     return {
-      markStale: each((held, route) => {
-        if (route.staleness === 'fresh') held.put({ ...route, staleness: 'stale' });
+      markStale: of((held, routes) => {
+        for (const route of routes) if (route.staleness === 'fresh') held.age(route, 'stale');
       }),
-      makeLongLived: each((held, route) => {
-        if (route.staleness !== 'stale') return;
-        // RFC 9494 §4.2: "If the route carries NO_LLGR, it ... MUST NOT be retained".
-        if (route.reached.attributes.communities.includes(Community.NoLlgr)) this.#forget(held, route);
-        else {
-          const accepted = route.accepted && withLlgrStale(route.accepted);
-          this.#store(held, { ...route, accepted, staleness: 'long-lived' }, new Map());
-        }
-      }),
-      sweep: each((held, route) => {
-        if (route.staleness !== 'fresh') this.#forget(held, route);
-      }),
-      drop: each((held, route) => this.#forget(held, route)),
+      makeLongLived: of((held, routes) => this.#makeLongLived(held, routes)),
+      sweep: of((held, routes) =>
+        this.#remove(
+          held,
+          routes.filter((r) => r.staleness !== 'fresh'),
+        ),
+      ),
+      drop: of((held, routes) => this.#remove(held, routes)),
     };
+  }
+
+  attach(later: (chore: Chore) => void): void {
+    this.#later = later;
   }
 
   update(session: MonitoredSession, vpn: VpnUpdate, attributes: Attributes | undefined): BgpFault | undefined {
@@ -195,7 +196,7 @@ export class VpnRoom implements VpnPort {
     if (vpn.unreach !== undefined) {
       const gone = this.#read(session, vpn.unreach, 3);
       if (gone === undefined) return malformed('MP_UNREACH_NLRI holds a malformed VPN prefix');
-      for (const p of gone) this.#withdraw(held, p);
+      for (const p of gone) this.#withdraw(held, vpnKey(p), p);
     }
     if (vpn.reach === undefined) return undefined;
     const nlriAt = 5 + (vpn.reach[3] ?? 0);
@@ -204,22 +205,17 @@ export class VpnRoom implements VpnPort {
     if (prefixes === undefined || hop === undefined) return malformed('MP_REACH_NLRI of a VPN family is malformed');
     const isHost = hop.global === undefined || isHostAddress(hop.global);
     if (vpn.isWithdrawn || attributes === undefined || !isHost) {
-      for (const p of prefixes) this.#withdraw(held, p);
+      for (const p of prefixes) this.#withdraw(held, vpnKey(p), p);
       return isHost ? undefined : fault('treat-as-withdraw', 'next hop of VPN routes is not a host address');
     }
     const reached = { attributes, hop, octets: octetsOf(attributes) };
     const judge = peer.accepting(attributes, hop);
     const bundles: Bundles = new Map();
     for (const prefix of prefixes) {
-      if (this.#isKnown(held, prefix, reached, peer)) continue;
-      const route = {
-        prefix,
-        reached,
-        accepted: judge(prefix.prefix),
-        staleness: 'fresh',
-        sender: peer.sender,
-      } as const;
-      this.#store(held, route, bundles);
+      const key = vpnKey(prefix);
+      if (this.#isKnown(held, key, prefix, reached, peer)) continue;
+      const accepted = judge(prefix.prefix);
+      this.#store(held, { key, prefix, reached, accepted, staleness: 'fresh', sender: peer.sender }, bundles);
     }
     return undefined;
   }
@@ -232,21 +228,20 @@ export class VpnRoom implements VpnPort {
   }
 
   /** A route is told again as it was told before in this session, as after a refresh: nobody else needs to hear. */
-  #isKnown(held: Held, prefix: VpnPrefix, reached: Reached, { sender }: VpnPeer): boolean {
-    const before = held.get(prefix);
+  #isKnown(held: Held, key: string, prefix: VpnPrefix, reached: Reached, { sender }: VpnPeer): boolean {
+    const before = held.get(key, prefix);
     if (before?.sender !== sender || !isSame(before, prefix, reached)) return false;
-    if (before.staleness !== 'fresh') held.put({ ...before, staleness: 'fresh' });
+    if (before.staleness !== 'fresh') held.age(before, 'fresh');
     return true;
   }
 
   /** Put a route into the place of what was held before, and have everybody see it. */
   #store(held: Held, judged: Judged, bundles: Bundles): void {
-    const { prefix, reached, accepted } = judged;
-    const before = held.get(prefix);
+    const { key, prefix, reached, accepted } = judged;
+    const before = held.get(key, prefix);
     const number = before?.number ?? this.#nextNumber++;
     const vrfs = accepted === undefined ? [] : this.#importersOf(accepted.attributes);
     const route = { ...judged, number, vrfs, isLabelled: prefix.label !== IMPLICIT_NULL };
-    const key = vpnKey(prefix);
     if (before !== undefined) this.#takeFromVrfs(before, importersOf(route));
     held.put(route);
     if (route.isLabelled && vrfs.length > 0) this.#labelled++;
@@ -272,28 +267,60 @@ export class VpnRoom implements VpnPort {
   #judgeAgain(held: Held, peer: VpnPeer): void {
     const judges = new Map<Reached, Judge>();
     const bundles: Bundles = new Map();
-    for (const route of held.routes()) {
+    this.#each(held.routes(), (route) => {
+      // Another session has told it since then, or nobody any more.
+      if (!held.has(route) || route.sender !== peer.sender) return;
       const { prefix, reached, staleness } = route;
       let judge = judges.get(reached);
       if (judge === undefined) judges.set(reached, (judge = peer.accepting(reached.attributes, reached.hop)));
       const accepted = judge(prefix.prefix);
       const used = staleness === 'long-lived' ? accepted && withLlgrStale(accepted) : accepted;
       this.#store(held, { ...route, accepted: used }, bundles);
-    }
+    });
   }
 
-  #withdraw(held: Held, prefix: VpnPrefix): void {
-    const route = held.get(prefix);
-    if (route !== undefined) this.#forget(held, route);
+  #makeLongLived(held: Held, routes: readonly HeldRoute[]): void {
+    this.#each(routes, (route) => {
+      if (!held.has(route) || route.staleness !== 'stale') return;
+      // RFC 9494 §4.2: "If the route carries NO_LLGR, it ... MUST NOT be retained".
+      if (route.reached.attributes.communities.includes(Community.NoLlgr)) this.#remove(held, [route]);
+      else {
+        const accepted = route.accepted && withLlgrStale(route.accepted);
+        this.#store(held, { ...route, accepted, staleness: 'long-lived' }, new Map());
+      }
+    });
   }
 
-  #forget(held: Held, route: HeldRoute): void {
-    const { prefix, number } = route;
-    held.delete(prefix);
+  #withdraw(held: Held, key: string, prefix: VpnPrefix): void {
+    const route = held.get(key, prefix);
+    if (route === undefined) return;
+    held.delete(route);
+    this.#leave(route);
+  }
+
+  /** They are not held any more at once, and leave the tables in slices: the peer may tell others meanwhile. */
+  #remove(held: Held, routes: readonly HeldRoute[]): void {
+    for (const route of routes) held.delete(route);
+    this.#each(routes, (route) => this.#leave(route));
+  }
+
+  #leave(route: HeldRoute): void {
     this.#takeFromVrfs(route, []);
-    const key = vpnKey(prefix);
-    this.#table.remove(key, number);
-    this.#touch(key, prefix);
+    this.#table.remove(route.key, route.number);
+    this.#touch(route.key, route.prefix);
+  }
+
+  /** Do something for many routes without holding up the turn. */
+  #each(routes: readonly HeldRoute[], act: (route: HeldRoute) => void): void {
+    let at = 0;
+    const chore: Chore = {
+      step: (budget) => {
+        for (let left = budget; left > 0 && at < routes.length; left--) act(routes[at++]!);
+        return at === routes.length;
+      },
+    };
+    if (this.#later === undefined) chore.step(Infinity);
+    else if (routes.length > 0) this.#later(chore);
   }
 
   /** Withdraw a route from the VRFs that have it, but for those that are told another one in its place. */
