@@ -28,7 +28,7 @@ import { FAMILY_OF, Held, type HeldRoute, type Reached } from './held.ts';
 import { IMPLICIT_NULL, readVpnNextHop, readVpnNlri, type VpnName, type VpnPrefix, vpnKey } from './nlri.ts';
 import { distinguisherText, type EightOctets } from './route-distinguisher.ts';
 import { Feed, VPN_FAMILIES } from './vpn-feed.ts';
-import { VpnTable } from './vpn-table.ts';
+import { type VpnRoute, VpnTable } from './vpn-table.ts';
 import { VrfEnd, type VrfRoute } from './vrf-end.ts';
 
 export interface Vrf {
@@ -123,6 +123,23 @@ export class VpnRoom implements VpnPort {
   /** The far end of the session over which a VRF's speaker hears what it imports from another VRF of this router. */
   leakEndOf(vrf: string, from: string): FarEnd | undefined {
     return this.#leakEnds.get(leakKey(vrf, from));
+  }
+
+  /** Routes that may be told, prefix after prefix, the best one first. @param from so many prefixes are passed over */
+  routes(from: number): Generator<readonly VpnRoute[]> {
+    return this.#table.all(from);
+  }
+
+  /** The VRF of ours that a route comes from; undefined for one of a peer. */
+  originOf({ bundle, name }: VpnRoute): string | undefined {
+    return bundle.from === undefined ? this.#options.vrfs.find((vrf) => vrf.rd === name.rd)?.name : undefined;
+  }
+
+  /** VRFs of ours that have a route of a peer, or of another VRF. */
+  importersOf(route: VpnRoute): string[] {
+    const from = this.originOf(route);
+    if (from === undefined && route.label !== IMPLICIT_NULL) return [];
+    return this.#importersOf(route.bundle.attributes).filter((vrf) => vrf !== from);
   }
 
   /** VPN routes held from all peers, and VRF routes told to them. */

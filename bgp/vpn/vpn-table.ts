@@ -36,6 +36,12 @@ export class VpnTable {
     return this.#routes.get(key) ?? NO_ROUTES;
   }
 
+  /** All routes, those to one prefix together and the best one first. @param from so many prefixes are passed over */
+  *all(from: number): Generator<readonly VpnRoute[]> {
+    let n = 0;
+    for (const routes of this.#routes.values()) if (n++ >= from) yield routes;
+  }
+
   /** Keys of the prefixes of a family. */
   *keys(family: VpnFamily): Generator<string> {
     for (const [key, [first]] of this.#routes) if (first!.bundle.family === family) yield key;

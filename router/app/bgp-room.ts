@@ -61,6 +61,7 @@ import { RibToFib } from './rib-to-fib.ts';
 import type { RoutingLink, RoutingTakeover, RoutingVrf } from './routing-protocol.ts';
 import { RpkiRoom } from './rpki-room.ts';
 import { turns } from './turns.ts';
+import { vpnListing } from './vpn-listing.ts';
 import { VrfSpeakers } from './vrf-speakers.ts';
 
 const DEFAULT_VRF = 0;
@@ -502,6 +503,14 @@ export class BgpRoom {
     const nowS = Math.floor(wallClockMs() / 1000);
     const { octets, next } = this.#speakerOf(vrf).mrtPortion(nowS, parseMrtCursor(from ?? ''));
     return { mrt: octets, next: next === undefined ? '' : `${next.rib}:${next.id}:${next.peers}` };
+  }
+
+  /**
+   * A part of the table of VPN routes.
+   * @throws MlshimError USAGE for what is not a distinguisher, a prefix, an address or a place in the table
+   */
+  vpn(asked: Verbs['bgp_vpn']): Answers['bgp_vpn'] {
+    return vpnListing(this.#vrfs.room, asked);
   }
 
   /** @throws MlshimError USAGE for what is neither prefix nor address, UNKNOWN for a peer or VRF that is not there */

@@ -504,6 +504,7 @@ export class Daemon {
       bgp_show: (args) => this.#routing.ask({ verb: 'bgp_show', args }),
       bgp_routes: (args) => this.#routing.ask({ verb: 'bgp_routes', args }),
       bgp_dump: (args) => this.#routing.ask({ verb: 'bgp_dump', args }),
+      bgp_vpn: (args) => this.#routing.ask({ verb: 'bgp_vpn', args }),
       bgp_explain: (args) => this.#routing.ask({ verb: 'bgp_explain', args }),
       bgp_rpki: (args) => this.#routing.ask({ verb: 'bgp_rpki', args }),
       bgp_peer: (args) => this.#routing.ask({ verb: 'bgp_peer', args }),

@@ -84,6 +84,7 @@ export type RoutingVerb =
   | 'bgp_show'
   | 'bgp_routes'
   | 'bgp_dump'
+  | 'bgp_vpn'
   | 'bgp_explain'
   | 'bgp_peer'
   | 'bgp_rpki';

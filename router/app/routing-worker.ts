@@ -209,6 +209,8 @@ function answer(query: WorkerQuery): unknown {
     case 'bgp_dump':
       if (bgp === undefined) throw new MlshimError('UNKNOWN', 'BGP is not configured');
       return bgp.dump(query.args);
+    case 'bgp_vpn':
+      return bgp?.vpn(query.args) ?? { routes: [], next: '' };
     case 'bgp_explain':
       return bgp?.explain(query.args) ?? { prefix: query.args.prefix, candidates: [], roas: [] };
     case 'bgp_rpki':

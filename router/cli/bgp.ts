@@ -1,13 +1,13 @@
 /** `mlshim bgp ...`: sessions, routes, decisions, and orders to peers. Listings of routes are printed while they arrive. */
 import { ask, fieldNames, parts } from '../control/client.ts';
-import type { BgpPeerStatus, BgpRouteStatus, Verbs } from '../control/messages.ts';
+import type { BgpPeerStatus, BgpRouteStatus, BgpVpnRouteStatus, Verbs } from '../control/messages.ts';
 import { socketPaths } from '../control/paths.ts';
 import { Addr, Prefix } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Input } from './command.ts';
 import { OctetsOut } from './octets-out.ts';
 import { checkFormat, formatted } from './render.ts';
-import { bgpExplainText, bgpPeerText, bgpTellingText, bgpText, RouteRows } from './show.ts';
+import { bgpExplainText, bgpPeerText, bgpTellingText, bgpText, RouteRows, vpnRoutesText } from './show.ts';
 
 const control = (input: Input): string => socketPaths(input.io.env).control;
 
@@ -20,7 +20,7 @@ function json(value: unknown): string {
  * @param message what is on each line, as control.proto has it
  * @throws MlshimError USAGE for unknown fields, or when another form is asked for too
  */
-function formatOf(input: Input, message: 'BgpPeer' | 'BgpRoute'): string | undefined {
+function formatOf(input: Input, message: 'BgpPeer' | 'BgpRoute' | 'BgpVpnRoute'): string | undefined {
   const { format, json, jsonl } = input.options;
   if ([format !== undefined, json === true, jsonl === true].filter(Boolean).length > 1)
     throw new MlshimError('USAGE', '--json, --jsonl and --format exclude each other');
@@ -170,6 +170,25 @@ export async function dump(input: Input): Promise<number> {
   }
   await out?.end();
   return 0;
+}
+
+const IS_DISTINGUISHER = /^[\d.]+:\d+$/;
+
+/** All of it at once: VPN tables are small. */
+export async function vpn(input: Input): Promise<number> {
+  const [rd = '', prefix = '', ...surplus] = IS_DISTINGUISHER.test(input.args[0] ?? '')
+    ? input.args
+    : ['', ...input.args];
+  if (surplus.length > 0)
+    throw new MlshimError('USAGE', `"${surplus[0]}" is too much: bgp vpn takes a distinguisher and a prefix`);
+  const format = formatOf(input, 'BgpVpnRoute');
+  const routes: BgpVpnRouteStatus[] = [];
+  for await (const part of parts(control(input), 'bgp_vpn', { rd, prefix })) routes.push(...part.routes);
+  const { io, options } = input;
+  if (format !== undefined) for (const r of routes) io.out(formatted(format, r));
+  else if (options['jsonl'] === true) for (const r of routes) io.out(`${JSON.stringify(r)}\n`);
+  else io.out(options['json'] === true ? json({ routes }) : vpnRoutesText(routes));
+  return routes.length > 0 || (rd === '' && prefix === '') ? 0 : 1;
 }
 
 export async function explain(input: Input): Promise<number> {

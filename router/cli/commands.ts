@@ -209,6 +209,19 @@ export const COMMANDS: readonly Command[] = [
     run: async (input) => (await bgp()).routes(input),
   },
   {
+    words: ['bgp', 'vpn'],
+    args: '[RD] [PREFIX]',
+    summary: 'VPN routes between VRFs and VPN sessions, by route distinguisher',
+    notes: [
+      'LABEL is - for implicit null; a route with a label is passed on to other',
+      'peers and not imported. VRFS are those of this router that import the route.',
+    ],
+    options: { ...JSON_OPTION, ...LINES_OPTIONS },
+    min: 0,
+    max: 2,
+    run: async (input) => (await bgp()).vpn(input),
+  },
+  {
     words: ['bgp', 'dump'],
     args: 'FILE|-',
     summary: 'all received BGP routes as an MRT table (RFC 6396), for bgpdump',

@@ -5,6 +5,7 @@ import type {
   BgpPeerStatus,
   BgpPeers,
   BgpRouteStatus,
+  BgpVpnRouteStatus,
   FpmStatus,
   NextHopStatus,
   RouteAnswer,
@@ -270,6 +271,24 @@ export class RouteRows {
 
 export function bgpRoutesText(routes: readonly BgpRouteStatus[]): string {
   return new RouteRows().part(routes) || 'no routes\n';
+}
+
+export function vpnRoutesText(routes: readonly BgpVpnRouteStatus[]): string {
+  if (routes.length === 0) return 'no VPN routes\n';
+  const head = ['', 'RD', 'PREFIX', 'LABEL', 'NEXT HOP', 'PEER', 'TARGETS', 'VRFS', 'AS PATH'];
+  const rows = routes.map((r) => [
+    r.best ? '*>' : '* ',
+    r.rd,
+    r.prefix,
+    // RFC 3032 §2.1: 3 says that packets go without one.
+    r.label === 3 ? '-' : String(r.label),
+    r.next_hop,
+    r.peer,
+    r.targets.join(' '),
+    r.vrfs.join(' ') || '-',
+    `${r.as_path} ${{ IGP: 'i', EGP: 'e' }[r.origin] ?? '?'}`.trim(),
+  ]);
+  return `${table([head, ...rows])}\n`;
 }
 
 export function bgpExplainText(e: BgpExplanation): string {

@@ -24,7 +24,8 @@ export const DESCRIPTOR = {
         "bgp_rpki",
         "bfd_show",
         "bgp_dump",
-        "uplink_drain"
+        "uplink_drain",
+        "bgp_vpn"
        ]
       }
      },
@@ -100,6 +101,10 @@ export const DESCRIPTOR = {
       "uplink_drain": {
        "type": "UplinkDrain",
        "id": 70
+      },
+      "bgp_vpn": {
+       "type": "BgpVpnQuery",
+       "id": 80
       }
      }
     },
@@ -120,7 +125,8 @@ export const DESCRIPTOR = {
         "bgp_events",
         "rpki",
         "bfd_sessions",
-        "bgp_dump"
+        "bgp_dump",
+        "bgp_vpn"
        ]
       }
      },
@@ -192,6 +198,10 @@ export const DESCRIPTOR = {
       "bgp_dump": {
        "type": "BgpDump",
        "id": 60
+      },
+      "bgp_vpn": {
+       "type": "BgpVpnRoutes",
+       "id": 80
       }
      }
     },
@@ -1654,6 +1664,104 @@ export const DESCRIPTOR = {
        "rule": "repeated",
        "type": "string",
        "id": 9
+      }
+     }
+    },
+    "BgpVpnQuery": {
+     "fields": {
+      "rd": {
+       "type": "string",
+       "id": 1
+      },
+      "prefix": {
+       "type": "string",
+       "id": 2
+      },
+      "from": {
+       "type": "string",
+       "id": 3
+      }
+     }
+    },
+    "BgpVpnRoute": {
+     "oneofs": {
+      "_med": {
+       "oneof": [
+        "med"
+       ]
+      }
+     },
+     "fields": {
+      "rd": {
+       "type": "string",
+       "id": 1
+      },
+      "prefix": {
+       "type": "string",
+       "id": 2
+      },
+      "label": {
+       "type": "uint32",
+       "id": 3
+      },
+      "next_hop": {
+       "type": "string",
+       "id": 4
+      },
+      "peer": {
+       "type": "string",
+       "id": 5
+      },
+      "best": {
+       "type": "bool",
+       "id": 6
+      },
+      "as_path": {
+       "type": "string",
+       "id": 7
+      },
+      "origin": {
+       "type": "string",
+       "id": 8
+      },
+      "local_pref": {
+       "type": "uint32",
+       "id": 9
+      },
+      "med": {
+       "type": "uint32",
+       "id": 10,
+       "options": {
+        "proto3_optional": true
+       }
+      },
+      "targets": {
+       "rule": "repeated",
+       "type": "string",
+       "id": 11
+      },
+      "communities": {
+       "rule": "repeated",
+       "type": "string",
+       "id": 12
+      },
+      "vrfs": {
+       "rule": "repeated",
+       "type": "string",
+       "id": 13
+      }
+     }
+    },
+    "BgpVpnRoutes": {
+     "fields": {
+      "routes": {
+       "rule": "repeated",
+       "type": "BgpVpnRoute",
+       "id": 1
+      },
+      "next": {
+       "type": "string",
+       "id": 2
       }
      }
     }

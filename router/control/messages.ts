@@ -232,6 +232,33 @@ export interface BgpRoutes {
   readonly next: string;
 }
 
+/** A VPN route that may be told: of a VRF of ours, or accepted from a peer. */
+export interface BgpVpnRouteStatus {
+  readonly rd: string;
+  readonly prefix: string;
+  /** 3 = implicit null (RFC 3032 §2.1). */
+  readonly label: number;
+  readonly next_hop: string;
+  /** A peer, or the VRF of this router that it comes from: `(vrf NAME)`. */
+  readonly peer: string;
+  readonly best: boolean;
+  readonly as_path: string;
+  readonly origin: string;
+  readonly local_pref: number;
+  readonly med?: number;
+  /** Route targets. */
+  readonly targets: readonly string[];
+  readonly communities: readonly string[];
+  /** VRFs of this router that import it. */
+  readonly vrfs: readonly string[];
+}
+
+export interface BgpVpnRoutes {
+  readonly routes: readonly BgpVpnRouteStatus[];
+  /** Asks for the rest as `from`; empty at the end. */
+  readonly next: string;
+}
+
 /** A part of an MRT table (RFC 6396 §4.3): whole records. */
 export interface BgpDump {
   readonly mrt: Uint8Array;
@@ -419,6 +446,7 @@ export interface Verbs {
     readonly what?: string;
   };
   readonly bgp_dump: { readonly vrf: string; readonly from?: string };
+  readonly bgp_vpn: { readonly rd: string; readonly prefix: string; readonly from?: string };
   readonly bgp_explain: { readonly prefix: string; readonly vrf?: string; readonly to?: string };
   readonly bgp_peer: {
     readonly peer: string;
@@ -445,6 +473,7 @@ export interface Answers {
   readonly bgp_show: BgpPeers;
   readonly bgp_routes: BgpRoutes;
   readonly bgp_dump: BgpDump;
+  readonly bgp_vpn: BgpVpnRoutes;
   readonly bgp_explain: BgpExplanation;
   readonly bgp_peer: Empty;
   readonly uplink_drain: Empty;
@@ -464,7 +493,7 @@ export type Verb = keyof Verbs;
 export type StreamVerb = 'capture' | 'bgp_watch';
 
 /** Verbs whose answer comes in parts, each asked for with the `next` of the one before. */
-export type PartsVerb = 'bgp_routes' | 'bgp_dump';
+export type PartsVerb = 'bgp_routes' | 'bgp_dump' | 'bgp_vpn';
 
 /** The Response field that carries each verb's answer. */
 export const BODY_OF = {
@@ -474,6 +503,7 @@ export const BODY_OF = {
   bgp_show: 'bgp_peers',
   bgp_routes: 'bgp_routes',
   bgp_dump: 'bgp_dump',
+  bgp_vpn: 'bgp_vpn',
   bgp_explain: 'bgp_explanation',
   bgp_peer: 'done',
   uplink_drain: 'done',

@@ -105,6 +105,13 @@ it('customers of two VRFs learn each other, and route get names the way through 
   );
 });
 
+it('the table of VPN routes says who imports what', async (t) => {
+  const { x } = t.context;
+  const { routes } = await x.json<Answers['bgp_vpn']>('bgp', 'vpn', '64601:2', PEER_C.v4);
+  t.like(routes[0], { prefix: PEER_C.announce4, peer: '(vrf blue)', targets: ['64601:20'], vrfs: ['red'] });
+  t.is(routes.length, 1);
+});
+
 it('packets cross from VRF to VRF, and to the addresses of the router in the other one', async (t) => {
   const { lab, b, c } = t.context;
   const pings = async (from: Peer, source: string, to: string, ttl: number): Promise<void> => {

@@ -9,7 +9,7 @@ import type { BgpRouteStatus, Verbs } from '../../../router/control/messages.ts'
 import { pathsIn } from '../../../router/control/paths.ts';
 import { ControlServer, type Handlers } from '../../../router/control/server.ts';
 import { MlshimError } from '../../../router/lib/errors.ts';
-import { BGP, TELLINGS } from './samples.ts';
+import { BGP, BGP_VPN, TELLINGS } from './samples.ts';
 
 const ROUTE: Omit<BgpRouteStatus, 'prefix'> = {
   peer: 'b',
@@ -144,6 +144,34 @@ test('words of a query find their place', async (t) => {
   await cli(t, ['bgp', 'routes', 'in', 'b', '10.0.0.0/8', '--longer'], handlers);
   t.like(asked[0], { table: 'in', peer: 'b', prefix: '10.0.0.0/8', longer: true });
   t.is((await cli(t, ['bgp', 'routes', '--longer'], handlers)).status, 2);
+});
+
+test('VPN routes are asked for by distinguisher and prefix, in parts, and shown in each form', async (t) => {
+  const asked: Verbs['bgp_vpn'][] = [];
+  const [first, ...others] = BGP_VPN.routes;
+  const handlers: Partial<Handlers> = {
+    bgp_vpn: (args) => {
+      asked.push(args);
+      return args.from === undefined || args.from === ''
+        ? { routes: [first!], next: '1' }
+        : { routes: others, next: '' };
+    },
+  };
+  const { out, status } = await cli(t, ['bgp', 'vpn', '10.0.0.2:7', 'fd09::/48', '--json'], handlers);
+  t.is(status, 0);
+  t.deepEqual(JSON.parse(out), JSON.parse(JSON.stringify({ routes: BGP_VPN.routes })));
+  t.like(asked[0], { rd: '10.0.0.2:7', prefix: 'fd09::/48' });
+  t.is(asked[1]!.from, '1');
+  await cli(t, ['bgp', 'vpn', '192.168.1.7'], handlers);
+  t.like(asked[2], { rd: '', prefix: '192.168.1.7' });
+  const format = await cli(t, ['bgp', 'vpn', '--format', '{rd} {prefix} {label}'], handlers);
+  t.is(format.out.split('\n')[1], '10.0.0.2:7 fd09::/48 1006');
+  t.is((await cli(t, ['bgp', 'vpn', '-J'], handlers)).out.trimEnd().split('\n').length, 3);
+  t.is((await cli(t, ['bgp', 'vpn', '192.168.1.7', '10.0.0.2:7'], handlers)).status, 2);
+  const none: Partial<Handlers> = { bgp_vpn: () => ({ routes: [], next: '' }) };
+  t.is((await cli(t, ['bgp', 'vpn'], none)).out, 'no VPN routes\n');
+  t.is((await cli(t, ['bgp', 'vpn'], none)).status, 0);
+  t.is((await cli(t, ['bgp', 'vpn', '64601:1'], none)).status, 1);
 });
 
 test('a dump is written as it arrives; a file that cannot be written is an error', async (t) => {

@@ -17,6 +17,7 @@ import {
   routesText,
   statusText,
   uplinksText,
+  vpnRoutesText,
 } from '../../../router/cli/show.ts';
 import { bgpEventText } from '../../../router/cli/watch.ts';
 import {
@@ -25,6 +26,7 @@ import {
   BGP_ROUTES,
   BGP_ROUTES_IN,
   BGP_ROUTES_ROA,
+  BGP_VPN,
   EVENTS,
   EXPLANATION,
   EXPLANATION_NONE,
@@ -61,6 +63,7 @@ const TEXTS: Readonly<Record<string, string>> = {
     ...GOODBYE.peers.map((p) => `${bgpPeerLine(p)}\n`),
     ...GOODBYE.peers.map(bgpPeerText),
   ].join('\n'),
+  'bgp-vpn': vpnRoutesText(BGP_VPN.routes),
   'bgp-routes-in': bgpRoutesText(BGP_ROUTES_IN.routes),
   'bgp-explain-none': bgpExplainText(EXPLANATION_NONE),
   'bgp-routes-roa': bgpRoutesText(BGP_ROUTES_ROA.routes),

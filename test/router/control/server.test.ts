@@ -38,6 +38,7 @@ function handlers(over: Partial<Handlers> = {}): Handlers {
     bgp_show: unused,
     bgp_routes: unused,
     bgp_dump: unused,
+    bgp_vpn: unused,
     bgp_explain: unused,
     bgp_rpki: unused,
     bgp_peer: unused,

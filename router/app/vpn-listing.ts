@@ -1,0 +1,70 @@
+/** The table of VPN routes in the words of the control protocol. */
+import { distinguisherText, parseDistinguisher } from '../../bgp/vpn/route-distinguisher.ts';
+import type { VpnRoom } from '../../bgp/vpn/vpn-room.ts';
+import type { VpnRoute } from '../../bgp/vpn/vpn-table.ts';
+import { vrfLink } from '../../bgp/vpn/vrf-peers.ts';
+import { asPathText } from '../../bgp/wire/attribute/as-path.ts';
+import { communityText } from '../../bgp/wire/attribute/communities.ts';
+import { extendedCommunityText } from '../../bgp/wire/attribute/extended-communities.ts';
+import { largeCommunityText } from '../../bgp/wire/attribute/large-communities.ts';
+import { DEFAULT_LOCAL_PREF } from '../../bgp/wire/attribute/local-pref.ts';
+import { originText } from '../../bgp/wire/attribute/origin.ts';
+import type { Answers, BgpVpnRouteStatus, Verbs } from '../control/messages.ts';
+import { Addr } from '../lib/addr.ts';
+import { MlshimError } from '../lib/errors.ts';
+import { parseTarget } from './bgp-status.ts';
+
+/** Prefixes looked at for one part. */
+const PART = 512;
+const TARGET = 'rt:';
+
+/** @throws MlshimError USAGE for what is not a distinguisher, a prefix, an address or a place in the table */
+export function vpnListing(room: VpnRoom, { rd, prefix, from = '' }: Verbs['bgp_vpn']): Answers['bgp_vpn'] {
+  if (!/^\d{0,9}$/.test(from)) throw new MlshimError('USAGE', `"${from}" is not a place in the table`);
+  if (rd !== '' && parseDistinguisher(rd) === undefined)
+    throw new MlshimError('USAGE', `"${rd}" is not a route distinguisher (AS:NUMBER or IPV4:NUMBER)`);
+  const target = prefix === '' ? undefined : parseTarget(prefix);
+  const isAsked = ({ name }: VpnRoute): boolean => {
+    if (rd !== '' && distinguisherText(name.rd) !== rd) return false;
+    return target === undefined || (target instanceof Addr ? name.prefix.contains(target) : name.prefix.equals(target));
+  };
+  const routes: BgpVpnRouteStatus[] = [];
+  let at = Number(from);
+  const end = at + PART;
+  for (const paths of room.routes(at)) {
+    if (at === end) return { routes, next: String(at) };
+    at++;
+    if (isAsked(paths[0]!)) routes.push(...paths.map((r, i) => vpnRouteStatus(room, r, i === 0)));
+  }
+  return { routes, next: '' };
+}
+
+function vpnRouteStatus(room: VpnRoom, route: VpnRoute, isBest: boolean): BgpVpnRouteStatus {
+  const { name, label, bundle } = route;
+  const { attributes: a, hop, from } = bundle;
+  const origin = room.originOf(route);
+  const extended = inGroups(a.extendedCommunities, 2).map(([high, low]) => extendedCommunityText(high!, low!));
+  return {
+    rd: distinguisherText(name.rd),
+    prefix: String(name.prefix),
+    label,
+    next_hop: String(hop.global ?? hop.linkLocal),
+    peer: from?.name ?? (origin === undefined ? '' : vrfLink(origin)),
+    best: isBest,
+    as_path: asPathText(a.asPath),
+    origin: originText(a.origin),
+    local_pref: a.localPref ?? DEFAULT_LOCAL_PREF,
+    ...(a.med !== undefined && { med: a.med }),
+    targets: extended.filter((text) => text.startsWith(TARGET)).map((text) => text.slice(TARGET.length)),
+    communities: [
+      ...a.communities.map(communityText),
+      ...inGroups(a.largeCommunities, 3).map(([x, y, z]) => largeCommunityText(x!, y!, z!)),
+      ...extended.filter((text) => !text.startsWith(TARGET)),
+    ],
+    vrfs: room.importersOf(route),
+  };
+}
+
+function inGroups(words: readonly number[], size: number): number[][] {
+  return Array.from({ length: words.length / size }, (_, i) => words.slice(i * size, (i + 1) * size));
+}
