@@ -130,6 +130,19 @@ export class Exporter {
     return isWanted && out.self !== undefined ? this.#default(out.self) : undefined;
   }
 
+  /** What export policy is asked about (RFC 8671: the Adj-RIB-Out before policy), undefined = nothing, whatever it says. */
+  offered(
+    prefix: number,
+    out: Outbound,
+    peers: readonly (Peer | undefined)[],
+    a: AttrSet,
+    from: number,
+  ): Attributes | undefined {
+    const sender = peers[from];
+    const isBarred = out.self === undefined || this.#bar(prefix, out, a, sender, from) !== undefined;
+    return isBarred ? undefined : beforePolicy(a, sender, this.#settings);
+  }
+
   /**
    * The attributes to tell the peer for one route to a prefix, undefined = it is not told.
    * @param a the route's accepted attributes
@@ -143,16 +156,15 @@ export class Exporter {
     from: number,
   ): AttrSet | undefined {
     const sender = peers[from];
-    if (out.self === undefined || this.#bar(prefix, out, a, sender, from) !== undefined) return undefined;
+    const { self } = out;
+    if (self === undefined || this.#bar(prefix, out, a, sender, from) !== undefined) return undefined;
     const about = this.#subject(prefix, out, a, sender);
     const outcome = this.#plan(a, sender).decide(about);
     if (outcome === undefined) return undefined;
     // The same outcome becomes the same on the wire unless family or next hop differ.
     const which = this.#whichHop(a, sender, out.rib.family, outcome.nextHop);
     const slot = which * 2 + (out.rib.family === 4 ? 0 : 1);
-    return (outcome.made[slot] ??= this.#announced(a, outcome, sender, hopFor(which, a, out.self))) as
-      | AttrSet
-      | undefined;
+    return (outcome.made[slot] ??= this.#announced(a, outcome, sender, hopFor(which, a, self))) as AttrSet | undefined;
   }
 
   /** Why the best route to a prefix is told or not, for people: `select` says faster what is told. */

@@ -24,7 +24,7 @@ import { type Confederation, checkAses, type OwnAses, ownAsesOf, type Relation, 
 import { Retention, type RetentionHost } from './retention.ts';
 import { AdjRibOut } from './rib/adj-rib-out.ts';
 import { AdjRibPathsOut } from './rib/adj-rib-paths-out.ts';
-import type { AttrTable } from './rib/attrs.ts';
+import type { AttrSet, AttrTable } from './rib/attrs.ts';
 import type { ResolvedHop } from './rib/loc-rib.ts';
 import type { Rib } from './rib/rib.ts';
 import { NumberedWay } from './rib/ways.ts';
@@ -289,6 +289,17 @@ export class Peer {
   /** What the peer is told may depend on the validation state of origins. */
   get exportAsksRoa(): boolean {
     return this.#exporter.filter.asksRoa;
+  }
+
+  /** What export policy is asked about, undefined = nothing whatever it says (bgp/exporter.ts). */
+  offered(
+    prefix: number,
+    out: Outbound,
+    peers: readonly (Peer | undefined)[],
+    a: AttrSet,
+    from: number,
+  ): Attributes | undefined {
+    return this.#exporter.offered(prefix, out, peers, a, from);
   }
 
   /** What export policy makes of routes that no table of ours holds (bgp/exporter.ts). */

@@ -14,7 +14,6 @@ import { communityText } from './wire/attribute/communities.ts';
 import { extendedCommunityText } from './wire/attribute/extended-communities.ts';
 import { largeCommunityText } from './wire/attribute/large-communities.ts';
 import { originText } from './wire/attribute/origin.ts';
-import type { BmpStatistics } from './wire/bmp.ts';
 import { type Capability, capabilityText } from './wire/capability.ts';
 import { MessageType } from './wire/message.ts';
 
@@ -249,14 +248,4 @@ function groups(words: readonly number[], size: number): number[][] {
   const out: number[][] = [];
   for (let i = 0; i < words.length; i += size) out.push(words.slice(i, i + size));
   return out;
-}
-
-/** Counts for monitors (RFC 7854 §4.8). */
-export function statisticsOf({ received, accepted, faults }: Peer): BmpStatistics {
-  const routes = received[4] + received[6];
-  return {
-    rejectedPrefixes: routes - accepted[4] - accepted[6],
-    adjRibInRoutes: routes,
-    treatedAsWithdrawn: faults,
-  };
 }

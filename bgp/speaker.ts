@@ -8,13 +8,14 @@
 import type { Addr, Family, Prefix } from '../router/lib/addr.ts';
 import type { Clock, Instant } from '../router/lib/clock.ts';
 import { inputsOf, ownHops } from './candidates.ts';
-import { Chores } from './chores.ts';
+import { type Chore, Chores } from './chores.ts';
 import { originStateOf } from './exporter.ts';
 import type { CeaseReason } from './fsm/connection.ts';
 import { type ImportContext, recheckingHops, reconsidering, revalidateRoute } from './import.ts';
 import { Inbox } from './inbox.ts';
-import { type MrtCursor, mrtPortion, mrtTable, receivedUpdates } from './monitor/dump.ts';
 import { type Monitor, type MonitoredSession, Monitors } from './monitor/monitor.ts';
+import { Monitoring } from './monitor/monitoring.ts';
+import { TableViews } from './monitor/views.ts';
 import { type Network, Origination } from './origination.ts';
 import type { Peer, RestartSettings } from './peer.ts';
 import type { PeerConfig } from './peer-config.ts';
@@ -46,12 +47,11 @@ import { WayTable } from './rib/ways.ts';
 import { Roster } from './roster.ts';
 import { Revalidation } from './rpki/revalidation.ts';
 import type { VrpList } from './rpki/vrp.ts';
-import { type CandidateView, type PeerView, peerView, type RouteView, statisticsOf } from './show.ts';
+import { type CandidateView, type PeerView, peerView, type RouteView } from './show.ts';
 import type { SpeakerOptions } from './speaker-options.ts';
 import { Spread } from './spread.ts';
 import { Switchboard } from './switchboard.ts';
 import { type TellingView, tellingOf } from './telling.ts';
-import type { BmpStatistics } from './wire/bmp.ts';
 import { Cease } from './wire/fault.ts';
 
 export * from './public.ts';
@@ -68,6 +68,8 @@ export class Speaker {
   readonly routerId: Addr;
   /** Called when there may be something new to wait for; `drive` sets it. */
   onActivity: () => void = () => {};
+  /** Tables for BMP stations and MRT files. */
+  readonly monitoring: Monitoring;
   readonly #options: SpeakerOptions;
   readonly #clock: Clock;
   readonly #attrs = new AttrTable();
@@ -131,6 +133,16 @@ export class Speaker {
       },
       onActivity: () => this.onActivity(),
     });
+    const discard = (told: Chore): void => this.#chores.add(`forget ${this.#discarded++}`, told);
+    const views = new TableViews({ ribs: this.#allRibs(), attrs: this.#attrs, byNumber: this.#peers, discard });
+    this.monitoring = new Monitoring({
+      ribs: this.#allRibs(),
+      views,
+      byNumber: this.#peers,
+      peer: (name) => this.#roster.get(name),
+      identifier: this.routerId.a3 >>> 0,
+      clock: this.#clock,
+    });
     this.#roster = new Roster(
       this.#peers,
       {
@@ -142,7 +154,7 @@ export class Speaker {
         random: options.random,
         attrs: this.#attrs,
         resolver: options.resolver,
-        discard: (told) => this.#chores.add(`forget ${this.#discarded++}`, told),
+        discard,
         onFilterError: (peer, text) => options.onEvent?.({ kind: 'filter-error', peer, text }),
         nextTransport: () => this.#switchboard.nextTransport(),
         restart: this.#restart,
@@ -160,6 +172,7 @@ export class Speaker {
       own: this.#own,
       byNumber: this.#peers,
       peers: this.#roster,
+      views,
       pump: (peer) => this.#switchboard.pump(peer),
     });
     for (const rib of this.#allRibs()) rib.routes.stamp(this.#clock.now());
@@ -505,29 +518,6 @@ export class Speaker {
   /** The established sessions. */
   *sessions(): Generator<MonitoredSession> {
     for (const peer of this.#roster) if (peer.monitored !== undefined) yield peer.monitored;
-  }
-
-  /** Counts of a peer for monitors (RFC 7854 §4.8); undefined when there is no such peer. */
-  statistics(name: string): BmpStatistics | undefined {
-    const peer = this.#roster.get(name);
-    return peer && statisticsOf(peer);
-  }
-
-  /** What a peer has sent as UPDATE messages, in portions; ends at once when there is no such session. */
-  *receivedUpdates(name: string): Generator<readonly Uint8Array[]> {
-    const peer = this.#roster.get(name);
-    if (peer !== undefined) yield* receivedUpdates(this.#allRibs(), peer);
-  }
-
-  /** All received routes as an MRT table, in portions (RFC 6396 §4.3). @param nowS seconds since 1970 */
-  mrtTable(nowS: () => number): Generator<Uint8Array> {
-    return mrtTable((from) => this.mrtPortion(nowS(), from));
-  }
-
-  /** One portion of that table, for those who come back for the next one later. */
-  mrtPortion(nowS: number, from?: MrtCursor): ReturnType<typeof mrtPortion> {
-    const now = { wallS: nowS, instant: this.#clock.now() };
-    return mrtPortion(this.#allRibs(), this.#peers, this.routerId.a3 >>> 0, now, from);
   }
 
   /** All routes to a prefix, or to the longest prefix that holds an address, and why the best one is best. */

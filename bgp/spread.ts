@@ -4,6 +4,7 @@
  * Read first: RFC 4271 §9.1 and §9.2, bgp/rib/loc-rib.ts.
  */
 
+import type { TableViews } from './monitor/views.ts';
 import type { Origination } from './origination.ts';
 import type { Outbound, Peer } from './peer.ts';
 import type { RouteSink } from './ports.ts';
@@ -31,6 +32,8 @@ export interface SpreadHost {
   /** Peers by number, and those there are now. */
   readonly byNumber: readonly (Peer | undefined)[];
   readonly peers: Iterable<Peer>;
+  /** Tables that stations are told. */
+  readonly views: TableViews;
   /** Send what a peer's session has to say. */
   pump(peer: Peer): void;
 }
@@ -63,16 +66,18 @@ export class Spread {
   }
 
   #decide(rib: Rib, batch: RouteColumns, isTimeUp: () => boolean): void {
-    const { own, peers } = this.#host;
+    const { own, peers, views } = this.#host;
     const outs = [...peers].flatMap((peer) => peer.outbound.filter((o) => o.rib === rib && !peer.isSilent(o)));
     const isPlain = (o: Outbound): boolean => o.adjRibOut instanceof AdjRibOut;
     const [plain, several] = [outs.filter(isPlain), outs.filter((o) => !isPlain(o))];
     const tell = (id: number): void => {
       for (const out of plain) out.adjRibOut.touch(id);
+      views.bestChanged(rib, id);
     };
-    // Peers that are told several paths care for changes of any of them.
+    // Peers that are told several paths, and some stations, care for changes of any of them.
     const tellPaths = (id: number): void => {
       for (const out of several) out.adjRibOut.touch(id);
+      views.routesChanged(rib, id);
     };
     const onChange: OnChange = (id, routeChanged, wayChanged) => {
       if (wayChanged) batch.add(id, rib.loc.wayNumber(id));
@@ -84,7 +89,7 @@ export class Spread {
       }
     };
     for (let n = 0; n < DECISION_BUDGET && rib.loc.pending > 0; n += DECISION_STEP) {
-      rib.loc.process(DECISION_STEP, onChange, several.length === 0 ? undefined : tellPaths);
+      rib.loc.process(DECISION_STEP, onChange, several.length === 0 && !views.careForAny ? undefined : tellPaths);
       // The sink's time is part of the turn.
       this.#install(batch);
       if (isTimeUp()) break;

@@ -59,7 +59,8 @@ export function* receivedUpdates(ribs: readonly Rib[], peer: Peer): Generator<re
   yield portion();
 }
 
-function messagesIn(chunk: Uint8Array): Uint8Array[] {
+/** The messages of a run of octets that holds whole ones. */
+export function messagesIn(chunk: Uint8Array): Uint8Array[] {
   const reader = new MessageReader();
   reader.allowsExtended = true;
   reader.push(chunk);

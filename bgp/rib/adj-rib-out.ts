@@ -30,8 +30,10 @@ export class AdjRibOut {
   #resendAt = NONE;
   #reviewAt = 0;
   /** What is being reviewed. */
-  #loc: LocRib | undefined;
+  #loc: Pick<LocRib, 'slice'> | undefined;
   #size = 0;
+  /** Called for each prefix of which the peer is told something else. */
+  onTold: ((prefix: number) => void) | undefined;
 
   constructor(prefixes: PrefixTable, table: AttrTable) {
     this.#prefixes = prefixes;
@@ -70,7 +72,7 @@ export class AdjRibOut {
   }
 
   /** Look at every prefix with a best route again, in slices of `pull`. */
-  review(loc: LocRib): void {
+  review(loc: Pick<LocRib, 'slice'>): void {
     this.#loc = loc;
     this.#reviewAt = 0;
   }
@@ -179,5 +181,6 @@ export class AdjRibOut {
       this.#size--;
       this.#prefixes.release(id);
     }
+    this.onTold?.(id);
   }
 }

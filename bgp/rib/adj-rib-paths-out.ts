@@ -42,6 +42,8 @@ export class AdjRibPathsOut {
   #loc: Pick<LocRib, 'slice'> | undefined;
   #reviewAt = 0;
   #size = 0;
+  /** Called for each prefix of which the peer is told something else. */
+  onTold: ((prefix: number) => void) | undefined;
 
   constructor(prefixes: PrefixTable, table: AttrTable) {
     this.#prefixes = prefixes;
@@ -182,6 +184,7 @@ export class AdjRibPathsOut {
     if (before === undefined) this.#size++;
     else this.#table.release(before);
     paths.set(pathId, set);
+    this.onTold?.(prefix);
   }
 
   #forget(prefix: number, pathId: number): void {
@@ -191,6 +194,7 @@ export class AdjRibPathsOut {
     paths.delete(pathId);
     this.#table.release(set);
     this.#size--;
+    this.onTold?.(prefix);
     if (paths.size > 0) return;
     this.#sent.delete(prefix);
     this.#prefixes.release(prefix);

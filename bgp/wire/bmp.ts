@@ -1,10 +1,11 @@
 /**
  * BGP Monitoring Protocol messages, as a router sends them to a monitoring station.
- * Read first: RFC 7854 (§4), RFC 8671 §4 (Adj-RIB-Out, not sent), RFC 9069 (Loc-RIB instance, not sent). Encoding only:
- * a station never speaks (RFC 7854 §3.2).
+ * Read first: RFC 7854 §4, RFC 8671 §4 (Adj-RIB-Out), RFC 9069 §4 and §5 (Loc-RIB instance). Encoding only: a station never
+ * speaks (RFC 7854 §3.2).
  */
 
 import type { Addr } from '../../router/lib/addr.ts';
+import { FAMILIES } from './family.ts';
 import { OctetWriter } from './octets.ts';
 
 const VERSION = 3;
@@ -12,43 +13,73 @@ const VERSION = 3;
 /** RFC 7854 §4.1 */
 const BmpType = { RouteMonitoring: 0, Statistics: 1, PeerDown: 2, PeerUp: 3, Initiation: 4, Termination: 5 } as const;
 
-const FLAG_V6 = 0x80; // RFC 7854 §4.2
+// Flags of the per-peer header: RFC 7854 §4.2, RFC 8671 §4.
+const FLAG_V6 = 0x80;
 const FLAG_POST_POLICY = 0x40;
 const FLAG_TWO_OCTET_AS = 0x20;
+const FLAG_ADJ_RIB_OUT = 0x10;
 
-/** RFC 7854 §4.9 */
-const DOWN_REASON = { sent: 1, received: 3, lost: 4 } as const;
+/** Which table Route Monitoring is about; RFC 9069 §4.2: of a Loc-RIB only F, "filtered", could be set, and ours is whole. */
+export const BmpTable = {
+  in_pre: 0,
+  in_post: FLAG_POST_POLICY,
+  out_pre: FLAG_ADJ_RIB_OUT,
+  out_post: FLAG_ADJ_RIB_OUT | FLAG_POST_POLICY,
+  loc: 0,
+} as const;
 
-/** Information TLVs (RFC 7854 §4.4, §4.5). */
+/** Peer types: RFC 7854 §4.2, RFC 9069 §4.1. */
+const PEER_TYPE = { global: 0, locRib: 3 } as const;
+
+/** RFC 7854 §4.9, RFC 9069 §5.3. */
+const DOWN_REASON = { sent: 1, received: 3, lost: 4, locRib: 6 } as const;
+
+/** Information TLVs (RFC 7854 §4.4, §4.5; RFC 9069 §5.2.1). */
 const INFO_SYS_DESCR = 1;
 const INFO_SYS_NAME = 2;
+const INFO_TABLE_NAME = 3;
 const TERMINATION_REASON = 1;
+
+/** RFC 9069 §5.2.1: "The default value of "global" MUST be used for the default Loc-RIB instance". */
+const TABLE_NAME = 'global';
 
 /** RFC 7854 §4.5 */
 export const TerminationReason = { AdministrativelyClosed: 0, Unspecified: 1, OutOfResources: 2 } as const;
 
-/** The monitored session in a message's per-peer header (RFC 7854 §4.2). */
+/** The monitored session in a message's per-peer header (RFC 7854 §4.2), or the Loc-RIB. */
 export interface BmpPeer {
-  readonly address: Addr;
+  readonly type: keyof typeof PEER_TYPE;
+  /** Undefined for the Loc-RIB. */
+  readonly address: Addr | undefined;
   readonly asn: number;
   /** BGP Identifier, 0 before the first OPEN. */
   readonly identifier: number;
-  /** Routes as import policy left them instead of as they were received. */
-  readonly isPostPolicy: boolean;
   /** The session does not speak 4-octet AS numbers, and its UPDATEs are passed on as they came. */
   readonly hasTwoOctetAs: boolean;
 }
+
+/** RFC 9069 §4.1, without the speaker's own numbers. */
+export const LOC_RIB_PEER = { type: 'locRib', address: undefined, hasTwoOctetAs: false } as const;
 
 /** Why a session ended (RFC 7854 §4.9): with a NOTIFICATION, given whole, or without a word. */
 export type PeerDown =
   | { readonly kind: 'sent' | 'received'; readonly notification: Uint8Array }
   | { readonly kind: 'lost' };
 
-/** Statistics (RFC 7854 §4.8): type and value; gauges of routes have 64 bits. */
+/** Routes of each family. */
+export interface BmpCounts {
+  readonly ipv4: number;
+  readonly ipv6: number;
+}
+
+/** Statistics (RFC 7854 §4.8, RFC 8671 §6.2), of those there are. */
 export interface BmpStatistics {
-  readonly rejectedPrefixes: number;
-  readonly adjRibInRoutes: number;
-  readonly treatedAsWithdrawn: number;
+  readonly rejectedPrefixes?: number;
+  readonly treatedAsWithdrawn?: number;
+  readonly adjRibIn?: BmpCounts;
+  readonly locRib?: BmpCounts;
+  /** After policy. */
+  readonly adjRibOut?: BmpCounts;
 }
 
 /** RFC 7854 §4.3 */
@@ -77,7 +108,7 @@ export function peerUp(
   receivedOpen: Uint8Array,
 ): Uint8Array {
   return message(BmpType.PeerUp, (w) => {
-    putPeer(w, peer, atMs);
+    putPeer(w, peer, 0, atMs);
     putAddr(w, local.address);
     w.u16(local.port);
     w.u16(local.remotePort);
@@ -89,28 +120,76 @@ export function peerUp(
 /** RFC 7854 §4.9 */
 export function peerDown(peer: BmpPeer, atMs: number, down: PeerDown): Uint8Array {
   return message(BmpType.PeerDown, (w) => {
-    putPeer(w, peer, atMs);
+    putPeer(w, peer, 0, atMs);
     w.u8(DOWN_REASON[down.kind]);
     if (down.kind !== 'lost') w.put(down.notification);
   });
 }
 
-/** RFC 7854 §4.6: one UPDATE message with its header. */
-export function routeMonitoring(peer: BmpPeer, atMs: number, update: Uint8Array): Uint8Array {
+/** RFC 9069 §5.2: no session, but the same message; `open` stands for both of its sides. */
+export function locRibUp(peer: BmpPeer, atMs: number, open: Uint8Array): Uint8Array {
+  return message(BmpType.PeerUp, (w) => {
+    putPeer(w, peer, 0, atMs);
+    w.put(new Uint8Array(20)); // local address and both ports
+    w.put(open);
+    w.put(open);
+    putText(w, INFO_TABLE_NAME, TABLE_NAME);
+  });
+}
+
+/** RFC 9069 §5.3 */
+export function locRibDown(peer: BmpPeer, atMs: number): Uint8Array {
+  return message(BmpType.PeerDown, (w) => {
+    putPeer(w, peer, 0, atMs);
+    w.u8(DOWN_REASON.locRib);
+    putText(w, INFO_TABLE_NAME, TABLE_NAME);
+  });
+}
+
+/**
+ * RFC 7854 §4.6: one UPDATE message with its header.
+ * @param table one of `BmpTable`
+ */
+export function routeMonitoring(peer: BmpPeer, table: number, atMs: number, update: Uint8Array): Uint8Array {
   return message(BmpType.RouteMonitoring, (w) => {
-    putPeer(w, peer, atMs);
+    putPeer(w, peer, table, atMs);
     w.put(update);
   });
 }
 
-/** RFC 7854 §4.8 */
+/** RFC 7854 §4.8, RFC 8671 §6.2 */
 export function statistics(peer: BmpPeer, atMs: number, s: BmpStatistics): Uint8Array {
   return message(BmpType.Statistics, (w) => {
-    putPeer(w, peer, atMs);
-    w.u32(3);
-    putCounter(w, 0, s.rejectedPrefixes);
-    putGauge(w, 7, s.adjRibInRoutes);
-    putCounter(w, 11, s.treatedAsWithdrawn);
+    putPeer(w, peer, 0, atMs);
+    const countAt = w.length;
+    w.u32(0);
+    let count = 0;
+    const put = (type: number, octets: number, fill: () => void): void => {
+      w.u16(type);
+      w.u16(octets);
+      fill();
+      count++;
+    };
+    const counter = (type: number, value: number | undefined): void => {
+      if (value !== undefined) put(type, 4, () => w.u32(value));
+    };
+    const gauges = (type: number, perFamily: number, counts: BmpCounts | undefined): void => {
+      if (counts === undefined) return;
+      put(type, 8, () => putGauge(w, counts.ipv4 + counts.ipv6));
+      for (const family of ['ipv4', 'ipv6'] as const) {
+        put(perFamily, 11, () => {
+          w.u16(FAMILIES[family].afi);
+          w.u8(FAMILIES[family].safi);
+          putGauge(w, counts[family]);
+        });
+      }
+    };
+    counter(0, s.rejectedPrefixes);
+    gauges(7, 9, s.adjRibIn);
+    gauges(8, 10, s.locRib);
+    counter(11, s.treatedAsWithdrawn);
+    gauges(15, 17, s.adjRibOut);
+    w.patch16(countAt + 2, count);
   });
 }
 
@@ -125,16 +204,13 @@ function message(type: number, body: (w: OctetWriter) => void): Uint8Array {
   return w.take();
 }
 
-function putPeer(w: OctetWriter, p: BmpPeer, atMs: number): void {
-  w.u8(0); // Global Instance Peer
-  w.u8(
-    (p.address.family === 6 ? FLAG_V6 : 0) |
-      (p.isPostPolicy ? FLAG_POST_POLICY : 0) |
-      (p.hasTwoOctetAs ? FLAG_TWO_OCTET_AS : 0),
-  );
+function putPeer(w: OctetWriter, p: BmpPeer, table: number, atMs: number): void {
+  w.u8(PEER_TYPE[p.type]);
+  w.u8((p.address?.family === 6 ? FLAG_V6 : 0) | (p.hasTwoOctetAs ? FLAG_TWO_OCTET_AS : 0) | table);
   w.u32(0); // peer distinguisher
   w.u32(0);
-  putAddr(w, p.address);
+  if (p.address === undefined) w.put(new Uint8Array(16));
+  else putAddr(w, p.address);
   w.u32(p.asn);
   w.u32(p.identifier);
   w.u32(Math.floor(atMs / 1000));
@@ -154,15 +230,7 @@ function putText(w: OctetWriter, type: number, text: string): void {
   w.put(octets);
 }
 
-function putCounter(w: OctetWriter, type: number, value: number): void {
-  w.u16(type);
-  w.u16(4);
-  w.u32(value);
-}
-
-function putGauge(w: OctetWriter, type: number, value: number): void {
-  w.u16(type);
-  w.u16(8);
+function putGauge(w: OctetWriter, value: number): void {
   w.u32(Math.floor(value / 2 ** 32));
   w.u32(value);
 }

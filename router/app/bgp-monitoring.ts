@@ -1,7 +1,7 @@
 /** Those who only listen to BGP: the stations and files of the configuration, fed by the speaker. */
 import { BmpFeed } from '../../bgp/monitor/bmp-feed.ts';
 import type { Speaker } from '../../bgp/speaker.ts';
-import type { AddrPort, BgpConfig, MrtFile } from '../config/bgp-model.ts';
+import type { BgpConfig, BmpStation, MrtFile } from '../config/bgp-model.ts';
 import { wallClockMs } from '../lib/clock.ts';
 import { isEqual } from '../lib/equal.ts';
 import type { Logger } from '../lib/log.ts';
@@ -11,7 +11,7 @@ import { MrtFiles } from './mrt-files.ts';
 
 /** What is told to one station. */
 interface Station {
-  readonly at: AddrPort;
+  readonly at: BmpStation;
   readonly client: BmpClient;
   /** Nothing more is fed to it. */
   readonly unplug: () => void;
@@ -56,15 +56,17 @@ export class BgpMonitoring {
     for (const kind of ['tables', 'updates'] as const) this.#record(kind, mrt[kind]);
   }
 
-  #station(at: AddrPort): Station {
+  #station(at: BmpStation): Station {
     const speaker = this.#speaker;
     const feed = new BmpFeed({
       systemName: this.#systemName,
       description: `mlshim ${VERSION}`,
       wallMs: wallClockMs,
+      tables: at.tables,
+      asn: speaker.asn,
+      routerId: speaker.routerId,
       sessions: () => speaker.sessions(),
-      routes: (peer) => speaker.receivedUpdates(peer),
-      statistics: (peer) => speaker.statistics(peer),
+      monitoring: speaker.monitoring,
     });
     return { at, client: new BmpClient(at, feed, this.#log), unplug: speaker.addMonitor(feed) };
   }

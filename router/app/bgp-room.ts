@@ -501,7 +501,7 @@ export class BgpRoom {
    */
   dump({ vrf, from }: Verbs['bgp_dump']): Answers['bgp_dump'] {
     const nowS = Math.floor(wallClockMs() / 1000);
-    const { octets, next } = this.#speakerOf(vrf).mrtPortion(nowS, parseMrtCursor(from ?? ''));
+    const { octets, next } = this.#speakerOf(vrf).monitoring.mrtPortion(nowS, parseMrtCursor(from ?? ''));
     return { mrt: octets, next: next === undefined ? '' : `${next.rib}:${next.id}:${next.peers}` };
   }
 

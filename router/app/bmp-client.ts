@@ -1,6 +1,7 @@
 /**
  * Connections to BMP stations over the host's sockets: we connect, tell, and try again when a station goes away
- * (RFC 7854 §3.2). A station that does not keep up is dropped rather than let its queue grow without end.
+ * (RFC 7854 §3.2). What peers send is passed on as it comes, and a station that does not keep up with it is dropped rather
+ * than let its queue grow without end; it is told everything again when it is back. Tables wait for it instead.
  */
 import { Socket } from 'node:net';
 import type { BmpFeed } from '../../bgp/monitor/bmp-feed.ts';
@@ -64,10 +65,11 @@ export class BmpClient {
   #connected(socket: Socket): void {
     this.#retryMs = RETRY_MS;
     this.#log.info('BMP station connected', { station: this.#name });
-    this.#feed.connected((octets) => {
+    const write = (octets: Uint8Array): void => {
       socket.write(octets);
       if (socket.writableLength > MAX_QUEUE) socket.destroy(new Error('the station does not keep up'));
-    });
+    };
+    this.#feed.connected(write, () => this.#pump());
     this.#reports = setInterval(() => this.#feed.report(), REPORT_MS).unref();
     this.#pump();
   }

@@ -78,7 +78,7 @@ export class MrtFiles {
     try {
       mkdirSync(dirname(path), { recursive: true });
       fd = openSync(temporary, 'w', 0o644);
-      for (const octets of this.#speaker.mrtTable(() => Math.floor(wallClockMs() / 1000))) {
+      for (const octets of this.#speaker.monitoring.mrtTable(() => Math.floor(wallClockMs() / 1000))) {
         writeSync(fd, octets);
         await new Promise(setImmediate);
       }

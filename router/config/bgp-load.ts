@@ -66,7 +66,7 @@ export function toBgp(
       longLivedS: b.graceful_restart.long_lived,
     },
     filters: b.filters === undefined ? undefined : moduleAt(inFolder(b.filters)),
-    bmp: b.bmp,
+    bmp: b.bmp.map((s) => ('station' in s ? { ...s.station, tables: s.tables } : { ...s, tables: ['in_pre'] })),
     mrt: { tables: toMrtFile(b.mrt.tables, inFolder), updates: toMrtFile(b.mrt.updates, inFolder) },
     dn42: toDn42(b.dn42),
     rpki: b.rpki && toRpki(b.rpki, file),

@@ -4,6 +4,7 @@
  */
 import type { RemovePrivateAs } from '../../bgp/export.ts';
 import type { AsMatch } from '../../bgp/fsm/negotiate.ts';
+import type { StationTable } from '../../bgp/monitor/bmp-feed.ts';
 import type { AggregateConfig, Network } from '../../bgp/origination.ts';
 import type { Rule } from '../../bgp/policy/rule.ts';
 import type { Confederation, LocalAs } from '../../bgp/relation.ts';
@@ -132,9 +133,14 @@ export interface BgpRangeConfig extends BgpNeighborConfig {
   readonly maxPeers: number | undefined;
 }
 
+/** A BMP station and the tables it is told. */
+export interface BmpStation extends AddrPort {
+  readonly tables: readonly StationTable[];
+}
+
 export interface BgpConfig {
   /** BMP stations we tell (RFC 7854), over the host's sockets. */
-  readonly bmp: readonly AddrPort[];
+  readonly bmp: readonly BmpStation[];
   /** MRT files we write (RFC 6396). */
   readonly mrt: { readonly tables: MrtFile | undefined; readonly updates: MrtFile | undefined };
   readonly asn: number;

@@ -1,5 +1,6 @@
 /** The shape of the `bgp` part of the configuration file. What each key means stands in bgp-model.ts. */
 import { z } from 'zod';
+import type { StationTable } from '../../bgp/monitor/bmp-feed.ts';
 import { networks, policies, policyRef } from './bgp-policy.ts';
 import { peerRouting, speakerRouting } from './bgp-routing.ts';
 import { gracefulRestart, peerAsn, sessionKeys } from './bgp-session.ts';
@@ -38,6 +39,14 @@ const mrtFile = (every: number) => object({ file: path, every: seconds(86400 * 7
 const mrt = object({
   tables: mrtFile(7200).optional(),
   updates: mrtFile(900).optional(),
+});
+
+/** RFC 7854 §2, RFC 8671, RFC 9069: what comes and goes, before and after policy, and the best routes. */
+const STATION_TABLES = ['in_pre', 'in_post', 'out_pre', 'out_post', 'loc'] as const satisfies readonly StationTable[];
+
+const bmpStation = object({
+  station: addrPort,
+  tables: list(choice(STATION_TABLES), 'tables').min(1, { error: 'names no table' }).default(['in_pre']),
 });
 
 const bgpPeer = object({
@@ -93,7 +102,7 @@ const shape = object({
   /** A module of filter functions, relative to the configuration file. */
   filters: path.optional(),
   ...speakerRouting,
-  bmp: list(addrPort, 'ADDRESS:PORT').default([]),
+  bmp: list(z.union([addrPort, bmpStation]), 'ADDRESS:PORT').default([]),
   mrt: mrt.default({}),
   peers: list(bgpPeer, 'peers').default([]),
 });

@@ -24,6 +24,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'bgp/export',
     'bgp/fsm/negotiate',
     'bgp/limits',
+    'bgp/monitor/bmp-feed',
     'bgp/origination',
     'bgp/peer-config',
     'bgp/ranges',

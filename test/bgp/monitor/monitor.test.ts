@@ -1,56 +1,11 @@
 /** BMP feeds and MRT logs of simulated routers: whoever reads them alone knows the same routes as the speaker. */
 import test from 'ava';
-import { BmpFeed } from '../../../bgp/monitor/bmp-feed.ts';
 import { MrtLog } from '../../../bgp/monitor/mrt-log.ts';
 import { decodeMrt, type MrtRecord, updateOfEntry } from '../../../bgp/wire/mrt.ts';
 import { Prefix } from '../../../router/lib/addr.ts';
 import { describe, PLAIN_CONTEXT } from '../kit/describe.ts';
-import { SimNet, type SimRouter } from '../kit/net.ts';
-
-interface BmpMessage {
-  readonly type: number;
-  readonly body: Uint8Array;
-}
-
-/** A station as RFC 7854 §4 wants one, written for this test. */
-class Station {
-  readonly messages: BmpMessage[] = [];
-
-  readonly write = (octets: Uint8Array): void => {
-    const view = new DataView(octets.buffer, octets.byteOffset, octets.length);
-    if (view.getUint8(0) !== 3 || view.getUint32(1) !== octets.length) throw new Error('bad common header');
-    this.messages.push({ type: view.getUint8(5), body: octets.slice(6) });
-  };
-
-  get types(): string {
-    return this.messages.map((m) => m.type).join(' ');
-  }
-
-  /** The routes that Route Monitoring messages leave behind. */
-  routes(): string[] {
-    const table = new Set<string>();
-    for (const m of this.messages) {
-      if (m.type === 2) table.clear();
-      if (m.type !== 0) continue;
-      for (const line of describe(m.body.subarray(42), PLAIN_CONTEXT)) {
-        const [, verb, prefixes] = /^ {2}(reach|withdraw) (.*?)(?: via .*)?$/.exec(line) ?? [];
-        for (const p of prefixes?.split(', ') ?? []) verb === 'reach' ? table.add(p) : table.delete(p);
-      }
-    }
-    return [...table].sort();
-  }
-}
-
-function feedOf(r: SimRouter): BmpFeed {
-  return new BmpFeed({
-    systemName: r.name,
-    description: 'test',
-    wallMs: () => 1_795_668_065_123,
-    sessions: () => r.speaker.sessions(),
-    routes: (peer) => r.speaker.receivedUpdates(peer),
-    statistics: (peer) => r.speaker.statistics(peer),
-  });
-}
+import { SimNet } from '../kit/net.ts';
+import { feedOf, Station } from '../kit/station.ts';
 
 function network() {
   const net = new SimNet(3);
@@ -63,7 +18,7 @@ test('a station that is there from the start sees the session, its routes, their
   const { net, a, b } = network();
   const station = new Station();
   const feed = feedOf(a);
-  feed.connected(station.write);
+  feed.connected(station.write, () => {});
   a.speaker.addMonitor(feed);
   net.start();
   net.runUntil(() => a.fib.size === 3);
@@ -94,7 +49,7 @@ test('a station that comes late is told the tables first, also while they change
   const station = new Station();
   const feed = feedOf(a);
   a.speaker.addMonitor(feed);
-  feed.connected(station.write);
+  feed.connected(station.write, () => {});
   t.is(station.types, '4 3');
   b.speaker.announce({ prefix: Prefix.parse('172.20.9.0/24')! });
   net.runUntil(() => a.fib.size === 4);
@@ -118,7 +73,7 @@ test('a lost link is told as a session that ended without a word', (t) => {
   const { net, a, cable } = network();
   const station = new Station();
   const feed = feedOf(a);
-  feed.connected(station.write);
+  feed.connected(station.write, () => {});
   a.speaker.addMonitor(feed);
   net.start();
   net.runUntil(() => a.fib.size === 3);
@@ -154,7 +109,7 @@ test('an MRT log has the session and its UPDATEs; an MRT table has every route w
 
   b.speaker.peerUp('a');
   net.runUntil(() => a.fib.size === 3);
-  const table = records(new Uint8Array(Buffer.concat([...a.speaker.mrtTable(() => 7)])));
+  const table = records(new Uint8Array(Buffer.concat([...a.speaker.monitoring.mrtTable(() => 7)])));
   t.like(table[0], { kind: 'peers', atS: 7 });
   const routes = table.flatMap((r) =>
     r.kind === 'rib' ? r.entries.map((e) => describe(updateOfEntry(r.prefix, e.attributes), PLAIN_CONTEXT)[1]!) : [],
@@ -180,7 +135,7 @@ test('a route has the time it was told as it is, in listings and in an MRT table
   t.true(ages.get('172.20.3.0/24')! <= 10, 'another MED is');
   t.true(ages.get('172.20.4.0/24')! <= 10);
   t.is([...a.speaker.routes('best')].find((r) => r.prefix === '172.20.4.0/24')!.ageS, ages.get('172.20.4.0/24'));
-  const table = records(new Uint8Array(Buffer.concat([...a.speaker.mrtTable(() => 1_000_000)])));
+  const table = records(new Uint8Array(Buffer.concat([...a.speaker.monitoring.mrtTable(() => 1_000_000)])));
   const times = table.flatMap((r) => (r.kind === 'rib' ? [[String(r.prefix), r.entries[0]!.originatedS]] : []));
   t.deepEqual(times.sort(), [...ages].map(([prefix, age]) => [prefix, 1_000_000 - age]).sort());
   t.is(
@@ -202,7 +157,7 @@ test('the first dump of a session with several paths has their identifiers, as i
   const reached = (updates: readonly Uint8Array[]) => {
     return updates.flatMap((u) => describe(u, context)).filter((line) => /^ {2}(reach|fault)/.test(line));
   };
-  const dump = reached([...a.speaker.receivedUpdates('b')].flat());
+  const dump = reached([...a.speaker.monitoring.receivedUpdates('b')].flat());
   t.is(dump.length, 2);
   t.regex(dump[0]!, /172\.20\.2\.0\/24 id \d+ via/);
   t.deepEqual(dump, reached(live));

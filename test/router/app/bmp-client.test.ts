@@ -12,9 +12,17 @@ function feed(portions: readonly (readonly Uint8Array[])[] = []): BmpFeed {
     systemName: 'here',
     description: 'test',
     wallMs: () => 0,
+    tables: ['in_pre'],
+    asn: 64512,
+    routerId: Addr.v4(1),
     sessions: () => [],
-    routes: () => portions[Symbol.iterator](),
-    statistics: () => undefined,
+    monitoring: {
+      receivedUpdates: function* () {
+        yield* portions;
+      },
+      statistics: () => undefined,
+      view: () => undefined,
+    },
   });
 }
 

@@ -124,7 +124,7 @@ dumped(
     await until(() => speaker.totals.ipv4 === 2 && speaker.totals.ipv6 === 1);
     files.stop();
     const table = join(folder, 'ours.mrt');
-    writeFileSync(table, Buffer.concat([...speaker.mrtTable(() => 1)]));
+    writeFileSync(table, Buffer.concat([...speaker.monitoring.mrtTable(() => 1)]));
     // Kind, time and local preference aside, which are the router's own.
     const lines = async (file: string): Promise<string[]> => {
       const { stdout } = await promisify(execFile)(BGPDUMP, ['-m', file]);

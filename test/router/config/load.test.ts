@@ -212,13 +212,17 @@ bgp:
   asn: 65001
   policy: transit
   router_id: 10.0.0.1
-  bmp: ['[2001:db8::1]:11019']
+  bmp: ['[2001:db8::1]:11019', { station: '[2001:db8::1]:11020', tables: [in_post, loc] }]
   mrt: { tables: { file: dumps/rib.%Y%m%d.mrt }, updates: { file: /var/mrt/updates.%H.mrt, every: 1h } }
   peers: [{ asn: 65002, address: 192.0.2.2, mrt: peer.mrt }]
 `);
   t.deepEqual(diagnostics, []);
   const { bmp, mrt, peers } = config!.bgp!;
-  t.deepEqual(bmp, [{ address: Addr.parse('2001:db8::1')!, port: 11019 }]);
+  const address = Addr.parse('2001:db8::1')!;
+  t.deepEqual(bmp, [
+    { address, port: 11019, tables: ['in_pre'] },
+    { address, port: 11020, tables: ['in_post', 'loc'] },
+  ]);
   t.deepEqual(mrt, {
     tables: { path: '/nowhere/dumps/rib.%Y%m%d.mrt', everyS: 7200 },
     updates: { path: '/var/mrt/updates.%H.mrt', everyS: 3600 },
