@@ -520,7 +520,6 @@ export class BgpRoom {
     const target = parseTarget(what);
     const candidates = speaker.explain(target);
     const view = peer === '' ? undefined : speaker.explainTelling(peer, target);
-    if (peer !== '' && view === undefined) throw new MlshimError('UNKNOWN', `no bgp peer "${peer}" in VRF "${vrf}"`);
     const routes = view?.told.map((r) => this.#routeStatus(r)) ?? [];
     return {
       prefix: candidates[0]?.prefix ?? what,
@@ -570,7 +569,15 @@ export class BgpRoom {
       reset: () => speaker.peerReset(peer, text),
       refresh: () => speaker.peerRefresh(peer, side),
     };
-    if (actions[action]?.() !== true) throw new MlshimError('USAGE', `bgp peer ${peer} cannot "${action}" now`);
+    if (!(action in actions))
+      throw new MlshimError('USAGE', `"${action}" is not one of ${Object.keys(actions).join(', ')}`);
+    if (actions[action]!() !== true) throw new MlshimError('NOT_NOW', this.#whyNot(peer, action));
+  }
+
+  #whyNot(peer: string, action: string): string {
+    const { state = 'not known' } = this.#peers().find((v) => v.name === peer) ?? {};
+    const why = state === 'Established' ? 'the peer does not take route refreshes' : `its session is ${state}`;
+    return `bgp peer ${peer} cannot ${action} now: ${why}`;
   }
 
   /** `BGP best of 3: AS path 4242420263 4242422601 (2), localpref 100` */
@@ -597,11 +604,14 @@ export class BgpRoom {
     return [...this.#speaker.snapshot(), ...this.#vrfs.snapshot()];
   }
 
-  /** @throws MlshimError UNKNOWN when there is no such VRF */
+  /** @throws MlshimError UNKNOWN when there is no such VRF, or when the peer is not in it */
   #speakerOf(vrf: string, peer = ''): Speaker {
     if (vrf === '') return this.#vrfs.speakerOf(peer) ?? this.#speaker;
     const found = this.#vrfs.named(vrf);
-    if (found === undefined) throw new MlshimError('UNKNOWN', `no VRF "${vrf}"`);
+    const known = this.#vrfs.names.join(', ') || 'none';
+    if (found === undefined) throw new MlshimError('UNKNOWN', `no VRF "${vrf}" (known: ${known})`);
+    if (peer !== '' && !found.peerNames.includes(peer))
+      throw new MlshimError('UNKNOWN', `bgp peer ${peer} is not in VRF "${vrf}"`);
     return found;
   }
 }

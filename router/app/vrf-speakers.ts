@@ -211,6 +211,10 @@ export class VrfSpeakers {
     return this.#speakers.find((s) => s.links.vrf === vrf)?.speaker;
   }
 
+  get names(): readonly string[] {
+    return this.#speakers.map((s) => s.name);
+  }
+
   /** The speaker of a VRF. */
   named(vrf: string): Speaker | undefined {
     return this.#speakers.find((s) => s.name === vrf)?.speaker;

@@ -6,7 +6,7 @@ import { socketPaths } from '../control/paths.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Input } from './command.ts';
 import { rpkiText } from './rpki.ts';
-import { bfdText, routeGetText, routesText, statusText, uplinksText } from './show.ts';
+import { bfdText, fpmText, routeGetText, routesText, statusText, uplinksText } from './show.ts';
 
 type ReadVerb = Exclude<Verb, StreamVerb>;
 
@@ -69,6 +69,14 @@ export async function bfdShow(input: Input): Promise<number> {
   const answer = await query(input, 'bfd_show', {});
   print(input, answer, bfdText);
   return answer.sessions.every((s) => s.state === 'Up') ? 0 : 1;
+}
+
+/** 1 when no daemon is connected; the answer is a part of that of `status`. */
+export async function fpmShow(input: Input): Promise<number> {
+  const { fpm } = await query(input, 'status', {});
+  if (fpm === undefined) throw new MlshimError('UNKNOWN', 'fpm is not configured');
+  print(input, fpm, fpmText);
+  return fpm.state === 'connected' ? 0 : 1;
 }
 
 export async function wgShow(input: Input): Promise<number> {

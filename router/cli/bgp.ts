@@ -58,7 +58,9 @@ async function order(input: Input, name: string, action: string, rest: readonly 
   const direction = action === 'refresh' ? (rest[0] ?? '') : '';
   if (!['', 'in', 'out'].includes(direction) || (!takesText && rest.length > (action === 'refresh' ? 1 : 0)))
     throw new MlshimError('USAGE', `bgp peer ${name} ${action} does not take "${rest.join(' ')}"`);
-  await ask(control(input), 'bgp_peer', { peer: name, action, text: takesText ? rest.join(' ') : '', direction });
+  const given = { peer: name, action, text: takesText ? rest.join(' ') : '', direction };
+  await ask(control(input), 'bgp_peer', given);
+  if (input.options['json'] === true) input.io.out(json(given));
   return 0;
 }
 

@@ -74,7 +74,10 @@ export function findCommand(table: readonly Command[], argv: readonly string[]):
   // `r g` can only be `route get`, although `r` alone could be `run` too.
   const both = table.filter((c) => c.words.length === 2 && startsWith(c, argv));
   const isExact = nouns.includes(typed);
-  const first = !isExact && typed !== '' && both.length === 1 ? both[0]!.words[0]! : pick(nouns, typed, 'command');
+  const first =
+    !isExact && typed !== '' && both.length === 1
+      ? both[0]!.words[0]!
+      : pick(nouns, typed, 'command', verbsNamed(table, typed));
   const ofNoun = table.filter((c) => c.words[0] === first);
   const single = ofNoun.find((c) => c.words.length === 1);
   if (single !== undefined) return { command: single, argv: argv.slice(1) };
@@ -83,8 +86,13 @@ export function findCommand(table: readonly Command[], argv: readonly string[]):
   const bare = ofNoun.find((c) => c.isDefault) ?? (asksForHelp(argv) ? ofNoun[0] : undefined);
   if (bare !== undefined && isBare) return { command: bare, argv: argv.slice(1), isBare };
   const verbs = ofNoun.map((c) => c.words[1]!);
-  const second = pick(verbs, isBare ? '' : word, `"${first}" command`, [first]);
+  const second = pick(verbs, isBare ? '' : word, `"${first}" command`, [], [first]);
   return { command: ofNoun.find((c) => c.words[1] === second)!, argv: argv.slice(2) };
+}
+
+/** `bgp rpki` for `rpki`. */
+function verbsNamed(table: readonly Command[], typed: string): string[] {
+  return table.filter((c) => c.words[1] === typed).map((c) => c.words.join(' '));
 }
 
 function asksForHelp(argv: readonly string[]): boolean {
@@ -102,8 +110,17 @@ function startsWith(c: Command, argv: readonly string[]): boolean {
   return argv.length >= 2 && argv[1] !== '' && c.words.every((w, i) => w.startsWith(argv[i]!));
 }
 
-/** @param before the words of the command that are known by then */
-function pick(words: readonly string[], typed: string, what: string, before: readonly string[] = []): string {
+/**
+ * @param meant what is suggested before the nearest word
+ * @param before the words of the command that are known by then
+ */
+function pick(
+  words: readonly string[],
+  typed: string,
+  what: string,
+  meant: readonly string[],
+  before: readonly string[] = [],
+): string {
   if (words.includes(typed)) return typed;
   const refuse = (why: string): never => {
     throw new MlshimError('USAGE', why, { words: before });
@@ -113,7 +130,8 @@ function pick(words: readonly string[], typed: string, what: string, before: rea
   if (matches.length === 1) return matches[0]!;
   if (matches.length > 1) return refuse(`"${typed}" is ambiguous: ${matches.join(', ')}`);
   const near = nearest(typed, words);
-  const help = near === undefined ? `known: ${words.join(', ')}` : `did you mean "${near}"?`;
+  const suggested = meant.length > 0 ? meant : near === undefined ? [] : [near];
+  const help = suggested.length === 0 ? `known: ${words.join(', ')}` : `did you mean "${suggested.join('" or "')}"?`;
   return refuse(`unknown ${what} "${typed}" (${help})`);
 }
 

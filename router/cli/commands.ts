@@ -3,6 +3,7 @@
  * when the command runs, so that `status` never pays for the configuration's libraries.
  */
 import type { Command, Input, Option } from './command.ts';
+import { BARE_CONFIRM } from './duration.ts';
 
 const JSON_OPTION: Readonly<Record<string, Option>> = {
   json: { type: 'boolean', short: 'j', help: 'one JSON document instead of text' },
@@ -82,8 +83,8 @@ export const COMMANDS: readonly Command[] = [
       ...JSON_OPTION,
       confirm: {
         type: 'string',
-        bare: '60s',
-        value: '60s',
+        bare: BARE_CONFIRM,
+        value: BARE_CONFIRM,
         help: 'go back after this time unless mlshim confirm follows',
       },
     },
@@ -273,6 +274,15 @@ export const COMMANDS: readonly Command[] = [
     min: 0,
     max: 0,
     run: async (input) => (await ask()).bfdShow(input),
+  },
+  {
+    words: ['fpm'],
+    args: '',
+    summary: 'the routing daemon that tells us its routes by FPM (FRR: zebra)',
+    options: JSON_OPTION,
+    min: 0,
+    max: 0,
+    run: async (input) => (await ask()).fpmShow(input),
   },
   {
     words: ['dn42', 'card'],

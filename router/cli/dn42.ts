@@ -6,14 +6,16 @@ import { parseEndpoint } from '../../wg/quick.ts';
 import type { BgpConfig } from '../config/bgp-model.ts';
 import { customLinkLocal, customPort } from '../config/bgp-wireguard.ts';
 import { formatDiagnostics } from '../config/diagnostic.ts';
+import { parseBandwidth } from '../config/dn42.ts';
 import { type Finding, lintDn42 } from '../config/dn42-lint.ts';
+import { NAME } from '../config/fields.ts';
 import { findConfig, parseConfig } from '../config/load.ts';
 import type { Config } from '../config/model.ts';
 import { Addr } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
 import { parseAsn } from '../lib/ranges.ts';
 import type { Input } from './command.ts';
-import { plural, table } from './render.ts';
+import { hanging, plural, textTable } from './render.ts';
 
 const USUAL_MTU = 1420;
 const FOLDER = 'peers.d';
@@ -91,7 +93,7 @@ export function cardText(c: Card): string {
     ['Networks', c.networks.join(', ')],
     ['BGP', words.filter((w) => w !== '').join(', ')],
   ];
-  return rows.map(([k, v]) => (v === '' ? '' : `${k.padEnd(11)} ${v}\n`)).join('');
+  return rows.map(([k, v]) => (v === '' ? '' : hanging(k.padEnd(12), v, 12))).join('');
 }
 
 export async function card(input: Input): Promise<number> {
@@ -115,7 +117,11 @@ export function peerYaml(asn: number, o: Readonly<Record<string, string | undefi
   return `${lines.join('\n')}\n`;
 }
 
-const NUMBERS: readonly string[] = ['port', 'mtu'];
+/** Numbers that options may have; an IPv6 link has an MTU of 1280 at least. */
+const NUMBERS: readonly (readonly [option: string, from: number, to: number])[] = [
+  ['port', 0, 65_535],
+  ['mtu', 1280, 65_535],
+];
 
 /** @throws MlshimError USAGE */
 function peerOptions(input: Input): Record<string, string | undefined> {
@@ -129,9 +135,17 @@ function peerOptions(input: Input): Record<string, string | undefined> {
     refuse(`"${o['endpoint']}" is not HOST:PORT, or [IPV6]:PORT`);
   const local = o['link-local'];
   if (local !== undefined && Addr.parse(local)?.family !== 6) refuse(`"${local}" is not an IPv6 address`);
-  for (const key of NUMBERS) if (o[key] !== undefined && !/^\d{1,5}$/.test(o[key]!)) refuse(`--${key} is a number`);
-  for (const key of ['name', 'bandwidth', 'preshared-key-file'])
-    if (o[key] !== undefined && !/^[A-Za-z0-9_./-]+$/.test(o[key]!)) refuse(`--${key} ${o[key]} has odd characters`);
+  for (const [key, from, to] of NUMBERS) {
+    const text = o[key];
+    if (text !== undefined && !(/^\d{1,5}$/.test(text) && Number(text) >= from && Number(text) <= to))
+      refuse(`--${key} is a number from ${from} to ${to}, not "${text}"`);
+  }
+  const { name, bandwidth, 'preshared-key-file': file } = o;
+  if (name !== undefined && !NAME.test(name))
+    refuse(`"${name}" is not a name (letters, digits, "_", ".", "-"; at most 32)`);
+  if (bandwidth !== undefined && parseBandwidth(bandwidth) === undefined)
+    refuse(`"${bandwidth}" is not a bandwidth from 100k on, such as 100M or 1G`);
+  if (file !== undefined && !/^[A-Za-z0-9_./-]+$/.test(file)) refuse(`"${file}" is no plain name of a file`);
   return o;
 }
 
@@ -154,7 +168,7 @@ export async function addPeer(input: Input): Promise<number> {
   const options = peerOptions(input);
   const yaml = peerYaml(asn, options);
   if (input.options['dry-run'] === true) {
-    input.io.out(yaml);
+    input.io.out(input.options['json'] === true ? `${JSON.stringify({ yaml }, null, 2)}\n` : yaml);
     return 0;
   }
   const { config: before, bgp, path } = load(input);
@@ -192,7 +206,7 @@ export function lintText(findings: readonly Finding[]): string {
   if (findings.length === 0) return 'no findings: the configuration follows the customs of DN42\n';
   const rows = findings.map((f) => [f.severity, f.check, f.where === '' ? '-' : f.where, f.text]);
   const count = (s: Finding['severity']): number => findings.filter((f) => f.severity === s).length;
-  return `${table(rows)}\n${plural(count('error'), 'error')}, ${plural(count('warning'), 'warning')}\n`;
+  return `${textTable(rows)}\n${plural(count('error'), 'error')}, ${plural(count('warning'), 'warning')}\n`;
 }
 
 export async function lint(input: Input): Promise<number> {

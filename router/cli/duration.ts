@@ -1,6 +1,9 @@
 /** Durations as options have them: `500ms`, `30s`, `2m`, or plain seconds. */
 import { MlshimError } from '../lib/errors.ts';
 
+/** What `reload --confirm` without a time means. */
+export const BARE_CONFIRM = '60s';
+
 /** Milliseconds. @throws MlshimError USAGE */
 export function durationMs(option: string, value: string): number {
   const m = /^(\d+)(ms|s|m)?$/.exec(value);

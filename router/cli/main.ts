@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { once } from 'node:events';
+import { MlshimError } from '../lib/errors.ts';
 import { VERSION } from '../lib/version.ts';
 /** The `mlshim` command: finds the command in the table, runs it, turns errors into messages and exit statuses. */
 import {
@@ -44,15 +45,16 @@ export async function main(argv: readonly string[], io: Io, table: readonly Comm
 }
 
 /** Standard output may be a pipe whose reader has left (`mlshim route | head`): that is an end, not an error. */
-function quietEnd(e: NodeJS.ErrnoException): void {
+function outputFailed(e: NodeJS.ErrnoException): void {
   if (e.code === 'EPIPE') process.exit(0);
-  throw e;
+  const failed = new MlshimError('NOT_WRITTEN', `cannot write the output: ${e.message}`);
+  process.exit(reportError({ err: (text) => process.stderr.write(text) }, failed));
 }
 
 if (process.argv[1] !== undefined && import.meta.filename.endsWith('main.js')) {
   const { realpathSync } = await import('node:fs');
   if (realpathSync(process.argv[1]) === import.meta.filename) {
-    process.stdout.on('error', quietEnd);
+    process.stdout.on('error', outputFailed);
     process.exitCode = await main(process.argv.slice(2), {
       out: (text) => process.stdout.write(text),
       err: (text) => process.stderr.write(text),

@@ -34,7 +34,7 @@ export class OctetsOut {
 
   /**
    * Wait until a file has everything.
-   * @throws MlshimError USAGE when it cannot be written
+   * @throws MlshimError NOT_WRITTEN when it cannot be written
    */
   async end(): Promise<void> {
     if (this.#target === '-') return;
@@ -43,6 +43,6 @@ export class OctetsOut {
       await once(this.#out, 'close').catch(() => undefined);
     }
     if (this.#error !== undefined)
-      throw new MlshimError('USAGE', `cannot write ${this.#target}: ${this.#error.message}`);
+      throw new MlshimError('NOT_WRITTEN', `cannot write ${this.#target}: ${this.#error.message}`);
   }
 }

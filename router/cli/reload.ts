@@ -2,14 +2,18 @@
 import { ask } from '../control/client.ts';
 import type { ConfigChange, Reloaded } from '../control/messages.ts';
 import { socketPaths } from '../control/paths.ts';
+import { MlshimError } from '../lib/errors.ts';
 import type { Input } from './command.ts';
-import { durationMs } from './duration.ts';
-import { plural, table } from './render.ts';
+import { BARE_CONFIRM, durationMs } from './duration.ts';
+import { plural, textTable } from './render.ts';
 
 export async function reload(input: Input): Promise<number> {
   const option = input.options['confirm'] as string | undefined;
   // `--confirm 60s` is how people write it; the option's own value stands for `--confirm` alone.
-  const confirm = option === undefined ? undefined : (input.args[0] ?? option);
+  const [time] = input.args;
+  if (time !== undefined && option !== BARE_CONFIRM)
+    throw new MlshimError('USAGE', `"${time}" is too much: a time follows --confirm only`);
+  const confirm = option === undefined ? undefined : (time ?? option);
   const confirm_s = confirm === undefined ? 0 : durationMs('--confirm', confirm) / 1000;
   const answer = await ask(socketPaths(input.io.env).control, 'reload', { check: false, confirm_s });
   print(input, answer);
@@ -41,7 +45,7 @@ export function reloadText(r: Reloaded): string {
   const head = `${r.file}: ${plural(r.changes.length, 'change')}${r.applied ? '' : ', not loaded'}`;
   const tail =
     r.reverts_in_s === 0 ? '' : `the configuration before comes back in ${r.reverts_in_s} s unless: mlshim confirm\n`;
-  return `${head}\n${table(rows)}\n${tail}`;
+  return `${head}\n${textTable(rows)}\n${tail}`;
 }
 
 function valuesText(c: ConfigChange): string {

@@ -2,6 +2,9 @@
 import { MlshimError } from '../lib/errors.ts';
 import { nearest } from '../lib/nearest.ts';
 
+/** Columns of a terminal. */
+const WIDTH = 80;
+
 /** A table without rules: columns two blanks apart, no blanks at line ends. */
 export function table(rows: readonly (readonly string[])[], widths = columnWidths(rows)): string {
   return rows
@@ -31,6 +34,29 @@ export function wrap(words: readonly string[], width: number, first = width): st
     else lines.push(word);
   }
   return lines;
+}
+
+/** Text behind a mark, wrapped at 80 columns and indented, behind a comma or the like where that is possible. */
+export function hanging(mark: string, text: string, indent = mark.length + 2): string {
+  const width = WIDTH - indent;
+  const parts = text.split(/(?<=[,;:]) /).flatMap((part) => (part.length > width ? part.split(' ') : [part]));
+  return `${mark}${wrap(parts, width, WIDTH - mark.length).join(`\n${' '.repeat(indent)}`)}\n`;
+}
+
+/**
+ * A table whose last column is text of any length. Where it does not fit beside the others, it has lines of its own below
+ * its row; its title then goes without saying.
+ */
+export function textTable(rows: readonly (readonly string[])[]): string {
+  const widths = columnWidths(rows.map((row) => row.slice(0, -1)));
+  const lines = rows.map((row, i) => {
+    const text = row.at(-1)!;
+    const line = table([row], [...widths, text.length]);
+    if (line.length <= WIDTH) return line;
+    const below = i === 0 ? '' : `\n    ${wrap(text.split(' '), WIDTH - 4).join('\n    ')}`;
+    return `${table([row.slice(0, -1)], widths)}${below}`;
+  });
+  return lines.join('\n');
 }
 
 /** Three significant digits: 4.12, 41.2, 412. */

@@ -13,14 +13,14 @@ import type {
   Status,
   UplinkStatus,
 } from '../control/messages.ts';
-import { bitRate, clockTime, columnWidths, duration, plural, table, wrap } from './render.ts';
+import { bitRate, clockTime, columnWidths, duration, hanging, plural, table, textTable } from './render.ts';
 
 export function statusText(s: Status): string {
   const state = s.state === 'running' ? '' : `  ${s.state.toUpperCase()}`;
   const lines = [
     `mlshim ${s.version}  up ${duration(s.uptime_s)}  pid ${s.pid}  apps ${s.apps}  flows ${s.flows}  ` +
       `routes ${s.routes_ipv4} v4 / ${s.routes_ipv6} v6${state}`,
-    ...s.problems.map((p) => ` ! ${p.text.padEnd(62)} (explain ${p.code})`),
+    ...s.problems.map(({ text, code }) => hanging(' ! ', `${text.padEnd(62)} (explain ${code})`).trimEnd()),
     table([['UPLINK', 'KIND', 'STATE', 'MTU', 'HANDSHAKE', 'DOWN', 'UP', 'DROPS'], ...s.uplinks.map(uplinkRow)]),
   ];
   if (s.bgp_peers.length > 0) lines.push(...bgpLines(s.bgp_peers));
@@ -66,7 +66,7 @@ function uplinkRow(u: UplinkStatus): string[] {
 
 /** `BGP     AS4242420263 Established 2d3h in 612/598 out 4`, one peer per line. */
 function bgpLines(peers: readonly BgpPeerStatus[]): string[] {
-  return peers.map((p, i) => `${i === 0 ? 'BGP' : '   '}     ${bgpPeerLine(p)}`);
+  return peers.map((p, i) => hanging(`${i === 0 ? 'BGP' : '   '}     `, bgpPeerLine(p)).trimEnd());
 }
 
 function fpmLine(f: FpmStatus): string {
@@ -76,6 +76,20 @@ function fpmLine(f: FpmStatus): string {
       : `${f.listen} ${f.state.toUpperCase()}`;
   const extra = [f.unresolved > 0 && `${f.unresolved} unresolved`, f.stale > 0 && `${f.stale} stale`].filter(Boolean);
   return `${state} routes ${f.routes}${extra.length > 0 ? ` (${extra.join(', ')})` : ''}`;
+}
+
+/** Everything about the FPM server. */
+export function fpmText(f: FpmStatus): string {
+  const since = f.since_s === undefined ? '' : ` for ${duration(f.since_s)}`;
+  const lines: [string, string][] = [
+    ['state', `${f.state}${since}`],
+    ['client', f.client === '' ? '' : `${f.client}${f.encoding === '' ? '' : `, ${f.encoding}`}`],
+    ['routes', `${f.routes}, ${f.unresolved} unresolved, ${f.stale} stale, ${plural(f.next_hops, 'next hop')}`],
+    ['messages', `${f.messages}, ${f.ignored} ignored, ${f.unknown} unknown, ${f.malformed} malformed`],
+    ['last error', f.last_error],
+  ];
+  const shown = lines.filter(([, v]) => v !== '').map(([k, v]) => labelled(k, v));
+  return `fpm ${f.listen}\n${shown.join('')}`;
 }
 
 /** One peer on one line. */
@@ -96,7 +110,7 @@ function lastErrorText(p: BgpPeerStatus): string {
 
 /** One line as `ip route get` prints it, then why. */
 export function routeGetText(a: RouteAnswer): string {
-  const reasons = a.reasons.map((r) => `  ${r}\n`).join('');
+  const reasons = a.reasons.map((r) => hanging('  ', r)).join('');
   return `${routeGetLine(a)}\n${reasons}`;
 }
 
@@ -137,13 +151,13 @@ export function bgpText(b: BgpPeers): string {
     String(p.asn),
     p.uplink === '' ? p.address : `${p.address}%${p.uplink}`,
     p.state,
-    p.since_s === undefined ? '-' : p.state === 'Established' ? duration(p.since_s) : clockTime(p.since_s),
+    p.since_s === undefined ? '-' : duration(p.since_s),
     `${p.received}/${p.accepted}`,
     String(p.advertised),
     p.last_error === '' ? '' : lastErrorText(p),
   ]);
   const head = ['PEER', 'AS', 'ADDRESS', 'STATE', 'SINCE', 'IN/ACC', 'OUT', 'LAST ERROR'];
-  return `local AS ${b.asn}, router id ${b.router_id}, ${plural(b.peers.length, 'peer')}\n${table([head, ...rows])}\n`;
+  return `local AS ${b.asn}, router id ${b.router_id}, ${plural(b.peers.length, 'peer')}\n${textTable([head, ...rows])}\n`;
 }
 
 /** Everything about one peer. */
@@ -204,15 +218,15 @@ export function bfdText(b: BfdSessions): string {
     s.uplink === '' ? s.address : `${s.address}%${s.uplink}`,
     s.multihop ? 'multihop' : 'single hop',
     s.state,
-    s.state === 'Up' ? duration(s.since_s) : clockTime(s.since_s),
-    `${s.tx_ms} ms/${s.rx_ms} ms`,
+    duration(s.since_s),
+    `${s.tx_ms}/${s.rx_ms}`,
     s.detection_ms === 0 ? '-' : `${s.detection_ms} ms`,
     String(s.flaps),
     s.state === 'Up' ? '' : s.diag === 'no diagnostic' ? '' : s.diag,
   ]);
-  const head = ['PEER', 'ADDRESS', 'KIND', 'STATE', 'SINCE', 'TX/RX', 'DETECTION', 'FLAPS', 'WHY'];
+  const head = ['PEER', 'ADDRESS', 'KIND', 'STATE', 'SINCE', 'TX/RX MS', 'DETECT', 'FLAPS', 'WHY'];
   const drops = Object.entries(b.drops).map(([reason, n]) => `${n} ${reason}`);
-  return `${table([head, ...rows])}\n${drops.length === 0 ? '' : `discarded: ${drops.join(', ')}\n`}`;
+  return `${textTable([head, ...rows])}\n${drops.length === 0 ? '' : `discarded: ${drops.join(', ')}\n`}`;
 }
 
 function latencyWords(p: BgpPeerStatus): string {
@@ -311,7 +325,7 @@ export function bgpExplainText(e: BgpExplanation): string {
 
 /** Where a route comes from and what it is compared by. */
 function candidateText(r: BgpRouteStatus): string {
-  const path = r.as_path === '' ? 'local' : `AS path ${r.as_path}`;
+  const path = r.as_path === '' ? 'empty AS path' : `AS path ${r.as_path}`;
   const roa = r.roa === '' ? '' : `, ROA ${r.roa === 'invalid' ? 'INVALID' : r.roa}`;
   const age = r.age_s === undefined ? '' : `, ${duration(r.age_s)} old`;
   const via = r.next_hop === '' ? '' : ` via ${r.next_hop}`;
@@ -335,12 +349,4 @@ function toldText(r: BgpRouteStatus): string {
     r.communities.length === 0 ? '' : `communities ${r.communities.join(' ')}`,
   ];
   return parts.filter((p) => p !== '').join(', ');
-}
-
-/** Text behind a mark, wrapped at 80 columns below itself, behind a comma or the like where that is possible. */
-function hanging(mark: string, text: string): string {
-  const indent = ' '.repeat(mark.length + 2);
-  const width = 80 - indent.length;
-  const parts = text.split(/(?<=[,;:]) /).flatMap((part) => (part.length > width ? part.split(' ') : [part]));
-  return `${mark}${wrap(parts, width, 80 - mark.length).join(`\n${indent}`)}\n`;
 }

@@ -68,12 +68,18 @@ const region = z.union([
 
 const UNITS_MBIT: Readonly<Record<string, number>> = { k: 0.001, M: 1, G: 1000 };
 
+/** The community of a bandwidth such as `100M`, undefined for what is none, or is too little to be told. */
+export function parseBandwidth(s: string): number | undefined {
+  const m = /^(\d+(?:\.\d+)?)\s*([kMG])(?:bit(?:\/s)?)?$/.exec(s);
+  return m === null ? undefined : bandwidthClass(Number(m[1]) * UNITS_MBIT[m[2]!]!);
+}
+
 const bandwidth = z.union([
   int(21, 29, 'a bandwidth community'),
   text('a bandwidth such as 100M', (s): number | Refusal => {
-    const m = /^(\d+(?:\.\d+)?)\s*([kMG])(?:bit(?:\/s)?)?$/.exec(s);
-    const found = m === null ? undefined : bandwidthClass(Number(m[1]) * UNITS_MBIT[m[2]!]!);
-    return found ?? new Refusal(`expected a bandwidth from 100k on, such as 100M or 1G (bit/s), got "${s}"`);
+    return (
+      parseBandwidth(s) ?? new Refusal(`expected a bandwidth from 100k on, such as 100M or 1G (bit/s), got "${s}"`)
+    );
   }),
 ]);
 

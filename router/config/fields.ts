@@ -176,7 +176,8 @@ export const size = text('a size such as 64MiB', (s): number | Refusal => {
   return m === null ? new Refusal(`expected a size such as 64MiB, got "${s}"`) : Number(m[1]) * SIZE_UNITS[m[2]!]!;
 });
 
-const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$/;
+/** How uplinks, peers and the like may be called. */
+export const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$/;
 
 export const name = text('a name', (s): string | Refusal =>
   NAME.test(s) ? s : new Refusal(`"${s}" is not a name (letters, digits, "_", ".", "-"; at most 32)`),

@@ -25,7 +25,9 @@ export const ERRORS = {
   },
   CONFIG_UNREADABLE: { errno: undefined, exit: 78, hint: 'check the path given with -c or in MLSHIM_CONFIG' },
   USAGE: { errno: undefined, exit: 2, hint: 'mlshim --help lists the commands, mlshim COMMAND --help tells more' },
-  UNKNOWN: { errno: undefined, exit: 2, hint: 'mlshim status lists what there is' },
+  UNKNOWN: { errno: undefined, exit: 2, hint: 'mlshim status lists what there is, mlshim bgp the peers' },
+  NOT_NOW: { errno: undefined, exit: 1, hint: 'mlshim bgp peer PEER shows the state of the session' },
+  NOT_WRITTEN: { errno: undefined, exit: 1, hint: 'make room, or write elsewhere; nothing was changed in the router' },
   DAEMON_UNREACHABLE: { errno: undefined, exit: 3, hint: 'start it with: mlshim up -c FILE' },
   DAEMON_RUNNING: { errno: undefined, exit: 1, hint: 'mlshim down stops it, or choose another one with MLSHIM_SOCKET' },
   RELOAD_REFUSED: {

@@ -84,6 +84,19 @@ test('a peer shows its policies as they are written, and what failed in its filt
   t.like(others[0], { import_policy: 'all', export_policy: 'all', filter_errors: 0, last_filter_error: '' });
 });
 
+test('an order that cannot be carried out now says why', async (t) => {
+  const { ask } = await room(t, 'import: all');
+  const order = (peer: string, action: string) => ask({ verb: 'bgp_peer', args: { peer, action } });
+  await t.throwsAsync(order('core', 'refresh'), {
+    code: 'NOT_NOW',
+    message: 'bgp peer core cannot refresh now: its session is Idle',
+  });
+  await t.throwsAsync(order('file', 'stop'), { code: 'USAGE', message: /^"stop" is not one of up, down, / });
+  await t.throwsAsync(ask({ verb: 'bgp_routes', args: { table: 'in', peer: '', prefix: '', vrf: 'red' } }), {
+    message: 'no VRF "red" (known: none)',
+  });
+});
+
 test('an address alone is the peer that has it; "for" asks for the routes around it', async (t) => {
   const { ask } = await room(t, 'import: all');
   const list = async (args: { readonly what?: string; readonly prefix?: string; readonly table?: string }) => {

@@ -9,7 +9,7 @@ import type { BgpRouteStatus, Verbs } from '../../../router/control/messages.ts'
 import { pathsIn } from '../../../router/control/paths.ts';
 import { ControlServer, type Handlers } from '../../../router/control/server.ts';
 import { MlshimError } from '../../../router/lib/errors.ts';
-import { BGP, BGP_VPN, TELLINGS } from './samples.ts';
+import { BGP, BGP_VPN, STATUS, TELLINGS } from './samples.ts';
 
 const ROUTE: Omit<BgpRouteStatus, 'prefix'> = {
   peer: 'b',
@@ -184,7 +184,7 @@ test('a dump is written as it arrives; a file that cannot be written is an error
   t.is((await cli(t, ['bgp', 'dump', path], dump)).status, 0);
   t.deepEqual([...readFileSync(path)], [1, 2]);
   const nowhere = await cli(t, ['bgp', 'dump', join(folder, 'no', 'where.mrt')], dump);
-  t.is(nowhere.status, 2);
+  t.is(nowhere.status, 1);
   t.regex(nowhere.err, /where\.mrt/);
   const refused: Partial<Handlers> = {
     bgp_dump: () => {
@@ -216,6 +216,31 @@ test('orders carry their text and direction', async (t) => {
     ],
   );
   for (const words of [['refresh', 'sideways'], ['up', 'now'], ['stop']]) t.is((await order(...words)).status, 2);
+});
+
+test('an order that is carried out is repeated in JSON, and one that cannot be is told with its reason', async (t) => {
+  const done = await cli(t, ['bgp', 'peer', 'b', 'down', 'back', 'soon', '--json'], { bgp_peer: () => ({}) });
+  t.deepEqual(JSON.parse(done.out), { peer: 'b', action: 'down', text: 'back soon', direction: '' });
+  const refused = await cli(t, ['bgp', 'peer', 'b', 'refresh'], {
+    bgp_peer: () => {
+      throw new MlshimError('NOT_NOW', 'bgp peer b cannot refresh now: its session is Idle');
+    },
+  });
+  t.is(refused.status, 1);
+  t.is(
+    refused.err,
+    'mlshim: bgp peer b cannot refresh now: its session is Idle\n  hint: mlshim bgp peer PEER shows the state of the session\n',
+  );
+});
+
+test('fpm is a part of the status, and 1 when nobody is connected', async (t) => {
+  const connected = await cli(t, ['fpm', '--json'], { status: () => STATUS });
+  t.deepEqual(JSON.parse(connected.out), JSON.parse(JSON.stringify(STATUS.fpm)));
+  t.is(connected.status, STATUS.fpm!.state === 'connected' ? 0 : 1);
+  const waiting = await cli(t, ['fpm'], { status: () => ({ ...STATUS, fpm: { ...STATUS.fpm!, state: 'waiting' } }) });
+  t.is(waiting.status, 1);
+  const { fpm: _, ...without } = STATUS;
+  t.regex((await cli(t, ['fpm'], { status: () => without })).err, /fpm is not configured/);
 });
 
 test('sessions that are not up come first, in text and in JSON', async (t) => {

@@ -60,7 +60,8 @@ IPv4        172.20.229.117
 IPv6        fd42:229::117
 MTU         1420
 Networks    172.20.229.112/28, fd42:229::/48
-BGP         MP-BGP: IPv4 and IPv6 in one session, extended next hop (RFC 8950), extended messages (RFC 8654)
+BGP         MP-BGP: IPv4 and IPv6 in one session, extended next hop (RFC 8950),
+            extended messages (RFC 8654)
 `,
   );
   t.regex((await run('dn42')).out, /Endpoint +node\.example\.net:20000 \+ last 4 digits of your ASN\n/);
@@ -174,7 +175,8 @@ test('what is no key, endpoint or address is refused before anything is written'
     [['4242420263', '--public-key', 'abc'], /not a WireGuard key/],
     [['4242420263', '--public-key', THEIRS, '--endpoint', 'host'], /not HOST:PORT/],
     [['4242420263', '--public-key', THEIRS, '--link-local', '10.0.0.1'], /not an IPv6 address/],
-    [['4242420263', '--public-key', THEIRS, '--name', "a'b: c"], /odd characters/],
+    [['4242420263', '--public-key', THEIRS, '--name', "a'b: c"], /is not a name/],
+    [['4242420263', '--public-key', THEIRS, '--preshared-key-file', 'a b'], /no plain name of a file/],
     [['4242420263', '--public-key', THEIRS, '--mtu', 'big'], /--mtu is a number/],
   ];
   for (const [argv, words] of cases) {
@@ -186,6 +188,27 @@ test('what is no key, endpoint or address is refused before anything is written'
   const dry = await run('dn42', 'add-peer', '4242420263', '--public-key', THEIRS, '--dry-run');
   t.regex(dry.out, /^# AS4242420263\n- asn: 4242420263\n/);
   t.false(existsSync(join(dir, 'peers.d')));
+});
+
+test('options of add-peer are looked at before anything is written, also for --dry-run', async (t) => {
+  const { dir, run } = place(t);
+  const add = (...more: string[]) => run('dn42', 'add-peer', '4242420263', '--public-key', THEIRS, ...more);
+  for (const [option, value, why] of [
+    ['--name', '../../x', /"\.\.\/\.\.\/x" is not a name/],
+    ['--name', '.hidden', /is not a name/],
+    ['--port', '65536', /--port is a number from 0 to 65535, not "65536"/],
+    ['--mtu', '576', /--mtu is a number from 1280 to 65535/],
+    ['--bandwidth', '9x', /"9x" is not a bandwidth/],
+  ] as const) {
+    for (const dry of [[], ['--dry-run']]) {
+      const { status, err } = await add(option, value, ...dry);
+      t.is(status, 2, `${option} ${value}`);
+      t.regex(err, why);
+    }
+  }
+  t.false(existsSync(join(dir, 'peers.d')));
+  const { yaml } = JSON.parse((await add('--dry-run', '--json')).out) as { yaml: string };
+  t.is(yaml, (await add('--dry-run')).out);
 });
 
 test('lint has nothing to say about a node that follows the customs', async (t) => {

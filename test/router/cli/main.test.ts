@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import test from 'ava';
@@ -59,6 +59,32 @@ test('a misspelt command suggests the nearest one', async (t) => {
   const { status, err } = await cli('staus');
   t.is(status, 2);
   t.regex(err, /unknown command "staus" \(did you mean "status"\?\)/);
+});
+
+test('the second word of a command alone suggests the whole command', async (t) => {
+  t.regex((await cli('rpki')).err, /unknown command "rpki" \(did you mean "bgp rpki"\?\)/);
+  t.regex((await cli('show')).err, /did you mean "route show" or .*"bgp show" or .*"wg show"\?/);
+});
+
+test('a time without --confirm is refused, and loads nothing', async (t) => {
+  for (const argv of [['60s'], ['extra'], ['--confirm=10s', '60s']]) {
+    const { status, err } = await cli('reload', ...argv);
+    t.is(status, 2, argv.join(' '));
+    t.regex(err, /is too much: a time follows --confirm only/);
+  }
+  t.is((await cli('reload', '--confirm', '60s')).status, 3, 'no daemon');
+});
+
+test('output that cannot be written is an error without a stack', (t) => {
+  const full = openSync('/dev/full', 'w');
+  t.teardown(() => closeSync(full));
+  const { status, stderr } = spawnSync(process.execPath, [CLI, 'help'], {
+    stdio: ['ignore', full, 'pipe'],
+    encoding: 'utf8',
+  });
+  t.is(status, 1);
+  t.regex(stderr, /^mlshim: cannot write the output: ENOSPC: .*\n {2}hint: make room/);
+  t.notRegex(stderr, /at .*main\.js/);
 });
 
 test('a misspelt option suggests the nearest one', async (t) => {
