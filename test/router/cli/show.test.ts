@@ -90,7 +90,7 @@ for (const [name, text] of Object.entries(TEXTS)) {
 }
 
 /** A line for each route or event, however long: scripts cut them up. `bgp-goodbye` shows a line before it is wrapped. */
-const ANY_WIDTH: readonly string[] = ['bgp-routes-in', 'bgp-routes-roa', 'bgp-watch', 'bgp-goodbye'];
+const ANY_WIDTH: readonly string[] = ['bgp-routes-in', 'bgp-routes-roa', 'bgp-vpn', 'bgp-watch', 'bgp-goodbye'];
 
 test('texts fit 80 columns, but for listings of routes and events', (t) => {
   for (const name of Object.keys(TEXTS).filter((n) => !ANY_WIDTH.includes(n)))
