@@ -62,5 +62,5 @@ function effectText(c: ConfigChange): string {
   if (c.effect === 'uplink') return 'uplink restarts';
   if (isWhole) return `${what} ${c.kind === 'added' ? 'starts' : 'ends'}`;
   if (c.path === 'bgp.filters') return 'sessions stay, routes are judged again';
-  return /\.(import|export)(\.|$)/.test(c.path) ? 'session stays, routes are judged again' : 'nothing restarts';
+  return /\.(import|export)(\.|$)/.test(c.path) ? 'session stays, judged anew' : 'nothing restarts';
 }
