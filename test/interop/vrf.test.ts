@@ -4,7 +4,7 @@
  * neither seen nor reached.
  */
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
-import type { Answers } from '../../router/control/messages.ts';
+import type { Answers, Status } from '../../router/control/messages.ts';
 import { Lab } from '../kit/lab.ts';
 import { PEER_B, PEER_C, Peer } from '../kit/peer.ts';
 import { Router } from '../kit/router.ts';
@@ -19,6 +19,7 @@ interface Context {
   y: Router;
 }
 
+const PRELOAD = new URL('../kit/kill-worker.js', import.meta.url).href;
 const missing = Lab.missing('bird', 'birdc', 'wg', 'ping');
 const test = anyTest as TestFn<Context>;
 const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
@@ -71,13 +72,13 @@ if (missing === undefined) {
       await peer.startBird(remote);
     }
     const session = (peer: Peer, name: string): string =>
-      `    - { name: ${name}, asn: ${peer.plan.asn}, via: ${name}, address: 'fe80::2', hold_time: 9s }\n`;
+      `    - { name: ${name}, asn: ${peer.plan.asn}, via: ${name}, address: 'fe80::2', hold_time: 9s, graceful_restart: true }\n`;
     const vrfs = (n: number): string => `vrfs:
   red: { rd: '${n}:1', import: ['4242420000:100'], export: ['4242420000:100'] }
   blue: { rd: '${n}:2', import: ['4242420000:200'], export: ['4242420000:200'] }
 `;
     const core = (asn: number, address: string): string =>
-      `    - { name: core, asn: ${asn}, via: core, address: ${address}, families: [ipv4, vpnv4, vpnv6], hold_time: 9s }\n`;
+      `    - { name: core, asn: ${asn}, via: core, address: ${address}, families: [ipv4, vpnv4, vpnv6], hold_time: 9s, graceful_restart: true }\n`;
     x.keyFiles('core', 'red', 'b', 'twin');
     y.keyFiles('core', 'red', 'c');
     x.write(`uplinks:
@@ -94,7 +95,8 @@ ${uplink('core', '', '10.0.0.2/30', `{ public_key: ${x.key('core').publicKey}, a
   router_id: ${Y.id}
   peers:
 ${core(X.asn, '10.0.0.1')}${session(c, 'c')}`);
-    await Promise.all([x.up(), y.up()]);
+    const env = { NODE_OPTIONS: `--import ${PRELOAD}`, MLSHIM_TEST_WORKER: 'routing-worker.js' };
+    await Promise.all([x.up({ env }), y.up()]);
   });
   test.after.always('remove the lab', async (t) => t.context.lab.close());
 }
@@ -156,4 +158,32 @@ it('the same prefix in another VRF goes elsewhere, and the default table has nei
   const unknown = await x.cli(['route', 'get', PEER_C.v4, '--vrf', 'green']);
   t.is(unknown.status, 2);
   t.regex(unknown.stderr, /no VRF "green" \(known: red, blue\)/);
+});
+
+it('the other router keeps our VPN routes, and packets cross, while the routing worker starts again', async (t) => {
+  const { lab, b, x, y } = t.context;
+  const tableOf = async (router: Router): Promise<string[]> => {
+    const { routes } = await router.json<Answers['route_show']>('route', 'show', '--vrf', 'red');
+    return routes.map((r) => `${r.prefix} ${JSON.stringify(r.next_hops)}`).sort();
+  };
+  const before = await Promise.all([x, y].map(tableOf));
+  t.true(before[1]!.some((r) => r.startsWith(`${PEER_B.announce4} `)));
+  const pings = [
+    [PEER_B.v4, PEER_C.v4],
+    [PEER_B.v6, PEER_C.v6],
+  ].map(([from, to]) => lab.start(b.ns, 'ping', ['-i', '0.02', '-W', '2', '-I', from!, to!]));
+  for (const p of pings) await p.until(/icmp_seq=10 /);
+  process.kill((await x.json<Status>('status')).pid, 'SIGUSR2');
+  await x.daemon!.until(/starting another worker/);
+  await x.daemon!.until(/packets go by the new routes.*complete=true/, 60_000);
+  const stale = async (): Promise<number> => {
+    const { peers } = await y.json<Answers['bgp_show']>('bgp', 'peer', 'core');
+    return peers[0]!.stale;
+  };
+  await lab.eventually('the end of the restart', async () => (await stale()) === 0);
+  t.deepEqual(await Promise.all([x, y].map(tableOf)), before);
+  for (const p of pings) {
+    await p.stop('SIGINT');
+    t.regex(p.stdout, / 0% packet loss/);
+  }
 });

@@ -3,7 +3,7 @@ import test from 'ava';
 import type { PeerConfig, Restarting } from '../../../bgp/speaker.ts';
 import { VPN_LINK } from '../../../bgp/vpn/vrf-peers.ts';
 import { encodeRouteRefresh } from '../../../bgp/wire/message.ts';
-import { Prefix } from '../../../router/lib/addr.ts';
+import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { SimNet, type SimRouter } from '../kit/net.ts';
 import { announce, roomOf, type VrfSim, vrf } from '../kit/vpn.ts';
 
@@ -11,10 +11,14 @@ const families = ['ipv4', 'vpnv4', 'vpnv6'] as const;
 const RED = { import: ['64601:100'], export: ['64601:100'] };
 const KEPT: Restarting = { keptForwarding: true };
 
+/** A peer of the VRF that never comes. */
+const CUSTOMER: PeerConfig = { name: 'customer', address: Addr.parse('10.9.9.9')!, link: '(vrf none)', asn: 64700 };
+
 /** A router with one VRF; both are made anew when it restarts. */
 class Site {
   readonly router: SimRouter;
   red!: VrfSim;
+  hasCustomer = false;
   #restarting: Restarting | undefined;
   /** What the VRF originates. */
   networks: string[];
@@ -29,8 +33,9 @@ class Site {
         const room = roomOf(64601, () => this.router, { red: { ...RED, rd: `10.0.0.${number}:1` } });
         this.red = vrf(net, room, 'red', 64601, `10.1.0.${number}`, {
           networks: this.networks.map((n) => ({ prefix: Prefix.parse(n)! })),
-          ...(this.#restarting && { restarting: { ...this.#restarting, peers: new Set([VPN_LINK]) } }),
+          ...(this.#restarting && { restarting: { ...this.#restarting, peers: new Set([VPN_LINK, 'customer']) } }),
         });
+        if (this.hasCustomer) this.red.speaker.addPeer(CUSTOMER);
         return room;
       },
     });
@@ -166,7 +171,29 @@ test('after our restart VRFs select when all peers have told their VPN routes, a
   c.restart(KEPT);
   net.runUntil(() => m.red.settledWith !== undefined);
   t.deepEqual([...m.red.settledWith!].sort(), ['192.168.1.0/24', '192.168.3.0/24']);
-  net.runUntil(() => a.stale('m') === 0);
+  net.runUntil(() => a.stale('m') === 0 && c.red.fib.size === 2);
+  net.run(1000);
   t.is(a.red.fib.size, 2);
-  net.runUntil(() => c.red.fib.size === 2);
+  t.is(a.red.changes, changes);
+});
+
+test('after our restart peers hear no End-of-RIB before the VRF, which waits for a peer of its own, has told its routes', (t) => {
+  const net = new SimNet(5);
+  const m = new Site(net, 'm', ['192.168.9.0/24']);
+  const a = new Site(net, 'a', ['192.168.1.0/24']);
+  net.join(m.router, a.router, MAY_RESTART);
+  net.start();
+  net.runUntil(() => m.red.fib.size === 1 && a.red.fib.size === 1);
+  net.run(2000);
+  const { changes } = a.red;
+  m.router.crash();
+  m.hasCustomer = true;
+  m.restart({ keptForwarding: true, deferralMs: 30_000 });
+  net.runUntil(() => m.router.settlements === 1);
+  net.run(20_000);
+  t.is(a.stale('m'), 1, 'kept, and not told yet');
+  net.runUntil(() => a.stale('m') === 0);
+  net.run(1000);
+  t.deepEqual([...m.red.settledWith!], ['192.168.1.0/24']);
+  t.is(a.red.changes, changes);
 });
