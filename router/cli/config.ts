@@ -1,8 +1,8 @@
 /** `mlshim config check|schema` and `mlshim import`: what can be said about configuration without a daemon. */
 import { formatDiagnostics } from '../config/diagnostic.ts';
+import { jsonSchema } from '../config/json-schema.ts';
 import { checkConfig, findConfig, parseConfig } from '../config/load.ts';
 import { quickToYaml } from '../config/quick-to-yaml.ts';
-import { jsonSchema } from '../config/schema.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Input } from './command.ts';
 

@@ -160,6 +160,8 @@ const match: z.ZodType<Match> = z.lazy(() =>
   }).transform(toMatch),
 );
 
+z.globalRegistry.add(match, { id: 'route_match' });
+
 interface ParsedMatch {
   readonly prefix?: PrefixMatch[] | undefined;
   readonly family?: 'ipv4' | 'ipv6' | undefined;
@@ -314,8 +316,10 @@ const rule = object({
   action: choice(['accept', 'reject', 'continue']).default('accept'),
 }).transform((r): Rule => without({ name: r.name, match: r.match, set: r.set, action: r.action }));
 
+z.globalRegistry.add(rule, { id: 'route_rule' });
+
 /** `accept`, `reject`, or the name of a list whose rules stand here. */
-const shorthand = text('a rule, "accept", "reject" or the name of a policy', (s): string => s);
+const shorthand = text('"accept", "reject" or the name of a policy', (s): string => s);
 
 export const policyItem = z.union([rule, shorthand], {
   error: (issue) => typeMessage('a rule or the name of a policy', issue.input),
@@ -332,7 +336,8 @@ export const policies = z.record(name, rules, { error: (issue) => typeMessage('a
 export function policyRef<const W extends readonly [string, ...string[]]>(words: W) {
   const what = `${words.join(', ')}, the name of a policy, or a list of rules`;
   const error = (issue: { readonly input?: unknown }): string => typeMessage(what, issue.input);
-  return z.union([z.string({ error }), rules, object({ module: text('the name of a function', (s): string => s) })], {
+  const name = z.string({ error }).meta({ title: `${words.join(', ')}, or the name of a policy` });
+  return z.union([name, rules, object({ module: text('the name of a function', (s): string => s) })], {
     error,
   });
 }

@@ -38,12 +38,15 @@ function shown(input: unknown): string {
 
 /** A text turned into a value by `parse`, which returns a value or, wrapped, the reason why there is none. */
 export function text<T>(wanted: string, parse: (s: string) => T | Refusal): z.ZodType<T> {
-  return z.string({ error: (issue) => typeMessage(wanted, issue.input) }).transform((s, ctx): T => {
-    const value = parse(s);
-    if (!(value instanceof Refusal)) return value;
-    ctx.issues.push({ code: 'custom', message: value.message, input: undefined });
-    return z.NEVER;
-  });
+  return z
+    .string({ error: (issue) => typeMessage(wanted, issue.input) })
+    .transform((s, ctx): T => {
+      const value = parse(s);
+      if (!(value instanceof Refusal)) return value;
+      ctx.issues.push({ code: 'custom', message: value.message, input: undefined });
+      return z.NEVER;
+    })
+    .meta({ title: wanted });
 }
 
 export class Refusal {
@@ -150,7 +153,8 @@ export const seconds = (max: number) =>
         input: undefined,
       });
       return z.NEVER;
-    });
+    })
+    .meta({ title: 'a duration such as 25s' });
 
 /** Milliseconds; a bare number counts as milliseconds. */
 export const milliseconds = (min: number, max: number) =>
@@ -167,7 +171,8 @@ export const milliseconds = (min: number, max: number) =>
         input: undefined,
       });
       return z.NEVER;
-    });
+    })
+    .meta({ title: 'a duration such as 300ms' });
 
 const SIZE_UNITS: Readonly<Record<string, number>> = { KiB: 1 << 10, MiB: 1 << 20, GiB: 1 << 30 };
 
@@ -225,4 +230,5 @@ export const asn = z
       input: undefined,
     });
     return z.NEVER;
-  });
+  })
+  .meta({ title: 'an AS number' });

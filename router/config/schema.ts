@@ -14,7 +14,6 @@ import {
   interfaceAddr,
   key,
   list,
-  MAY_BE_BOOLEAN,
   name,
   object,
   prefix,
@@ -124,17 +123,3 @@ export const configSchema = object({
 });
 
 export type ParsedConfig = z.output<typeof configSchema>;
-
-/** The schema editors understand: draft-7, because the YAML language server stops there. */
-export function jsonSchema(): unknown {
-  return z.toJSONSchema(configSchema, {
-    target: 'draft-7',
-    io: 'input',
-    override: ({ jsonSchema: s }) => {
-      if (!(MAY_BE_BOOLEAN in s)) return;
-      const { [MAY_BE_BOOLEAN]: _, ...mapping } = s;
-      for (const key of Object.keys(s)) delete s[key];
-      s.anyOf = [{ type: 'boolean' }, mapping as typeof s];
-    },
-  });
-}

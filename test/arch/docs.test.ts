@@ -4,10 +4,14 @@ import test from 'ava';
 
 const ROOT = join(import.meta.dirname, '../../..');
 
-test('the table of RFCs says what the code cites', (t) => {
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['docs/rfc-coverage.mjs', '--check'], {
-    cwd: ROOT,
-    encoding: 'utf8',
+for (const [what, script] of [
+  ['the table of RFCs says what the code cites', 'docs/rfc-coverage.mjs'],
+  ['the reference of the configuration says what its schema does', 'docs/config-keys.mjs'],
+] as const)
+  test(what, (t) => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [script, '--check'], {
+      cwd: ROOT,
+      encoding: 'utf8',
+    });
+    t.is(status, 0, `${stdout}${stderr}`);
   });
-  t.is(status, 0, `${stdout}${stderr}`);
-});

@@ -5,8 +5,8 @@ import { dirname, join } from 'node:path';
 import { Ajv } from 'ajv';
 import test, { type ExecutionContext } from 'ava';
 import { formatDiagnostics } from '../../../router/config/diagnostic.ts';
+import { jsonSchema } from '../../../router/config/json-schema.ts';
 import { checkConfig } from '../../../router/config/load.ts';
-import { jsonSchema } from '../../../router/config/schema.ts';
 import { SourceTree } from '../../../router/config/tree.ts';
 import { formatKey, generatePrivateKey, publicKey } from '../../../wg/keys.ts';
 

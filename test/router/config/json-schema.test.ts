@@ -2,7 +2,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Ajv } from 'ajv';
 import test from 'ava';
-import { configSchema, jsonSchema } from '../../../router/config/schema.ts';
+import { DESCRIPTIONS } from '../../../router/config/descriptions.ts';
+import { eachKey, jsonSchema } from '../../../router/config/json-schema.ts';
+import { configSchema } from '../../../router/config/schema.ts';
 import { SourceTree } from '../../../router/config/tree.ts';
 
 const FOLDER = join(import.meta.dirname, '../../../../test/router/config');
@@ -107,4 +109,20 @@ test('keys that take several kinds take each of them, and no other', (t) => {
     { adress: 'fe80::3' },
   ])
     t.false(validate(bgp(peer)), JSON.stringify(peer));
+});
+
+test('each key is described, and nothing else is', (t) => {
+  const places = new Set<string>();
+  eachKey(jsonSchema(), (place) => void places.add(place));
+  const said = Object.keys(DESCRIPTIONS);
+  t.deepEqual(
+    [...places].filter((p) => !said.includes(p)),
+    [],
+    'these need a line in router/config/descriptions.ts',
+  );
+  t.deepEqual(
+    said.filter((p) => !places.has(p)),
+    [],
+    'these are no keys any more',
+  );
 });
