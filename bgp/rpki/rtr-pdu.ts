@@ -59,6 +59,8 @@ const LENGTHS: Readonly<Record<number, number>> = {
   [PduType.CacheReset]: 8,
 };
 const END_OF_DATA_OCTETS = [12, 24] as const;
+/** Octets of those whose length varies, at least: RFC 8210 §5.10 and §5.11. */
+const LEAST: Readonly<Record<number, number>> = { [PduType.RouterKey]: 32, [PduType.ErrorReport]: 16 };
 
 /** One PDU as it stood in the stream. Valid until the next call of the reader. */
 export interface Pdu {
@@ -75,6 +77,8 @@ export interface RtrFault {
   readonly words: string;
   /** The PDU at fault, as far as it can be quoted. */
   readonly pdu: Uint8Array;
+  /** RFC 8210 §5.11: what is wrong with an Error Report is not answered with another. */
+  readonly isSilent?: boolean;
 }
 
 /** Cuts PDUs from a stream wherever it was cut. */
@@ -110,9 +114,11 @@ export class PduReader {
     const type = b[at + 1]!;
     const length = get32(b, at + 4) >>> 0;
     const wanted = type === PduType.EndOfData ? END_OF_DATA_OCTETS[version] : LENGTHS[type];
-    if (length < HEADER_OCTETS || length > MAX_OCTETS || (wanted !== undefined && wanted !== length)) {
+    const least = LEAST[type] ?? HEADER_OCTETS;
+    if (length < least || length > MAX_OCTETS || (wanted !== undefined && wanted !== length)) {
       const words = `PDU type ${type} of ${length} octets`;
-      return { code: RtrError.CorruptData, words, pdu: b.slice(at, at + HEADER_OCTETS) };
+      const isSilent = type === PduType.ErrorReport;
+      return { code: RtrError.CorruptData, words, pdu: b.slice(at, at + HEADER_OCTETS), isSilent };
     }
     if (this.#to - at < length) return undefined;
     this.#from += length;

@@ -78,6 +78,8 @@ export class RtrClient {
   #expireS: number = DEFAULT_S.expire;
   #list = new VrpList();
   #isFull = false;
+  /** A load was asked for and has not been answered: the data is neither thrown away nor complete until then. */
+  #isLoading = false;
   #isConnected = false;
   /** The cache's first answer has settled the version (RFC 8210 §7). */
   #isSettled = false;
@@ -109,15 +111,17 @@ export class RtrClient {
   }
 
   deadline(): Instant | undefined {
-    const at = Math.min(this.#wakeAt, this.#expireAt);
+    const at = Math.min(this.#wakeAt, this.#isLoading ? Infinity : this.#expireAt);
     return at === Infinity ? undefined : (at as Instant);
   }
 
   tick(now: Instant): void {
-    if (this.#expireAt <= now) {
+    if (this.#expireAt <= now && !this.#isLoading) {
       this.#expireAt = Infinity;
       this.hasData = false;
       this.sessionId = undefined;
+      // It may have become another one meanwhile.
+      this.version = NEWEST_VERSION;
       this.#act({ kind: 'expired' });
     }
     if (this.#wakeAt > now) return;
@@ -142,6 +146,8 @@ export class RtrClient {
         this.hasData = false;
         this.sessionId = undefined;
         this.isFailing = false;
+        this.#isLoading = false;
+        this.version = NEWEST_VERSION;
         break;
       case 'refresh':
         if (this.state === 'synchronized') this.#query(now);
@@ -162,11 +168,14 @@ export class RtrClient {
         if (this.state !== 'stopped') this.#fail(event.reason, now);
         break;
       case 'loaded':
-        if (this.state !== 'stopped') this.#loaded(now);
+        if (this.#isLoading) this.#loaded(now);
         break;
       case 'refused':
-        if (this.state !== 'loading') break;
+        if (!this.#isLoading) break;
+        this.#isLoading = false;
         this.sessionId = undefined;
+        // The connection may have ended meanwhile: what comes next is a Reset Query all the same.
+        if (this.state !== 'loading') break;
         this.#fault({ code: event.code, words: event.words, pdu: new Uint8Array(0) }, now);
         break;
     }
@@ -194,6 +203,7 @@ export class RtrClient {
 
   /** The connection may have ended meanwhile: the data is complete all the same. */
   #loaded(now: Instant): void {
+    this.#isLoading = false;
     this.hasData = true;
     this.synchronizedAt = now;
     this.#expireAt = now + this.#expireS * 1000;
@@ -225,7 +235,7 @@ export class RtrClient {
 
   /** RFC 8210 §10: tell the cache what is wrong with its PDU, and end the session. */
   #fault(fault: RtrFault, now: Instant): void {
-    this.#act({ kind: 'send', octets: errorReport(this.version, fault) });
+    if (fault.isSilent !== true) this.#act({ kind: 'send', octets: errorReport(this.version, fault) });
     this.#fail(fault.words, now);
   }
 
@@ -281,14 +291,20 @@ export class RtrClient {
         this.#onPrefix(pdu, now);
         return;
       case PduType.RouterKey:
-        if (this.state !== 'receiving' || this.version === 0) break;
+        if (this.version === 0) {
+          this.#unsupported(pdu, now);
+          return;
+        }
+        if (this.state !== 'receiving') break;
+        this.#wakeAt = now + ANSWER_MS;
         return; // BGPsec is not spoken
       case PduType.EndOfData:
         if (this.state !== 'receiving') break;
         this.#onEndOfData(pdu, now);
         return;
       case PduType.CacheReset:
-        if (this.state !== 'querying') break;
+        // In answer to a Reset Query it would be asked for and sent for ever.
+        if (this.state !== 'querying' || this.#isFull) break;
         this.sessionId = undefined;
         this.#query(now);
         return;
@@ -298,14 +314,17 @@ export class RtrClient {
       case PduType.SerialQuery:
       case PduType.ResetQuery:
         break;
-      default: {
-        const words = `unknown PDU type ${pdu.type}`;
-        this.#fault({ code: RtrError.UnsupportedPduType, words, pdu: pdu.bytes.slice() }, now);
+      default:
+        this.#unsupported(pdu, now);
         return;
-      }
     }
     const words = `PDU type ${pdu.type} is out of place`;
     this.#fault({ code: RtrError.InvalidRequest, words, pdu: pdu.bytes.slice() }, now);
+  }
+
+  #unsupported(pdu: Pdu, now: Instant): void {
+    const words = `unknown PDU type ${pdu.type}`;
+    this.#fault({ code: RtrError.UnsupportedPduType, words, pdu: pdu.bytes.slice() }, now);
   }
 
   #onNotify(pdu: Pdu, now: Instant): void {
@@ -360,13 +379,16 @@ export class RtrClient {
 
   #onEndOfData(pdu: Pdu, now: Instant): void {
     if (pdu.session !== this.sessionId) {
-      this.#newSession(now);
+      const words = 'the session id changes within an answer';
+      this.sessionId = undefined;
+      this.#fault({ code: RtrError.CorruptData, words, pdu: pdu.bytes.slice() }, now);
       return;
     }
     const b = pdu.bytes;
     this.serial = get32(b, 8) >>> 0;
     if (this.version > 0) this.#setTimers(get32(b, 12) >>> 0, get32(b, 16) >>> 0, get32(b, 20) >>> 0);
     this.state = 'loading';
+    this.#isLoading = true;
     this.#wakeAt = Infinity;
     const list = this.#list;
     this.#list = new VrpList();
@@ -375,10 +397,13 @@ export class RtrClient {
 
   #onError(pdu: Pdu, now: Instant): void {
     const text = errorText(pdu);
-    if (pdu.session === RtrError.UnsupportedVersion && this.version > 0) {
-      // RFC 8210 §7: try again with the version the cache answered in.
-      this.version = Math.min(this.version - 1, pdu.version);
-      this.#fail(text, now, FIRST_PAUSE_MS / 4);
+    // RFC 8210 §7: try again with the version the cache answered in, or an older one. A session id belongs to a version.
+    const other = this.version === 0 ? Math.min(pdu.version, NEWEST_VERSION) : Math.min(pdu.version, this.version - 1);
+    if (pdu.session === RtrError.UnsupportedVersion && other !== this.version) {
+      const isOlder = other < this.version;
+      this.version = other;
+      this.sessionId = undefined;
+      this.#fail(text, now, isOlder ? FIRST_PAUSE_MS / 4 : this.#pauseMs);
       return;
     }
     // RFC 8210 §8.4: where the cache has nothing yet, another may.

@@ -1,6 +1,9 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import test from 'ava';
 import fc from 'fast-check';
 import { wanted } from '../../../bgp/rpki/rtr-group.ts';
+import { hex } from '../kit/describe.ts';
 import {
   ClientUnderTest,
   cacheReset,
@@ -240,7 +243,7 @@ test('malformed and misplaced PDUs end the session with the error of RFC 8210 §
   const cases: readonly [string, number, Uint8Array][] = [
     ['a prefix PDU too short', 0, pdu(1, 4, 0, 1, 24, 24, 0)],
     ['a length below the header', 0, Uint8Array.from([1, 3, 0, 0, 0, 0, 0, 7])],
-    ['a length of gigabytes', 0, Uint8Array.from([1, 10, 0, 0, 0xff, 0xff, 0xff, 0xff])],
+    ['a length of gigabytes', 0, Uint8Array.from([1, 9, 0, 0, 0xff, 0xff, 0xff, 0xff])],
     ['a maximum length below the length', 0, pdu(1, 4, 0, 1, 24, 23, 0, 172, 20, 0, 0, 0, 0, 0, 1)],
     ['a maximum length beyond the family', 0, pdu(1, 4, 0, 1, 24, 33, 0, 172, 20, 0, 0, 0, 0, 0, 1)],
     ['host bits', 0, pdu(1, 4, 0, 1, 24, 24, 0, 172, 20, 0, 1, 0, 0, 0, 1)],
@@ -248,6 +251,8 @@ test('malformed and misplaced PDUs end the session with the error of RFC 8210 §
     ['a query from a cache', 3, pdu(1, 2, 0)],
     ['a second Cache Response', 3, cacheResponse(1, 1)],
     ['a Cache Reset in an answer', 3, cacheReset(1)],
+    ['a router key without its key', 0, pdu(1, 9, 0x0100, ...new Array(20).fill(7))],
+    ['an End of Data of another session', 0, endOfData(1, 2, 7)],
     ['an unknown type', 5, pdu(1, 77, 0)],
   ];
   for (const [what, code, octets] of cases) {
@@ -268,6 +273,138 @@ test('an Error Report is never answered with another', (t) => {
   const c = synchronized();
   c.receive(errorPdu(1, 0, 'you did something'));
   t.deepEqual(c.did(), ['close']);
+});
+
+test('a Cache Reset in answer to a Reset Query ends the session: it would be asked for and sent for ever', (t) => {
+  const c = new ClientUnderTest();
+  c.do('start');
+  c.do('opened');
+  c.receive(cacheReset(1));
+  const did = c.did();
+  t.deepEqual(did.slice(0, 2), ['connect', RESET_QUERY]);
+  t.true(did[2]!.startsWith('010a0003'));
+  t.is(did[3], 'close');
+});
+
+test('router keys do not exist in version 0', (t) => {
+  const c = new ClientUnderTest();
+  c.do('start');
+  c.do('opened');
+  c.receive(cacheResponse(0, 1), pdu(0, 9, 0x0100, ...new Array(40).fill(7)));
+  t.true(c.did().some((d) => d.startsWith('000a0005')));
+});
+
+test('an Error Report that is malformed itself is not answered', (t) => {
+  for (const report of [pdu(1, 10, 0, 0, 0), Uint8Array.from([1, 10, 0, 0, 0xff, 0xff, 0xff, 0xff])]) {
+    const c = synchronized();
+    c.receive(report);
+    t.deepEqual(c.did(), ['close']);
+  }
+});
+
+test('data that expires while newer data is being loaded is not thrown away', (t) => {
+  const c = synchronized({ expireS: 900, retryS: 60, refreshS: 890 });
+  c.loadsAtOnce = false;
+  c.pass(890_000);
+  c.receive(...answer(1, 0x1234, 8, C));
+  c.pass(60_000);
+  t.false(c.did().includes('expired'));
+  c.do('loaded');
+  t.true(c.client.hasData);
+  t.is(c.client.state, 'synchronized');
+  c.pass(1_000_000);
+  t.true(c.did().includes('expired'), 'nothing came after that');
+});
+
+test('what contradicts the data is asked for anew also where the connection has ended meanwhile', (t) => {
+  const c = synchronized();
+  c.loadsAtOnce = false;
+  c.do('refresh');
+  c.receive(...answer(1, 0x1234, 8, `-${C}`));
+  c.closed('connection reset');
+  c.refused(6, 'withdrawal of an unknown record');
+  c.did();
+  c.pass(1_000);
+  c.do('opened');
+  t.deepEqual(c.did(), ['connect', RESET_QUERY]);
+});
+
+test('a cache that has learned version 1 is spoken to in it again', (t) => {
+  const old = (): ClientUnderTest => {
+    const c = new ClientUnderTest({ expireS: 900, retryS: 60, refreshS: 600 });
+    c.do('start');
+    c.do('opened');
+    c.receive(...answer(0, 5, 3, A));
+    c.did();
+    return c;
+  };
+  const told = old();
+  told.do('refresh');
+  told.receive(errorPdu(1, 4, 'no more of that'));
+  told.did();
+  told.pass(1_000);
+  told.do('opened');
+  t.deepEqual(told.did(), ['connect', RESET_QUERY]);
+  const away = old();
+  away.closed('gone');
+  away.pass(901_000);
+  away.did();
+  away.do('opened');
+  t.deepEqual(away.did(), [RESET_QUERY], 'after all was forgotten');
+});
+
+const golden = (v: number): string[] =>
+  readFileSync(join(process.cwd(), `test/golden/rtr/stayrtr-0.5.1-v${v}.txt`), 'utf8')
+    .split('\n')
+    .filter((l) => l !== '');
+
+for (const v of [0, 1]) {
+  test(`what StayRTR says in version ${v} is understood, and answered as it expects`, (t) => {
+    const c = new ClientUnderTest();
+    if (v === 0) {
+      // It has said that it knows nothing newer.
+      c.do('start');
+      c.do('opened');
+      c.receive(errorPdu(0, 4));
+      c.pass(1_000);
+    } else c.do('start');
+    c.do('opened');
+    // The last query of the session asks for a serial that is gone: a client would not.
+    const lines = golden(v);
+    const session = lines.slice(0, lines.indexOf('# closed by the cache')).filter((l) => !/^#|fffffff0$/.test(l));
+    for (const line of session) {
+      const [who, octets] = line.split(' ') as [string, string];
+      if (who === 'router') t.true(c.did().includes(octets), octets);
+      else if (!octets.startsWith(`0${v}08`)) c.receive(hex(octets));
+    }
+    const x = '10.0.0.0/8-8 AS0';
+    t.deepEqual([...c.vrps].sort(), [x, A, B].sort());
+    t.is(c.client.serial, 3);
+    t.is(c.client.version, v);
+    t.deepEqual(
+      c.client.timersS,
+      v === 0 ? { refresh: 3600, retry: 600, expire: 7200 } : { refresh: 900, retry: 60, expire: 1800 },
+    );
+  });
+}
+
+test('what StayRTR says against us is understood', (t) => {
+  const errors = golden(1)
+    .filter((l) => /^cache 0.0a/.test(l))
+    .map((l) => hex(l.split(' ')[1]!));
+  t.is(errors.length, 2);
+  const [session, version] = errors as [Uint8Array, Uint8Array];
+  const c = synchronized();
+  c.do('refresh');
+  c.receive(session);
+  t.is(c.client.lastError?.text, 'the cache says: corrupt data: Session ID mismatch: client is desynchronized');
+  c.did();
+  c.pass(1_000);
+  c.do('opened');
+  t.deepEqual(c.did(), ['connect', RESET_QUERY]);
+  c.receive(version);
+  t.is(c.client.lastError?.text, 'unsupported protocol version: Bad protocol version');
+  t.is(c.client.version, 0);
 });
 
 test('the answer does not depend on how TCP cut the stream', (t) => {
