@@ -299,7 +299,7 @@ it('another source of ROAs and another region are taken in while the session goe
   t.true((await heard()).includes(`(64511,${before.latency_class})`), 'the measured latency is kept');
   t.is((await router.json<RpkiStatus>('bgp', 'rpki')).files.length, 2);
   const { stdout } = await router.cli(['bgp', 'explain', '172.20.55.0/24']);
-  t.regex(stdout, /ROA valid, \d+s old: best\n {2}ROA 172\.20\.55\.0\/24 max 24 AS4242420053\n/);
+  t.regex(stdout, /ROA valid,\s+\d+s old: best\n {2}ROA 172\.20\.55\.0\/24 max 24 AS4242420053\n/);
 
   router.write(file);
   t.is((await router.cli(['reload'])).status, 0);
