@@ -206,7 +206,7 @@ export function lintText(findings: readonly Finding[]): string {
   if (findings.length === 0) return 'no findings: the configuration follows the customs of DN42\n';
   const rows = findings.map((f) => [f.severity, f.check, f.where === '' ? '-' : f.where, f.text]);
   const count = (s: Finding['severity']): number => findings.filter((f) => f.severity === s).length;
-  return `${textTable(rows)}\n${plural(count('error'), 'error')}, ${plural(count('warning'), 'warning')}\n`;
+  return `${textTable(undefined, rows)}\n${plural(count('error'), 'error')}, ${plural(count('warning'), 'warning')}\n`;
 }
 
 export async function lint(input: Input): Promise<number> {

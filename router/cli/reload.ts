@@ -5,7 +5,7 @@ import { socketPaths } from '../control/paths.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Input } from './command.ts';
 import { BARE_CONFIRM, durationMs } from './duration.ts';
-import { plural, textTable } from './render.ts';
+import { plural, table } from './render.ts';
 
 export async function reload(input: Input): Promise<number> {
   const option = input.options['confirm'] as string | undefined;
@@ -45,7 +45,7 @@ export function reloadText(r: Reloaded): string {
   const head = `${r.file}: ${plural(r.changes.length, 'change')}${r.applied ? '' : ', not loaded'}`;
   const tail =
     r.reverts_in_s === 0 ? '' : `the configuration before comes back in ${r.reverts_in_s} s unless: mlshim confirm\n`;
-  return `${head}\n${textTable(rows)}\n${tail}`;
+  return `${head}\n${table(rows)}\n${tail}`;
 }
 
 function valuesText(c: ConfigChange): string {

@@ -45,15 +45,17 @@ export function hanging(mark: string, text: string, indent = mark.length + 2): s
 
 /**
  * A table whose last column is text of any length. Where it does not fit beside the others, it has lines of its own below
- * its row; its title then goes without saying.
+ * its row; the title of such a column goes without saying.
+ * @param head titles of the columns; undefined = none are shown
  */
-export function textTable(rows: readonly (readonly string[])[]): string {
-  const widths = columnWidths(rows.map((row) => row.slice(0, -1)));
-  const lines = rows.map((row, i) => {
+export function textTable(head: readonly string[] | undefined, rows: readonly (readonly string[])[]): string {
+  const all = head === undefined ? rows : [head, ...rows];
+  const widths = columnWidths(all.map((row) => row.slice(0, -1)));
+  const lines = all.map((row) => {
     const text = row.at(-1)!;
     const line = table([row], [...widths, text.length]);
     if (line.length <= WIDTH) return line;
-    const below = i === 0 ? '' : `\n    ${wrap(text.split(' '), WIDTH - 4).join('\n    ')}`;
+    const below = row === head ? '' : `\n    ${wrap(text.split(' '), WIDTH - 4).join('\n    ')}`;
     return `${table([row.slice(0, -1)], widths)}${below}`;
   });
   return lines.join('\n');

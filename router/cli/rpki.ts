@@ -20,11 +20,11 @@ export function rpkiText(r: RpkiStatus): string {
       s.expires_s === undefined ? '-' : duration(s.expires_s),
       s.last_error,
     ];
-    lines.push(textTable([head, ...r.servers.map(row)]));
+    lines.push(textTable(head, r.servers.map(row)));
   }
   if (r.files.length > 0) {
     const row = (f: RpkiFileStatus): string[] => [f.name, String(f.vrps), ago(f.read_s), ago(f.age_s), f.last_error];
-    lines.push(textTable([['FILE', 'ROAS', 'READ', 'WRITTEN', 'LAST ERROR'], ...r.files.map(row)]));
+    lines.push(textTable(['FILE', 'ROAS', 'READ', 'WRITTEN', 'LAST ERROR'], r.files.map(row)));
   }
   lines.push(...r.not_refreshed.map((why) => `not refreshed: ${why}`));
   return `${lines.join('\n')}\n`;

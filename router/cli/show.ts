@@ -157,7 +157,7 @@ export function bgpText(b: BgpPeers): string {
     p.last_error === '' ? '' : lastErrorText(p),
   ]);
   const head = ['PEER', 'AS', 'ADDRESS', 'STATE', 'SINCE', 'IN/ACC', 'OUT', 'LAST ERROR'];
-  return `local AS ${b.asn}, router id ${b.router_id}, ${plural(b.peers.length, 'peer')}\n${textTable([head, ...rows])}\n`;
+  return `local AS ${b.asn}, router id ${b.router_id}, ${plural(b.peers.length, 'peer')}\n${textTable(head, rows)}\n`;
 }
 
 /** Everything about one peer. */
@@ -226,7 +226,7 @@ export function bfdText(b: BfdSessions): string {
   ]);
   const head = ['PEER', 'ADDRESS', 'KIND', 'STATE', 'SINCE', 'TX/RX MS', 'DETECT', 'FLAPS', 'WHY'];
   const drops = Object.entries(b.drops).map(([reason, n]) => `${n} ${reason}`);
-  return `${textTable([head, ...rows])}\n${drops.length === 0 ? '' : `discarded: ${drops.join(', ')}\n`}`;
+  return `${textTable(head, rows)}\n${drops.length === 0 ? '' : `discarded: ${drops.join(', ')}\n`}`;
 }
 
 function latencyWords(p: BgpPeerStatus): string {
