@@ -341,9 +341,9 @@ export class AttrTable {
   }
 
   #intern(octets: Uint8Array, length: number, hop: number): number {
-    const hash = hashOctets(octets, length, hop);
-    for (let id = this.#index.first(hash); id >= 0; id = this.#index.after(id)) {
-      if (this.#index.hashOf(id) === hash && this.#hop[id] === hop && this.#isAt(id, octets, length)) return id;
+    const hash = hashOctets(octets, 0, length, hop);
+    for (let id = this.#index.first(hash); id >= 0; id = this.#index.next()) {
+      if (this.#hop[id] === hop && this.#isAt(id, octets, length)) return id;
     }
     return this.#add(octets, length, hop, hash);
   }
@@ -463,7 +463,10 @@ export class AttrTable {
     }
     const slot = id & (DECODED - 1);
     if (this.#recent[slot]?.id === id) this.#recent[slot] = undefined;
-    this.#index.remove(id);
+    this.#index.remove(
+      id,
+      hashOctets(this.#arena.block(place), this.#arena.offset(place), this.#octets[id]!, this.#hop[id]!),
+    );
     this.#arena.give(place, this.#octets[id]!);
     this.hops.release(this.#hop[id]!);
     this.#refs[id] = this.#free;
@@ -488,15 +491,16 @@ export class AttrTable {
 /** ORIGIN stands first: flags, type, length, value. */
 const ORIGIN_OCTETS = 4;
 
-function hashOctets(b: Uint8Array, length: number, seed: number): number {
+function hashOctets(b: Uint8Array, from: number, length: number, seed: number): number {
   let h = Math.imul(seed + 1, 0x9e3779b1) ^ length;
-  let i = 0;
-  for (; i + 4 <= length; i += 4) {
+  const end = from + length;
+  let i = from;
+  for (; i + 4 <= end; i += 4) {
     const word = (b[i]! << 24) | (b[i + 1]! << 16) | (b[i + 2]! << 8) | b[i + 3]!;
     h = Math.imul(h ^ word, 0x85ebca6b);
     h ^= h >>> 15;
   }
-  for (; i < length; i++) h = Math.imul(h ^ b[i]!, 0x85ebca6b);
+  for (; i < end; i++) h = Math.imul(h ^ b[i]!, 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 16), 0x7feb352d);
   h = Math.imul(h ^ (h >>> 15), 0x846ca68b);
   return h ^ (h >>> 16);
