@@ -1,6 +1,6 @@
 /** What users of a speaker (`mlshim/bgp`) need beside the speaker itself. */
 
-export { drive } from './drive.ts';
+export { drive, type Schedule } from './drive.ts';
 export type { RemovePrivateAs } from './export.ts';
 export type { AsMatch, Role } from './fsm/negotiate.ts';
 export type { SpeakerEvent } from './inbox.ts';

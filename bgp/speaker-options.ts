@@ -1,7 +1,7 @@
 /** What a speaker is made with: who it is, its ports, and what it originates. */
 
 import type { Addr } from '../router/lib/addr.ts';
-import type { Clock } from '../router/lib/clock.ts';
+import type { Clock, Instant } from '../router/lib/clock.ts';
 import type { SpeakerEvent } from './inbox.ts';
 import type { AggregateConfig, Network } from './origination.ts';
 import type { NextHopResolver, RouteSink, Transport, VpnPort } from './ports.ts';
@@ -15,6 +15,8 @@ export interface SpeakerOptions {
   /** BGP Identifier (RFC 6286): any IPv4 address other than 0.0.0.0, unique in the AS. */
   readonly routerId: Addr;
   readonly clock: Clock;
+  /** Until when work may go on that begins now, for an event loop that is shared; by default for some milliseconds. */
+  readonly turnEnds?: () => Instant;
   /** Uniform numbers in [0, 1), for timer jitter. */
   readonly random: () => number;
   readonly transport: Transport;

@@ -53,15 +53,11 @@ import { Spread } from './spread.ts';
 import { Switchboard } from './switchboard.ts';
 import { type TellingView, tellingOf } from './telling.ts';
 import { Cease } from './wire/fault.ts';
+import { WorkLoop } from './work-loop.ts';
 
 export * from './public.ts';
 
-/** Time after which a turn begins nothing more; what is under way then takes a few milliseconds at most. */
-const TURN_MS = 6;
-/** Attribute sets forgotten before the clock is looked at. */
-const SWEEP_STEP = 1024;
 const DEFAULT_VRF = 0;
-const REVALIDATION_BUDGET = 1024;
 
 export class Speaker {
   readonly asn: number;
@@ -95,7 +91,7 @@ export class Speaker {
   #isAbandoned = false;
   readonly #restart: { -readonly [K in keyof RestartSettings]: RestartSettings[K] };
   readonly #ownRestart: OwnRestart;
-  #isWorking = false;
+  readonly #loop: WorkLoop;
 
   constructor(options: SpeakerOptions) {
     if (options.asn < 1 || options.asn > 0xffffffff) throw new RangeError(`AS number ${options.asn}`);
@@ -176,6 +172,17 @@ export class Speaker {
       pump: (peer) => this.#switchboard.pump(peer),
     });
     for (const rib of this.#allRibs()) rib.routes.stamp(this.#clock.now());
+    this.#loop = new WorkLoop({
+      clock: options.clock,
+      turnEnds: options.turnEnds,
+      chores: this.#chores,
+      spread: this.#spread,
+      attrs: this.#attrs,
+      isJudging: () => this.#revalidation?.isPending === true,
+      judge: (budget) => this.#judge(budget),
+      isDeferring: () => this.#isDeferring(),
+      decided: () => this.#decided(),
+    });
     for (const network of options.networks ?? []) this.#own.announce(network);
     this.#import = this.#importContext();
     this.#work();
@@ -443,8 +450,7 @@ export class Speaker {
       if (peer.hasWork && !isDeferred) return now;
       earliest = Math.min(earliest, peer.session.deadline() ?? Infinity, peer.retention.deadline);
     }
-    if (this.#revalidation?.isPending === true || !this.#chores.isEmpty || this.#attrs.idle > 0) return now;
-    if (!isDeferred && this.#spread.isPending) return now;
+    if (this.#loop.isPending(isDeferred)) return now;
     return earliest === Infinity ? undefined : (earliest as Instant);
   }
 
@@ -639,29 +645,20 @@ export class Speaker {
 
   /** Decide, forward, tell: as much as one turn allows. */
   #work(): void {
-    if (this.#isWorking || this.#isAbandoned) return;
-    this.#isWorking = true;
+    if (this.#isAbandoned) return;
     for (const rib of this.#allRibs()) rib.routes.stamp(this.#clock.now());
-    this.#revalidation?.step(REVALIDATION_BUDGET, (rib, route) => {
+    if (this.#loop.run()) this.onActivity();
+  }
+
+  #judge(budget: number): void {
+    this.#revalidation?.step(budget, (rib, route) => {
       const from = this.#peers[rib.routes.peerOf[route]!];
       revalidateRoute(rib, route, from, this.#roster, this.#import);
     });
-    const until = this.#clock.now() + TURN_MS;
-    const isTimeUp = (): boolean => this.#clock.now() >= until;
-    this.#chores.run(isTimeUp);
-    if (!this.#isDeferring()) {
-      this.#spread.step(isTimeUp);
-      this.#settle();
-    }
-    do this.#attrs.sweep(SWEEP_STEP);
-    while (this.#attrs.idle > 0 && !isTimeUp());
-    this.#isWorking = false;
-    this.onActivity();
   }
 
   /** When every prefix has been decided: no table speaks of removed peers any more, and a restart is over. */
-  #settle(): void {
-    if (!this.#chores.isEmpty || this.#spread.isPending) return;
+  #decided(): void {
     this.#roster.decided();
     if (this.#ownRestart.decided()) this.#options.sink.settled?.();
   }

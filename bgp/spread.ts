@@ -15,10 +15,10 @@ import type { Rib } from './rib/rib.ts';
 import type { WayTable } from './rib/ways.ts';
 import { Rota } from './rota.ts';
 
-/** Prefixes decided in one turn: bounds how long the event loop is held. */
+/** Prefixes decided in one turn, also where time does not pass (tests). */
 const DECISION_BUDGET = 8192;
-/** Prefixes decided before the clock is looked at. */
-const DECISION_STEP = 1024;
+/** Prefixes decided and installed before the clock is looked at. */
+const DECISION_STEP = 256;
 /** Prefixes told to a peer at a time. */
 const EXPORT_BUDGET = 512;
 
@@ -46,7 +46,7 @@ export class Spread {
   constructor(host: SpreadHost) {
     this.#host = host;
     const { ribs, ways, vrf } = host;
-    this.#batches = new Map(ribs.map((r) => [r, new RouteColumns(vrf, r.prefixes, ways, DECISION_BUDGET)]));
+    this.#batches = new Map(ribs.map((r) => [r, new RouteColumns(vrf, r.prefixes, ways, DECISION_STEP)]));
   }
 
   /** Prefixes wait for a decision. */

@@ -60,7 +60,7 @@ import { peerNamed, peerOrPlace } from './peer-names.ts';
 import { RibToFib } from './rib-to-fib.ts';
 import type { RoutingLink, RoutingTakeover, RoutingVrf } from './routing-protocol.ts';
 import { RpkiRoom } from './rpki-room.ts';
-import { turns } from './turns.ts';
+import { schedule, speakerTurnEnds } from './turns.ts';
 import { vpnListing } from './vpn-listing.ts';
 import { VrfSpeakers } from './vrf-speakers.ts';
 
@@ -203,6 +203,7 @@ export class BgpRoom {
       asn: settings.asn,
       routerId: settings.routerId,
       clock: systemClock,
+      turnEnds: speakerTurnEnds,
       transport: new SplitTransport(
         this.#transport,
         new Map<LinkId, Transport>([
@@ -258,19 +259,7 @@ export class BgpRoom {
     for (const peer of this.#settings.peers) this.#watch(peer);
     this.#speaker.start();
     this.#vrfs.start();
-    this.#stopDriving = drive(this.#speaker, systemClock, (delayMs, fire) => {
-      const due = (): void => {
-        turns.begin();
-        fire();
-      };
-      // Work that goes on follows at once, after whatever else is due.
-      if (delayMs === 0) {
-        const immediate = setImmediate(due);
-        return () => clearImmediate(immediate);
-      }
-      const timer = setTimeout(due, delayMs);
-      return () => clearTimeout(timer);
-    });
+    this.#stopDriving = drive(this.#speaker, systemClock, schedule);
   }
 
   /** Cease with a reason people can read (RFC 9003), then wait until it has left. */

@@ -10,8 +10,9 @@ import { turns } from './turns.ts';
 
 /** Octets handed on at a time: some hundred prefixes. */
 const PIECE = 8192;
-/** How long one turn may go on handing on; what sessions do by themselves in the same turn comes on top. */
-const TURN_MS = 5;
+/** How long one turn goes on handing on, and for how long at least, whatever else there is to do. */
+const READ_MS = 5;
+const LEAST_MS = 2;
 
 interface Waiting {
   readonly octets: Uint8Array;
@@ -24,13 +25,16 @@ interface Waiting {
 export class FairReads {
   readonly #clock: Clock;
   readonly #immediate: (turn: () => void) => void;
+  readonly #until: () => number;
   readonly #queue: Waiting[] = [];
   #turnEnds = 0;
   #isScheduled = false;
 
-  constructor(clock: Clock, immediate: (turn: () => void) => void) {
+  /** @param until when a turn that begins now has to end */
+  constructor(clock: Clock, immediate: (turn: () => void) => void, until: () => number) {
     this.#clock = clock;
     this.#immediate = immediate;
+    this.#until = until;
   }
 
   /** Hand octets on now or in a later turn; `done` is called after the last of them, maybe before this returns. */
@@ -42,7 +46,7 @@ export class FairReads {
 
   #begin(): void {
     turns.begin();
-    this.#turnEnds = this.#clock.now() + TURN_MS;
+    this.#turnEnds = this.#until();
     this.#isScheduled = true;
     this.#immediate(() => {
       this.#isScheduled = false;
@@ -65,7 +69,7 @@ export class FairReads {
 }
 
 /** Each thread loads this module for itself and has one event loop. */
-const reads = new FairReads(systemClock, setImmediate);
+const reads = new FairReads(systemClock, setImmediate, () => turns.until(READ_MS, LEAST_MS));
 
 /** Connect a socket with its handler. */
 export function attach(socket: Socket, handler: StreamHandler): void {

@@ -10,6 +10,7 @@ import { type NextHop, type RouteChange, RouteKind } from '../fib/shared.ts';
 import { FibWriter } from '../fib/writer.ts';
 import type { KnownRoute } from '../fpm/resolve.ts';
 import { Addr, Prefix } from '../lib/addr.ts';
+import { systemClock } from '../lib/clock.ts';
 import { isEqual } from '../lib/equal.ts';
 import { MlshimError } from '../lib/errors.ts';
 import { type Logger, makeLogger } from '../lib/log.ts';
@@ -49,8 +50,9 @@ function ownOf(all: readonly RoutingLink[]) {
 /** The data plane has the FIB as it was at `ready`; before that there is nobody to tell. */
 let isReady = false;
 
-/** Routes copied per turn into a table that is being made anew: some milliseconds. */
-const FIB_SLICE = 4096;
+/** Routes copied at a time into a table that is being made anew, and how long a turn goes on with it. */
+const FIB_SLICE = 256;
+const FIB_MS = 3;
 let isWorking = false;
 /** How often a restarted worker looks whether its FIB is complete. */
 const SETTLE_POLL_MS = 100;
@@ -64,7 +66,10 @@ function publish(): void {
   isWorking = true;
   setImmediate(() => {
     isWorking = false;
-    fib.work(FIB_SLICE);
+    turns.begin();
+    const until = turns.until(FIB_MS, 0);
+    do fib.work(FIB_SLICE);
+    while (fib.isBuilding && systemClock.now() < until);
     publish();
   });
 }

@@ -30,7 +30,7 @@ import { StackTransport, type StreamPort } from './bgp-transport.ts';
 import { SplitTransport } from './kernel-transport.ts';
 import { RibToFib } from './rib-to-fib.ts';
 import type { RoutingLink, RoutingVrf } from './routing-protocol.ts';
-import { turns } from './turns.ts';
+import { schedule, speakerTurnEnds } from './turns.ts';
 
 interface VrfSpeaker {
   readonly name: string;
@@ -102,6 +102,7 @@ export class VrfSpeakers {
       asn: o.settings.asn,
       routerId: o.settings.routerId,
       clock: systemClock,
+      turnEnds: speakerTurnEnds,
       random: o.random,
       vrf: number,
       transport: new SplitTransport(transport, new Map<LinkId, Transport>(insideLinks.map((link) => [link, pipe]))),
@@ -155,14 +156,7 @@ export class VrfSpeakers {
   start(): void {
     for (const { speaker } of this.#speakers) {
       speaker.start();
-      const stop = drive(speaker, systemClock, (delayMs, fire) => {
-        const timer = setTimeout(() => {
-          turns.begin();
-          fire();
-        }, delayMs);
-        return () => clearTimeout(timer);
-      });
-      this.#stopDriving.push(stop);
+      this.#stopDriving.push(drive(speaker, systemClock, schedule));
     }
   }
 

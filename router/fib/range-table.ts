@@ -122,8 +122,9 @@ const LEAF_MAX = 16;
 const LEAF_CUT = 12;
 /** A chunk with fewer is merged with its neighbour when it changes. */
 const LEAF_MIN = 4;
-/** What copying a bucket without chunks costs, as part of one with. */
-const LEAF_COST = 1 / 64;
+/** What copying a bucket without chunks costs, as part of a route in one; and words of chunks for each route. */
+const LEAF_COST = 1 / 32;
+const ROUTE_WORDS = 8;
 /** Words of chunks beyond which a table is not compacted in one go. */
 const LARGE = 1 << 16;
 /** Least free words after `build` and compaction. */
@@ -472,7 +473,7 @@ export class RangeTable {
   /**
    * Take over what another table of any index size answers, in slices: begin with unit 0 and go on with what is returned
    * until it is -1. Between the calls changes have to be made in both tables.
-   * @param budget about how many buckets with chunks are copied
+   * @param budget about how many routes' ranges are copied
    */
   copyFrom(from: RangeTable, unit: number, budget: number): number {
     const bits = 32 - this.shift;
@@ -480,18 +481,20 @@ export class RangeTable {
     const units = 1 << Math.min(bits, fromBits);
     let at = unit;
     for (let left = budget; at < units && left > 0; at++) {
+      const before = this.#next;
+      left -= LEAF_COST;
       if (bits === fromBits) {
         const cell = from.#index[at]!;
         this.#dropTree(this.#index[at]!);
         const copy = cell < 0 ? cell : this.#copyTree(from.#cells, cell);
         this.#index[at] = copy;
-        left -= cell < 0 ? LEAF_COST : 1;
       } else left -= this.#copyUnit(from, at, units);
+      left -= (this.#next - before) / ROUTE_WORDS;
     }
     return at < units ? at : -1;
   }
 
-  /** Copy the buckets of both tables that hold the same keys; returns the cost. */
+  /** Copy the buckets of both tables that hold the same keys; returns the cost of reading them. */
   #copyUnit(from: RangeTable, unit: number, units: number): number {
     const list = this.#upper.source;
     const perOld = from.#index.length / units;
@@ -508,7 +511,7 @@ export class RangeTable {
     }
     for (let bucket = unit * perNew; bucket < (unit + 1) * perNew; bucket++) this.#dropTree(this.#index[bucket]!);
     this.#fillIndex(list, unit * perNew, (unit + 1) * perNew);
-    return list.count === 1 ? LEAF_COST * Math.max(perOld, perNew) : 1 + LEAF_COST * Math.max(perOld, perNew);
+    return list.count / 2 + LEAF_COST * Math.max(perOld, perNew);
   }
 
   /** A bucket is written anew: what its chunks take is not reachable any more. */

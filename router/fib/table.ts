@@ -14,7 +14,7 @@ import { ROUTE_DISTANCE, type RouteSource, type TableShared } from './shared.ts'
 const PROMOTE = 50_000;
 const DEMOTE = 20_000;
 /** Routes of which a range table is made anew at once; larger ones are made in slices. */
-export const BUILT_AT_ONCE = 4096;
+export const BUILT_AT_ONCE = 1024;
 /** Room for chunks that a range table made from the RIB begins with. */
 const WORDS_PER_ROUTE = 8;
 /** Group numbers up to this leave time to make a table with wider cells. */

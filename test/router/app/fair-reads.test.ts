@@ -8,7 +8,11 @@ function setUp(costMs: number) {
   let now = 0;
   const turns: (() => void)[] = [];
   const said: string[] = [];
-  const reads = new FairReads({ now: () => now as Instant }, (turn) => turns.push(turn));
+  const reads = new FairReads(
+    { now: () => now as Instant },
+    (turn) => turns.push(turn),
+    () => now + 5,
+  );
   const session = (name: string): StreamHandler => ({
     data: (octets) => {
       now += costMs;
