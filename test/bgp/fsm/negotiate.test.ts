@@ -94,6 +94,15 @@ test('long-lived restart needs the capability of RFC 4724 beside its own (RFC 94
   t.is(agreed(ours, {}, [alone]).context.families.ipv4!.longLived, undefined);
 });
 
+test('IPv6 next hops of VPN-IPv4 routes are read whatever the session runs over, and that is told (RFC 8950 §4)', (t) => {
+  const families = ['ipv4', 'vpnv4'] as const;
+  const octets = (extendedNextHop: boolean): string =>
+    Buffer.from(encodeOpen(localOpen({ ...US, families, extendedNextHop }))).toString('hex');
+  // Code 5: AFI 1, SAFI 128, next hop AFI 2; with IPv4 unicast before it.
+  t.true(octets(false).includes('0506' + '000100800002'));
+  t.true(octets(true).includes('050c' + '000100010002' + '000100800002'));
+});
+
 test('the restart capabilities have the octets of the RFCs', (t) => {
   const restart = { ...RESTART, isRestarting: true, families: ['ipv6'], longLivedS: 0x010203 } as const;
   const octets = Buffer.from(encodeOpen(localOpen({ ...US, restart }))).toString('hex');

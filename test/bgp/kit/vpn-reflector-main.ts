@@ -19,6 +19,8 @@ const PORT = 1791;
 const FRR_A = { address: '10.0.0.2', port: 1792 };
 const FRR_B = { address: '10.0.0.3', port: 1793 };
 const GOBGP = { address: '10.0.0.4', port: 1794 };
+const OUTSIDE = { address: '10.0.0.5', port: 1795 };
+const OUTSIDE_AS = 65009;
 const target = parseRouteTarget('65001:100')!;
 
 /** What FRR says of the path to a VPN prefix, of what interests here. */
@@ -68,6 +70,16 @@ class Reflector {
         connectRetryMs: 300,
       });
     }
+    this.main.addPeer({
+      ...{ name: 'outside', port: OUTSIDE.port, link: 'lo', asn: OUTSIDE_AS },
+      ...{ address: Addr.parse(OUTSIDE.address)!, localAddress: Addr.parse(US)! },
+      families: ['vpnv4'],
+      import: 'accept-all',
+      // As between the route servers of option C (RFC 4364 §10 (c)).
+      export: [{ action: 'accept', set: { nextHop: 'unchanged' } }],
+      multihop: true,
+      connectRetryMs: 300,
+    });
     this.red = new Speaker({
       ...common,
       transport: roomTransport(this.room, 'red', setImmediate),
@@ -123,15 +135,17 @@ const frrConfig = (
   at: string,
   routes: readonly string[],
   routes6: readonly string[],
+  as = AS,
 ): string => `route-map TARGET permit 10
  set extcommunity rt 65001:100
-router bgp ${AS}
+router bgp ${as}
  bgp router-id ${at}
+ no bgp ebgp-requires-policy
  no bgp network import-check
  bgp graceful-restart
  neighbor ${US} remote-as ${AS}
  neighbor ${US} port ${PORT}
- neighbor ${US} update-source ${at}
+${as === AS ? '' : ` neighbor ${US} ebgp-multihop\n`} neighbor ${US} update-source ${at}
  neighbor ${US} timers connect 1
  neighbor ${US} advertisement-interval 0
  address-family ipv4 vpn
@@ -176,11 +190,12 @@ const inWords = (p: Path): string =>
     .join(', ');
 
 await run('ip', ['link', 'set', 'lo', 'up']);
-for (const { address } of [{ address: US }, FRR_A, FRR_B, GOBGP])
+for (const { address } of [{ address: US }, FRR_A, FRR_B, GOBGP, OUTSIDE])
   await run('ip', ['addr', 'add', `${address}/32`, 'dev', 'lo']);
 
 const a = new Bgpd();
 const b = new Bgpd();
+const outside = new Bgpd();
 const gobgp = new Gobgp({ host: GOBGP.address, port: 50051 });
 let us = new Reflector();
 
@@ -199,6 +214,7 @@ try {
   const ofA = ['10.2.0.0/24 rd 65001:2 label 1002', '10.3.0.0/24 rd 65001:2 label 3'];
   await a.start(frrConfig(FRR_A.address, ofA, ['fd02::/64 rd 65001:2 label 1006']), FRR_A);
   await b.start(frrConfig(FRR_B.address, ['10.4.0.0/24 rd 65001:4 label 1004'], []), FRR_B);
+  await outside.start(frrConfig(OUTSIDE.address, [], [], OUTSIDE_AS), OUTSIDE);
   await gobgp.start(gobgpConfig);
   await gobgp.ask('global rib add 10.5.0.0/24 label 1005 rd 65001:5 rt 65001:100 nexthop 10.0.0.4 -a vpnv4');
   const atB = {
@@ -208,6 +224,7 @@ try {
     ofGobgp: await pathAt(b, '65001:5', '10.5.0.0/24'),
   };
   const atA = { ofB: await pathAt(a, '65001:4', '10.4.0.0/24') };
+  const atOutside = await pathAt(outside, '65001:2', '10.2.0.0/24');
   let atGobgp = '';
   await until(async () => {
     atGobgp = await gobgp.ask('neighbor 10.0.0.1 adj-in -a vpnv4');
@@ -243,10 +260,11 @@ try {
     'no network 10.2.0.0/24 rd 65001:2 label 1002',
   );
   await until(async () => (await pathOf(b, '65001:2', '10.2.0.0/24')) === undefined, 'withdrawal by FRR');
-  process.stdout.write(JSON.stringify({ atA, atB, atGobgp, learned, counts, labelled, settledWith }));
+  process.stdout.write(JSON.stringify({ atA, atB, atOutside, atGobgp, learned, counts, labelled, settledWith }));
 } finally {
   await us.stop();
   await gobgp.remove();
   await a.remove();
   await b.remove();
+  await outside.remove();
 }
