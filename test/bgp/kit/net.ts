@@ -320,7 +320,7 @@ export class SimRouter implements Transport, NextHopResolver {
       clock.after(LATENCY_MS, () => {
         if (theirs.isClosed) return;
         remote.streams.push(theirs);
-        theirs.handler = remote.#accept!(theirs, mine.localAddress, cable.id);
+        theirs.handler = remote.#accept?.(theirs, mine.localAddress, cable.id); // it may have crashed meanwhile
         if (theirs.handler === undefined) theirs.close(false);
       });
       mine.handler = opened(mine);

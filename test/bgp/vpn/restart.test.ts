@@ -41,6 +41,17 @@ class Site {
     });
   }
 
+  originate(prefix: string): void {
+    if (this.networks.includes(prefix)) return;
+    this.networks = [...this.networks, prefix];
+    announce(this.red, prefix);
+  }
+
+  withdraw(prefix: string): void {
+    this.networks = this.networks.filter((p) => p !== prefix);
+    this.red.speaker.withdraw(Prefix.parse(prefix)!);
+  }
+
   restart(restarting: Restarting): void {
     this.#restarting = restarting;
     this.router.restart(restarting);
@@ -196,4 +207,55 @@ test('after our restart peers hear no End-of-RIB before the VRF, which waits for
   net.run(1000);
   t.deepEqual([...m.red.settledWith!], ['192.168.1.0/24']);
   t.is(a.red.changes, changes);
+});
+
+test('whatever restarts, is reset, refreshed or changes: in the end all VRFs agree and nothing is stale', (t) => {
+  for (let seed = 1; seed <= 12; seed++) {
+    const net = new SimNet(seed);
+    const reflector = new Site(net, 'r', ['10.0.0.0/24']);
+    const sites = ['a', 'b', 'c'].map((name, i) => new Site(net, name, [`10.${i + 1}.0.0/24`]));
+    for (const s of sites)
+      net.join(reflector.router, s.router, MAY_RESTART, { families, gracefulRestart: true, addPath: 'both' });
+    net.start();
+    const all = [reflector, ...sites];
+    const pick = <T>(list: readonly T[]): T => list[Math.floor(net.random() * list.length)]!;
+    for (let step = 0; step < 25; step++) {
+      const site = pick(all);
+      const prefix = `10.${100 + Math.floor(net.random() * 4)}.0.0/24`;
+      switch (Math.floor(net.random() * 6)) {
+        case 0:
+          site.originate(prefix);
+          break;
+        case 1:
+          site.withdraw(prefix);
+          break;
+        case 2:
+          site.router.crash();
+          net.run(net.random() * 3000);
+          site.restart(net.random() < 0.7 ? KEPT : { keptForwarding: false });
+          break;
+        case 3:
+          reflector.router.speaker.peerReset(pick(sites).router.name);
+          break;
+        case 4:
+          reflector.router.speaker.peerRefresh(pick(sites).router.name);
+          break;
+        default:
+          reflector.router.speaker.setPolicies(pick(sites).router.name, {
+            import: net.random() < 0.5 ? 'accept-all' : 'reject-all',
+            export: net.random() < 0.5 ? 'accept-all' : 'reject-all',
+          });
+      }
+      net.run(net.random() * 8000);
+    }
+    for (const { router } of sites)
+      reflector.router.speaker.setPolicies(router.name, { import: 'accept-all', export: 'accept-all' });
+    net.run(300_000);
+    for (const site of all) {
+      const others = new Set(all.filter((s) => s !== site).flatMap((s) => s.networks));
+      const expected = [...others].filter((p) => !site.networks.includes(p)).sort();
+      t.deepEqual([...site.red.fib.keys()].sort(), expected, `seed ${seed}, VRF of ${site.router.name}`);
+    }
+    for (const { router } of sites) t.is(reflector.stale(router.name), 0, `seed ${seed}`);
+  }
 });
