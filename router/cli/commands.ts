@@ -393,6 +393,15 @@ export const COMMANDS: readonly Command[] = [
     run: async (input) => (await import('./config.ts')).check(input),
   },
   {
+    words: ['config', 'show'],
+    args: '[FILE]',
+    summary: 'print what the configuration says, with everything it includes, and where',
+    options: { ...CONFIG_OPTION, ...JSON_OPTION },
+    min: 0,
+    max: 1,
+    run: async (input) => (await import('./config.ts')).show(input),
+  },
+  {
     words: ['config', 'diff'],
     args: '',
     summary: 'what differs between the file and what runs; 1 when something does',

@@ -27,7 +27,7 @@ function picture(kind: string, n: Note, where: string): string[] {
 }
 
 /** What a file says must not give orders to the terminal. */
-function printable(text: string): string {
+export function printable(text: string): string {
   return text.replace(/[^\P{Cc}\t]/gu, '?');
 }
 

@@ -20,7 +20,7 @@ import type { Config, Diagnostic, RouteTarget, StaticRoute, UplinkConfig } from 
 import { checkFilterModule, checkOutside } from './outside.ts';
 import { toPolicy, toProbe } from './policy.ts';
 import { configSchema, type ParsedConfig } from './schema.ts';
-import { type Path, SourceTree } from './tree.ts';
+import { type Path, SourceTree, type WrittenValue } from './tree.ts';
 
 export interface Loaded {
   /** Undefined when there was an error. */
@@ -68,6 +68,11 @@ function readSource(file: string): ConfigSource {
 /** Parse and check; never throws for what a file says. What it names outside of itself is not looked at. */
 export function parseConfig(source: ConfigSource, env: NodeJS.ProcessEnv = process.env): Loaded {
   return judged(isQuick(source) ? quickFile(source) : yamlConfig(source, env));
+}
+
+/** What the file and all that it includes say, and where. A wg-quick file has no such values. */
+export function writtenValues(source: ConfigSource, env: NodeJS.ProcessEnv = process.env): readonly WrittenValue[] {
+  return isQuick(source) ? [] : new SourceTree(source.shown, source.path, source.text, env).values();
 }
 
 /** As parseConfig, with everything the file names outside of itself. */

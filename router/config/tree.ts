@@ -39,6 +39,16 @@ interface SourceFile {
   readonly lines: LineCounter;
 }
 
+/** A value of the file, as `mlshim config show` has it. */
+export interface WrittenValue {
+  /** `bgp.peers[0].asn` */
+  readonly path: string;
+  /** `(secret)` where it is one. */
+  readonly value: unknown;
+  /** `mlshim.yaml:12` */
+  readonly place: string;
+}
+
 export type Path = readonly (string | number)[];
 
 type Plain = Readonly<Record<string, unknown>>;
@@ -100,6 +110,22 @@ export class SourceTree {
   placeOf(path: Path): string {
     const span = this.#values.get(keyOf(path));
     return span === undefined ? '' : `${span.source.shown}:${span.source.lines.linePos(span.start).line}`;
+  }
+
+  /** All that is written down, in order: texts, numbers, and lists of them. */
+  values(): WrittenValue[] {
+    return this.#valuesIn(this.root, []);
+  }
+
+  #valuesIn(value: unknown, path: Path): WrittenValue[] {
+    const inside = isBranch(value) ? Object.entries(value) : [];
+    if (inside.length > 0)
+      return inside.flatMap(([key, v]) => this.#valuesIn(v, [...path, Array.isArray(value) ? Number(key) : key]));
+    const shown = SECRET_KEYS.has(String(path.at(-1))) ? '(secret)' : value;
+    // What could not be read has its own complaint.
+    return value === undefined || path.length === 0
+      ? []
+      : [{ path: showPath(path), value: shown, place: this.placeOf(path) }];
   }
 
   #push(severity: Severity, span: Span, path: Path, message: string, cause?: Note): void {
@@ -262,6 +288,12 @@ export class SourceTree {
       return this.#fail(span, path, `cannot read ${file}: ${systemReason(e)}`);
     }
   }
+}
+
+/** A mapping, or a list of more than words and numbers. */
+function isBranch(v: unknown): v is object {
+  const isObject = (x: unknown): boolean => typeof x === 'object' && x !== null;
+  return Array.isArray(v) ? v.some(isObject) : isObject(v);
 }
 
 function showPath(path: Path): string {

@@ -63,7 +63,7 @@ test('a misspelt command suggests the nearest one', async (t) => {
 
 test('the second word of a command alone suggests the whole command', async (t) => {
   t.regex((await cli('rpki')).err, /unknown command "rpki" \(did you mean "bgp rpki"\?\)/);
-  t.regex((await cli('show')).err, /did you mean "route show" or .*"bgp show" or .*"wg show"\?/);
+  t.regex((await cli('show')).err, /did you mean "route show" or .*"bgp show" or .*"wg show" or "config show"\?/);
 });
 
 test('a time without --confirm is refused, and loads nothing', async (t) => {
@@ -172,6 +172,50 @@ test('config check accepts a good file and exits 78 for a bad one, also as JSON'
   const json = await cli('config', 'check', '--json', bad);
   t.is(json.status, 78);
   t.is((JSON.parse(json.out) as { diagnostics: { line: number }[] }).diagnostics[0]!.line, 1);
+});
+
+test('config show tells every value with its file and line, and no secret', async (t) => {
+  const path = file(
+    t,
+    'a.yaml',
+    `uplinks: { a: { wireguard: { private_key: ${KEY}, addresses: [10.0.0.1/24, 'fe80::1/64'] } } }
+bgp:
+  asn: 65001
+  router_id: !env ROUTER_ID
+  policy: transit
+  networks: [10.1.0.0/16, { prefix: 10.2.0.0/16, communities: [no-export, '65001:1:2'] }]
+  peers: !include peers.yaml
+`,
+  );
+  writeFileSync(join(dirname(path), 'peers.yaml'), '- { asn: 65002, via: a, address: 10.0.0.2 }\n- asn: 65003\n');
+  const { io, said } = recorder({ ROUTER_ID: '10.0.0.1' });
+  t.is(await main(['config', 'show', path], io), 78);
+  const dir = `${dirname(path)}/`;
+  t.is(
+    said.out.replaceAll(dir, '').replace(/ +/g, ' '),
+    `uplinks.a.wireguard.private_key (secret) a.yaml:1
+uplinks.a.wireguard.addresses [10.0.0.1/24, fe80::1/64] a.yaml:1
+bgp.asn 65001 a.yaml:3
+bgp.router_id 10.0.0.1 a.yaml:4
+bgp.policy transit a.yaml:5
+bgp.networks[0] 10.1.0.0/16 a.yaml:6
+bgp.networks[1].prefix 10.2.0.0/16 a.yaml:6
+bgp.networks[1].communities [no-export, 65001:1:2] a.yaml:6
+bgp.peers[0].asn 65002 peers.yaml:1
+bgp.peers[0].via a peers.yaml:1
+bgp.peers[0].address 10.0.0.2 peers.yaml:1
+bgp.peers[1].asn 65003 peers.yaml:2
+`,
+  );
+  t.regex(said.err, /peers\.yaml:2:3: error: "address" is missing/);
+  writeFileSync(join(dirname(path), 'peers.yaml'), '[]\n');
+  const json = await cli('config', 'show', '--json', path);
+  t.false(json.out.includes(KEY));
+  const { values } = JSON.parse(json.out) as { values: { path: string; value: unknown; place: string }[] };
+  t.deepEqual(values.at(-1), { path: 'bgp.peers', value: [], place: `${dir}peers.yaml:1` });
+  const quick = await cli('config', 'show', file(t, 'a.conf', `[Interface]\nPrivateKey = ${KEY}\n`));
+  t.is(quick.status, 2);
+  t.regex(quick.err, /mlshim import shows it as YAML/);
 });
 
 test('config schema is a JSON Schema editors understand', async (t) => {

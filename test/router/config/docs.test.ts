@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { Ajv } from 'ajv';
 import test, { type ExecutionContext } from 'ava';
 import { formatDiagnostics } from '../../../router/config/diagnostic.ts';
-import { jsonSchema } from '../../../router/config/json-schema.ts';
+import { eachKey, jsonSchema } from '../../../router/config/json-schema.ts';
 import { checkConfig } from '../../../router/config/load.ts';
 import { SourceTree } from '../../../router/config/tree.ts';
 import { formatKey, generatePrivateKey, publicKey } from '../../../wg/keys.ts';
@@ -76,6 +76,21 @@ for (const file of DOCS) {
     for (const [place, block] of blocks) await check(t, place, block);
   });
 }
+
+test('keys that the documentation names with their place exist', (t) => {
+  const known = new Set<string>();
+  eachKey(jsonSchema(), (place) => known.add(place.replace(/\[\]|\.NAME/g, '')));
+  const sections = [...known].filter((k) => !k.includes('.'));
+  const named = new RegExp(`(?<![\\w./-])(?:${sections.join('|')})(?:\\.[a-z0-9_]+)+(?![\\w(.]*[/(])`, 'g');
+  let found = 0;
+  for (const file of DOCS)
+    for (const [, code] of readFileSync(join(ROOT, file), 'utf8').matchAll(/`([^`\n]+)`/g))
+      for (const [key] of code!.matchAll(named)) {
+        found++;
+        t.true(known.has(key), `${file}: ${key}`);
+      }
+  t.true(found > 20, `${found} keys`);
+});
 
 test('a block that is wrong would be noticed', async (t) => {
   const wrong = completed('- asn: 4242420263\n  wiregard:\n    public_key: KEY\n');
