@@ -27,7 +27,7 @@ import { AdjRibPathsOut } from './rib/adj-rib-paths-out.ts';
 import type { AttrSet, AttrTable } from './rib/attrs.ts';
 import type { ResolvedHop } from './rib/loc-rib.ts';
 import type { Rib } from './rib/rib.ts';
-import { NumberedWay } from './rib/ways.ts';
+import { areSameHops, NumberedWay } from './rib/ways.ts';
 import type { Attributes, NextHop } from './wire/attribute/model.ts';
 import { FAMILIES, type FamilyName, unicast } from './wire/family.ts';
 import { UpdatePacker } from './wire/update.ts';
@@ -617,10 +617,10 @@ export class Peer {
     const via =
       resolver.resolve === undefined ? { address, link, cost: 0 } : resolver.resolve(address, link, isElsewhere);
     if (via === undefined || !resolver.isUp(via.link)) return undefined;
-    const { link: wasLink, cost: wasCost, address: wasAddress } = before ?? {};
-    if (wasLink === via.link && wasCost === via.cost && wasAddress?.equals(via.address)) return before;
     const only = { address: via.address, link: via.link };
-    return { ...only, cost: via.cost, alone: new NumberedWay('unicast', [only], !this.isExternal) };
+    const hops = via.group ?? [only];
+    if (before?.cost === via.cost && areSameHops(before.alone.nextHops, hops)) return before;
+    return { ...only, cost: via.cost, alone: new NumberedWay('unicast', hops, !this.isExternal) };
   }
 }
 

@@ -136,11 +136,16 @@ export interface NextHopResolver {
    * @param isElsewhere an internal peer on `link` names another router than itself
    * Without this method every next hop is taken as directly reachable over the session's uplink, at cost 0.
    */
-  resolve?(
-    address: Addr,
-    link: LinkId,
-    isElsewhere: boolean,
-  ): { readonly address: Addr; readonly link: LinkId; readonly cost: number } | undefined;
+  resolve?(address: Addr, link: LinkId, isElsewhere: boolean): Via | undefined;
+}
+
+/** How a next hop is reached. */
+export interface Via {
+  readonly address: Addr;
+  readonly link: LinkId;
+  readonly cost: number;
+  /** All next hops that share its traffic, the one above first; missing where it is alone. */
+  readonly group?: readonly FibNextHop[];
 }
 
 export type VpnFamily = Exclude<FamilyName, 'ipv4' | 'ipv6'>;

@@ -9,7 +9,7 @@ import type { FibNextHop, Way } from '../ports.ts';
 import { type AdjRibsIn, Staleness } from './adj-rib-in.ts';
 import type { AttrSet, AttrTable } from './attrs.ts';
 import { type Candidates, decide } from './decision.ts';
-import { type Multipath, sharesOf } from './multipath.ts';
+import { type Multipath, sharesOf, spreadOut } from './multipath.ts';
 import type { PrefixTable } from './prefixes.ts';
 import { IdQueue } from './queue.ts';
 import { NO_WAY, type NumberedWay, type WayTable } from './ways.ts';
@@ -205,6 +205,8 @@ export class LocRib {
     const first = this.#inputs.hop(best)!;
     if (this.multipath.maxPaths === 1 || this.#equal.length === 1) return first.alone;
     const { hops, weights } = sharesOf(best, this.#equal, this.#inputs, (r) => this.#inputs.hop(r)!, this.multipath);
-    return hops.length === 1 ? first.alone : this.#ways.several(hops, weights, first.alone.isInternal);
+    const shared = spreadOut(hops, weights);
+    if (hops.length === 1 || shared.hops.length === 1) return first.alone;
+    return this.#ways.several(shared.hops, shared.weights, first.alone.isInternal);
   }
 }

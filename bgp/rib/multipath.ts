@@ -3,6 +3,7 @@
  * Read first: RFC 4271 §9.1.2.2 (a tie that lasts until the interior cost), draft-ietf-idr-link-bandwidth §3.
  */
 
+import type { FibNextHop } from '../ports.ts';
 import { asPathText } from '../wire/attribute/as-path.ts';
 import { bandwidthOf } from '../wire/attribute/extended-communities.ts';
 import { type AttrTable, Has } from './attrs.ts';
@@ -65,6 +66,30 @@ export function sharesOf(
     hops,
     weights: isWeighted ? weightsOf(routes.map((r) => bandwidth(table, c.attrs(r)))) : ones(routes),
   };
+}
+
+/**
+ * Next hops with their weights, where some of `hops` stand for several (`Via.group`): each of those has its part of what the
+ * one it stands for has, and what several stand for has the sum.
+ */
+export function spreadOut(
+  hops: readonly ResolvedHop[],
+  weights: readonly number[],
+): { readonly hops: readonly FibNextHop[]; readonly weights: readonly number[] } {
+  const groups = hops.map((h) => h.alone.nextHops);
+  if (groups.every((g) => g.length === 1)) return { hops, weights };
+  const totals = groups.map((g) => g.reduce((sum, h) => sum + (h.weight ?? 1), 0));
+  const all: FibNextHop[] = [];
+  const parts: number[] = [];
+  for (const [i, group] of groups.entries()) {
+    for (const hop of group) {
+      const part = (weights[i]! * (hop.weight ?? 1)) / totals[i]!;
+      const known = all.findIndex((x) => x.link === hop.link && x.address.equals(hop.address));
+      if (known >= 0) parts[known]! += part;
+      else parts[all.push(hop) - 1] = part;
+    }
+  }
+  return { hops: all, weights: weightsOf(parts) };
 }
 
 function order(a: number, b: number, c: Candidates): number {

@@ -37,6 +37,17 @@ export class NumberedWay implements Way {
   }
 }
 
+/** Whether the same next hops share the traffic in the same parts. */
+export function areSameHops(a: readonly FibNextHop[], b: readonly FibNextHop[]): boolean {
+  return (
+    a.length === b.length &&
+    a.every((x, i) => {
+      const y = b[i]!;
+      return x.link === y.link && (x.weight ?? 1) === (y.weight ?? 1) && x.address.equals(y.address);
+    })
+  );
+}
+
 export class WayTable {
   readonly #ways: (NumberedWay | undefined)[] = [undefined];
   readonly #free: number[] = [];

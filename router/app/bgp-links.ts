@@ -1,5 +1,5 @@
 /** The uplinks of one VRF as its speaker sees them: which are up, our addresses on them, and the way to a next hop. */
-import type { LinkId, NextHopResolver } from '../../bgp/speaker.ts';
+import type { LinkId, NextHopResolver, Via } from '../../bgp/speaker.ts';
 import { vrfOfLink } from '../../bgp/vpn/vrf-peers.ts';
 import { type NextHop, RouteSource } from '../fib/shared.ts';
 import type { FibWriter } from '../fib/writer.ts';
@@ -94,11 +94,7 @@ export class BgpLinks implements NextHopResolver {
    * routes never hold each other up. What an internal peer names is on its uplink where no route but the default one says
    * otherwise: a tunnel needs no connected prefix.
    */
-  resolve(
-    address: Addr,
-    link: LinkId,
-    isElsewhere: boolean,
-  ): { address: Addr; link: LinkId; cost: number } | undefined {
+  resolve(address: Addr, link: LinkId, isElsewhere: boolean): Via | undefined {
     // What another VRF exports is found by its table, packet by packet.
     if (vrfOfLink(link) !== undefined) return { address, link, cost: 0 };
     const direct = isRouted(link) ? undefined : { address, link, cost: 0 };
@@ -113,13 +109,16 @@ export class BgpLinks implements NextHopResolver {
     return direct;
   }
 
-  #through(hops: readonly NextHop[], address: Addr): { address: Addr; link: LinkId; cost: number } | undefined {
-    for (const hop of hops) {
-      const via = this.#links.find((l) => l.index === hop.link);
-      if (via !== undefined && this.#up.has(via.name))
-        return { address: hop.gateway ?? address, link: via.name, cost: 1 };
-    }
-    return undefined;
+  /** By all next hops of a route whose links are up. */
+  #through(hops: readonly NextHop[], address: Addr): Via | undefined {
+    const group = hops.flatMap(({ link, gateway, weight }) => {
+      const via = this.#links.find((l) => l.index === link);
+      if (via === undefined || !this.#up.has(via.name)) return [];
+      return [{ address: gateway ?? address, link: via.name, ...(weight !== undefined && { weight }) }];
+    });
+    const [first] = group;
+    if (first === undefined) return undefined;
+    return { address: first.address, link: first.link, cost: 1, ...(group.length > 1 && { group }) };
   }
 
   /** Our end towards a neighbour: of its scope and family, on its link. */

@@ -43,6 +43,47 @@ test('a change of the table decides routes again only when their next hop leads 
   t.is(b.fib.size, 2);
 });
 
+test('a next hop that is found by a route of several next hops is reached by all of them', (t) => {
+  const net = new SimNet(3);
+  const a = net.router('a', { asn: 64601, networks: ['172.20.1.0/24'] });
+  const c = net.router('c', { asn: 64601, networks: ['172.20.1.0/24', '172.20.2.0/24'] });
+  const b = net.router('b', { asn: 64602, maxPaths: 4 });
+  const one = net.join(a, b, { multihop: true, nextHop4: Addr.parse('10.9.9.9')! });
+  const other = net.join(c, b, { multihop: true, nextHop4: Addr.parse('10.8.8.8')! });
+  const hop = (text: string, weight?: number): FibNextHop => ({
+    address: Addr.parse(text)!,
+    link: one.id,
+    ...(weight !== undefined && { weight }),
+  });
+  let group = [hop('10.0.0.1'), hop('10.0.0.2')];
+  Object.assign(b, {
+    resolve: (address: Addr) =>
+      String(address) === '10.8.8.8'
+        ? { address: Addr.parse('10.0.0.3')!, link: other.id, cost: 1 }
+        : { ...group[0]!, cost: 1, ...(group.length > 1 && { group }) },
+  });
+  const shares = (prefix: string): string[] =>
+    (b.fib.get(prefix) ?? []).map((h) => `${h.address} ${h.weight ?? 1}`).sort();
+  net.start();
+  net.runUntil(() => b.fib.size === 2);
+  net.run(60_000);
+  t.deepEqual(shares('172.20.1.0/24'), ['10.0.0.1 128', '10.0.0.2 128', '10.0.0.3 256'], 'half for each route');
+  t.deepEqual(shares('172.20.2.0/24'), ['10.0.0.3 1']);
+  net.setCable(other, false);
+  t.deepEqual(shares('172.20.1.0/24'), ['10.0.0.1 1', '10.0.0.2 1']);
+
+  const before = b.fibChanges;
+  group = [hop('10.0.0.1'), hop('10.0.0.2')];
+  b.linkChanged('another link', true);
+  t.is(b.fibChanges, before, 'the same again');
+  group = [hop('10.0.0.1'), hop('10.0.0.2', 3)];
+  b.linkChanged('another link', true);
+  t.deepEqual(shares('172.20.1.0/24'), ['10.0.0.1 1', '10.0.0.2 3']);
+  group = [hop('10.0.0.2')];
+  b.linkChanged('another link', true);
+  t.deepEqual(shares('172.20.1.0/24'), ['10.0.0.2 1']);
+});
+
 test('a peer that names another next hop each time leaves no trace of the earlier ones', (t) => {
   const net = new SimNet(2);
   const a = net.router('a', { asn: 64601 });

@@ -77,6 +77,52 @@ test('what an internal peer names is looked for in the table, and found on its u
   t.is(resolved(links, 'fe80::9', 'a', true), 'fe80::9 via a at 0');
 });
 
+test('the next hops of a route share what is found by it; those of links that are down have no part', (t) => {
+  const fib = new FibWriter();
+  const links = new BgpLinks(0, LINKS, fib, () => undefined);
+  const sink = new RibToFib(
+    fib,
+    (name) => links.indexOf(name),
+    () => links.tableChanged(),
+  );
+  const [viaA, viaB] = [Addr.parse('10.0.0.1')!, Addr.parse('10.1.0.1')!];
+  fib.apply([
+    {
+      vrf: 0,
+      prefix: Prefix.parse('10.1.1.0/24')!,
+      source: RouteSource.Static,
+      kind: RouteKind.Unicast,
+      nextHops: [
+        { link: 2, gateway: viaA },
+        { link: 3, gateway: viaB, weight: 2 },
+      ],
+    },
+  ]);
+  const net = new SimNet(1);
+  const a = net.router('a', { asn: 64601, speaker: { resolver: links, sink } });
+  const b = net.router('b', { asn: 64601, networks: ['10.128.0.0/9'] });
+  const ends = [Addr.parse('fe80::1:1')!, Addr.parse('fe80::1:2')!] as const;
+  const cable = new Cable(BY_ROUTING, [a, b], ends);
+  for (const cables of [net.cables, a.cables, b.cables]) cables.push(cable);
+  const common = { link: BY_ROUTING, asn: 64601, extendedNextHop: false };
+  a.addPeer({ ...common, name: 'b', address: ends[1], multihop: true });
+  b.addPeer({ ...common, name: 'a', address: ends[0], nextHop4: Addr.parse('10.1.1.1')! });
+  const used = () =>
+    fib.exactRoute(0, Prefix.parse('10.128.0.0/9')!)[0]?.nextHops.map((h) => `${h.gateway} ${h.link} ${h.weight ?? 1}`);
+
+  for (const { name } of LINKS) links.linkState(name, true);
+  net.start();
+  net.run(10_000);
+  t.deepEqual(used(), ['10.0.0.1 2 1', '10.1.0.1 3 2']);
+  links.linkState('a', false);
+  net.run(1_000);
+  t.deepEqual(used(), ['10.1.0.1 3 1'], 'one of a group of one has no weight to speak of');
+  links.linkState('a', true);
+  net.run(1_000);
+  t.deepEqual(used(), ['10.0.0.1 2 1', '10.1.0.1 3 2']);
+  links.stop();
+});
+
 for (const isAtOnce of [false, true]) {
   test(`a link that comes back with another number is another link${isAtOnce ? ', also within one reload' : ''}`, (t) => {
     const link = (name: string, index: number) => ({ index, name, mtu: 1420, addresses: [], vrf: 0 });
