@@ -15,7 +15,7 @@ import type { EightOctets } from './route-distinguisher.ts';
 export const IMPLICIT_NULL = 3;
 /** RFC 8277 §2.4: what stands in the label's place of a withdrawal. */
 const WITHDRAW_LABEL = 0x800000;
-/** RFC 8277 §2.2: "the S bit SHOULD be set to one on transmission, and MUST be ignored on reception". */
+/** RFC 8277 §2.2: set in what we send, and of no meaning in what we read. */
 const BOTTOM_OF_STACK = 1;
 const LABEL_BITS = 24;
 const DISTINGUISHER_BITS = 64;

@@ -3,7 +3,7 @@
  * Read first: bgp/import.ts, bgp/export.ts, RFC 8212 §2, RFC 1997, RFC 4456 §8, RFC 4364 §10. What is not asked of VPN routes:
  * - RFC 6811 and ROAs: they speak about addresses of the Internet, not about those of a VPN, so every state is NotFound.
  *   Routes are validated where they enter a VRF, by the policies of the VRF's own peers.
- * - RFC 9234 and ONLY_TO_CUSTOMER: §5 "MUST NOT be applied to other address families" than unicast; it is passed on as it is.
+ * - RFC 9234 and ONLY_TO_CUSTOMER: the rules of §5 are for IPv4 and IPv6 unicast alone; the attribute is passed on as it is.
  * - An own next hop for a route whose label another router gave out: it would need MPLS (RFC 4364 §10 (b)).
  */
 

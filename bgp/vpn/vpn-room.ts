@@ -299,7 +299,7 @@ export class VpnRoom implements VpnPort {
   #makeLongLived(held: Held, routes: readonly HeldRoute[]): void {
     this.#each(routes, (route) => {
       if (!held.has(route) || route.staleness !== 'stale') return;
-      // RFC 9494 §4.2: "If the route carries NO_LLGR, it ... MUST NOT be retained".
+      // RFC 9494 §4.2: with NO_LLGR a route is not kept that long.
       if (route.reached.attributes.communities.includes(Community.NoLlgr)) this.#remove(held, [route]);
       else {
         const accepted = route.accepted && withLlgrStale(route.accepted);

@@ -3,7 +3,7 @@
  * them reach each other, and the router's own addresses in the other VRF.
  */
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
-import type { Answers } from '../../router/control/messages.ts';
+import type { Answers, Status } from '../../router/control/messages.ts';
 import { Lab } from '../kit/lab.ts';
 import { PEER_B, PEER_C, Peer } from '../kit/peer.ts';
 import { Router } from '../kit/router.ts';
@@ -110,6 +110,7 @@ it('the table of VPN routes says who imports what', async (t) => {
   const { routes } = await x.json<Answers['bgp_vpn']>('bgp', 'vpn', '64601:2', PEER_C.v4);
   t.like(routes[0], { prefix: PEER_C.announce4, peer: '(vrf blue)', targets: ['64601:20'], vrfs: ['red'] });
   t.is(routes.length, 1);
+  t.like((await x.json<Status>('status')).counters, { vpn_routes: 0, vpn_routes_labelled: 0 });
 });
 
 it('packets cross from VRF to VRF, and to the addresses of the router in the other one', async (t) => {
