@@ -6,46 +6,13 @@
  * Addresses learned for names are host prefixes among the others, so that rules by domain cost nothing extra either. The
  * kernel backend writes the same tables into its maps.
  */
-import { lookupRanges, RangeTable } from '../fib/range-table.ts';
 import { type Addr, Prefix } from '../lib/addr.ts';
 import { PortTables } from './port-table.ts';
 import { patternsOf, type Rule } from './rule.ts';
+import { TargetTable } from './target-table.ts';
 
-/** Bits of the index over addresses: 1 KiB for few prefixes, 256 KiB for many. */
-const FEW_BITS = 8;
-const MANY_BITS = 16;
-const MANY = 1024;
 /** Marks an answer that is a rule itself, of all ports and protocols, instead of a list. */
 const DIRECT = 1 << 22;
-
-/** A longest-prefix match of one family; a value is what `RuleTables.#answerOf` gives, 0 = nothing. */
-class TargetTable {
-  readonly #ranges: RangeTable;
-  #index: Int32Array;
-  #cells: Int32Array;
-
-  constructor(prefixes: number) {
-    this.#ranges = new RangeTable(prefixes >= MANY ? MANY_BITS : FEW_BITS);
-    this.#index = new Int32Array(this.#ranges.indexMemory);
-    this.#cells = new Int32Array(this.#ranges.cellMemory);
-  }
-
-  set(addr: Addr, length: number, ownerLength: number, table: number): void {
-    if (addr.family === 4) this.#ranges.set(addr.a3, 0, 0, 0, length, ownerLength, table);
-    else this.#ranges.set(addr.a0, addr.a1, addr.a2, addr.a3, length, ownerLength, table);
-    if (this.#cells.buffer === this.#ranges.cellMemory) return;
-    this.#index = new Int32Array(this.#ranges.indexMemory);
-    this.#cells = new Int32Array(this.#ranges.cellMemory);
-  }
-
-  find4(a3: number): number {
-    return lookupRanges(this.#index, this.#cells, this.#ranges.shift, a3, 0, 0, 0);
-  }
-
-  find6(a0: number, a1: number, a2: number, a3: number): number {
-    return lookupRanges(this.#index, this.#cells, this.#ranges.shift, a0, a1, a2, a3);
-  }
-}
 
 /** A prefix some rule names, and the rules that hold for all of it: its own and those of wider prefixes. */
 interface Target {
@@ -58,8 +25,9 @@ export class RuleTables {
   readonly #lists: PortTables;
   /** The list of the rules that name no destination. */
   readonly #anywhere: number;
-  readonly #v4: TargetTable;
-  readonly #v6: TargetTable;
+  /** Values are what `#answerOf` gives, 0 = nothing. */
+  readonly #v4 = new TargetTable(4);
+  readonly #v6 = new TargetTable(6);
   /** By prefix text, for each length that occurs. */
   readonly #targets = new Map<string, Target>();
   readonly #lengths: { readonly 4: number[]; readonly 6: number[] } = { 4: [], 6: [] };
@@ -72,9 +40,6 @@ export class RuleTables {
     this.#lists = new PortTables(rules);
     this.#lists.add([]); // takes place 0, so that no answer is 0
     this.#anywhere = this.#lists.add(applicable.filter((i) => isAnywhere(rules[i]!)));
-    const prefixes = applicable.reduce((n, i) => n + rules[i]!.match.to.length, 0);
-    this.#v4 = new TargetTable(prefixes);
-    this.#v6 = new TargetTable(prefixes);
     for (const i of applicable)
       for (const d of rules[i]!.match.domains) {
         const list = this.#domains.get(d);
@@ -96,6 +61,7 @@ export class RuleTables {
 
   /** Names that DNS gave for an address are these from now on (none = they are no longer known). */
   learn(addr: Addr, names: readonly string[]): void {
+    if (this.#domains.size === 0) return;
     const rules = new Set<number>();
     for (const name of names)
       for (const pattern of patternsOf(name)) for (const i of this.#domains.get(pattern) ?? []) rules.add(i);
@@ -103,9 +69,8 @@ export class RuleTables {
     const own = Prefix.containing(addr, bits)!;
     const target = this.#targets.get(String(own)) ?? this.#around(own);
     for (const i of target?.rules ?? []) rules.add(i);
-    const ownerLength = rules.size > 0 ? bits : (target?.prefix.length ?? 0);
-    const table = rules.size > 0 ? this.#answerOf([...rules].sort((a, b) => a - b)) : 0;
-    (addr.family === 4 ? this.#v4 : this.#v6).set(addr, bits, ownerLength, table);
+    const answer = rules.size > 0 ? this.#answerOf([...rules].sort((a, b) => a - b)) : 0;
+    (addr.family === 4 ? this.#v4 : this.#v6).set(addr, bits, answer);
   }
 
   #addTargets(applicable: readonly number[]): void {
@@ -125,7 +90,7 @@ export class RuleTables {
       const lengths = this.#lengths[prefix.family];
       if (lengths[lengths.length - 1] !== prefix.length) lengths.push(prefix.length);
       const table = prefix.family === 4 ? this.#v4 : this.#v6;
-      table.set(prefix.addr, prefix.length, prefix.length, this.#answerOf(all));
+      table.set(prefix.addr, prefix.length, this.#answerOf(all));
     }
   }
 

@@ -24,6 +24,7 @@ const BENCHES: Readonly<Record<string, Entry>> = {
   forward: { summary: 'packets forwarded between links in memory', rounds: 5, load: byPath('forward') },
   connect: { summary: 'control calls and short connections under the shim', rounds: 5, load: byPath('connect') },
   bgp: { summary: 'full Internet tables, against BIRD 2 and GoBGP', rounds: 3, load: byPath('bgp') },
+  policy: { summary: 'rules, balancers and failover over two uplinks (root)', rounds: 3, load: byPath('policy') },
   e2e: { summary: 'iperf3 through WireGuard, against kernel TCP and gVisor (root)', rounds: 5, load: byPath('e2e') },
 };
 
