@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
@@ -12,6 +13,7 @@ import { FibReader } from '../../../router/fib/reader.ts';
 import { type FibShared, RouteKind, RouteSource } from '../../../router/fib/shared.ts';
 import { Addr } from '../../../router/lib/addr.ts';
 import { posted } from '../../../router/lib/post.ts';
+import { Station } from '../../bgp/kit/station.ts';
 
 const LINKS = [
   { index: 2, name: 'a', vrf: 0, mtu: 1420, addresses: ['10.0.0.2/24', 'fe80::1/64'] },
@@ -105,6 +107,30 @@ test('an MRT table has its parts, and what is no place in it is refused', async 
   t.like(await askFrom('9999999999:0:0'), { next: '' });
   t.like(await askFrom('0:9999999999:0'), { next: '1:0:0' });
   await t.throwsAsync(routing.ask({ verb: 'bgp_dump', args: { vrf: 'red' } }), { code: 'UNKNOWN' });
+});
+
+test('a BMP station hears of the table it is configured for', async (t) => {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const { port } = server.address() as { port: number };
+  const bmp = [{ station: `127.0.0.1:${port}`, tables: ['loc'] }];
+  const settings = { asn: 65001, router_id: '10.0.0.2', networks: ['10.9.0.0/16', '10.8.0.0/16'], peers: [], bmp };
+  const bgp = posted(toBgp(bgpSchema.parse(settings), '/nowhere/mlshim.yaml'));
+  const connection = once(server, 'connection') as Promise<[Socket]>;
+  const { routing } = await start(t, { ...BOOT, bgp });
+  routing.send({ kind: 'start' });
+  const [socket] = await connection;
+  const station = new Station();
+  let rest = Buffer.alloc(0);
+  for await (const chunk of socket as AsyncIterable<Buffer>) {
+    rest = Buffer.concat([rest, chunk]);
+    for (; rest.length >= 6 && rest.length >= rest.readUInt32BE(1); rest = rest.subarray(rest.readUInt32BE(1)))
+      station.write(rest.subarray(0, rest.readUInt32BE(1)));
+    if (station.ends.size > 0) break;
+  }
+  t.deepEqual([...station.table('loc', 65001).keys()].sort(), ['10.8.0.0/16', '10.9.0.0/16']);
 });
 
 test('a peer that is not there is named together with those that are', async (t) => {
