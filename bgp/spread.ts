@@ -70,14 +70,15 @@ export class Spread {
     const outs = [...peers].flatMap((peer) => peer.outbound.filter((o) => o.rib === rib && !peer.isSilent(o)));
     const isPlain = (o: Outbound): boolean => o.adjRibOut instanceof AdjRibOut;
     const [plain, several] = [outs.filter(isPlain), outs.filter((o) => !isPlain(o))];
+    const { caresForBest, caresForAny } = views;
     const tell = (id: number): void => {
       for (const out of plain) out.adjRibOut.touch(id);
-      views.bestChanged(rib, id);
+      if (caresForBest) views.bestChanged(rib, id);
     };
     // Peers that are told several paths, and some stations, care for changes of any of them.
     const tellPaths = (id: number): void => {
       for (const out of several) out.adjRibOut.touch(id);
-      views.routesChanged(rib, id);
+      if (caresForAny) views.routesChanged(rib, id);
     };
     const onChange: OnChange = (id, routeChanged, wayChanged) => {
       if (wayChanged) batch.add(id, rib.loc.wayNumber(id));
@@ -89,7 +90,7 @@ export class Spread {
       }
     };
     for (let n = 0; n < DECISION_BUDGET && rib.loc.pending > 0; n += DECISION_STEP) {
-      rib.loc.process(DECISION_STEP, onChange, several.length === 0 && !views.careForAny ? undefined : tellPaths);
+      rib.loc.process(DECISION_STEP, onChange, several.length === 0 && !caresForAny ? undefined : tellPaths);
       // The sink's time is part of the turn.
       this.#install(batch);
       if (isTimeUp()) break;

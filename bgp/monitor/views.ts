@@ -171,8 +171,13 @@ export class TableViews {
     for (const told of view.told) this.#host.discard(told);
   }
 
+  /** Some table changes with the best route of a prefix. */
+  get caresForBest(): boolean {
+    return this.#ofBest.size > 0;
+  }
+
   /** Some table changes with any route of a prefix. */
-  get careForAny(): boolean {
+  get caresForAny(): boolean {
     return this.#ofAny.size > 0;
   }
 

@@ -261,6 +261,6 @@ export class AdjRibsIn {
     this.receivedOf = grown(this.receivedOf, route, 0, 5);
     this.acceptedOf = grown(this.acceptedOf, route, 0, 6);
     this.staleOf = grown(this.staleOf, route, 0, 7);
-    this.#since = grown(this.#since, route, 0, 8);
+    this.#since = grown(this.#since, route, 0, 14);
   }
 }
