@@ -26,6 +26,8 @@ export interface Command {
   /** What help says below the options: marks, examples. */
   readonly notes?: readonly string[];
   readonly options: Readonly<Record<string, Option>>;
+  /** What `--json` prints: a message of control.proto by its name, or the document in words (docs/json.md is made of it). */
+  readonly json?: string;
   /** How many positional arguments are allowed. */
   readonly min: number;
   readonly max: number;
