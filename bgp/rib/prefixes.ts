@@ -71,8 +71,8 @@ export class PrefixTable {
 
   #find(w0: number, w1: number, w2: number, w3: number, length: number, h: number): number {
     const index = this.#index;
-    for (let id = index.first(h); id >= 0; id = index.next()) {
-      if (this.w0[id] !== w0 || this.length[id] !== length) continue;
+    for (let id = index.first(h); id >= 0; id = index.after(id)) {
+      if (index.hashOf(id) !== h || this.w0[id] !== w0 || this.length[id] !== length) continue;
       if (this.family === 4 || (this.w1[id] === w1 && this.w2[id] === w2 && this.w3[id] === w3)) return id;
     }
     return -1;
@@ -104,14 +104,9 @@ export class PrefixTable {
   }
 
   #remove(id: number): void {
-    this.#index.remove(id, this.#hashAt(id));
+    this.#index.remove(id);
     this.#refs[id] = this.#free;
     this.#free = -2 - id;
-  }
-
-  #hashAt(id: number): number {
-    if (this.family === 4) return hash(this.w0[id]!, 0, 0, 0, this.length[id]!);
-    return hash(this.w0[id]!, this.w1[id]!, this.w2[id]!, this.w3[id]!, this.length[id]!);
   }
 
   #take(): number {

@@ -96,8 +96,8 @@ export class PrefixTable {
   find(a0: number, a1: number, a2: number, a3: number, length: number): number {
     const hash = this.#hash(a0, a1, a2, a3, length);
     const index = this.#index;
-    for (let slot = index.first(hash); slot >= 0; slot = index.next()) {
-      if (this.#isAt(slot, a0, a1, a2, a3, length)) return slot;
+    for (let slot = index.first(hash); slot >= 0; slot = index.after(slot)) {
+      if (index.hashOf(slot) === hash && this.#isAt(slot, a0, a1, a2, a3, length)) return slot;
     }
     return -1;
   }
@@ -129,7 +129,7 @@ export class PrefixTable {
     const length = this.lengthAt(slot);
     this.#perLength[length]!--;
     if (this.#maps !== undefined) this.#mark(this.#rows[at + ADDRESS]!, length, false);
-    this.#index.remove(slot, this.#hashAt(slot));
+    this.#index.remove(slot);
     this.#rows[at] = this.#free;
     this.#rows[at + 1] = 0;
     this.#free = slot + 1;
@@ -198,11 +198,6 @@ export class PrefixTable {
     if (this.family === 4) return mix32(a3 + Math.imul(length, 0x9e3779b1));
     const x = Math.imul(a0, 0x9e3779b1) ^ Math.imul(a1, 0x85ebca77) ^ Math.imul(a2, 0xc2b2ae3d) ^ a3;
     return mix32(x + Math.imul(length, 0x27d4eb2f));
-  }
-
-  #hashAt(slot: number): number {
-    const w = (i: number): number => this.wordAt(slot, i);
-    return this.#hash(w(0), w(1), w(2), w(3), this.lengthAt(slot));
   }
 
   #isAt(slot: number, a0: number, a1: number, a2: number, a3: number, length: number): boolean {
