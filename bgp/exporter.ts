@@ -30,8 +30,11 @@ import { DEFAULT_LOCAL_PREF } from './wire/attribute/local-pref.ts';
 import type { Attributes, NextHop } from './wire/attribute/model.ts';
 import { PLAIN_ATTRIBUTES } from './wire/attribute/plain.ts';
 
-/** Results kept per peer before they are forgotten and worked out again. */
-const MAX_MEMO = 65_536;
+/**
+ * Results kept per peer before they are forgotten and worked out again. Prefixes with the same attributes mostly follow each
+ * other; many results of many peers only grow old, at the cost of the garbage collector's pauses.
+ */
+const MAX_MEMO = 1024;
 
 /** Numbers of senders in the memo; those of reflected peers follow. */
 const FROM_US = 0;

@@ -25,6 +25,7 @@ import { OctetWriter } from '../wire/octets.ts';
 import { copyCanonical } from '../wire/quick.ts';
 import { OctetArena } from './arena.ts';
 import { HopTable } from './hops.ts';
+import { SparseList } from './sparse.ts';
 
 /** What a set holds, as bits: nothing is decoded to learn that an attribute is missing. */
 export const Has = {
@@ -188,7 +189,7 @@ export class AttrTable {
   /** A number that can be used again + 1, and through `#refs` the others; 0 = none. */
   #free = 0;
   #used = 0;
-  readonly #objects: (AttrSet | undefined)[] = [];
+  readonly #objects = new SparseList<AttrSet>();
   /** Attributes decoded lately, by the low bits of the number. */
   readonly #recent: ({ readonly id: number; readonly values: Attributes } | undefined)[] = new Array(DECODED);
 
@@ -240,10 +241,11 @@ export class AttrTable {
 
   /** The object of a set. */
   set(id: number): AttrSet {
-    const known = this.#objects[id];
+    const known = this.#objects.get(id);
     if (known !== undefined) return known;
-    while (this.#objects.length <= id) this.#objects.push(undefined);
-    return (this.#objects[id] = new AttrSet(this, id));
+    const made = new AttrSet(this, id);
+    this.#objects.set(id, made);
+    return made;
   }
 
   /** The number of a set; one that was forgotten meanwhile is stored again. */
@@ -252,9 +254,8 @@ export class AttrTable {
     const { octets, nextHop } = set.kept!;
     const id = this.#intern(octets, octets.length, this.hops.intern(nextHop));
     // Another object may stand for the set by now; then this one remains a stranger that knows its octets.
-    if (this.#objects[id] !== undefined) return id;
-    while (this.#objects.length <= id) this.#objects.push(undefined);
-    this.#objects[id] = set;
+    if (this.#objects.get(id) !== undefined) return id;
+    this.#objects.set(id, set);
     set.number = id;
     set.kept = undefined;
     return id;
@@ -341,9 +342,9 @@ export class AttrTable {
   }
 
   #intern(octets: Uint8Array, length: number, hop: number): number {
-    const hash = hashOctets(octets, 0, length, hop);
-    for (let id = this.#index.first(hash); id >= 0; id = this.#index.next()) {
-      if (this.#hop[id] === hop && this.#isAt(id, octets, length)) return id;
+    const hash = hashOctets(octets, length, hop);
+    for (let id = this.#index.first(hash); id >= 0; id = this.#index.after(id)) {
+      if (this.#index.hashOf(id) === hash && this.#hop[id] === hop && this.#isAt(id, octets, length)) return id;
     }
     return this.#add(octets, length, hop, hash);
   }
@@ -453,20 +454,17 @@ export class AttrTable {
 
   #forget(id: number): void {
     const place = this.#place[id]!;
-    const object = this.#objects[id];
+    const object = this.#objects.get(id);
     if (object !== undefined) {
       const at = this.#arena.offset(place);
       const octets = this.#arena.block(place).slice(at, at + this.#octets[id]!);
       object.kept = { octets, nextHop: this.nextHop(id) };
       object.number = -1;
-      this.#objects[id] = undefined;
+      this.#objects.set(id, undefined);
     }
     const slot = id & (DECODED - 1);
     if (this.#recent[slot]?.id === id) this.#recent[slot] = undefined;
-    this.#index.remove(
-      id,
-      hashOctets(this.#arena.block(place), this.#arena.offset(place), this.#octets[id]!, this.#hop[id]!),
-    );
+    this.#index.remove(id);
     this.#arena.give(place, this.#octets[id]!);
     this.hops.release(this.#hop[id]!);
     this.#refs[id] = this.#free;
@@ -491,16 +489,15 @@ export class AttrTable {
 /** ORIGIN stands first: flags, type, length, value. */
 const ORIGIN_OCTETS = 4;
 
-function hashOctets(b: Uint8Array, from: number, length: number, seed: number): number {
+function hashOctets(b: Uint8Array, length: number, seed: number): number {
   let h = Math.imul(seed + 1, 0x9e3779b1) ^ length;
-  const end = from + length;
-  let i = from;
-  for (; i + 4 <= end; i += 4) {
+  let i = 0;
+  for (; i + 4 <= length; i += 4) {
     const word = (b[i]! << 24) | (b[i + 1]! << 16) | (b[i + 2]! << 8) | b[i + 3]!;
     h = Math.imul(h ^ word, 0x85ebca6b);
     h ^= h >>> 15;
   }
-  for (; i < end; i++) h = Math.imul(h ^ b[i]!, 0x85ebca6b);
+  for (; i < length; i++) h = Math.imul(h ^ b[i]!, 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 16), 0x7feb352d);
   h = Math.imul(h ^ (h >>> 15), 0x846ca68b);
   return h ^ (h >>> 16);
