@@ -4,7 +4,7 @@
  */
 import { Addr, Prefix } from '../router/lib/addr.ts';
 import { nearest } from '../router/lib/nearest.ts';
-import { formatKey, parseKey } from './keys.ts';
+import { formatKey, parseKey, publicKey } from './keys.ts';
 import type { WgDeviceConfig, WgEndpoint, WgPeerConfig } from './model.ts';
 
 /** A place in the text: line and column count from 1. */
@@ -274,6 +274,7 @@ class QuickParser {
     }
     if (!this.#seen.has('PrivateKey')) this.#error(this.#interfaceAt, '[Interface] has no PrivateKey');
     const keys = new Set<string>();
+    const ours = this.#privateKey && formatKey(publicKey(this.#privateKey));
     const peers: WgPeerConfig[] = [];
     for (const draft of this.#peers) {
       if (draft.publicKey === undefined) {
@@ -282,6 +283,7 @@ class QuickParser {
       }
       const id = formatKey(draft.publicKey);
       if (keys.has(id)) this.#error(draft.at, 'an earlier [Peer] has the same PublicKey');
+      if (id === ours) this.#error(draft.at, '[Peer] has our own PublicKey');
       keys.add(id);
       peers.push({
         name: draft.name,

@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { Addr, Prefix } from '../../router/lib/addr.ts';
-import { formatKey } from '../../wg/keys.ts';
+import { formatKey, parseKey, publicKey } from '../../wg/keys.ts';
 import { parseEndpoint, parseQuick, type QuickConfig, writeQuick } from '../../wg/quick.ts';
 
 const KEY = formatKey(new Uint8Array(32).fill(7));
@@ -109,6 +109,8 @@ test('no message shows a key', (t) => {
 
 test('a file without sections, an empty file and doubled peers are errors', (t) => {
   t.is(parseQuick('').errors[0]!.message, 'there is no [Interface] section');
+  const own = `[Interface]\nPrivateKey=${KEY}\n[Peer]\nPublicKey=${formatKey(publicKey(parseKey(KEY)!))}\n`;
+  t.like(parseQuick(own).errors[0], { line: 3, message: '[Peer] has our own PublicKey' });
   const twice = `[Interface]\nPrivateKey=${KEY}\n[Peer]\nPublicKey=${KEY2}\n[Peer]\nPublicKey=${KEY2}\n`;
   t.deepEqual(parseQuick(twice).errors[0], {
     line: 5,
