@@ -44,11 +44,8 @@ export const AS_PATH: AttributeCodec = {
     if (!isPath(path)) return path;
     const excess = tooLong(path);
     if (excess !== undefined) return excess;
+    if (path.some(isSet)) return flaw(UpdateError.AsPath, 'treat-as-withdraw', 'AS_PATH contains an AS_SET');
     for (const s of path) {
-      // RFC 9774 §3: routes with AS_SET or AS_CONFED_SET are treated as withdrawn.
-      if (s.type === SegmentType.Set || s.type === SegmentType.ConfedSet) {
-        return flaw(UpdateError.AsPath, 'treat-as-withdraw', 'AS_PATH contains an AS_SET');
-      }
       // RFC 5065 §4: confederation segments do not cross the border of a confederation.
       if (s.type === SegmentType.ConfedSequence && context.confederation === undefined) {
         return flaw(UpdateError.AsPath, 'treat-as-withdraw', 'AS_PATH contains a confederation segment');
@@ -84,8 +81,9 @@ export const AS4_PATH: AttributeCodec = {
     const path = readPath(v, 4);
     // RFC 6793 §6: a malformed AS4_PATH is discarded and the message processed.
     if (!isPath(path)) return flaw(UpdateError.OptionalAttribute, 'discard', path.words);
+    if (path.some(isSet)) return flaw(UpdateError.AsPath, 'treat-as-withdraw', 'AS4_PATH contains an AS_SET');
     // RFC 6793 §3: confederation segments do not belong here; they are dropped from the path.
-    draft.as4Path = path.filter((s) => s.type === SegmentType.Set || s.type === SegmentType.Sequence);
+    draft.as4Path = withoutConfederation(path);
     return undefined;
   },
 };
@@ -96,6 +94,11 @@ export function tooLong(path: AsPath): Flaw | undefined {
   for (const s of path) asns += s.asns.length;
   if (asns <= MAX_PATH_ASNS) return undefined;
   return flaw(UpdateError.AsPath, 'treat-as-withdraw', `AS_PATH with ${asns} AS numbers`);
+}
+
+/** RFC 9774 §3: routes with AS_SET or AS_CONFED_SET are treated as withdrawn. */
+function isSet(s: AsSegment): boolean {
+  return s.type === SegmentType.Set || s.type === SegmentType.ConfedSet;
 }
 
 function isPath(x: AsPath | Flaw): x is AsPath {
@@ -251,10 +254,14 @@ export function putAsPath(w: OctetWriter, path: AsPath, fourOctetAs: boolean): v
   putPath(w, WELL_KNOWN, AttributeCode.AsPath, path, fourOctetAs ? 4 : 2);
 }
 
-/** Append AS4_PATH for a two-octet peer when the path has a number it cannot hold (RFC 6793 §4.2.2). */
+/**
+ * Append AS4_PATH for a two-octet peer when the path has a number it cannot hold (RFC 6793 §4.2.2); confederation segments
+ * stay out of it (§3).
+ */
 export function putAs4Path(w: OctetWriter, path: AsPath): void {
-  if (!path.some((s) => s.asns.some((a) => a > 0xffff))) return;
-  putPath(w, OPTIONAL_TRANSITIVE, AttributeCode.As4Path, path, 4);
+  const told = withoutConfederation(path);
+  if (!told.some((s) => s.asns.some((a) => a > 0xffff))) return;
+  putPath(w, OPTIONAL_TRANSITIVE, AttributeCode.As4Path, told, 4);
 }
 
 function putPath(w: OctetWriter, flags: number, code: number, path: AsPath, width: 2 | 4): void {

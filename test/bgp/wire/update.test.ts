@@ -1,6 +1,13 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { AS_TRANS, mergeAs4Path, pathLength, prepend } from '../../../bgp/wire/attribute/as-path.ts';
+import {
+  AS_TRANS,
+  type AsPath,
+  mergeAs4Path,
+  pathLength,
+  prepend,
+  putAs4Path,
+} from '../../../bgp/wire/attribute/as-path.ts';
 import type { Attributes, NextHop, WireContext } from '../../../bgp/wire/attribute/model.ts';
 import { PLAIN_FACTS } from '../../../bgp/wire/family.ts';
 import { isNlri, NlriCursor, prefixesOf, putPrefixValue } from '../../../bgp/wire/nlri.ts';
@@ -213,8 +220,22 @@ test('the path of a two-octet peer is rebuilt from AS4_PATH (RFC 6793)', (t) => 
   t.deepEqual(path([ORIGIN, as2, HOP, as4, ...aggregators]), [[[64601, AS_TRANS, AS_TRANS, 7]], 7]);
   const trans = ['c00706 5ba0 01020304', 'c01208 fcde9bca 01020304'];
   t.deepEqual(path([ORIGIN, as2, HOP, as4, ...trans]), [[[64601, 4242447306, 4242447307, 7]], 4242447306]);
+  // RFC 9774 §3: an AS_SET is refused wherever it stands.
+  const withSet = 'c0110c 0201 fcde9bca 0101 fcde9bcb';
+  t.is(outcome(body([ORIGIN, as2, HOP, withSet]), old), 'withdrawn');
   // A malformed AS4_PATH is dropped, the message is used.
   t.deepEqual(path([ORIGIN, as2, HOP, 'c01105 0201 fcde9b']), [[[64601, AS_TRANS, AS_TRANS, 7]], undefined]);
+});
+
+test('confederation segments stay out of AS4_PATH (RFC 6793 §3)', (t) => {
+  const as4Of = (...asPath: AsPath): string => {
+    const w = new OctetWriter();
+    putAs4Path(w, asPath);
+    return Buffer.from(w.take()).toString('hex');
+  };
+  const member = { type: 3, asns: [4242420001] };
+  t.is(as4Of(member, { type: 2, asns: [7, 4242420002] }), 'c0110a020200000007fcde3122');
+  t.is(as4Of(member, { type: 2, asns: [7] }), '');
 });
 
 test('an AS4_PATH longer than AS_PATH is ignored', (t) => {
