@@ -15,7 +15,7 @@ import { extendedCommunityText } from './wire/attribute/extended-communities.ts'
 import { largeCommunityText } from './wire/attribute/large-communities.ts';
 import { originText } from './wire/attribute/origin.ts';
 import { type Capability, capabilityText } from './wire/capability.ts';
-import { MessageType } from './wire/message.ts';
+import { MAX_MESSAGE, MessageType } from './wire/message.ts';
 
 export interface PeerView {
   readonly name: string;
@@ -145,7 +145,7 @@ export function peerView(peer: Peer, now: Instant): PeerView {
     identifier: n === undefined ? undefined : identifierText(n.peer.identifier),
     families: n?.families ?? [],
     extendedNextHop: n?.context.families.ipv4?.extendedNextHop ?? false,
-    extendedMessages: n?.receivesExtended ?? false,
+    extendedMessages: n !== undefined && n.maxMessage > MAX_MESSAGE,
     fourOctetAs: n?.context.fourOctetAs ?? false,
     holdTimeS: n?.holdTimeS,
     timersMs,

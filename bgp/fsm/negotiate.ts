@@ -79,8 +79,9 @@ export interface Negotiated {
   readonly routeRefresh: boolean;
   /** RFC 7313: a refresh has a beginning and an end. */
   readonly enhancedRefresh: boolean;
-  /** Largest message the peer takes, and whether we take long ones. */
+  /** Largest message we send: a long one only when both sides take them. */
   readonly maxMessage: number;
+  /** RFC 8654 §4: whoever says that he takes long messages takes them, also from a peer that does not. */
   readonly receivesExtended: boolean;
   /** draft-ietf-idr-linklocal-capability: both sides read a link-local next hop of 16 octets. */
   readonly linkLocalNextHop: boolean;
@@ -272,7 +273,7 @@ export function negotiate(s: OpenSettings, peer: Open): Negotiated | BgpFault {
     routeRefresh: has(peer, 'route-refresh'),
     enhancedRefresh: has(peer, 'route-refresh') && has(peer, 'enhanced-refresh'),
     maxMessage: extended ? MAX_EXTENDED_MESSAGE : MAX_MESSAGE,
-    receivesExtended: extended,
+    receivesExtended: s.extendedMessages,
     linkLocalNextHop: s.linkLocalCapability && has(peer, 'link-local-next-hop'),
     restart: restart && { isRestarting: (restart.flags & RestartFlag.Restarting) !== 0, timeS: restart.timeS },
     notificationRestart: restart !== undefined && (restart.flags & RestartFlag.Notification) !== 0,

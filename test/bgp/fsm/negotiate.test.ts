@@ -150,6 +150,16 @@ test('a peer may be in any external AS, or in one of several', (t) => {
   );
 });
 
+test('long messages are taken when we said so, and sent when the peer said so too (RFC 8654)', (t) => {
+  const sizes = (ours: boolean, theirs: boolean) => {
+    const n = agreed({ extendedMessages: ours }, { extendedMessages: theirs });
+    return [n.receivesExtended, n.maxMessage];
+  };
+  t.deepEqual(sizes(true, true), [true, 65_535]);
+  t.deepEqual(sizes(true, false), [true, 4096], 'its messages may be long although it does not take ours');
+  t.deepEqual(sizes(false, true), [false, 4096]);
+});
+
 test('the link-local next hop capability and enhanced refresh count only when both sides have them', (t) => {
   t.true(agreed({ linkLocalCapability: true }, { linkLocalCapability: true }).linkLocalNextHop);
   t.false(agreed({ linkLocalCapability: true }, {}).linkLocalNextHop);
