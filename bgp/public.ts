@@ -1,6 +1,8 @@
 /** What users of a speaker (`mlshim/bgp`) need beside the speaker itself. */
 
-export { drive, type Schedule } from './drive.ts';
+export { Addr, type Family, Prefix } from '../router/lib/addr.ts';
+export { type Clock, type Instant, systemClock } from '../router/lib/clock.ts';
+export { type Driven, drive, type Schedule } from './drive.ts';
 export type { RemovePrivateAs } from './export.ts';
 export type { AsMatch, Role } from './fsm/negotiate.ts';
 export type { SpeakerEvent } from './inbox.ts';
@@ -27,3 +29,5 @@ export { type Vrp, VrpList } from './rpki/vrp.ts';
 export type { CandidateView, PeerView, RouteView } from './show.ts';
 export type { SpeakerOptions } from './speaker-options.ts';
 export type { TellingView } from './telling.ts';
+export type { LinkLocalForm } from './wire/attribute/mp-reach.ts';
+export type { FamilyName } from './wire/family.ts';
