@@ -101,6 +101,11 @@ bgp:
 ${sessions.join('')}`);
   }
 
+  /** The configuration as it stands. */
+  get text(): string {
+    return readFileSync(this.config, 'utf8');
+  }
+
   write(yaml: string): void {
     writeFileSync(this.config, yaml);
     chownSync(this.config, this.#account.uid, this.#account.gid);
@@ -108,7 +113,7 @@ ${sessions.join('')}`);
 
   /** Append lines to the configuration: its last part is the list of BGP peers. */
   add(yaml: string): void {
-    this.write(readFileSync(this.config, 'utf8') + yaml);
+    this.write(this.text + yaml);
   }
 
   #options(options: RunOptions): RunOptions {
