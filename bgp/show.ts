@@ -105,6 +105,8 @@ export interface RouteView {
   readonly communities: readonly string[];
   readonly extendedCommunities: readonly string[];
   readonly largeCommunities: readonly string[];
+  /** ONLY_TO_CUSTOMER (RFC 9234 §5): the AS that marked the route. */
+  readonly otc: number | undefined;
   readonly isBest: boolean;
   /** Why a route is not used; undefined for a candidate. */
   readonly refused: string | undefined;
@@ -237,6 +239,7 @@ export function routeView(
     communities: a.communities.map(communityText),
     extendedCommunities: groups(a.extendedCommunities, 2).map(([h, l]) => extendedCommunityText(h!, l!)),
     largeCommunities: groups(a.largeCommunities, 3).map(([x, y, z]) => largeCommunityText(x!, y!, z!)),
+    otc: a.otc,
     isBest,
     refused,
     roa,

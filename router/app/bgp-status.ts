@@ -114,6 +114,7 @@ export function routeStatus(r: RouteView): BgpRouteStatus {
     refused: r.refused ?? '',
     roa: r.roa ?? '',
     ...(r.ageS !== undefined && { age_s: r.ageS }),
+    ...(r.otc !== undefined && { otc: r.otc }),
   };
 }
 

@@ -347,6 +347,7 @@ function toldText(r: BgpRouteStatus): string {
     r.as_path === '' ? 'empty AS path' : `AS path ${r.as_path}`,
     r.med === undefined ? '' : `MED ${r.med}`,
     r.communities.length === 0 ? '' : `communities ${r.communities.join(' ')}`,
+    r.otc === undefined ? '' : `only to customers (AS ${r.otc})`,
   ];
   return parts.filter((p) => p !== '').join(', ');
 }

@@ -222,6 +222,8 @@ export interface BgpRouteStatus {
   readonly roa: string;
   /** Since the peer told it as it is, or we originate it; not there for what we tell. */
   readonly age_s?: number;
+  /** The AS that said "only to customers" (RFC 9234 §5). */
+  readonly otc?: number;
 }
 
 export interface BgpRoutes {

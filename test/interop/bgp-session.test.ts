@@ -161,7 +161,12 @@ protocol static t4 { ipv4; route 172.20.1.0/24 unreachable { bgp_path.prepend(42
   t.is(node.session('bird')!.state, 'Established');
 });
 
-interop('roles are negotiated with BIRD, and OTC keeps routes from leaking (RFC 9234)', async (t) => {
+/** Values of an attribute that BIRD shows of routes we told it. */
+const shown = (text: string, attribute: string): string[] =>
+  [...text.matchAll(new RegExp(`BGP\\.${attribute}: (.*)`, 'g'))].map((m) => m[1]!);
+const otcOf = (node: Node) => new Map([...node.speaker.routes('in')].map((r) => [r.prefix, r.otc]));
+
+interop('a provider marks its routes for customers only, and we keep the mark (RFC 9234)', async (t) => {
   const { bird, node, config } = await pair(t, {
     protocol: 'local role provider; require roles;',
     peer: { role: 'customer', strictRole: true },
@@ -170,8 +175,32 @@ interop('roles are negotiated with BIRD, and OTC keeps routes from leaking (RFC 
   await node.start();
   await until(() => node.fib.size === 3, 'routes');
   t.true(node.session('bird')!.capabilities.peer.includes('role provider'));
+  for (const [prefix, otc] of otcOf(node)) t.is(otc, THEIR_AS, prefix);
   await until(async () => (await routesOf(bird)).includes('172.20.229.0/27'), 'our routes');
+  t.deepEqual(shown(await bird.ask('show route protocol peer1 all'), 'otc'), [], 'what goes up has no mark');
   t.regex(await bird.ask('show protocols all peer1'), /Role: provider|role provider/i);
+});
+
+interop('we mark routes for a customer, and refuse what leaks up from it (RFC 9234)', async (t) => {
+  // BIRD without a role would tell a provider what it must not: nothing there stops it.
+  const leaking = {
+    protocol: '',
+    extra: 'protocol static leak { ipv4; route 172.20.3.0/24 blackhole { bgp_otc = 4242420099; }; }',
+    peer: { role: 'provider' },
+  } as const;
+  const { bird, node, config } = await pair(t, leaking);
+  await bird.start(config);
+  await node.start();
+  await until(() => [...node.speaker.routes('in')].length === 4, 'four routes');
+  const refused = [...node.speaker.routes('in')].filter((r) => r.refused !== undefined);
+  t.deepEqual(
+    refused.map((r) => [r.prefix, r.otc, r.refused]),
+    [['172.20.3.0/24', 4242420099, 'leaked: only to customers (RFC 9234)']],
+  );
+  t.false(node.fib.has('172.20.3.0/24'));
+  const text = async (): Promise<string> => bird.ask('show route protocol peer1 all');
+  await until(async () => shown(await text(), 'otc').length === 2, 'our marks in BIRD');
+  t.deepEqual(shown(await text(), 'otc'), [String(OUR_AS), String(OUR_AS)]);
 });
 
 interop('a role that does not fit is refused by BIRD with "role mismatch", and by us', async (t) => {
