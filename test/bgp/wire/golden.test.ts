@@ -122,10 +122,15 @@ test('the forms of a link-local next hop that four speakers send all mean the sa
       });
   };
   const linkLocal = (n: number) => [undefined, `fe80::${n}`];
-  for (const h of hops('bird-2.19.2_vs_frr.hex', 'fe80::1')) t.deepEqual(h, linkLocal(1), 'BIRD: :: and LL');
-  for (const h of hops('bird-2.19.2_vs_frr.hex', 'fe80::2')) t.deepEqual(h, linkLocal(2), 'FRR: LL twice');
-  for (const h of hops('bird-2.19.2_vs_gobgp.hex', 'fe80::2')) t.deepEqual(h, linkLocal(2), 'GoBGP: LL alone');
-  t.true(hops('bird-2.19.2_vs_gobgp.hex', 'fe80::2').length >= 2);
+  for (const [what, file, n] of [
+    ['BIRD: :: and LL', 'bird-2.19.2_vs_frr.hex', 1],
+    ['FRR: LL twice', 'bird-2.19.2_vs_frr.hex', 2],
+    ['GoBGP: LL alone', 'bird-2.19.2_vs_gobgp.hex', 2],
+  ] as const) {
+    const found = hops(file, `fe80::${n}`);
+    t.true(found.length >= 2, what);
+    for (const hop of found) t.deepEqual(hop, linkLocal(n), what);
+  }
 });
 
 interface Expected {

@@ -96,6 +96,7 @@ const CASES: readonly (readonly [string, readonly string[], string, string])[] =
   ['CLUSTER_LIST', [...BASE, '800a04 01020304'], 'attribute discarded', 'accepted'],
   ['CLUSTER_LIST of six octets', [...BASE, '800a06 010203040506'], 'attribute discarded', 'withdrawn'],
   ['EXTENDED COMMUNITIES of seven octets', [...BASE, 'c01007 00020000000000'], 'withdrawn', 'withdrawn'],
+  ['EXTENDED COMMUNITIES of no octets', [...BASE, 'c01000'], 'withdrawn', 'withdrawn'],
   ['LARGE_COMMUNITY of eleven octets', [...BASE, 'c0200b 0000000000000000000000'], 'withdrawn', 'withdrawn'],
   ['LARGE_COMMUNITY of no octets', [...BASE, 'c02000'], 'withdrawn', 'withdrawn'],
   ['ONLY_TO_CUSTOMER of two octets', [...BASE, 'c02302 0001'], 'withdrawn', 'withdrawn'],
