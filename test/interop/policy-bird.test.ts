@@ -312,3 +312,67 @@ interop('bird sees another AS of ours, without private numbers, and its own AS r
     },
   );
 });
+
+interop('a bird that knows two-octet AS numbers only gets and gives whole paths (RFC 6793)', async (t) => {
+  const old = await birdPeer(2, 64999, 65001, {
+    options: 'enable as4 off;',
+    routes: 'route 172.20.1.0/24 blackhole { bgp_path.prepend(4242420009); };',
+  });
+  const other = await birdPeer(3, 64998, 65001, {
+    routes: 'route 172.20.2.0/24 blackhole { bgp_path.prepend(4242420010); };',
+  });
+  await withBirds(
+    {},
+    [
+      [old, {}],
+      [other, {}],
+    ],
+    async (us, birds) => {
+      t.regex(await routeIn(birds[1]!, '172.20.1.0/24'), /BGP\.as_path: 65001 64999 4242420009\n/);
+      t.regex(await routeIn(birds[0]!, '172.20.2.0/24'), /BGP\.as_path: 65001 64998 4242420010\n/);
+      const [first, second] = us.snapshot();
+      t.deepEqual([first!.fourOctetAs, second!.fourOctetAs], [false, true]);
+      t.is(first!.faults, 0);
+    },
+  );
+});
+
+interop('well-known communities of bird are followed, and our own AS is taken as often as allowed', async (t) => {
+  const [ours, discard] = ['bgp_path.prepend(65001);', 'bgp_community.add((65535,666));'];
+  const sender = await birdPeer(2, 64999, 65001, {
+    routes: `
+      route 172.20.1.0/24 blackhole { ${ours} };
+      route 172.20.2.0/24 blackhole { ${ours} ${ours} };
+      route 172.20.3.3/32 blackhole { ${discard} };
+      route 172.20.4.0/24 blackhole { bgp_community.add((65535,0)); };
+      route 172.20.5.0/24 blackhole { bgp_community.add((65535,65281)); };
+      route 172.20.6.0/24 blackhole;`,
+  });
+  const ways = new Map<string, string>();
+  const sink = eachRoute(({ prefix, way }) => void ways.set(prefix.toString(), way?.kind ?? 'none'));
+  const other = await birdPeer(3, 64998, 65001);
+  await withBirds(
+    { sink },
+    [
+      [sender, { allowOwnAs: 1, acceptBlackhole: true }],
+      [other, {}],
+    ],
+    async (us, birds) => {
+      await routeIn(birds[1]!, '172.20.6.0/24');
+      await until(() => ways.size === 5, 'five ways');
+      t.deepEqual([...ways].sort(), [
+        ['172.20.1.0/24', 'unicast'],
+        ['172.20.3.3/32', 'blackhole'],
+        ['172.20.4.0/24', 'unicast'],
+        ['172.20.5.0/24', 'unicast'],
+        ['172.20.6.0/24', 'unicast'],
+      ]);
+      const view = (prefix: string) => [...us.routes('in', { prefix: Prefix.parse(prefix)! })][0]!;
+      t.is(view('172.20.2.0/24').refused, 'our AS is in the path');
+      t.is(view('172.20.4.0/24').localPref, 0, 'graceful shutdown');
+      const told = await birds[1]!.ask('show route protocol peer1');
+      // A route that discards its traffic stays with us (RFC 7999 §3.2), and so does one that is not to leave the AS.
+      t.deepEqual(told.match(/172\.20\.\S+/g)?.sort(), ['172.20.1.0/24', '172.20.4.0/24', '172.20.6.0/24']);
+    },
+  );
+});
