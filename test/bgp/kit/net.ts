@@ -107,10 +107,10 @@ export class SimStream implements Stream {
   other: SimStream | undefined;
   handler: StreamHandler | undefined;
   isClosed = false;
-  /** Octets on the way are kept and none is taken any more: a peer that does not read. */
-  isBlocked = false;
   readonly sent: Uint8Array[] = [];
   #onTheWay: { readonly at: number; readonly octets: Uint8Array }[] = [];
+  /** What was written while nothing was taken; undefined = the peer reads. */
+  #held: Uint8Array[] | undefined;
 
   constructor(clock: SimClock, cable: Cable, owner: SimRouter) {
     this.#clock = clock;
@@ -122,11 +122,29 @@ export class SimStream implements Stream {
   write(octets: Uint8Array): boolean {
     this.sent.push(octets);
     this.owner.octetsSent += octets.length;
-    if (this.isBlocked) return false;
+    if (this.#held !== undefined) {
+      this.#held.push(octets.slice());
+      return false;
+    }
+    this.#carry(octets);
+    return true;
+  }
+
+  /** The other side stops reading, or goes on: then it gets what was written meanwhile, and the writer hears of it. */
+  block(isBlocked: boolean): void {
+    if (isBlocked) {
+      this.#held ??= [];
+      return;
+    }
+    for (const octets of this.#held ?? []) this.#carry(octets);
+    this.#held = undefined;
+    this.handler?.drained();
+  }
+
+  #carry(octets: Uint8Array): void {
     const now: number = this.#clock.now();
     this.#onTheWay.push({ at: now + LATENCY_MS, octets: octets.slice() });
     this.#clock.after(this.#wake(), () => this.#arrive());
-    return true;
   }
 
   /** The other side reads what has come by now. */

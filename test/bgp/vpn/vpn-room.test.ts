@@ -168,14 +168,13 @@ test('a VPN peer that does not read costs no queue, however often it asks for ev
   const stream = n.a.streams.find((s) => !s.isClosed)!;
   const { handler } = stream;
   const before = stream.sent.length;
-  stream.isBlocked = true;
+  stream.block(true);
   for (let i = 0; i < 50; i++) handler!.data(encodeRouteRefresh({ afi: 1, safi: 128, subtype: 0 }));
   announce(n.redA, '10.9.0.0/16');
   n.redA.speaker.withdraw(Prefix.parse(prefixes[0]!)!);
   n.net.run(1000);
   t.true(stream.sent.length - before <= 3, 'what one turn had already begun');
-  stream.isBlocked = false;
-  handler!.drained();
+  stream.block(false);
   n.net.runUntil(() => n.redB.fib.has('10.9.0.0/16'));
   n.net.run(1000);
   t.is(n.redB.fib.size, prefixes.length);
