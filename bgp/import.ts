@@ -23,6 +23,7 @@ import { Community } from './wire/attribute/communities.ts';
 import { type Attributes, type Flaw, flaw, type NextHop } from './wire/attribute/model.ts';
 import { UpdateError } from './wire/fault.ts';
 import { type Nlri, NlriCursor } from './wire/nlri.ts';
+import { isUnicast } from './wire/unicast.ts';
 import type { Reach, Update } from './wire/update.ts';
 
 export interface ImportContext {
@@ -282,6 +283,10 @@ class Judge {
     this.weight = 0;
     this.verdict = this.#common;
     if (this.verdict !== Verdict.Accepted) return;
+    if (!isUnicast(this.#family, w0, w1, w2, w3, length)) {
+      this.verdict = Verdict.NotUnicast;
+      return;
+    }
     if (this.#context.own.covers(this.#family, w0, w1, w2, w3, length)) {
       this.verdict = Verdict.OwnPrefix;
       return;

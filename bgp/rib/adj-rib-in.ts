@@ -20,6 +20,7 @@ export const Verdict = {
   OwnNextHop: 5,
   RouteLeak: 6,
   TooLarge: 7,
+  NotUnicast: 8,
 } as const;
 
 export const VERDICT_TEXT: Record<number, string> = {
@@ -31,6 +32,7 @@ export const VERDICT_TEXT: Record<number, string> = {
   [Verdict.OwnNextHop]: 'next hop is our own address',
   [Verdict.RouteLeak]: 'leaked: only to customers (RFC 9234)',
   [Verdict.TooLarge]: 'attributes of more than 65535 octets',
+  [Verdict.NotUnicast]: 'no prefix of unicast addresses',
 };
 
 /** Whether a route is still told by its peer (RFC 4724 §4.2, RFC 9494 §4.2, RFC 7313 §4). */

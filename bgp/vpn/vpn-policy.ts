@@ -18,6 +18,7 @@ import type { VpnAccepted, VpnBundle, VpnFamily, VpnPeer, VpnSender, VpnTold } f
 import { occurrences } from '../wire/attribute/as-path.ts';
 import type { Attributes, NextHop } from '../wire/attribute/model.ts';
 import { FAMILIES } from '../wire/family.ts';
+import { isUnicastPrefix } from '../wire/unicast.ts';
 
 const subject = new MutableSubject();
 
@@ -44,6 +45,7 @@ export function vpnPeer(peer: Peer, own: Pick<ImportContext, 'identifier' | 'clu
         weight,
       });
       return (prefix) => {
+        if (!isUnicastPrefix(prefix)) return undefined;
         const outcome = plan.decide(about(prefix, sender));
         return outcome && ((outcome.made[0] ??= accepted(outcome)) as VpnAccepted);
       };
