@@ -231,6 +231,8 @@ interop('a refresh that BIRD asks for, or we, has a beginning and an end (RFC 73
 
 interop('a peer beyond its limit is told the limit, and waits for its time', async (t) => {
   const { bird, node, config } = await pair(t, {
+    // What it is told stands there until it tries again.
+    protocol: 'error wait time 60, 60;',
     peer: { maxPrefixes: { limit: 1, action: 'restart', restartAfterMs: 60_000 } },
   });
   await bird.start(config);
