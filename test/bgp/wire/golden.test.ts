@@ -159,6 +159,12 @@ function readCi(file: string): { raw: Uint8Array; update: Expected | undefined }
   return out;
 }
 
+/** What ExaBGP sends beyond the RFCs: an unknown well-known attribute, and IPv6 prefixes with an IPv4 next hop. */
+const REFUSED: Readonly<Record<string, RegExp>> = {
+  'conf-generic-attribute.ci': /^well-known attribute 153 is unknown/,
+  'extended-nexthop.ci': /^MP_REACH_NLRI next hop of 4 octets/,
+};
+
 for (const file of readdirSync(join(DIR, 'exabgp')).filter((f) => f.endsWith('.ci'))) {
   test(`ExaBGP and we agree about ${file}`, (t) => {
     let seen = 0;
@@ -170,10 +176,11 @@ for (const file of readdirSync(join(DIR, 'exabgp')).filter((f) => f.endsWith('.c
       }
       if (m.type !== 2) continue;
       // ExaBGP's own paths are empty or foreign: these are internal sessions as far as attributes go.
-      const facts = { ...PLAIN_FACTS, extendedNextHop: true, receivesPathIds: file.includes('path-information') };
+      const facts = { ...PLAIN_FACTS, extendedNextHop: true, receivesPathIds: /path-information|addpath/.test(file) };
       const families = { ipv4: facts, ipv6: facts };
       const context = { ...PLAIN_CONTEXT, families, external: false, fourOctetAs: !file.includes('no-asn4') };
       let u = decodeUpdate(m.body, context);
+      if ('handling' in u && REFUSED[file]?.test(u.words)) continue;
       if ('handling' in u) return t.fail(`${u.words} in ${Buffer.from(raw).toString('hex')}`);
       if (u.faults.some((f) => f.words.includes('LOCAL_PREF')))
         u = decodeUpdate(m.body, { ...context, external: true });
