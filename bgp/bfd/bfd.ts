@@ -5,6 +5,7 @@
 import type { Addr } from '../../router/lib/addr.ts';
 import type { Instant } from '../../router/lib/clock.ts';
 import type { LinkId } from '../ports.ts';
+import type { BfdAuthType, Digest } from './auth.ts';
 import { type BfdFault, type BfdState, DIAGNOSTICS, decodeBfd } from './packet.ts';
 import { BfdSession, type BfdSettings } from './session.ts';
 
@@ -24,6 +25,8 @@ export interface BfdTarget {
   /** The uplink packets leave and come in by; several hops away it is not looked at. */
   readonly link: LinkId;
   readonly multihop: boolean;
+  /** The link stands for many wires, so that the sender's address tells whose packet it is; always so several hops away. */
+  readonly byAddress?: boolean;
 }
 
 /** A packet as the edge received it. */
@@ -62,6 +65,7 @@ export interface BfdView {
   readonly local: string;
   readonly link: string;
   readonly multihop: boolean;
+  readonly auth: BfdAuthType | undefined;
   readonly state: BfdState;
   readonly stateMs: number;
   readonly remoteState: BfdState;
@@ -79,7 +83,7 @@ export interface BfdView {
   readonly flaps: number;
 }
 
-export type BfdDrop = BfdFault | 'ttl' | 'no-session';
+export type BfdDrop = BfdFault | 'ttl' | 'no-session' | 'authentication';
 
 interface Entry {
   readonly id: number;
@@ -94,6 +98,8 @@ export interface BfdOptions {
   readonly random: () => number;
   readonly port: BfdPort;
   readonly onChange: (change: BfdChange) => void;
+  /** For sessions with authentication. */
+  readonly digest: Digest;
 }
 
 export class Bfd {
@@ -123,7 +129,8 @@ export class Bfd {
     if (old !== undefined && (old.key !== key || !isSame(old.target.local, target.local))) this.unwatch(name, now);
     let entry = this.#byKey.get(key);
     if (entry === undefined) {
-      const session = new BfdSession(this.#discriminator(), settings, this.#options.random, now);
+      const { random, digest } = this.#options;
+      const session = new BfdSession(this.#discriminator(), settings, random, now, digest);
       entry = { id: this.#nextId++, key, target, session, names: new Set() };
       this.#byKey.set(key, entry);
       this.#byDiscriminator.set(session.discriminator, entry);
@@ -172,12 +179,12 @@ export class Bfd {
     }
     const entry = p.yourDiscriminator !== 0 ? this.#byDiscriminator.get(p.yourDiscriminator) : this.#find(d);
     // The discriminator alone must not let another link, or a packet from far away, speak for a neighbour.
-    const isOurs =
-      entry !== undefined &&
-      entry.target.multihop === d.multihop &&
-      (d.multihop ? entry.target.remote.equals(d.remote) : entry.target.link === d.link);
-    if (!isOurs) {
+    if (entry === undefined || !isFrom(entry.target, d)) {
       this.#drop('no-session');
+      return;
+    }
+    if (!entry.session.accepts(d.octets, p, now)) {
+      this.#drop('authentication');
       return;
     }
     entry.session.receive(p, now);
@@ -207,6 +214,7 @@ export class Bfd {
       local: target.local === undefined ? '' : String(target.local),
       link: String(target.link),
       multihop: target.multihop,
+      auth: s.settings.auth?.type,
       state: s.state,
       stateMs: now - s.since,
       remoteState: s.remoteState,
@@ -231,7 +239,7 @@ export class Bfd {
     if (exact !== undefined || d.multihop) return exact;
     // RFC 5881 §3: on a point-to-point link "the source address of a BFD packet MUST NOT be used to identify the session".
     const onLink = [...this.#byKey.values()].filter(
-      ({ target: t }) => !t.multihop && t.link === d.link && t.remote.family === d.remote.family,
+      ({ target: t }) => !t.multihop && !t.byAddress && t.link === d.link && t.remote.family === d.remote.family,
     );
     return onLink.length === 1 ? onLink[0] : undefined;
   }
@@ -263,6 +271,13 @@ export class Bfd {
 
 function keyOf(link: LinkId, remote: Addr, multihop: boolean): string {
   return multihop ? `* ${remote}` : `${link} ${remote}`;
+}
+
+/** Whether a packet came the way the packets of a neighbour come. */
+function isFrom(target: BfdTarget, d: BfdDatagram): boolean {
+  if (target.multihop !== d.multihop) return false;
+  const isAddressed = target.multihop || target.byAddress === true;
+  return (target.multihop || target.link === d.link) && (!isAddressed || target.remote.equals(d.remote));
 }
 
 function isSame(a: Addr | undefined, b: Addr | undefined): boolean {

@@ -1,6 +1,6 @@
 /**
  * The BFD Control packet in its octets (RFC 5880 §4.1): the checks of §6.8.6 that need no session, and the encoder.
- * Does not know sessions, ports or TTLs. An Authentication Section is recognized and left to the caller to refuse.
+ * Does not know sessions, ports or TTLs. What an Authentication Section says is left to auth.ts.
  */
 import { get32, put32 } from '../../router/lib/bytes.ts';
 
@@ -38,6 +38,8 @@ export interface BfdPacket {
   readonly poll: boolean;
   readonly final: boolean;
   readonly controlPlaneIndependent: boolean;
+  /** An Authentication Section follows; whether it is wanted, and right, is for the session to say. */
+  readonly authenticated: boolean;
   readonly demand: boolean;
   readonly detectMult: number;
   readonly myDiscriminator: number;
@@ -55,8 +57,7 @@ export type BfdFault =
   | 'zero-detect-mult'
   | 'multipoint'
   | 'zero-my-discriminator'
-  | 'zero-your-discriminator'
-  | 'authentication';
+  | 'zero-your-discriminator';
 
 /** Read a packet. @returns what it says, or the first rule of RFC 5880 §6.8.6 that it breaks */
 export function decodeBfd(b: Uint8Array): BfdPacket | BfdFault {
@@ -72,14 +73,13 @@ export function decodeBfd(b: Uint8Array): BfdPacket | BfdFault {
   const yourDiscriminator = get32(b, 8) >>> 0;
   const state = STATES[flags >>> 6]!;
   if (yourDiscriminator === 0 && state !== 'Down' && state !== 'AdminDown') return 'zero-your-discriminator';
-  // "If the A bit is set and no authentication is in use (bfd.AuthType is zero), the packet MUST be discarded."
-  if ((flags & Bit.Auth) !== 0) return 'authentication';
   return {
     diag: b[0]! & 0x1f,
     state,
     poll: (flags & Bit.Poll) !== 0,
     final: (flags & Bit.Final) !== 0,
     controlPlaneIndependent: (flags & Bit.Independent) !== 0,
+    authenticated: (flags & Bit.Auth) !== 0,
     demand: (flags & Bit.Demand) !== 0,
     detectMult: b[2]!,
     myDiscriminator,
@@ -91,7 +91,7 @@ export function decodeBfd(b: Uint8Array): BfdPacket | BfdFault {
 }
 
 /** A packet of 24 octets, without authentication. */
-export function encodeBfd(p: BfdPacket): Uint8Array {
+export function encodeBfd(p: Omit<BfdPacket, 'authenticated'>): Uint8Array {
   const b = new Uint8Array(BFD_LEN);
   b[0] = (VERSION << 5) | (p.diag & 0x1f);
   b[1] =

@@ -4,6 +4,7 @@
  * Does not know addresses, ports or TTLs: bfd.ts finds the session of a packet.
  */
 import type { Instant } from '../../router/lib/clock.ts';
+import { Authenticator, type BfdAuth, type Digest } from './auth.ts';
 import { type BfdPacket, type BfdState, Diag, encodeBfd } from './packet.ts';
 import { type BfdEvent, TABLE } from './table.ts';
 
@@ -14,6 +15,8 @@ export interface BfdSettings {
   readonly minRxUs: number;
   /** Packets in a row the peer may miss before it calls us down, 1..255. */
   readonly multiplier: number;
+  /** Packets are signed, and none is believed that is not; undefined = as they are. */
+  readonly auth?: BfdAuth | undefined;
 }
 
 export type BfdAction =
@@ -53,15 +56,19 @@ export class BfdSession {
   #plannedUs = 0;
   #heardAt: Instant = 0 as Instant;
   #expireAt: Instant = NEVER;
+  readonly #digest: Digest;
+  #authenticator: Authenticator | undefined;
   readonly #random: () => number;
   #actions: BfdAction[] = [];
   #taken = 0;
 
-  /** @param random uniform numbers in [0, 1), for jitter */
-  constructor(discriminator: number, settings: BfdSettings, random: () => number, now: Instant) {
+  /** @param random uniform numbers in [0, 1), for jitter and first sequence numbers */
+  constructor(discriminator: number, settings: BfdSettings, random: () => number, now: Instant, digest: Digest) {
     this.discriminator = discriminator;
     this.#settings = settings;
     this.#random = random;
+    this.#digest = digest;
+    this.#authenticate(settings.auth);
     this.#rxUs = settings.minRxUs;
     this.since = now;
     this.#sentAt = now;
@@ -88,7 +95,17 @@ export class BfdSession {
     return this.state === 'Up' ? this.#settings.minTxUs : Math.max(SLOW_TX_US, this.#settings.minTxUs);
   }
 
-  /** RFC 5880 §6.8.6, from the point where the session is known. */
+  /**
+   * Whether a packet may be believed: signed as agreed, or not at all as agreed (RFC 5880 §6.8.6: "If the A bit is set and
+   * no authentication is in use" or the other way round, "the packet MUST be discarded").
+   */
+  accepts(octets: Uint8Array, p: BfdPacket, now: Instant): boolean {
+    if (this.#authenticator === undefined) return !p.authenticated;
+    if ((now - this.#heardAt) * 1000 >= 2 * this.detectionUs) this.#authenticator.forget();
+    return p.authenticated && this.#authenticator.accepts(octets);
+  }
+
+  /** RFC 5880 §6.8.6, from the point where the session is known and the packet authenticated. */
   receive(p: BfdPacket, now: Instant): void {
     this.packetsIn++;
     this.remoteDiscriminator = p.myDiscriminator;
@@ -135,6 +152,7 @@ export class BfdSession {
   configure(settings: BfdSettings, now: Instant): void {
     const old = this.#settings;
     this.#settings = settings;
+    if (!isSameAuth(old.auth, settings.auth)) this.#authenticate(settings.auth);
     if (old.minTxUs === settings.minTxUs && old.minRxUs === settings.minRxUs) return;
     if (this.state !== 'Up') {
       this.#txUs = this.#desiredTxUs;
@@ -158,6 +176,10 @@ export class BfdSession {
     }
     this.#taken++;
     return action;
+  }
+
+  #authenticate(auth: BfdAuth | undefined): void {
+    this.#authenticator = auth && new Authenticator(auth, this.#digest, this.#random);
   }
 
   #pollEnded(): void {
@@ -214,25 +236,27 @@ export class BfdSession {
 
   #send(now: Instant, isFinal: boolean): void {
     this.packetsOut++;
-    this.#actions.push({
-      kind: 'send',
-      octets: encodeBfd({
-        diag: this.localDiag,
-        state: this.state,
-        poll: this.#isPolling && !isFinal,
-        final: isFinal,
-        controlPlaneIndependent: false,
-        demand: false,
-        detectMult: this.#settings.multiplier,
-        myDiscriminator: this.discriminator,
-        yourDiscriminator: this.remoteDiscriminator,
-        desiredMinTxUs: this.#desiredTxUs,
-        requiredMinRxUs: this.#settings.minRxUs,
-        requiredMinEchoRxUs: 0,
-      }),
+    const octets = encodeBfd({
+      diag: this.localDiag,
+      state: this.state,
+      poll: this.#isPolling && !isFinal,
+      final: isFinal,
+      controlPlaneIndependent: false,
+      demand: false,
+      detectMult: this.#settings.multiplier,
+      myDiscriminator: this.discriminator,
+      yourDiscriminator: this.remoteDiscriminator,
+      desiredMinTxUs: this.#desiredTxUs,
+      requiredMinRxUs: this.#settings.minRxUs,
+      requiredMinEchoRxUs: 0,
     });
+    this.#actions.push({ kind: 'send', octets: this.#authenticator?.sign(octets) ?? octets });
     if (isFinal) return;
     this.#sentAt = now;
     this.#sendAt = this.#isPeriodic ? ((now + this.#pauseMs()) as Instant) : NEVER;
   }
+}
+
+function isSameAuth(a: BfdAuth | undefined, b: BfdAuth | undefined): boolean {
+  return a?.type === b?.type && a?.keyId === b?.keyId && a?.password === b?.password;
 }

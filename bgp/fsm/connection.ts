@@ -175,8 +175,15 @@ export class Connection {
     }
     if (this.#connectRetryAt <= now) {
       this.#connectRetryAt = Infinity;
+      if (this.state === 'Connect') this.#unanswered(now);
       this.fire('ConnectRetryTimerExpires', now);
     }
+  }
+
+  /** The table gives the attempt up, long before the transport would. */
+  #unanswered(now: Instant): void {
+    const text = 'connection timed out';
+    this.#host.failed({ at: now, origin: 'transport', code: undefined, subcode: undefined, text, isHard: false });
   }
 
   fire(event: Event, now: Instant): void {

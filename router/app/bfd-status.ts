@@ -21,6 +21,7 @@ function sessionStatus(v: BfdView): BfdSessionStatus {
     uplink: v.link,
     local_address: v.local,
     multihop: v.multihop,
+    auth: v.auth ?? '',
     state: v.state,
     since_s: v.stateMs / 1000,
     remote_state: v.remoteState,

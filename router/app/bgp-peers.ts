@@ -25,6 +25,7 @@ export const BY_ROUTING = '';
 
 /** The link of a peer that is reached over the host's sockets: no name an uplink can have. */
 export const HOST_LINK = '(host)';
+const ON_HOST = ` ${HOST_LINK}`;
 
 /** The link of a peer that is a file. */
 export const MRT_LINK = '(mrt)';
@@ -32,9 +33,24 @@ export const MRT_LINK = '(mrt)';
 /** The families a table is kept for; BIRD's words have no others. */
 const UNICAST = ['ipv4', 'ipv6'] as const;
 
+/** The link of peers over the host's sockets, by the interface of those that have link-local addresses: `wg0 (host)`. */
+export function hostLink(zone: string | undefined): string {
+  return zone === undefined ? HOST_LINK : `${zone}${ON_HOST}`;
+}
+
+export function isHostLink(link: LinkId): boolean {
+  return link === HOST_LINK || String(link).endsWith(ON_HOST);
+}
+
+/** The host's interface that a link stands for. */
+export function hostZone(link: LinkId): string | undefined {
+  const text = String(link);
+  return text.endsWith(ON_HOST) ? text.slice(0, -ON_HOST.length) : undefined;
+}
+
 /** Whether what a peer announces is reached by routing: its session runs over no uplink in particular. */
 export function isRouted(link: LinkId): boolean {
-  return link === BY_ROUTING || link === HOST_LINK || link === MRT_LINK || link === VPN_LINK;
+  return link === BY_ROUTING || isHostLink(link) || link === MRT_LINK || link === VPN_LINK;
 }
 
 /** What all speakers have in common and can change while they run. */
@@ -89,6 +105,12 @@ export function rangeConfigOf(
   return { ...common, range: p.range, ...(p.maxPeers !== undefined && { maxPeers: p.maxPeers }) };
 }
 
+/** The link a peer is on. */
+export function linkOf(p: Pick<BgpNeighborConfig, 'mrt' | 'host' | 'zone' | 'via'>): string {
+  if (p.mrt !== undefined) return MRT_LINK;
+  return p.host ? hostLink(p.zone) : (p.via ?? BY_ROUTING);
+}
+
 /** @param at an address of the neighbour */
 function neighborOf(
   p: BgpNeighborConfig,
@@ -98,7 +120,7 @@ function neighborOf(
   filters: ReadonlyMap<string, RouteFunction>,
   latency?: number,
 ): Omit<PeerConfig, 'address' | 'port' | 'passive'> {
-  const link = p.mrt !== undefined ? MRT_LINK : p.host ? HOST_LINK : (p.via ?? BY_ROUTING);
+  const link = linkOf(p);
   const isV6 = at.family === 6;
   // Nobody can forward to a loopback address.
   const isLocal = p.host && at.isLoopback;
@@ -202,7 +224,7 @@ export function birdFactsOf(name: string, settings: BgpConfig): Omit<PeerFacts, 
     description: p?.description,
     localAs: settings.asn,
     port: p?.port ?? 179,
-    isMultihop: p !== undefined && (p.multihop !== undefined || p.via === undefined),
+    isMultihop: p !== undefined && p.multihop !== 1 && (p.multihop !== undefined || p.via === undefined),
     isPassive: p?.passive ?? true,
     isReflectorClient: p?.routing.routeReflectorClient ?? false,
     importFilter: filter(p?.importPolicy),

@@ -3,7 +3,6 @@ import { hostname } from 'node:os';
 import {
   type CandidateView,
   drive,
-  type LinkId,
   type PeerConfig,
   type PeerView,
   type RouteFunction,
@@ -12,7 +11,6 @@ import {
   Speaker,
   type SpeakerEvent,
   type SpeakerSettings,
-  type Transport,
 } from '../../bgp/speaker.ts';
 import type { BirdCommand } from '../birdctl/command.ts';
 import type { BgpConfig, BgpNeighborConfig, BgpPeerConfig } from '../config/bgp-model.ts';
@@ -30,10 +28,12 @@ import { decisionText, ruleOf, telling } from './bgp-decisions.ts';
 import { BgpLinks } from './bgp-links.ts';
 import { BgpMonitoring } from './bgp-monitoring.ts';
 import {
-  BY_ROUTING,
   birdFactsOf,
   changeableSettings,
-  HOST_LINK,
+  hostLink,
+  hostZone,
+  isHostLink,
+  linkOf,
   MRT_LINK,
   peerConfigOf,
   rangeConfigOf,
@@ -54,6 +54,7 @@ import { BgpWatch, type WatchPort } from './bgp-watch.ts';
 import { BirdAnswers, type BirdFacts, type BirdPart, type BirdPosition } from './bird-answers.ts';
 import { Dn42Latency, type PingPort } from './dn42-latency.ts';
 import { HostBfd } from './host-bfd.ts';
+import { refusedSegments, requireSignatures, zoned } from './host-socket.ts';
 import { KernelTransport, SplitTransport } from './kernel-transport.ts';
 import { MrtTransport } from './mrt-transport.ts';
 import { peerNamed, peerOrPlace } from './peer-names.ts';
@@ -124,9 +125,10 @@ export class BgpRoom {
   /** When nothing more was to come that is told by others. */
   #settledAt: Instant | undefined;
 
-  /** @throws MlshimError CONFIG_INVALID when a peer names a function that is not there */
+  /** @throws MlshimError CONFIG_INVALID when a peer names a function that is not there, NO_TCP_MD5 */
   constructor(o: BgpRoomOptions) {
     const { settings, vrfs, links, fib, log, changed, streams, watcher, sourceTo, filters } = o;
+    requireSignatures(signedOnHost(settings));
     this.#settings = settings;
     this.#filters = filters;
     this.#allLinks = [...links];
@@ -137,8 +139,9 @@ export class BgpRoom {
     );
     this.#hostTransport = new KernelTransport({
       listen: settings.hostListen,
-      link: HOST_LINK,
-      onError: ({ address, port }, why) => log.error('cannot listen', { address: String(address), port, why }),
+      links: { linkOf: hostLink, zoneOf: hostZone },
+      onError: ({ address, port, zone }, why) =>
+        log.error('cannot listen as configured', { address: zoned(address, zone), port, why, code: 'B103' }),
     });
     this.#mrtTransport = new MrtTransport(replaysOf(settings));
     const random = (): number => (jitter.int32() >>> 0) / 2 ** 32;
@@ -204,12 +207,8 @@ export class BgpRoom {
       routerId: settings.routerId,
       clock: systemClock,
       turnEnds: speakerTurnEnds,
-      transport: new SplitTransport(
-        this.#transport,
-        new Map<LinkId, Transport>([
-          [HOST_LINK, this.#hostTransport],
-          [MRT_LINK, this.#mrtTransport],
-        ]),
+      transport: new SplitTransport(this.#transport, [this.#hostTransport, this.#mrtTransport], (link) =>
+        isHostLink(link) ? this.#hostTransport : link === MRT_LINK ? this.#mrtTransport : undefined,
       ),
       random,
       roas: this.#rpki.table,
@@ -233,8 +232,9 @@ export class BgpRoom {
     this.#monitoring = new BgpMonitoring(settings, this.#speaker, hostname(), log);
     this.#hostBfd = new HostBfd({
       random: () => (jitter.int32() >>> 0) / 2 ** 32,
+      links: { linkOf: hostLink, zoneOf: hostZone },
       onChange: (change) => this.bfd.changed(change),
-      onError: (where, why) => log.error("bfd cannot use the host's socket", { where, why }),
+      onError: (where, why) => log.error("bfd cannot use the host's socket", { where, why, code: 'B103' }),
     });
     this.bfd = new BgpBfd(
       watcher,
@@ -306,17 +306,29 @@ export class BgpRoom {
     return this.#hostBfd.show();
   }
 
+  /** What the host's sockets cannot do for its peers, in words. */
+  get hostFaults(): string[] {
+    return [...this.#hostTransport.faults, ...this.#hostBfd.faults];
+  }
+
+  /** What the host's kernel has refused, where a peer of its sockets is secured. */
+  get hostCounters(): Readonly<Record<string, number>> {
+    const { peers, ranges } = this.#settings;
+    const isSecured = [...peers, ...ranges].some((p) => p.host && (p.password !== undefined || p.ttlSecurity));
+    return isSecured ? refusedSegments() : {};
+  }
+
   /** Watch a peer's path if that is wanted. */
   #watch(p: BgpPeerConfig): void {
     if (p.bfd === undefined) return;
-    const { intervalMs, multiplier, multihop } = p.bfd;
-    const link = p.host ? HOST_LINK : (p.via ?? BY_ROUTING);
+    const { intervalMs, multiplier, multihop, auth } = p.bfd;
+    const link = linkOf(p);
     const local = p.localAddress ?? (p.host ? undefined : this.#links.localOn(link, p.address));
     const intervalUs = Math.round(intervalMs * 1000);
     this.bfd.watch(
       p.name,
-      { remote: p.address, local, link, multihop: multihop || p.host },
-      { minTxUs: intervalUs, minRxUs: intervalUs, multiplier },
+      { remote: p.address, local, link, multihop, byAddress: p.host && p.zone === undefined },
+      { minTxUs: intervalUs, minRxUs: intervalUs, multiplier, auth },
       p.host,
     );
   }
@@ -347,12 +359,13 @@ export class BgpRoom {
    * Go over to other settings: what does not differ notices nothing, and a session begins anew only where its OPEN or its
    * connection does.
    * @param links all links from now on
-   * @throws MlshimError CONFIG_INVALID, before anything has changed
+   * @throws MlshimError CONFIG_INVALID, NO_TCP_MD5, before anything has changed
    */
   reload({ settings, vrfs, links, filters }: BgpReload): void {
     // Links that come are not known yet, and what only their addresses decide can be no mistake.
     this.#speaker.check(this.#wanted(settings, filters));
     this.#vrfs.check(settings, filters);
+    requireSignatures(signedOnHost(settings));
     const before = this.#settings;
     this.#settings = settings;
     this.#filters = filters;
@@ -386,7 +399,7 @@ export class BgpRoom {
 
   /** BFD with those who want it, as they want it now. @param begun peers whose sessions ask for its state again */
   #watchAgain(before: BgpConfig, begun: readonly string[]): void {
-    const pathOf = (p: BgpPeerConfig) => [p.address, p.via, p.host, p.localAddress, p.bfd?.multihop];
+    const pathOf = (p: BgpPeerConfig) => [p.address, p.via, p.host, p.zone, p.localAddress, p.bfd?.multihop];
     const { peers } = this.#settings;
     for (const was of before.peers) {
       const now = peers.find((p) => p.name === was.name);
@@ -611,6 +624,11 @@ function placeOf(target: Prefix | Addr | undefined, withInside: boolean): Partia
   const prefix = target instanceof Prefix ? target : Prefix.containing(target, target.family === 4 ? 32 : 128)!;
   if (withInside) return { within: prefix };
   return target instanceof Prefix ? { prefix } : { around: target };
+}
+
+/** Names of the peers over the host's sockets that have a password. */
+function signedOnHost({ peers, ranges }: BgpConfig): string[] {
+  return [...peers, ...ranges].filter((p) => p.host && p.password !== undefined).map((p) => p.name);
 }
 
 function randomSeed(): number {

@@ -41,6 +41,7 @@ export function peerStatus(v: PeerView, bfd: BfdState | undefined, settings: Bgp
   const config = neighborNamed(v.name, v.range, settings);
   // What the peer or we said is the reason; that attempts fail since then follows from it.
   const error = v.lastNotification ?? v.lastError;
+  const hasPassword = config?.password !== undefined;
   return {
     name: v.name,
     asn: v.asn,
@@ -52,7 +53,7 @@ export function peerStatus(v: PeerView, bfd: BfdState | undefined, settings: Bgp
     received: sum('received'),
     accepted: sum('accepted'),
     advertised: sum('advertised'),
-    last_error: v.state === 'Established' ? '' : (error?.text ?? ''),
+    last_error: v.state === 'Established' || error === undefined ? '' : errorText(error, hasPassword),
     local_address: v.localAddress ?? '',
     hold_time_s: v.holdTimeS ?? 0,
     keepalive_s: keepaliveS,
@@ -72,11 +73,19 @@ export function peerStatus(v: PeerView, bfd: BfdState | undefined, settings: Bgp
     establishments: v.establishments,
     last_error_origin: error?.origin ?? '',
     ...(error !== undefined && { last_error_age_s: error.agoMs / 1000 }),
-    retry_error: error !== v.lastError && v.lastError?.origin === 'transport' ? v.lastError.text : '',
+    retry_error:
+      error !== v.lastError && v.lastError?.origin === 'transport' ? errorText(v.lastError, hasPassword) : '',
     import_policy: policyText(config?.importPolicy),
     export_policy: policyText(config?.exportPolicy),
     description: config?.description ?? '',
   };
+}
+
+/** RFC 2385 §4.1: a segment with another signature or none is dropped "silently", so nobody else names the likely reason. */
+function errorText({ origin, text }: NonNullable<PeerView['lastError']>, hasPassword: boolean): string {
+  return hasPassword && origin === 'transport' && text === 'connection timed out'
+    ? `${text}; check the password`
+    : text;
 }
 
 /** RFC 4271 §10, in snake_case as all names people see. */

@@ -15,6 +15,7 @@ import type {
 import { Addr } from '../lib/addr.ts';
 import type { StreamSecurity, StreamTerms } from './dataplane-protocol.ts';
 import { attach } from './fair-reads.ts';
+import { errnoText, MAX_TTL } from './host-socket.ts';
 import type { StreamTarget } from './routing-protocol.ts';
 
 /** Asks the data plane for streams; answers come to `opened` and `accepted` of the transport. */
@@ -27,26 +28,8 @@ export interface StreamPort {
 
 /** Direct neighbours get TTL 1 (RFC 4271 §5.1.3, as every daemon does), unless RFC 5082 is asked for. */
 const DIRECT_TTL = 1;
-/** RFC 5082 §3: "set the TTL on its transmitted packets to 255". */
-const SECURE_TTL = 255;
 /** "Anywhere": as many hops as the stack's own TTL allows. */
 const ANY_HOPS = 255;
-
-/** Why a connection could not be made, as people know it from other daemons. */
-const ERRNO_TEXT: Readonly<Record<number, string>> = {
-  13: 'permission denied',
-  98: 'address in use',
-  99: 'address not available',
-  101: 'network unreachable',
-  104: 'connection reset',
-  110: 'connection timed out',
-  111: 'connection refused',
-  113: 'no route to host',
-};
-
-export function errnoText(errno: number): string {
-  return ERRNO_TEXT[errno] ?? `error ${errno}`;
-}
 
 /** Numbers of streams are unique in this thread, whichever VRF they are in. */
 let nextStream = 1;
@@ -171,10 +154,10 @@ export function streamOf(socket: Socket, localAddress: Addr | undefined, abort =
 }
 
 /** RFC 5082 §3: what has come over `hops` hops at most has lost one less than that of its 255. */
-function securityOf(p: Pick<ConnectTarget, 'hops' | 'ttlSecurity' | 'password'>): StreamSecurity {
+export function securityOf(p: Pick<ConnectTarget, 'hops' | 'ttlSecurity' | 'password'>): StreamSecurity {
   const ttl = p.hops === 1 ? DIRECT_TTL : p.hops < ANY_HOPS ? p.hops : undefined;
   return {
-    ...(p.ttlSecurity ? { ttl: SECURE_TTL, minTtl: SECURE_TTL + 1 - p.hops } : ttl !== undefined && { ttl }),
+    ...(p.ttlSecurity ? { ttl: MAX_TTL, minTtl: MAX_TTL + 1 - p.hops } : ttl !== undefined && { ttl }),
     ...(p.password !== undefined && { password: p.password }),
   };
 }

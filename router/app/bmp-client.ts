@@ -7,6 +7,7 @@ import { Socket } from 'node:net';
 import type { BmpFeed } from '../../bgp/monitor/bmp-feed.ts';
 import type { AddrPort } from '../config/bgp-model.ts';
 import type { Logger } from '../lib/log.ts';
+import { zoned } from './host-socket.ts';
 
 /** First pause after a failed connection; it doubles up to the second. */
 const RETRY_MS = 5_000;
@@ -45,7 +46,7 @@ export class BmpClient {
     // A station never speaks (RFC 7854 §3.2); what comes is read away, so that its FIN is seen.
     socket.resume();
     socket.on('close', () => this.#closed(why));
-    socket.connect(this.#station.port, String(this.#station.address));
+    socket.connect(this.#station.port, zoned(this.#station.address, this.#station.zone));
   }
 
   /** Say goodbye and stay away; resolves when it has left. */

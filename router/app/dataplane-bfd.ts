@@ -13,6 +13,7 @@ import type { Random } from '../lib/rand.ts';
 import type { Hub } from '../shimlink/hub.ts';
 import { type DatagramInfo, type DatagramOwner, DatagramSpec } from '../stack/port.ts';
 import type { UdpEndpoint } from '../stack/udp-endpoint.ts';
+import { bfdDigest } from './bfd-digest.ts';
 import type { FromDataplane, ToDataplane } from './dataplane-protocol.ts';
 
 type Message<K extends ToDataplane['kind']> = Extract<ToDataplane, { readonly kind: K }>;
@@ -59,6 +60,7 @@ export class DataplaneBfd implements BfdPort, DatagramOwner<UdpEndpoint> {
     this.#bfd = new Bfd({
       random: () => (random.int32() >>> 0) / 2 ** 32,
       port: this,
+      digest: bfdDigest,
       onChange: (change) => post({ kind: 'bfd-change', change }),
     });
   }

@@ -1,9 +1,10 @@
 /**
  * BGP's byte streams over the host kernel's TCP sockets, for peers that live on this machine or are reached by it: other
- * routing daemons on loopback, route servers on the host's network. Node opens the sockets; a listener exists only where
- * one is asked for. `SplitTransport` sends each peer to its kind of transport.
+ * routing daemons on loopback, route servers on the host's network, tunnels of the kernel. The sockets are made by the
+ * addon, since what secures them (RFC 2385, RFC 5082) must be in force before the first segment; Node runs them. A listener
+ * exists only where one is asked for. `SplitTransport` sends each peer to its kind of transport.
  */
-import { createServer, type Server, Socket } from 'node:net';
+import { Socket } from 'node:net';
 import type {
   Attempt,
   ConnectTarget,
@@ -13,48 +14,57 @@ import type {
   StreamHandler,
   Transport,
 } from '../../bgp/ports.ts';
-import { Addr } from '../lib/addr.ts';
-import { allClosed, errnoText, streamOf } from './bgp-transport.ts';
+import { Addr, Prefix } from '../lib/addr.ts';
+import { loadNative } from '../native/index.ts';
+import { allClosed, securityOf, streamOf } from './bgp-transport.ts';
 import { attach } from './fair-reads.ts';
+import { type HostEndpoint, HostListener, type ListenTerms } from './host-listener.ts';
+import { errnoText, limitTtl, markRouting, setKey, tcpSocket, zoned } from './host-socket.ts';
 
 type Accept = (stream: Stream, remote: Addr, link: LinkId) => StreamHandler | undefined;
 
-/** An address of the host to listen on. */
-export interface HostEndpoint {
-  readonly address: Addr;
-  readonly port: number;
+/** How links of peers of the host are called, by the interface of those that have link-local addresses. */
+export interface HostLinks {
+  linkOf(zone: string | undefined): LinkId;
+  zoneOf(link: LinkId): string | undefined;
 }
 
 export interface KernelTransportOptions {
   /** Where inbound connections are taken; with none, sessions are only opened by us. */
   readonly listen: readonly HostEndpoint[];
-  /** The link that inbound connections are reported with. */
-  readonly link: LinkId;
-  /** The interface that link-local addresses belong to. */
-  readonly zone?: string;
-  /** An endpoint cannot be listened on. */
+  readonly links: HostLinks;
+  /** An endpoint cannot be listened on, or not with the passwords of its peers; it is tried again. */
   readonly onError?: (endpoint: HostEndpoint, reason: string) => void;
+  /** Pause before an endpoint is tried again, milliseconds. */
+  readonly retryMs?: number;
 }
 
 export class KernelTransport implements Transport {
   readonly #options: KernelTransportOptions;
-  readonly #servers: Server[] = [];
+  readonly #listeners: HostListener[] = [];
   readonly #sockets = new Set<Socket>();
+  #peers: readonly PeerSecurity[] = [];
 
   constructor(options: KernelTransportOptions) {
     this.#options = options;
   }
 
   connect(target: ConnectTarget, opened: (stream: Stream) => StreamHandler, failed: (reason: string) => void): Attempt {
-    const socket = this.#keep(new Socket());
+    const fd = this.#securedSocket(target);
+    if (fd < 0) {
+      const later = setImmediate(() => failed(errnoText(-fd)));
+      return { abort: () => clearImmediate(later) };
+    }
+    const socket = this.#keep(new Socket(handedOver(fd)));
     const onError = (e: NodeJS.ErrnoException): void => failed(reasonOf(e));
     socket.once('error', onError);
+    const zone = this.#options.links.zoneOf(target.link);
     const { localAddress } = target;
     socket.connect(
       {
-        host: this.#zoned(target.address),
+        host: zoned(target.address, zone),
         port: target.port,
-        ...(localAddress !== undefined && { localAddress: this.#zoned(localAddress) }),
+        ...(localAddress !== undefined && { localAddress: zoned(localAddress, zone) }),
       },
       () => {
         socket.off('error', onError);
@@ -70,27 +80,27 @@ export class KernelTransport implements Transport {
   }
 
   listen(accept: Accept): void {
-    for (const endpoint of this.#options.listen) {
-      const server = createServer((socket) => {
-        this.#keep(socket);
-        const remote = parse(socket.remoteAddress);
-        const handler = remote && accept(hostStream(socket), remote, this.#options.link);
-        if (handler === undefined) socket.destroy();
-        else attach(socket, handler);
-      });
-      server.on('error', (e: NodeJS.ErrnoException) => this.#options.onError?.(endpoint, reasonOf(e)));
-      server.listen(endpoint.port, this.#zoned(endpoint.address));
-      this.#servers.push(server);
+    const { listen, onError, retryMs } = this.#options;
+    for (const endpoint of listen) {
+      const taken = (socket: Socket, listener: HostListener): void => this.#taken(socket, listener, accept);
+      const failed = (why: string): void => onError?.(endpoint, why);
+      this.#listeners.push(new HostListener(endpoint, this.#termsOf(endpoint), taken, failed, retryMs));
     }
+  }
+
+  secure(peers: readonly PeerSecurity[]): void {
+    this.#peers = peers;
+    for (const l of this.#listeners) l.setTerms(this.#termsOf(l.endpoint));
+  }
+
+  /** What stands in the way of peers that connect to us, in words. */
+  get faults(): string[] {
+    return this.#listeners.flatMap((l) => l.faults);
   }
 
   /** Resolves when every listener listens or has failed. */
   async listening(): Promise<void> {
-    const settled = (s: Server): Promise<unknown> =>
-      new Promise((resolve) =>
-        s.listening ? resolve(undefined) : s.once('listening', resolve).once('error', resolve),
-      );
-    await Promise.all(this.#servers.map(settled));
+    await Promise.all(this.#listeners.map((l) => l.settled()));
   }
 
   /** Resolves when every stream has sent what was queued and is closed, or after `graceMs`. */
@@ -100,9 +110,61 @@ export class KernelTransport implements Transport {
 
   /** Stop listening and end every connection. */
   async close(): Promise<void> {
-    const closed = this.#servers.map((s) => new Promise((resolve) => s.close(resolve)));
+    const closed = this.#listeners.map((l) => l.close());
     for (const socket of this.#sockets) socket.destroy();
     await Promise.all(closed);
+  }
+
+  /** A socket with all that must be in force before its first segment, or -errno. */
+  #securedSocket(target: ConnectTarget): number {
+    const { family } = target.address;
+    const fd = tcpSocket(family);
+    if (fd < 0) return fd;
+    markRouting(fd, family, false);
+    const security = securityOf(target);
+    const remote = hostPrefix(target.address);
+    const answer = Math.min(
+      limitTtl(fd, family, security),
+      security.password === undefined ? 0 : setKey(fd, family, remote, security.password),
+    );
+    if (answer < 0) loadNative().close(fd);
+    return answer < 0 ? answer : fd;
+  }
+
+  /** Who may connect to an endpoint: a link-local peer only where its interface is heard. */
+  #termsOf({ address, zone }: HostEndpoint): ListenTerms {
+    const isDual = address.family === 6 && address.isUnspecified;
+    const heard = this.#peers.filter(({ link, from }) => {
+      const isOnWire = zone === undefined || this.#options.links.zoneOf(link) === zone;
+      return isOnWire && (from.family === address.family || isDual);
+    });
+    const minTtl = heard.length === 0 ? 0 : Math.min(...heard.map((p) => securityOf(p).minTtl ?? 0));
+    return { keyed: heard.filter((p) => p.password !== undefined), minTtl };
+  }
+
+  /** A connection: of a peer that is expected, and by the terms of that peer. */
+  #taken(socket: Socket, listener: HostListener, accept: Accept): void {
+    this.#keep(socket);
+    const [text = '', zone] = (socket.remoteAddress ?? '').split('%');
+    const remote = parse(text);
+    const link = this.#options.links.linkOf(zone);
+    const isGood = remote !== undefined && this.#secures(socket, listener, remote, link);
+    const handler = isGood ? accept(hostStream(socket), remote, link) : undefined;
+    if (handler === undefined) socket.destroy();
+    else attach(socket, handler);
+  }
+
+  /**
+   * A listener is for all its peers, and asks for the smallest TTL of any: the peer's own is asked for once its connection is
+   * here. A key that the kernel has not taken lets nobody in.
+   */
+  #secures(socket: Socket, listener: HostListener, remote: Addr, link: LinkId): boolean {
+    const mine = this.#peers.filter((p) => p.link === link && p.from.contains(remote));
+    const peer = mine.sort((a, b) => b.from.length - a.from.length)[0];
+    if (peer === undefined) return true; // nobody has said how; whether it is expected at all is not ours to decide
+    const fd = descriptorOf(socket);
+    const isSet = fd !== undefined && limitTtl(fd, remote.family, securityOf(peer)) >= 0;
+    return isSet && listener.hasKey(peer);
   }
 
   #keep(socket: Socket): Socket {
@@ -113,35 +175,44 @@ export class KernelTransport implements Transport {
     socket.setNoDelay();
     return socket;
   }
-
-  #zoned(a: Addr): string {
-    const { zone } = this.#options;
-    return zone !== undefined && a.family === 6 && a.isLinkLocal ? `${a}%${zone}` : String(a);
-  }
 }
 
 /** Peers on certain links over a transport of their own, all others over the first one. */
 export class SplitTransport implements Transport {
   readonly #main: Transport;
-  readonly #byLink: ReadonlyMap<LinkId, Transport>;
+  readonly #others: readonly Transport[];
+  readonly #other: (link: LinkId) => Transport | undefined;
 
-  constructor(main: Transport, byLink: ReadonlyMap<LinkId, Transport>) {
+  /** @param other which of `others` a link belongs to; undefined = to the first one */
+  constructor(main: Transport, others: readonly Transport[], other: (link: LinkId) => Transport | undefined) {
     this.#main = main;
-    this.#byLink = byLink;
+    this.#others = others;
+    this.#other = other;
   }
 
   connect(target: ConnectTarget, opened: (stream: Stream) => StreamHandler, failed: (reason: string) => void): Attempt {
-    return (this.#byLink.get(target.link) ?? this.#main).connect(target, opened, failed);
+    return (this.#other(target.link) ?? this.#main).connect(target, opened, failed);
   }
 
   listen(accept: Accept): void {
-    for (const side of [this.#main, ...this.#byLink.values()]) side.listen(accept);
+    for (const side of [this.#main, ...this.#others]) side.listen(accept);
   }
 
   secure(peers: readonly PeerSecurity[]): void {
-    this.#main.secure?.(peers.filter((p) => !this.#byLink.has(p.link)));
-    for (const [link, side] of this.#byLink) side.secure?.(peers.filter((p) => p.link === link));
+    this.#main.secure?.(peers.filter((p) => this.#other(p.link) === undefined));
+    for (const side of this.#others) side.secure?.(peers.filter((p) => this.#other(p.link) === side));
   }
+}
+
+/** What Node needs to take a socket over that is not connected yet: it must not read from it before. */
+function handedOver(fd: number): { readonly fd: number; readonly readable: true; readonly writable: true } {
+  return { fd, readable: true, writable: true, ...{ manualStart: true } };
+}
+
+/** The descriptor of a connection that Node accepted. It has no public name; without it nothing can be secured. */
+function descriptorOf(socket: Socket): number | undefined {
+  const { _handle: handle } = socket as Socket & { readonly _handle?: { readonly fd?: number } };
+  return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : undefined;
 }
 
 function hostStream(socket: Socket): Stream {
@@ -151,6 +222,10 @@ function hostStream(socket: Socket): Stream {
 /** A socket that listens for both families reports IPv4 as ::ffff:A.B.C.D, and link-local addresses have a zone. */
 function parse(text: string | undefined): Addr | undefined {
   return text === undefined ? undefined : Addr.parse(text.replace(/^::ffff:(?=\d+\.)|%.*$/g, ''));
+}
+
+function hostPrefix(address: Addr): Prefix {
+  return Prefix.containing(address, address.family === 4 ? 32 : 128)!;
 }
 
 function reasonOf(e: NodeJS.ErrnoException): string {

@@ -118,6 +118,8 @@ export interface RoutingSummary {
   /** Undefined where ROAs play no part. */
   readonly rpki: RpkiStatus | undefined;
   readonly fpm: FpmStatus | undefined;
+  /** What the host's sockets cannot do for BGP's peers. */
+  readonly hostFaults: readonly string[];
   readonly counters: Readonly<Record<string, number>>;
 }
 

@@ -289,7 +289,8 @@ function summary(): RoutingSummary {
     bgp: bgp?.show('') ?? NO_BGP,
     rpki: bgp?.rpkiSummary(),
     fpm: fpm?.show(),
-    counters: { ...turns.counters(), ...bgp?.counters },
+    hostFaults: bgp?.hostFaults ?? [],
+    counters: { ...turns.counters(), ...bgp?.counters, ...bgp?.hostCounters },
   };
 }
 

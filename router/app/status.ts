@@ -137,6 +137,7 @@ function problemsOf(s: StatusInput, uplinks: readonly UplinkStatus[]): Problem[]
   for (const p of s.routing.bgp.peers) if (p.state !== 'Established') add('B101', bgpProblem(p));
   for (const p of s.routing.bgp.peers)
     if (p.state === 'Established' && p.bfd !== '' && p.bfd !== 'Up') add('B102', `bgp peer ${p.name}: BFD is ${p.bfd}`);
+  for (const fault of s.routing.hostFaults) add('B103', fault);
   if (s.routing.rpki !== undefined) rpkiProblems(s.routing.rpki, add);
   if (s.routing.fpm !== undefined) fpmProblems(s.routing.fpm, add);
   return problems;

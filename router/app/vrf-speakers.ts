@@ -4,7 +4,6 @@
  */
 import {
   drive,
-  type LinkId,
   type PeerConfig,
   type PeerView,
   type Restarting,
@@ -13,7 +12,6 @@ import {
   Speaker,
   type SpeakerEvent,
   type SpeakerSettings,
-  type Transport,
   type VrpList,
 } from '../../bgp/speaker.ts';
 import { VpnRoom } from '../../bgp/vpn/vpn-room.ts';
@@ -105,7 +103,9 @@ export class VrfSpeakers {
       turnEnds: speakerTurnEnds,
       random: o.random,
       vrf: number,
-      transport: new SplitTransport(transport, new Map<LinkId, Transport>(insideLinks.map((link) => [link, pipe]))),
+      transport: new SplitTransport(transport, [pipe], (link) =>
+        insideLinks.includes(String(link)) ? pipe : undefined,
+      ),
       sink: {
         apply: (batch) => sink.apply(batch),
         settled: () => {

@@ -215,8 +215,8 @@ export function bfdText(b: BfdSessions): string {
   if (b.sessions.length === 0) return 'no BFD sessions\n';
   const rows = b.sessions.map((s) => [
     s.peers.join(','),
-    s.uplink === '' ? s.address : `${s.address}%${s.uplink}`,
-    s.multihop ? 'multihop' : 'single hop',
+    s.uplink === '' ? s.address : `${s.address}${s.uplink.startsWith('(') ? ' ' : '%'}${s.uplink}`,
+    `${s.multihop ? 'multihop' : 'single hop'}${s.auth === '' ? '' : ', signed'}`,
     s.state,
     duration(s.since_s),
     `${s.tx_ms}/${s.rx_ms}`,

@@ -1,4 +1,7 @@
 /** What must be unique or consistent in the `bgp` part, once all its values are known to be well-formed. */
+
+import { AUTH_PASSWORD_MAX, AUTH_TYPES } from '../../bgp/bfd/auth.ts';
+import type { Addr } from '../lib/addr.ts';
 import { checkPolicies } from './bgp-policy-check.ts';
 import { checkRouting } from './bgp-routing.ts';
 import { isOfOurNetwork, type ParsedBgp, type ParsedBgpPeer, peerNameOf } from './bgp-schema.ts';
@@ -16,7 +19,7 @@ export function checkBgp(tree: SourceTree, bgp: ParsedBgp): void {
     const name = peerNameOf(peer, bgp);
     if (peer.name !== undefined) names.add(name, [...at, 'name']);
     else names.add(name, at, `it needs a name: ${name}`);
-    const place = peer.mrt !== undefined ? '(mrt)' : peer.host ? '(host)' : (peer.via ?? '');
+    const place = peer.mrt !== undefined ? '(mrt)' : peer.host ? `${peer.zone ?? ''}(host)` : (peer.via ?? '');
     checkWho(tree, peer, at);
     checkSession(tree, peer, at);
     checkHoldTime(tree, peer.hold_time, [...at, 'hold_time']);
@@ -29,12 +32,12 @@ export function checkBgp(tree: SourceTree, bgp: ParsedBgp): void {
       (peer.bfd !== undefined || peer.password !== undefined || peer.ttl_security !== false)
     )
       tree.report('error', [...at, 'mrt'], 'a peer that is a file has no packets to watch or to secure');
-    if (peer.address.isLinkLocal && peer.via === undefined && peer.mrt === undefined)
-      tree.report('error', at, `link-local ${peer.address} needs "via": the uplink it is on`);
+    checkZone(tree, peer, peer.address, at);
     if (peer.host) checkHostPeer(tree, bgp, peer, at);
     if (peer.local_address !== undefined && peer.local_address.family !== peer.address.family)
       tree.report('error', [...at, 'local_address'], `not of the family of ${peer.address}`);
     checkTtlSecurity(tree, peer, at);
+    checkBfdAuth(tree, peer.bfd, [...at, 'bfd']);
     if (peer.address.family === 6 && peer.families.includes('ipv4') && !peer.extended_next_hop)
       tree.report('warning', at, 'IPv4 routes over an IPv6 session need extended_next_hop (RFC 8950)');
   }
@@ -47,9 +50,31 @@ export function checkBgp(tree: SourceTree, bgp: ParsedBgp): void {
       ['bgp', 'policy'],
       'dn42 accepts proven origins only, and no source of ROAs is given (bgp.rpki)',
     );
+  checkHostPasswords(tree, bgp);
   checkHavePolicies(tree, bgp);
   checkPolicies(tree, bgp);
   checkRouting(tree, bgp);
+}
+
+/** What the kernel cannot tell apart: it knows keys by the address of the remote alone, and ranges have no exceptions. */
+function checkHostPasswords(tree: SourceTree, bgp: ParsedBgp): void {
+  const onHost = bgp.peers.flatMap((p, i) => (p.host ? [{ p, at: ['bgp', 'peers', i] as Path }] : []));
+  const listeners = Array.isArray(bgp.host_listen) ? bgp.host_listen : [bgp.host_listen];
+  const hearsAllInterfaces = listeners.some((l) => l.address.family === 6 && l.zone === undefined);
+  for (const { p, at } of onHost) {
+    const { address, zone, password } = p;
+    if (address === undefined) continue;
+    const range = onHost.find(({ p: r }) => r.password !== undefined && r.range?.contains(address));
+    if (password === undefined && range !== undefined)
+      tree.report('error', at, `the kernel wants the password of the range ${range.p.range} from ${address} too`);
+    const twin = onHost.find(({ p: o }) => o.address?.equals(address) && o.zone !== zone && o.password !== password);
+    if (twin !== undefined && zone !== undefined && password !== undefined && hearsAllInterfaces)
+      tree.report(
+        'error',
+        [...at, 'password'],
+        `${address} on ${twin.p.zone} has another password: bgp.host_listen must name an address of each interface, [ADDRESS%${zone}]:PORT`,
+      );
+  }
 }
 
 /** External peers without a policy give and get nothing (RFC 8212 §2). */
@@ -90,6 +115,24 @@ function checkWho(tree: SourceTree, peer: ParsedBgpPeer, at: Path): void {
     refuse('range', `link-local ${range} needs "via": the uplink it is on`);
 }
 
+/** A link-local address says nothing without its link: an uplink of ours, or an interface of the host. */
+function checkZone(tree: SourceTree, peer: ParsedBgpPeer, address: Addr, at: Path): void {
+  if (peer.zone !== undefined && !peer.host)
+    tree.report(
+      'error',
+      [...at, 'address'],
+      `%${peer.zone} names an interface of the host: add host: true, or leave it out beside "via"`,
+    );
+  if (!address.isLinkLocal || peer.via !== undefined || peer.mrt !== undefined || peer.zone !== undefined) return;
+  if (!peer.host) tree.report('error', at, `link-local ${address} needs "via": the uplink it is on`);
+  else if (address.family === 6)
+    tree.report(
+      'error',
+      [...at, 'address'],
+      `link-local ${address} needs the interface it is on: ${address}%INTERFACE`,
+    );
+}
+
 function checkHostPeer(tree: SourceTree, bgp: ParsedBgp, peer: ParsedBgp['peers'][number], at: Path): void {
   if (peer.via !== undefined)
     tree.report(
@@ -108,17 +151,17 @@ function checkTtlSecurity(tree: SourceTree, peer: ParsedBgp['peers'][number], at
     tree.report('error', [...at, 'ttl_security'], 'how many hops? give multihop a number, or ttl_security');
   if (typeof security === 'number' && typeof multihop === 'number' && security !== multihop)
     tree.report('error', [...at, 'ttl_security'], `multihop says ${multihop} hops, ttl_security ${security}`);
-  if (!peer.host) return;
-  if (peer.bfd?.multihop === false)
-    tree.report(
-      'error',
-      [...at, 'bfd', 'multihop'],
-      "a peer over the host's sockets is watched as if several hops away",
-    );
-  if (security !== false)
-    tree.report('error', [...at, 'ttl_security'], "needs our own stack: not for a peer over the host's sockets");
-  if (peer.password !== undefined)
-    tree.report('error', [...at, 'password'], "needs our own stack: not for a peer over the host's sockets");
+}
+
+/** RFC 5880 §4.2 to §4.4: a key is as long as its digest at most. */
+function checkBfdAuth(tree: SourceTree, bfd: ParsedBgpPeer['bfd'], at: Path): void {
+  const { auth, password, key_id: keyId } = bfd ?? {};
+  if (auth === undefined) {
+    const key = password !== undefined ? 'password' : keyId !== undefined ? 'key_id' : undefined;
+    if (key !== undefined) tree.report('error', [...at, key], `says nothing without "auth": ${AUTH_TYPES.join(', ')}`);
+  } else if (password === undefined) tree.report('error', [...at, 'auth'], `needs a "password"`);
+  else if (Buffer.byteLength(password) > AUTH_PASSWORD_MAX[auth])
+    tree.report('error', [...at, 'password'], `a password of ${auth} has ${AUTH_PASSWORD_MAX[auth]} octets at most`);
 }
 
 /** RFC 4271 §4.2: "the Hold Time MUST be either zero or at least three seconds." */

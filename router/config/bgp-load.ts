@@ -1,5 +1,6 @@
 /** From the parsed `bgp` part of a file to the values of bgp-model.ts: names, defaults, and what one key says about another. */
 import { dirname, resolve } from 'node:path';
+import type { BfdAuth } from '../../bgp/bfd/auth.ts';
 import { DN42_MAX_PREFIXES } from '../../bgp/policy/dn42.ts';
 import type { Rule } from '../../bgp/policy/rule.ts';
 import {
@@ -96,6 +97,7 @@ function toNeighbor(
     description: p.description,
     via: p.via,
     host: p.host,
+    zone: p.zone,
     mrt: p.mrt && inFolder(p.mrt),
     localAddress: p.local_address,
     port: p.port,
@@ -174,16 +176,30 @@ function placedRules(
   });
 }
 
-/** `ttl_security: 3` says how many hops away the peer may be; `true` alone, that it is a neighbour. */
+/**
+ * `ttl_security: 3` says how many hops away the peer may be; `true` alone, that it is a neighbour, as a link-local one of the
+ * host is. A neighbour that is on no uplink is one hop away: what it announces is still reached by routing.
+ */
 function hopsOf(p: ParsedBgpPeer): boolean | number | undefined {
-  if (typeof p.ttl_security === 'number')
-    return p.ttl_security === 1 && p.via !== undefined ? undefined : p.ttl_security;
-  return p.ttl_security && p.multihop === undefined && p.via === undefined ? 1 : p.multihop;
+  const { ttl_security: security, multihop, via, zone } = p;
+  if (typeof security === 'number') return security === 1 && via !== undefined ? undefined : security;
+  if (via !== undefined) return multihop;
+  const isNeighbour = multihop === undefined ? security || zone !== undefined : multihop === false && p.host;
+  return isNeighbour ? 1 : multihop;
 }
 
 function bfdOf(p: ParsedBgpPeer): BfdConfig | undefined {
   if (p.bfd === undefined) return undefined;
   const hops = hopsOf(p) ?? p.via === undefined;
   const { interval, multiplier, strict, multihop = hops !== false && hops !== 1 } = p.bfd;
-  return { intervalMs: interval, multiplier, multihop, strict };
+  return { intervalMs: interval, multiplier, multihop, strict, auth: bfdAuthOf(p.bfd) };
+}
+
+/** The first key of BIRD is number 1. */
+function bfdAuthOf({
+  auth: type,
+  key_id: keyId = 1,
+  password,
+}: NonNullable<ParsedBgpPeer['bfd']>): BfdAuth | undefined {
+  return type === undefined || password === undefined ? undefined : { type, keyId, password };
 }

@@ -2,6 +2,7 @@
  * The BGP part of the configuration as the router uses it. The routing worker gets it whole (router/lib/post.ts), so a new
  * key is a line in bgp-schema.ts, here, in bgp-load.ts, and where it has its effect.
  */
+import type { BfdAuth } from '../../bgp/bfd/auth.ts';
 import type { RemovePrivateAs } from '../../bgp/export.ts';
 import type { AsMatch } from '../../bgp/fsm/negotiate.ts';
 import type { StationTable } from '../../bgp/monitor/bmp-feed.ts';
@@ -18,6 +19,8 @@ import type { RpkiConfig } from './rpki.ts';
 export interface AddrPort {
   readonly address: Addr;
   readonly port: number;
+  /** The interface of a link-local address. */
+  readonly zone?: string | undefined;
 }
 
 /** Where a rule stands in the configuration. */
@@ -68,6 +71,8 @@ export interface BfdConfig {
   readonly multihop: boolean;
   /** The BGP session waits for BFD. */
   readonly strict: boolean;
+  /** RFC 5880 §6.7; undefined = none. */
+  readonly auth: BfdAuth | undefined;
 }
 
 /** How a peer's routes are passed on; each as in PeerConfig (bgp/peer.ts). */
@@ -98,6 +103,8 @@ export interface BgpNeighborConfig {
   readonly via: string | undefined;
   /** The peer is reached over the host's own sockets, such as a daemon on loopback. Never together with `via`. */
   readonly host: boolean;
+  /** The interface of the host that a link-local peer is on. */
+  readonly zone: string | undefined;
   /** The peer is an MRT file (absolute path), whose routes of this address and AS are replayed. */
   readonly mrt: string | undefined;
   /** The address we connect from; undefined = what the uplink or the host has. */

@@ -1,5 +1,6 @@
 /** The shape of the `bgp` part of the configuration file. What each key means stands in bgp-model.ts. */
 import { z } from 'zod';
+import { AUTH_TYPES } from '../../bgp/bfd/auth.ts';
 import type { StationTable } from '../../bgp/monitor/bmp-feed.ts';
 import { networks, policies, policyRef } from './bgp-policy.ts';
 import { peerRouting, speakerRouting } from './bgp-routing.ts';
@@ -13,6 +14,7 @@ import {
   bool,
   boolOr,
   choice,
+  hostAddr,
   int,
   list,
   milliseconds,
@@ -53,7 +55,7 @@ const bgpPeer = object({
   name: name.optional(),
   asn: peerAsn,
   /** Either of these; `range` takes whoever connects from a prefix. */
-  address: addr.optional(),
+  address: hostAddr.optional(),
   range: prefix.optional(),
   via: name.optional(),
   host: bool.default(false),
@@ -75,12 +77,15 @@ const bgpPeer = object({
     multiplier: int(1, 255, 'a number of packets').default(3),
     multihop: bool.optional(),
     strict: bool.default(false),
+    auth: choice(AUTH_TYPES).optional(),
+    key_id: int(0, 255, 'a key number').optional(),
+    password: secret(20).optional(),
   }),
   ttl_security: boolOr(int(1, 254, 'a number of hops')).default(false),
   ...peerRouting,
   wireguard: peerTunnel.optional(),
   dn42: peerDn42.optional(),
-});
+}).transform(({ address, ...p }) => ({ ...p, address: address?.addr, zone: address?.zone }));
 
 const shape = object({
   asn,
@@ -117,8 +122,9 @@ export function peerNameOf(p: ParsedBgpPeer, b: Pick<ParsedBgp, 'peers'>): strin
   if (p.name !== undefined) return p.name;
   const others = b.peers.filter((o) => o !== p && o.asn === p.asn);
   if (others.length === 0) return `AS${p.asn}`;
-  const isAlone = !others.some((o) => o.via === p.via);
-  const parts = [p.via, isAlone && p.via !== undefined ? undefined : p.address];
+  const linkOf = (o: ParsedBgpPeer): string | undefined => o.via ?? o.zone;
+  const isAlone = !others.some((o) => linkOf(o) === linkOf(p));
+  const parts = [linkOf(p), isAlone && linkOf(p) !== undefined ? undefined : p.address];
   return [`AS${p.asn}`, ...parts.filter((part) => part !== undefined)].join('-');
 }
 

@@ -9,7 +9,7 @@ import { parseEndpoint } from '../../wg/quick.ts';
 import { Addr, Prefix } from '../lib/addr.ts';
 import { parseAsn } from '../lib/ranges.ts';
 import type { AddrPort } from './bgp-model.ts';
-import type { InterfaceAddr, ScopedAddr } from './model.ts';
+import type { HostAddr, InterfaceAddr, ScopedAddr } from './model.ts';
 
 /** An object that refuses unknown keys; the message of that refusal lists the known ones (load.ts finds the nearest). */
 export function object<S extends z.core.$ZodLooseShape>(shape: S) {
@@ -98,11 +98,34 @@ export const scopedAddr = text('an address', (s): ScopedAddr | Refusal => {
   return { addr: a, uplink };
 });
 
+/** A name of an interface as Linux takes it. */
+const INTERFACE = /^[^\s/%]{1,15}$/;
+
+/** An address, or ADDRESS%INTERFACE for a link-local one; check.ts knows where the interface may be missing. */
+export const hostAddr = text('an address', (s): HostAddr | Refusal => {
+  const percent = s.indexOf('%');
+  const addr = Addr.parse(percent < 0 ? s : s.slice(0, percent));
+  if (addr === undefined) return new Refusal(`"${s}" is not an IPv4 or IPv6 address`);
+  const zone = percent < 0 ? undefined : s.slice(percent + 1);
+  if (zone === undefined) return { addr, zone };
+  if (addr.family === 4 || !addr.isLinkLocal) return new Refusal(`${addr} is not link-local: it is of no interface`);
+  return INTERFACE.test(zone) ? { addr, zone } : new Refusal(`"${zone}" is not the name of an interface`);
+});
+
 /** An address of this host with a port. */
 export const addrPort = text('ADDRESS:PORT', (s): AddrPort | Refusal => {
   const e = parseEndpoint(s);
-  const address = e && Addr.parse(e.host);
-  return address === undefined ? new Refusal(`"${s}" is not ADDRESS:PORT, or [IPV6]:PORT`) : { address, port: e!.port };
+  const [host = '', zone] = e?.host.split('%') ?? [];
+  const address = Addr.parse(host);
+  if (e === undefined || address === undefined) return new Refusal(`"${s}" is not ADDRESS:PORT, or [IPV6]:PORT`);
+  const isOfLink = address.family === 6 && address.isLinkLocal;
+  if (isOfLink !== (zone !== undefined))
+    return new Refusal(
+      isOfLink
+        ? `link-local ${host} needs the interface it is on: [${host}%INTERFACE]:${e.port}`
+        : `${host} is not link-local: it is of no interface`,
+    );
+  return { address, port: e.port, ...(zone !== undefined && { zone }) };
 });
 
 /** A file; load.ts makes it absolute, starting at the folder of the configuration file. */

@@ -18,6 +18,12 @@ export interface ScopedAddr {
   readonly uplink: string | undefined;
 }
 
+/** An address of the host's network, a link-local one with its interface. */
+export interface HostAddr {
+  readonly addr: Addr;
+  readonly zone: string | undefined;
+}
+
 /** An interface address: the host address and the prefix that is on-link with it. */
 export interface InterfaceAddr {
   readonly addr: Addr;

@@ -901,6 +901,10 @@ export const DESCRIPTOR = {
       "flaps": {
        "type": "uint32",
        "id": 20
+      },
+      "auth": {
+       "type": "string",
+       "id": 21
       }
      }
     },

@@ -103,6 +103,8 @@ export interface BfdSessionStatus {
   readonly uplink: string;
   readonly local_address: string;
   readonly multihop: boolean;
+  /** How packets are authenticated, empty when they are not. */
+  readonly auth: string;
   readonly state: string;
   readonly since_s: number;
   readonly remote_state: string;

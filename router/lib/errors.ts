@@ -46,6 +46,11 @@ export const ERRORS = {
     exit: 1,
     hint: 'npm run build builds the native addon; it prints which package is missing',
   },
+  NO_TCP_MD5: {
+    errno: undefined,
+    exit: 1,
+    hint: 'the kernel needs CONFIG_TCP_MD5SIG; peers behind an uplink ("via") need no kernel, their TCP is our own',
+  },
   ROUTING_RESTARTED: {
     errno: undefined,
     exit: 1,

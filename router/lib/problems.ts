@@ -69,6 +69,12 @@ export const PROBLEMS = {
       'The session is established, but nothing watches its path: the peer speaks no BFD, or its packets do not arrive. A path that breaks is only noticed by the hold time.',
     hint: 'mlshim bfd shows why; switch BFD on at the peer (UDP 3784, or 4784 over several hops), or bfd off here.',
   },
+  B103: {
+    title: "the host's sockets cannot serve BGP peers as configured",
+    meaning:
+      'An address of bgp.host_listen or a port of BFD is not free or not of this host, its interface is not there, or the kernel took not all passwords: peers that connect to it are not let in. Tried again every few seconds.',
+    hint: 'Another routing daemon may have the port (179; BFD 3784 and 4784): choose another one, or stop it. The sysctl net.core.optmem_max limits how many passwords a listener has.',
+  },
   F101: {
     title: 'the FPM server cannot listen',
     meaning:

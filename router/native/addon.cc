@@ -70,6 +70,8 @@ const Entry ENTRIES[] = {
     {"kernelName", bridge<kernel_name>},
     {"kernelRecv", bridge<kernel_recv>},
     {"kernelSend", bridge<kernel_send>},
+    {"setOption", bridge<set_option>},
+    {"shortenFar", bridge<shorten_far>},
 };
 
 // attachWorld(u8): the array may be over a SharedArrayBuffer, which only the typed-array call can look into.
@@ -114,6 +116,41 @@ Napi::Value connect_unix(const Napi::CallbackInfo &info)
 	return Napi::Number::New(info.Env(), unix_connect(path.c_str(), info[1].ToNumber().Int32Value()));
 }
 
+Napi::Value bind_inet(const Napi::CallbackInfo &info)
+{
+	std::string address = info[1].ToString().Utf8Value();
+	return Napi::Number::New(info.Env(), inet_bind(info[0].ToNumber().Int32Value(), address.c_str(),
+						       static_cast<uint16_t>(info[2].ToNumber().Uint32Value())));
+}
+
+Napi::Value source_to(const Napi::CallbackInfo &info)
+{
+	std::string remote = info[0].ToString().Utf8Value();
+	char text[64] = {};
+	int32_t answer = inet_source(remote.c_str(), text, sizeof(text));
+
+	if (answer < 0)
+		return Napi::Number::New(info.Env(), answer);
+	return Napi::String::New(info.Env(), text);
+}
+
+Napi::Value set_md5_key(const Napi::CallbackInfo &info)
+{
+	std::string address = info[1].ToString().Utf8Value();
+	napi_typedarray_type type;
+	size_t length = 0;
+	void *key = nullptr;
+
+	if (napi_get_typedarray_info(info.Env(), info[3], &type, &length, &key, nullptr, nullptr) != napi_ok ||
+	    type != napi_uint8_array) {
+		Napi::TypeError::New(info.Env(), "tcpMd5 wants the key as a Uint8Array").ThrowAsJavaScriptException();
+		return info.Env().Undefined();
+	}
+	return Napi::Number::New(info.Env(), tcp_md5(info[0].ToNumber().Int32Value(), address.c_str(),
+						     static_cast<uint8_t>(info[2].ToNumber().Uint32Value()),
+						     static_cast<const uint8_t *>(key), length));
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports)
 {
 	auto *self = new Instance();
@@ -129,6 +166,9 @@ Napi::Object init(Napi::Env env, Napi::Object exports)
 	exports.Set("memfdCreate", Napi::Function::New(env, memfd, "memfdCreate"));
 	exports.Set("unixListen", Napi::Function::New(env, listen_unix, "unixListen"));
 	exports.Set("unixConnect", Napi::Function::New(env, connect_unix, "unixConnect"));
+	exports.Set("inetBind", Napi::Function::New(env, bind_inet, "inetBind"));
+	exports.Set("inetSource", Napi::Function::New(env, source_to, "inetSource"));
+	exports.Set("tcpMd5", Napi::Function::New(env, set_md5_key, "tcpMd5"));
 	return exports;
 }
 

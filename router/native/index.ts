@@ -11,6 +11,22 @@ export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
 export const SOCK_SEQPACKET = 5;
 
+export const AF_INET = 2;
+export const AF_INET6 = 10;
+
+/** Levels and names of options, see ip(7) and ipv6(7). */
+export const SockOpt = {
+  Ip: 0,
+  IpTos: 1,
+  IpTtl: 2,
+  IpMinTtl: 21,
+  Ipv6: 41,
+  Ipv6UnicastHops: 16,
+  Ipv6Only: 26,
+  Ipv6Tclass: 67,
+  Ipv6MinHopCount: 73,
+} as const;
+
 /** Bits of epoll(7). */
 export const Epoll = {
   In: 0x001,
@@ -110,6 +126,20 @@ export interface Native {
   kernelName(fd: number, at: number, room: number, ofPeer: number): number;
   kernelRecv(fd: number, at: number, room: number, addrAt: number, addrRoom: number): number;
   kernelSend(fd: number, at: number, length: number, addrAt: number, addrLength: number): number;
+
+  /** An option of a socket that is an int. */
+  setOption(fd: number, level: number, name: number, value: number): number;
+  /** Bind to an address in text, `%INTERFACE` included; a port of 0 is any free one. */
+  inetBind(fd: number, address: string, port: number): number;
+  /** The host's address that packets to a remote (`%INTERFACE` included) carry, without interface; or -errno. */
+  inetSource(remote: string): string | number;
+  /**
+   * The TCP MD5 key (RFC 2385) of all remotes in ADDRESS/LENGTH, before `connect` or on a listener at any time; a key of no
+   * octets takes it back. IPv4 remotes of an IPv6 socket are written ::ffff:A.B.C.D, with the length of the IPv4 prefix.
+   */
+  tcpMd5(fd: number, address: string, prefixLength: number, key: Uint8Array): number;
+  /** From now on a UDP socket gets one octet, not more, of datagrams whose TTL or hop limit was less than `ttl`. */
+  shortenFar(fd: number, family: number, ttl: number): number;
 }
 
 let loaded: Native | undefined;

@@ -21,6 +21,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'wg/quick',
     'wg/keys',
     'wg/model',
+    'bgp/bfd/auth',
     'bgp/export',
     'bgp/fsm/negotiate',
     'bgp/limits',

@@ -16,6 +16,7 @@ import { isNlri } from '../../bgp/wire/nlri.ts';
 import { OctetWriter } from '../../bgp/wire/octets.ts';
 import { quickUpdate } from '../../bgp/wire/quick.ts';
 import { decodeCarefully, decodeUpdate, type Update, UpdatePacker } from '../../bgp/wire/update.ts';
+import { bfdDigest } from '../../router/app/bfd-digest.ts';
 import { Mistake, parseCommand } from '../../router/birdctl/command.ts';
 import { Addr, Prefix } from '../../router/lib/addr.ts';
 import type { Instant } from '../../router/lib/clock.ts';
@@ -238,7 +239,13 @@ export const TARGETS: readonly Target[] = [
       if (typeof p === 'string') return;
       check(p.myDiscriminator !== 0 && p.detectMult !== 0, 'a packet without sender came out');
       check(Buffer.from(encodeBfd(p)).equals(octets.subarray(0, 24)) || octets[3] !== 24, 'changed on the way');
-      const session = new BfdSession(1, { minTxUs: 50_000, minRxUs: 50_000, multiplier: 3 }, () => 0.5, 0 as Instant);
+      const session = new BfdSession(
+        1,
+        { minTxUs: 50_000, minRxUs: 50_000, multiplier: 3 },
+        () => 0.5,
+        0 as Instant,
+        bfdDigest,
+      );
       for (let ms = 0; ms < 500; ms += 50) {
         session.receive(p, ms as Instant);
         session.tick(ms as Instant);

@@ -5,6 +5,7 @@ import { Bfd, type BfdChange, type BfdDatagram, type BfdTarget } from '../../../
 import { type BfdPacket, decodeBfd, encodeBfd, STATES } from '../../../bgp/bfd/packet.ts';
 import { BfdSession, type BfdSettings } from '../../../bgp/bfd/session.ts';
 import { TABLE } from '../../../bgp/bfd/table.ts';
+import { bfdDigest } from '../../../router/app/bfd-digest.ts';
 import { Addr } from '../../../router/lib/addr.ts';
 import type { Instant } from '../../../router/lib/clock.ts';
 import { Random } from '../../../router/lib/rand.ts';
@@ -39,6 +40,7 @@ class Side {
         },
       },
       onChange: (c) => this.changes.push(c),
+      digest: bfdDigest,
     });
   }
 
@@ -221,6 +223,7 @@ const PACKET: BfdPacket = {
   poll: false,
   final: false,
   controlPlaneIndependent: false,
+  authenticated: false,
   demand: false,
   detectMult: 3,
   myDiscriminator: 77,
@@ -238,7 +241,7 @@ function takeSent(s: BfdSession): BfdPacket[] {
 }
 
 function upSession(): BfdSession {
-  const s = new BfdSession(1, FAST, () => 0.5, 0 as Instant);
+  const s = new BfdSession(1, FAST, () => 0.5, 0 as Instant, bfdDigest);
   s.receive({ ...PACKET, state: 'Init', yourDiscriminator: 1 }, 10 as Instant);
   s.receive({ ...PACKET, state: 'Up', yourDiscriminator: 1, final: true }, 20 as Instant);
   takeSent(s);
@@ -256,6 +259,35 @@ test('a peer in demand mode gets no periodic packets, but answers to polls', (t)
   s.receive({ ...PACKET, state: 'Up', yourDiscriminator: 1 }, 220 as Instant);
   s.tick(300 as Instant);
   t.is(takeSent(s).length, 1);
+});
+
+test('a peer in demand mode is polled until it answers when our intervals change', (t) => {
+  const s = upSession();
+  s.receive({ ...PACKET, state: 'Up', yourDiscriminator: 1, demand: true }, 30 as Instant);
+  t.is(s.deadline(), 330 as Instant, 'nothing but the detection time: it still sends, and we still judge');
+  s.configure({ ...FAST, minRxUs: 50_000 }, 40 as Instant);
+  for (const at of [140, 240]) {
+    s.receive({ ...PACKET, state: 'Up', yourDiscriminator: 1, demand: true }, at as Instant);
+    s.tick(at as Instant);
+  }
+  const polls = takeSent(s);
+  t.is(polls.length, 3, 'RFC 5880 §6.5: the poll sequence is transmitted whatever the mode');
+  t.true(polls.every((p) => p.poll && !p.final && p.requiredMinRxUs === 50_000));
+  t.is(s.detectionUs, 300_000, 'the old patience until the peer has answered');
+  s.receive({ ...PACKET, state: 'Up', yourDiscriminator: 1, demand: true, final: true }, 250 as Instant);
+  s.tick(500 as Instant);
+  t.deepEqual(takeSent(s), []);
+  t.is(s.detectionUs, 300_000, "the peer's own interval is the slower one");
+});
+
+test('a peer in demand mode that falls gets periodic packets again', (t) => {
+  const s = upSession();
+  s.receive({ ...PACKET, state: 'Up', yourDiscriminator: 1, demand: true }, 30 as Instant);
+  s.tick(330 as Instant);
+  t.is(s.state, 'Down');
+  takeSent(s);
+  s.tick(1_400 as Instant);
+  t.like(takeSent(s), { length: 1, 0: { state: 'Down', demand: false } });
 });
 
 test('a peer that wants no packets gets none', (t) => {
@@ -285,15 +317,19 @@ test('the state machine is the one of RFC 5880 §6.2', (t) => {
 
 // ---- Whose packet is it
 
-function lone(multihop = false): { bfd: Bfd; sent: Uint8Array[]; feed: (d: Partial<BfdDatagram>) => void } {
+function lone(
+  multihop = false,
+  byAddress = false,
+): { bfd: Bfd; sent: Uint8Array[]; feed: (d: Partial<BfdDatagram>) => void } {
   const sent: Uint8Array[] = [];
   const random = new Random(5);
   const bfd = new Bfd({
     random: () => (random.int32() >>> 0) / 2 ** 32,
     port: { open: () => {}, close: () => {}, send: (_, o) => sent.push(o) },
     onChange: () => {},
+    digest: bfdDigest,
   });
-  bfd.watch('peer', { remote: B, local: undefined, link: 'w', multihop }, FAST, 0 as Instant);
+  bfd.watch('peer', { remote: B, local: undefined, link: 'w', multihop, byAddress }, FAST, 0 as Instant);
   const feed = (d: Partial<BfdDatagram>): void =>
     bfd.receive({ octets: encodeBfd(PACKET), remote: B, link: 'w', ttl: 255, multihop, ...d }, 1 as Instant);
   return { bfd, sent, feed };
@@ -340,6 +376,22 @@ test('two names share the session of one neighbour, and the last one takes it al
   t.is(bfd.size, 1);
   bfd.unwatch('other', 5 as Instant);
   t.is(bfd.size, 0);
+});
+
+test('on a link of many wires the address decides whose packet it is', (t) => {
+  const { bfd, sent, feed } = lone(false, true);
+  feed({ remote: Addr.parse('fe80::dead')! });
+  t.is(bfd.stateOf('peer'), 'Down', 'not even where it is the only session');
+  feed({});
+  t.is(bfd.stateOf('peer'), 'Init');
+  const mine = (decodeBfd(sent.at(-1)!) as BfdPacket).myDiscriminator;
+  const up = encodeBfd({ ...PACKET, state: 'Up', yourDiscriminator: mine });
+  feed({ octets: up, remote: Addr.parse('fe80::dead')! });
+  feed({ octets: up, ttl: 254 });
+  t.is(bfd.stateOf('peer'), 'Init');
+  feed({ octets: up });
+  t.is(bfd.stateOf('peer'), 'Up');
+  t.deepEqual(Object.fromEntries(bfd.drops), { 'no-session': 2, ttl: 1 });
 });
 
 test('no octets from anywhere make it throw or come up', (t) => {

@@ -29,6 +29,7 @@ test('packets of BIRD are read, and written again octet by octet', (t) => {
       final: false,
       demand: false,
       controlPlaneIndependent: false,
+      authenticated: false,
       detectMult: 4,
       myDiscriminator: 0x2e9569e4,
       requiredMinRxUs: 150_000,
@@ -66,7 +67,7 @@ test('each broken rule of reception has its own name', (t) => {
   authenticated[1] = 0xc4;
   authenticated[3] = 33;
   authenticated.set([1, 9, 1], 24); // simple password
-  t.is(decodeBfd(authenticated), 'authentication');
+  t.like(decodeBfd(authenticated), { authenticated: true, state: 'Up' });
 });
 
 test('a packet longer than its length field is read up to there (padding by the link)', (t) => {
@@ -82,6 +83,7 @@ const anyPacket: fc.Arbitrary<BfdPacket> = fc
     poll: fc.boolean(),
     final: fc.boolean(),
     controlPlaneIndependent: fc.boolean(),
+    authenticated: fc.constant(false),
     demand: fc.boolean(),
     detectMult: fc.integer({ min: 1, max: 255 }),
     myDiscriminator: fc.integer({ min: 1, max: 0xffffffff }),

@@ -155,6 +155,16 @@ test('a hold time of zero means no keepalives and no hold timer', (t) => {
   t.is(b.session.deadline(), undefined);
 });
 
+test('an attempt to connect that nobody answers is the reason people see, and the next one follows', (t) => {
+  const b = new Bench();
+  b.do({ kind: 'start' });
+  t.is(b.session.lastError, undefined);
+  b.actions();
+  b.runTo(b.session.deadline()!);
+  t.like(b.session.lastError, { origin: 'transport', text: 'connection timed out' });
+  t.deepEqual(b.words(), ['close 1', 'connect 2']);
+});
+
 test('an OPEN that never comes is waited for four minutes', (t) => {
   const b = new Bench();
   b.do({ kind: 'start' }).do({ kind: 'connected', transport: 1 });

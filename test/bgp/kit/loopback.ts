@@ -17,5 +17,8 @@ export function freePort(): Promise<number> {
 
 /** Listens at one address; the uplink's name is the interface's. Await `listening` after the speaker has started. */
 export function hostTransport(local: string, port: number, link = 'lo'): KernelTransport {
-  return new KernelTransport({ listen: [{ address: Addr.parse(local)!, port }], link, zone: link });
+  return new KernelTransport({
+    listen: [{ address: Addr.parse(local)!, port, zone: link }],
+    links: { linkOf: () => link, zoneOf: () => link },
+  });
 }

@@ -49,7 +49,8 @@ const watch = (d: DataplaneUnderTest, name: string, local: string, remote: strin
     kind: 'bfd-watch',
     name,
     target: posted({ remote: Addr.parse(remote)!, local: Addr.parse(local)!, link, multihop: link === '' }),
-    settings: { minTxUs: 50_000, minRxUs: 50_000, multiplier: 3 },
+    // Both ends are in one thread: when it has to wait for a processor, neither sends. Only patience tells that from a fault.
+    settings: { minTxUs: 50_000, minRxUs: 50_000, multiplier: 100 },
   });
 
 test('two BFD sessions over several hops find each other, and one that ends on purpose says so', async (t) => {
@@ -61,8 +62,11 @@ test('two BFD sessions over several hops find each other, and one that ends on p
     await heard(change('x', 'Up'));
     await heard(change('y', 'Up'));
     const { result } = await d.client.request({ kind: 'bfd-show' }).reply;
-    const { sessions, drops } = result as { sessions: BfdView[]; drops: object };
-    t.deepEqual(drops, {});
+    const { sessions, drops } = result as { sessions: BfdView[]; drops: Record<string, number> };
+    // The first session may speak before the data plane has heard of the second one.
+    const { 'no-session': early = 0, ...others } = drops;
+    t.deepEqual(others, {});
+    t.true(early <= 1, `${early} packets were nobody's`);
     t.like(sessions, { length: 2, 0: { names: ['x'], remote: '127.0.0.4', state: 'Up', multihop: true } });
     d.client.send({ kind: 'bfd-unwatch', name: 'y' });
     const { change: down } = await heard(change('x', 'Down'));

@@ -4,9 +4,23 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import test from 'ava';
 import { World } from '../../../router/lib/world.ts';
-import { Epoll, loadNative, Shut, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM } from '../../../router/native/index.ts';
+import {
+  AF_INET,
+  AF_INET6,
+  Epoll,
+  loadNative,
+  Shut,
+  SOCK_DGRAM,
+  SOCK_SEQPACKET,
+  SOCK_STREAM,
+  SockOpt,
+} from '../../../router/native/index.ts';
 
+const ENOENT = 2;
+const EBADF = 9;
 const EAGAIN = 11;
+const ENODEV = 19;
+const EADDRNOTAVAIL = 99;
 const EINVAL = 22;
 const EFAULT = 14;
 const EPIPE = 32;
@@ -281,6 +295,75 @@ test('kernel sockets on loopback exchange datagrams', (t) => {
   t.is(text(at, 4), 'ping');
   native.close(a);
   native.close(b);
+});
+
+test('addresses in text are bound, and what is none has its own error', (t) => {
+  const bind = (family: number, address: string): number => {
+    const fd = native.kernelSocket(family, SOCK_STREAM);
+    const answer = native.inetBind(fd, address, 0);
+    native.close(fd);
+    return answer;
+  };
+  t.is(bind(AF_INET, '127.0.0.1'), 0);
+  t.is(bind(AF_INET6, '::1'), 0);
+  t.is(bind(AF_INET6, '::ffff:127.0.0.1'), 0);
+  t.is(bind(AF_INET6, '::1%lo'), 0);
+  t.is(bind(AF_INET, '192.0.2.1'), -EADDRNOTAVAIL);
+  for (const nonsense of ['', '127.0.0', '127.0.0.1%lo', 'localhost', ':::', '%lo', `${'1'.repeat(100)}`])
+    t.is(bind(AF_INET, nonsense), -EINVAL, nonsense);
+  for (const zone of ['', 'no-such-one', 'x'.repeat(100)]) t.is(bind(AF_INET6, `fe80::1%${zone}`), -ENODEV, zone);
+});
+
+test('the source of packets to a remote is asked of the kernel', (t) => {
+  t.is(native.inetSource('127.0.0.9'), '127.0.0.1');
+  t.is(native.inetSource('::1'), '::1');
+  t.is(native.inetSource('nowhere'), -EINVAL);
+  t.is(native.inetSource('fe80::1%no-such-one'), -ENODEV);
+});
+
+test('keys of TCP MD5 are set, replaced and taken back', (t) => {
+  const key = Buffer.from('secret');
+  const none = new Uint8Array(0);
+  const fd = native.kernelSocket(AF_INET, SOCK_STREAM);
+  t.is(native.tcpMd5(fd, '127.0.0.0', 8, none), -ENOENT);
+  t.is(native.tcpMd5(fd, '127.0.0.0', 8, key), 0);
+  t.is(native.tcpMd5(fd, '127.0.0.0', 8, Buffer.alloc(80, 'x')), 0);
+  t.is(native.tcpMd5(fd, '127.0.0.0', 8, Buffer.alloc(81, 'x')), -EINVAL);
+  t.is(native.tcpMd5(fd, '127.0.0.0', 33, key), -EINVAL);
+  t.is(native.tcpMd5(fd, 'nowhere', 8, key), -EINVAL);
+  t.is(native.tcpMd5(fd, '127.0.0.0', 8, none), 0);
+  t.throws(() => native.tcpMd5(fd, '127.0.0.1', 32, 'secret' as never), { instanceOf: TypeError });
+  t.is(native.setOption(fd, SockOpt.Ip, SockOpt.IpTtl, 255), 0);
+  t.is(native.setOption(fd, SockOpt.Ip, SockOpt.IpTtl, 256), -EINVAL);
+  native.close(fd);
+  const six = native.kernelSocket(AF_INET6, SOCK_STREAM);
+  t.is(native.tcpMd5(six, '::ffff:192.0.2.0', 24, key), 0);
+  t.is(native.tcpMd5(six, '::ffff:192.0.2.0', 33, key), -EINVAL);
+  t.is(native.tcpMd5(six, 'fe80::1', 128, key), 0);
+  native.close(six);
+  t.is(native.tcpMd5(six, 'fe80::1', 128, key), -EBADF);
+});
+
+test('datagrams that came with a smaller TTL are shortened to one octet', (t) => {
+  const a = native.kernelSocket(AF_INET, SOCK_DGRAM);
+  const b = native.kernelSocket(AF_INET, SOCK_DGRAM);
+  const addrAt = fdsAt;
+  t.is(native.inetBind(a, '127.0.0.1', 0), 0);
+  t.is(native.shortenFar(a, AF_INET, 200), 0);
+  t.is(native.kernelName(a, addrAt, 28, 0), 16);
+  for (const [ttl, length] of [
+    [255, 4],
+    [200, 4],
+    [199, 1],
+    [1, 1],
+  ] as const) {
+    t.is(native.setOption(b, SockOpt.Ip, SockOpt.IpTtl, ttl), 0);
+    t.is(native.kernelSend(b, at, put('ping'), addrAt, 16), 4);
+    t.is(native.kernelRecv(a, at, 100, otherAt, 28), length, `TTL ${ttl}`);
+  }
+  native.close(a);
+  native.close(b);
+  t.is(native.shortenFar(a, AF_INET, 200), -EBADF);
 });
 
 test('worker threads have an instance of their own', async (t) => {
