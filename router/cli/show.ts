@@ -216,15 +216,15 @@ export function bfdText(b: BfdSessions): string {
   const rows = b.sessions.map((s) => [
     s.peers.join(','),
     s.uplink === '' ? s.address : `${s.address}${s.uplink.startsWith('(') ? ' ' : '%'}${s.uplink}`,
-    `${s.multihop ? 'multihop' : 'single hop'}${s.auth === '' ? '' : ', signed'}`,
+    s.multihop ? 'multihop' : 'single hop',
     s.state,
     duration(s.since_s),
     `${s.tx_ms}/${s.rx_ms}`,
     s.detection_ms === 0 ? '-' : `${s.detection_ms} ms`,
     String(s.flaps),
-    s.state === 'Up' ? '' : s.diag === 'no diagnostic' ? '' : s.diag,
+    [s.auth, s.state === 'Up' || s.diag === 'no diagnostic' ? '' : s.diag].filter((w) => w !== '').join(', '),
   ]);
-  const head = ['PEER', 'ADDRESS', 'KIND', 'STATE', 'SINCE', 'TX/RX MS', 'DETECT', 'FLAPS', 'WHY'];
+  const head = ['PEER', 'ADDRESS', 'KIND', 'STATE', 'SINCE', 'TX/RX MS', 'DETECT', 'FLAPS', 'NOTE'];
   const drops = Object.entries(b.drops).map(([reason, n]) => `${n} ${reason}`);
   return `${textTable(head, rows)}\n${drops.length === 0 ? '' : `discarded: ${drops.join(', ')}\n`}`;
 }
