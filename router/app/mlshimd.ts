@@ -67,6 +67,8 @@ process.on('SIGTERM', () => stop('terminated'));
 process.on('SIGINT', () => stop('interrupted'));
 // A terminal that closes is the end of a foreground daemon only; one in the background has no terminal.
 process.on('SIGHUP', () => undefined);
+// Who reads the log may go before the router does.
+process.stderr.on('error', () => undefined);
 process.on('uncaughtException', (e) => {
   log.error('internal error', { error: e.stack ?? e.message });
   process.exit(ERRORS.INTERNAL.exit);

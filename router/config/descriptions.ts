@@ -258,6 +258,9 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
     multiplier: 'so many missing ones mean down',
     multihop: 'over routers in between (RFC 5883); by `multihop` of the peer when missing',
     strict: 'BGP waits for BFD to be up',
+    auth: 'packets are signed so (RFC 5880 §6.7), and no others believed',
+    key_id: 'number of the key, 0 to 255; 1 when missing',
+    password: 'the key',
   }),
   ...under('bgp.peers[].local_as', {
     asn: 'the AS',

@@ -2,6 +2,7 @@
  * A BGP session that is watched, signed and kept to neighbours, against BIRD 2 over WireGuard: BFD (RFC 5880, 5881) finds a
  * path that breaks without a word, TCP MD5 (RFC 2385) and TTL security (RFC 5082) are those of BIRD and its kernel.
  */
+import { readFileSync } from 'node:fs';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import type { BfdSessions, BgpPeers, Status } from '../../router/control/messages.ts';
 import { Lab } from '../kit/lab.ts';
@@ -141,6 +142,34 @@ it('a path that breaks without a word ends the session within the detection time
   await lab.ok(b.ns, 'iptables', ['-F']);
   await established(t.context);
   t.is((await sessions(router)).sessions[0]!.flaps, flaps + 1);
+});
+
+it('BFD that only one side authenticates is down and counted; a reload gives the other side the secret', async (t) => {
+  const { lab, b, router } = t.context;
+  await established(t.context);
+  const secret = 'battery staple';
+  const plain = readFileSync(router.config, 'utf8');
+  const words = `multiplier ${MULTIPLIER};`;
+  const edit = async (from: string, to: string): Promise<void> => {
+    await lab.ok(b.ns, 'sed', ['-i', `s/${from}/${to}/`, `${b.dir}/bird.conf`]);
+    await b.birdc('configure');
+  };
+  const signed = `${words} authentication meticulous keyed sha1; password "${secret}" { id 9; };`;
+  await edit(words, signed);
+  await lab.eventually('its packets are counted, and BFD is down', async () => {
+    const { sessions: all, drops } = await sessions(router);
+    return (drops['authentication'] ?? 0) > 5 && all[0]!.state !== 'Up';
+  });
+  const auth = `multiplier: ${MULTIPLIER}, auth: meticulous-keyed-sha1, key_id: 9, password: "${secret}"`;
+  router.write(plain.replace(`multiplier: ${MULTIPLIER}`, auth));
+  t.is((await router.cli(['reload'])).status, 0);
+  await established(t.context);
+  t.is((await sessions(router)).sessions[0]!.auth, 'meticulous-keyed-sha1');
+  router.write(plain);
+  t.is((await router.cli(['reload'])).status, 0);
+  await edit(signed, words);
+  await established(t.context);
+  t.is((await sessions(router)).sessions[0]!.auth, '');
 });
 
 it('without the password, or from farther away, nothing comes to life and the drops have names', async (t) => {

@@ -173,3 +173,16 @@ test.serial('up --wait ends with 4 when no handshake comes, and leaves the daemo
   t.regex(wrong.stderr, /--proto is one of connected, static, bgp, ebgp, ibgp, external, not "statc"/);
   t.is(alone.near.cli('down').status, 0);
 });
+
+test.serial('a router whose log nobody reads any more goes on', async (t) => {
+  const alone = await Pair.make();
+  t.teardown(() => alone.clear());
+  const up = alone.near.start('up', '--foreground', '-c', 'mlshim.yaml');
+  await printed(up, /ready/);
+  up.stdout!.destroy();
+  up.stderr!.destroy();
+  t.is(alone.near.cli('reload').status, 0); // it says so in its log
+  t.is(alone.near.json<Status>('status').state, 'running');
+  up.kill('SIGTERM');
+  t.is(await exited(up), 0);
+});
