@@ -376,3 +376,33 @@ interop('well-known communities of bird are followed, and our own AS is taken as
     },
   );
 });
+
+interop('equal routes of two birds share the traffic, by link bandwidth where both tell it', async (t) => {
+  // BIRD keeps the form that is not transitive from other ASes.
+  const bandwidth = (float: string): string => `bgp_ext_community.add((generic, 0x0004fde7, ${float}));`;
+  const routes = (float: string): string => `
+      route 172.20.1.0/24 blackhole { ${bandwidth(float)} };
+      route 172.20.2.0/24 blackhole;`;
+  const slow = await birdPeer(2, 64999, 65001, { routes: routes('0x49742400') }); // 1,000,000 octets a second
+  const fast = await birdPeer(3, 64999, 65001, { routes: routes('0x4a371b00') }); // 3,000,000
+  const ways = new Map<string, string>();
+  const sink = eachRoute(({ prefix, way }) => {
+    ways.set(prefix.toString(), (way?.nextHops ?? []).map((h) => `${h.address} x ${h.weight ?? 1}`).join(', '));
+  });
+  const multipath = { maxPaths: 2, weighted: true };
+  await withBirds(
+    { sink, multipath },
+    [
+      [slow, {}],
+      [fast, {}],
+    ],
+    async (us, birds) => {
+      await until(() => [...ways.values()].filter((w) => w.includes(',')).length === 2, 'two next hops each');
+      t.is(ways.get('172.20.2.0/24'), '10.9.9.2 x 1, 10.9.9.3 x 1');
+      t.is(ways.get('172.20.1.0/24'), '10.9.9.2 x 85, 10.9.9.3 x 256', 'a third, in parts of 256');
+      await birds[1]!.ask('disable peer1');
+      await until(() => ways.get('172.20.1.0/24') === '10.9.9.2 x 1', 'the other alone');
+      t.is(us.snapshot()[0]!.establishments, 1);
+    },
+  );
+});
