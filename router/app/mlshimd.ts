@@ -71,7 +71,9 @@ process.on('SIGHUP', () => undefined);
 process.stderr.on('error', () => undefined);
 process.on('uncaughtException', (e) => {
   log.error('internal error', { error: e.stack ?? e.message });
-  process.exit(ERRORS.INTERNAL.exit);
+  // The data plane sleeps in the kernel, where no exit wakes it: it has to be told, or we wait for it for ever.
+  const told = daemon?.abort() ?? Promise.resolve();
+  void told.catch(() => undefined).finally(() => process.exit(ERRORS.INTERNAL.exit));
 });
 
 try {

@@ -1,9 +1,10 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import type { Status } from '../../../router/control/messages.ts';
-import { exited, Pair, printed } from './pair.ts';
+import { CLI, exited, Pair, printed } from './pair.ts';
 
 /** Echoes one connection, then ends. Prints the port's readiness. */
 const SERVER = (address: string, port: number): string => `
@@ -185,4 +186,26 @@ test.serial('a router whose log nobody reads any more goes on', async (t) => {
   t.is(alone.near.json<Status>('status').state, 'running');
   up.kill('SIGTERM');
   t.is(await exited(up), 0);
+});
+
+test.serial('a fault nobody foresaw ends the router', async (t) => {
+  const alone = await Pair.make();
+  t.teardown(() => alone.clear());
+  const { near } = alone;
+  const fault = join(near.dir, 'fault.cjs');
+  writeFileSync(
+    fault,
+    `if (require('worker_threads').isMainThread && process.argv[1].endsWith('mlshimd.js'))
+      process.on('SIGUSR2', () => { throw new Error('a fault of ours'); });`,
+  );
+  const up = spawn(process.execPath, [CLI, 'up', '--foreground', '-c', 'mlshim.yaml'], {
+    env: { ...near.env, NODE_OPTIONS: `--require ${fault}` },
+    cwd: near.dir,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const ready = await printed(up, /ready pid=\d+/);
+  const gone = printed(up, /internal error.*a fault of ours/);
+  process.kill(Number(/pid=(\d+)/.exec(ready)![1]), 'SIGUSR2');
+  await gone;
+  t.is(await exited(up), 1);
 });
