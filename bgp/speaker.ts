@@ -443,6 +443,7 @@ export class Speaker {
 
   /** When to call `tick` next; undefined = never. */
   deadline(): Instant | undefined {
+    if (this.#isAbandoned) return undefined;
     const now = this.#clock.now();
     const isDeferred = this.#ownRestart.isDeferring;
     let earliest = this.#ownRestart.deadline;
@@ -597,7 +598,7 @@ export class Speaker {
   }
 
   #expected(remote: Addr, link: LinkId): Peer | undefined {
-    if (!this.#options.resolver.isUp(link)) return undefined;
+    if (this.#isAbandoned || !this.#options.resolver.isUp(link)) return undefined;
     const peer = this.#roster.expected(remote, link, this.#clock.now());
     // A peer of a range is made by its first connection.
     if (peer?.session.isEnabled === false) this.#startSession(peer);

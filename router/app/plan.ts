@@ -66,7 +66,7 @@ export function planOf(config: Config, hostNameServers: readonly string[], runni
       dns: { servers: config.dns.servers.map(serverText), search: config.dns.search },
       hostNameServers,
       source,
-      policy: posted(policyOf(config, links)),
+      policy: posted(policyOf(config, links, vrfs)),
     },
   };
 }
@@ -102,7 +102,7 @@ function vrfNumber(vrfs: Plan['vrfs'], name: string | undefined): number {
 }
 
 /** Rules with numbers in the place of names. */
-function policyOf({ policy, vrfs }: Config, links: readonly PlannedLink[]): PolicySettings {
+function policyOf({ policy }: Config, links: readonly PlannedLink[], vrfs: Plan['vrfs']): PolicySettings {
   const uplinkOf = (name: string): number => links.findIndex((l) => l.spec.name === name);
   return {
     rules: policy.rules.map(({ action, ...rule }) => ({
@@ -111,7 +111,7 @@ function policyOf({ policy, vrfs }: Config, links: readonly PlannedLink[]): Poli
         action.kind === 'group'
           ? { kind: 'group', group: policy.groups.findIndex((g) => g.name === action.group) }
           : action.kind === 'vrf'
-            ? { kind: 'vrf', vrf: 1 + vrfs.findIndex((v) => v.name === action.vrf) }
+            ? { kind: 'vrf', vrf: vrfNumber(vrfs, action.vrf) }
             : action,
     })),
     groups: policy.groups.map((g) => ({

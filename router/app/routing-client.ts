@@ -37,6 +37,7 @@ export class RoutingClient {
   /** Descriptors on their way to the worker. */
   readonly #handed = new Set<number>();
   #nextId = 1;
+  #isGone = false;
 
   constructor(worker: Worker, onEvent: (event: RoutingEvent) => void) {
     this.#worker = worker;
@@ -90,7 +91,8 @@ export class RoutingClient {
 
   /** The worker is gone: nobody will answer. @returns descriptors it has not taken, now the caller's */
   abandon(): readonly number[] {
-    for (const w of this.#waiting.values()) w.reject(new MlshimError('ROUTING_RESTARTED', 'the routing worker ended'));
+    this.#isGone = true;
+    for (const w of this.#waiting.values()) w.reject(gone());
     this.#waiting.clear();
     const untaken = [...this.#handed];
     this.#handed.clear();
@@ -98,6 +100,7 @@ export class RoutingClient {
   }
 
   #query(query: WorkerQuery): Promise<unknown> {
+    if (this.#isGone) return Promise.reject(gone());
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
@@ -114,4 +117,8 @@ export class RoutingClient {
       waiting?.reject(new MlshimError(code, m.failure.message));
     }
   }
+}
+
+function gone(): MlshimError {
+  return new MlshimError('ROUTING_RESTARTED', 'the routing worker ended');
 }

@@ -119,6 +119,8 @@ const LIVE_PEER_KEYS: readonly string[] = [
 function effectOf(path: string, value: Tree | string): Effect {
   const [section, part, third, key, ...deeper] = path.split('.');
   switch (section) {
+    case 'rules':
+    case 'groups':
     case 'routes':
     case 'dns':
     case 'source':
@@ -162,7 +164,9 @@ function branch(o: object): Tree {
     const key = keyText(name);
     if (value === undefined) continue;
     // Settings that stand together in memory stand beside the others in the file.
-    if (key === 'routing' || key === 'session') Object.assign(out, branch(value as object));
+    if (key === 'routing' || key === 'session' || key === 'policy') Object.assign(out, branch(value as object));
+    // Their order counts.
+    else if (key === 'rules') out[key] = valueText(value);
     // Ranges stand among the peers, too.
     else if (key === 'ranges') out['peers'] = { ...(out['peers'] as Tree), ...(nodeOf(value) as Tree) };
     else if (key === 'filters') out[key] = moduleText(value as FilterModule);

@@ -368,3 +368,17 @@ test('whatever restarts, is reset, forgets or refreshes: in the end tables agree
     );
   }
 });
+
+test('a speaker that makes way for another tells those why who will not keep its routes', (t) => {
+  const { net, a, b } = pair(90);
+  b.speaker.abandon();
+  net.run(1000);
+  t.is(a.fib.size, 2, 'it keeps them');
+  t.is(stale(a, 'b'), 2);
+  const plain = pair(91, { gracefulRestart: 'helper' });
+  plain.b.speaker.abandon();
+  plain.net.run(1000);
+  t.is(plain.a.fib.size, 0);
+  t.is(plain.a.session('b').lastNotification?.text, 'other configuration change');
+  t.is(plain.b.fib.size, 1, 'nothing more is said to the sink');
+});

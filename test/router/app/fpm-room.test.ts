@@ -34,7 +34,7 @@ const BOOT: Omit<RoutingBoot, 'fpm'> = {
 
 async function start(t: ExecutionContext, settings: Partial<FpmConfig> = {}) {
   const port = await freePort();
-  const fpm = posted<FpmConfig>({
+  const config: FpmConfig = {
     listen: { addr: Addr.parse('127.0.0.1')!, port },
     allow: [Prefix.parse('127.0.0.1/32')!],
     interfaces: [{ interface: 'lo', uplink: 'home' }],
@@ -43,7 +43,8 @@ async function start(t: ExecutionContext, settings: Partial<FpmConfig> = {}) {
     staleTimeS: 60,
     confirm: false,
     ...settings,
-  });
+  };
+  const fpm = posted(config);
   const worker = new Worker(new URL('../../../router/app/routing-worker.js', import.meta.url), {
     workerData: { ...BOOT, fpm },
   });
@@ -68,7 +69,7 @@ async function start(t: ExecutionContext, settings: Partial<FpmConfig> = {}) {
     return socket;
   };
   const shown = async () => (await routing.ask({ verb: 'route_show', args: { origin: 'external' } })).routes;
-  return { routing, until, client, shown, boot: { ...BOOT, fpm } };
+  return { routing, until, client, shown, boot: { ...BOOT, fpm }, fpm: config };
 }
 
 const route = (prefix: string, ...attributes: number[][]): number[] => kit.route(kit.NEWROUTE, prefix, { attributes });
@@ -159,4 +160,35 @@ test('routes of a client follow a reload of ours', async (t) => {
     (await shown()).map((r) => r.prefix),
     ['10.6.0.0/16'],
   );
+});
+
+test('the server moves while routes are kept, takes other tables, and takes its routes with it when it goes', async (t) => {
+  const { routing, until, client, shown, boot, fpm } = await start(t);
+  const zebra = await client();
+  const closed = new Promise((resolve) => zebra.once('close', resolve));
+  zebra.write(kit.frame(route('10.5.0.0/16', kit.gateway('10.0.1.9'))));
+  await until('a route', (s) => s.routes === 1);
+  const reload = (changes: Partial<FpmConfig> | undefined) =>
+    routing.reload({ ...boot, fpm: changes && posted({ ...fpm, ...changes }) });
+  await reload({ holdTimeS: 100 });
+  t.is((await until('the client stays', () => true)).state, 'connected');
+  const elsewhere = { addr: fpm.listen.addr, port: await freePort() };
+  await reload({ listen: elsewhere });
+  await closed;
+  const moved = await until('it waits there', (s) => s.state === 'waiting');
+  t.like(moved, { listen: `127.0.0.1:${elsewhere.port}`, routes: 1 });
+  t.is((await shown()).length, 1);
+  await t.throwsAsync(client());
+  const again = connect(elsewhere.port, '127.0.0.1');
+  t.teardown(() => again.destroy());
+  again.write(kit.frame(route('10.5.0.0/16', kit.gateway('10.0.1.9'))));
+  await until('it is told again', (s) => s.stale === 0 && s.routes === 1);
+  await reload({ listen: elsewhere, tables: [] });
+  await new Promise((resolve) => again.once('close', resolve));
+  t.is((await shown()).length, 1, 'kept until the client has told all again');
+  await reload(undefined);
+  t.is((await routing.summary()).fpm, undefined);
+  for (let left = 1; left > 0; left = (await shown()).length);
+  await reload({ listen: elsewhere });
+  await until('it waits again', (s) => s.state === 'waiting' && s.routes === 0);
 });

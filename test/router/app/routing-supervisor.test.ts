@@ -16,11 +16,11 @@ const POISON = { kind: 'bfd-change', change: undefined } as unknown as ToRouting
 const UP: ToRouting = { kind: 'link-state', index: 2, up: true };
 
 /** A peer that never answers, watched by BFD. */
-const boot = (peers: readonly object[], fpmPort: number | undefined): RoutingBoot => ({
+const boot = (peers: readonly object[], fpmPort: number | undefined, asn = 65001): RoutingBoot => ({
   links: [{ index: 2, name: 'a', vrf: 0, mtu: 1420, addresses: ['10.0.0.2/24', 'fe80::1/64'] }],
   vrfs: posted([]),
   routes: [],
-  bgp: posted(toBgp(bgpSchema.parse({ asn: 65001, router_id: '10.0.0.2', peers }), '/nowhere/mlshim.yaml')),
+  bgp: posted(toBgp(bgpSchema.parse({ asn, router_id: '10.0.0.2', peers }), '/nowhere/mlshim.yaml')),
   fpm:
     fpmPort === undefined
       ? undefined
@@ -163,4 +163,48 @@ test('a worker that ends while the router stops is not followed by another', asy
   s.supervisor.client.send(POISON);
   await s.until('gave up', 1);
   t.is(s.count('restarted'), 0);
+});
+
+test('a worker takes the place of another on purpose: the FIB stays until its own is complete, and it is no fault', async (t) => {
+  const s = new Stage(t);
+  s.fpmPort = await freePort();
+  await s.begin();
+  const { client } = s.supervisor;
+  for (const times of [1, 2, 3]) {
+    let isTaken = false;
+    const next = boot([PEER], s.fpmPort, 65001 + times);
+    await s.supervisor.replace(next, () => {
+      isTaken = true;
+    });
+    t.true(isTaken);
+    await s.until('restarted', times);
+    await s.until('bfd-watch', times + 1);
+    t.is((await s.supervisor.client.summary()).bgp.asn, 65001 + times);
+  }
+  t.not(s.supervisor.client, client);
+  t.is(s.count('fib-replace'), 0, 'the FPM client is still waited for');
+  t.is(s.count('bfd-unwatch'), 0, 'the session with the neighbour goes on');
+  t.is(s.count('gave up'), 0);
+  t.is(s.supervisor.restart, undefined);
+  await t.throwsAsync(client.summary(), { code: 'ROUTING_RESTARTED' });
+  const routingDaemon = connect(s.fpmPort, '127.0.0.1');
+  t.teardown(() => routingDaemon.destroy());
+  await s.until('fib-replace', 1);
+});
+
+test('a worker that cannot serve changes nothing', async (t) => {
+  const s = new Stage(t);
+  await s.begin();
+  const { client } = s.supervisor;
+  const wrong = boot([{ ...PEER, import: { module: 'gone' } }], undefined);
+  await t.throwsAsync(
+    s.supervisor.replace(wrong, () => t.fail()),
+    { code: 'CONFIG_INVALID', message: /exports no function "gone"/ },
+  );
+  t.is(s.supervisor.client, client);
+  t.is((await client.summary()).bgp.asn, 65001);
+  t.is(s.count('restarted'), 0);
+  // The one there is is still followed by another.
+  client.send(POISON);
+  await s.until('restarted', 1);
 });

@@ -147,6 +147,18 @@ test('each part has its effect, in the words of the file', (t) => {
   t.deepEqual(added({ more: 'loopback: stack\nbuffers: 64MiB' }), ['loopback restart', 'buffers restart']);
 });
 
+test('rules of uplinks are compared in their order, groups by their names', (t) => {
+  const rules = (text: string, group = 'a'): Parts => ({
+    more: `groups: { g: { uplinks: [${group}] } }\nrules: [${text}]`,
+  });
+  const [one, two] = ['{ name: one, match: { port: 25 }, reject: true }', '{ name: two, use: g }'];
+  const changes = (before: Parts, after: Parts): string[] =>
+    diffConfig(config(t, before), config(t, after)).map((c) => `${c.kind} ${c.path} ${c.effect}`);
+  t.deepEqual(changes(rules(`${one}, ${two}`), rules(`${one}, ${two}`)), []);
+  t.deepEqual(changes(rules(`${one}, ${two}`), rules(two)), ['changed rules live']);
+  t.deepEqual(changes({}, rules(two)), ['changed rules live', 'added groups.g live']);
+});
+
 test('a range stands among the peers, a VRF among the VRFs', (t) => {
   const range = (more: string): Parts => ({
     peers: `${PEER} }, { name: r, asn: external, via: a, range: 'fe80::/64'${more} }`,
