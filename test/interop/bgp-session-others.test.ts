@@ -1,11 +1,12 @@
 /** What our sessions negotiate and keep, against FRR's bgpd and GoBGP of the distribution on loopback addresses. */
 import test, { type ExecutionContext } from 'ava';
+import type { RangeConfig } from '../../bgp/speaker.ts';
 import { Addr, Prefix } from '../../router/lib/addr.ts';
 import { until } from '../bgp/kit/bird.ts';
 import { Bgpd, hasBgpd } from '../bgp/kit/frr-bgpd.ts';
 import { Gobgp, hasGobgp } from '../bgp/kit/gobgp.ts';
 import { freePort } from '../bgp/kit/loopback.ts';
-import { Node, OUR_AS, THEIR_AS } from '../bgp/kit/node.ts';
+import { Node, OUR_AS, OUR_HOP, THEIR_AS } from '../bgp/kit/node.ts';
 
 function interop(name: string, missing: string, body: (t: ExecutionContext) => Promise<void>): void {
   if (missing === '') test.serial(name, body);
@@ -104,6 +105,55 @@ interop('a refresh of FRR has a beginning and an end, and an operator of FRR is 
   // FRR says it by a hard reset, which costs the routes (RFC 8538).
   t.is(node.fib.size, 0);
 });
+
+interop(
+  'a range that changes restarts the sessions of its members alone, and takes them with it when it goes',
+  FRR,
+  async (t) => {
+    const hosts = ['127.0.0.3', '127.0.0.4'];
+    const frrs = hosts.map(() => new Bgpd());
+    const ourPort = await freePort();
+    const node = new Node({ port: ourPort, peers: [] });
+    t.teardown(async () => {
+      await node.stop();
+      for (const frr of frrs) await frr.remove();
+    });
+    const range = (host: string, more: Partial<RangeConfig> = {}): RangeConfig => ({
+      ...{ name: `r${host.at(-1)}`, link: 'lo', range: Prefix.parse(`${host}/32`)!, asn: 'external', multihop: true },
+      ...{ import: 'accept-all', export: 'accept-all', families: ['ipv4'] },
+      ...more,
+      ...OUR_HOP,
+    });
+    const networks = [{ prefix: Prefix.parse('172.20.229.0/27')! }];
+    const load = (...ranges: readonly RangeConfig[]): void =>
+      void node.speaker.reconfigure({ networks, peers: [], ranges });
+    /** How often FRR's session came up, and whether it is up. */
+    const seen = async (frr: Bgpd): Promise<string> => {
+      const text = await frr.ask('show bgp neighbors 127.0.0.1');
+      return `${/Connections established (\d+)/.exec(text)?.[1]} ${/BGP state = (\w+)/.exec(text)?.[1]}`;
+    };
+    await node.start();
+    load(range(hosts[0]!), range(hosts[1]!));
+    for (const [i, host] of hosts.entries()) {
+      const port = await freePort();
+      const config = frrConfig(port, ourPort, [`172.20.${i + 1}.0/24`]).replace('127.0.0.3', host);
+      await frrs[i]!.start(config, { address: host, port });
+    }
+    await until(() => node.fib.size === 2, 'both are members');
+    load(range(hosts[0]!, { import: 'reject-all' }), range(hosts[1]!));
+    await until(() => node.fib.size === 1, 'another policy');
+    t.deepEqual(await Promise.all(frrs.map(seen)), ['1 Established', '1 Established']);
+    load(range(hosts[0]!, { holdTimeS: 30 }), range(hosts[1]!));
+    await until(async () => (await seen(frrs[0]!)) === '2 Established', 'a session with the other hold time');
+    t.regex(await frrs[0]!.ask('show bgp neighbors 127.0.0.1'), /Cease\/Other Configuration Change/);
+    t.is(await seen(frrs[1]!), '1 Established');
+    await until(() => node.fib.size === 2, 'its route again');
+    load(range(hosts[1]!));
+    t.deepEqual([...node.fib.keys()], ['172.20.2.0/24']);
+    await until(async () => !(await seen(frrs[0]!)).includes('Established'), 'the member is gone');
+    t.is(await seen(frrs[1]!), '1 Established');
+  },
+);
 
 const gobgpConfig = (port: number, ourPort: number): string => `[global.config]
   as = ${THEIR_AS}
