@@ -3,8 +3,9 @@
  * customers of foreign parts behind them reach each other, and a third one with the same addresses in another VRF is
  * neither seen nor reached.
  */
+import { readFileSync } from 'node:fs';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
-import type { Answers, Status } from '../../router/control/messages.ts';
+import type { Answers, Reloaded, Status } from '../../router/control/messages.ts';
 import { Lab } from '../kit/lab.ts';
 import { PEER_B, PEER_C, Peer } from '../kit/peer.ts';
 import { Router } from '../kit/router.ts';
@@ -186,4 +187,72 @@ it('the other router keeps our VPN routes, and packets cross, while the routing 
     await p.stop('SIGINT');
     t.regex(p.stdout, / 0% packet loss/);
   }
+});
+
+const kindOf = async (x: Router, vrf: string): Promise<string> =>
+  (await x.json<{ readonly kind: string }>('route', 'get', PEER_C.v4, '--vrf', vrf)).kind;
+
+/** Load what `change` makes of the configuration. @returns the changes and what each takes */
+async function load(t: ExecutionContext<Context>, change: (yaml: string) => string): Promise<string[]> {
+  const { x } = t.context;
+  x.write(change(readFileSync(x.config, 'utf8')));
+  const { status, stdout, stderr } = await x.cli(['reload', '--json']);
+  t.is(status, 0, stderr);
+  return (JSON.parse(stdout) as Reloaded).changes.map((c) => `${c.path} ${c.effect}`);
+}
+
+const upSince = async (peer: Peer): Promise<string> =>
+  /upstream\s+BGP\s+---\s+(\S+)\s+(\S+)/
+    .exec(await peer.birdc('show', 'protocols', 'upstream'))!
+    .slice(1)
+    .join(' ');
+
+it('peers and networks of VRFs change while the sessions go on', async (t) => {
+  const { lab, x, b, twin } = t.context;
+  const before = [await upSince(b), await upSince(twin)];
+  const changes = await load(t, (yaml) => yaml.replace('red: { rd:', 'red: { networks: [172.20.99.0/24], rd:'));
+  t.deepEqual(changes, ['vrfs.red.networks.172.20.99.0/24 live']);
+  await birdHas(lab, b, '172.20.99.0/24');
+  t.false((await twin.birdc('show', 'route')).includes('172.20.99.0/24'));
+  t.deepEqual(await load(t, (yaml) => yaml.replace('name: twin,', 'name: twin, import: none,')), [
+    'bgp.peers.twin.import live',
+  ]);
+  await lab.eventually('blue has lost it', async () => (await kindOf(x, 'blue')) === 'none');
+  t.is(await kindOf(x, 'red'), 'unicast');
+  await load(t, (yaml) => yaml.replace(' import: none,', '').replace('networks: [172.20.99.0/24], ', ''));
+  await lab.eventually('blue has it again', async () => (await kindOf(x, 'blue')) === 'unicast');
+  t.deepEqual([await upSince(b), await upSince(twin)], before, 'BIRD saw no new session');
+});
+
+it('an uplink moves to another VRF with its session, and back', async (t) => {
+  const { lab, x, b } = t.context;
+  const before = await upSince(b);
+  const original = readFileSync(x.config, 'utf8');
+  t.deepEqual(await load(t, (yaml) => yaml.replace('vrf: blue', 'vrf: red')), ['uplinks.twin.vrf uplink']);
+  await lab.eventually('blue is empty', async () => (await kindOf(x, 'blue')) === 'none');
+  await lab.eventually('red has both ways', async () => {
+    const { candidates } = await x.json<Answers['bgp_explain']>('bgp', 'explain', PEER_C.announce4, '--vrf', 'red');
+    return (
+      candidates
+        .map((c) => c.route.peer)
+        .sort()
+        .join() === '(vpn),twin'
+    );
+  });
+  await load(t, () => original);
+  await lab.eventually('blue has it again', async () => (await kindOf(x, 'blue')) === 'unicast');
+  t.is(await upSince(b), before);
+});
+
+it('another set of VRFs needs other speakers, which come to the same routes', async (t) => {
+  const { lab, x } = t.context;
+  const original = readFileSync(x.config, 'utf8');
+  t.deepEqual(await load(t, (yaml) => yaml.replace('vrfs:\n', 'vrfs:\n  green: {}\n')), ['vrfs.green routing']);
+  t.is((await x.cli(['route', 'get', PEER_C.v4, '--vrf', 'green'])).status, 1, 'known, and empty');
+  const both = async (): Promise<boolean> =>
+    (await kindOf(x, 'red')) === 'unicast' && (await kindOf(x, 'blue')) === 'unicast';
+  await lab.eventually('red and blue have their ways', both);
+  await load(t, () => original);
+  t.is((await x.cli(['route', 'get', PEER_C.v4, '--vrf', 'green'])).status, 2);
+  await lab.eventually('they have them again', both);
 });
