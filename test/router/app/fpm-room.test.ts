@@ -183,8 +183,9 @@ test('the server moves while routes are kept, takes other tables, and takes its 
   t.teardown(() => again.destroy());
   again.write(kit.frame(route('10.5.0.0/16', kit.gateway('10.0.1.9'))));
   await until('it is told again', (s) => s.stale === 0 && s.routes === 1);
+  const closedAgain = new Promise((resolve) => again.once('close', resolve));
   await reload({ listen: elsewhere, tables: [] });
-  await new Promise((resolve) => again.once('close', resolve));
+  await closedAgain;
   t.is((await shown()).length, 1, 'kept until the client has told all again');
   await reload(undefined);
   t.is((await routing.summary()).fpm, undefined);
