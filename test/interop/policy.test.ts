@@ -2,6 +2,7 @@
  * An unprivileged app with two uplinks of different rate: rules choose by group, protocol and port, a balancer shares
  * connections out so that the sum of both rates arrives, and an uplink that fails takes no new flow.
  */
+import { readFileSync } from 'node:fs';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import { ISPS, SERVER, TwoIsps } from '../kit/isps.ts';
 import { Lab } from '../kit/lab.ts';
@@ -200,4 +201,15 @@ it('a drained uplink takes no new flow until it is undrained', async (t) => {
   const unknown = await router.cli(['uplink', 'drain', 'dsl']);
   t.is(unknown.status, 2);
   t.regex(unknown.stderr, /no uplink "dsl"/);
+});
+
+it('other rules hold for new flows after a reload, and no uplink is touched', async (t) => {
+  const { router } = t.context;
+  const before = readFileSync(router.config, 'utf8');
+  router.write(before.replace('group: wired }, use: fiber', 'group: wired }, use: lte'));
+  const { status, stdout, stderr } = await router.cli(['reload']);
+  t.is(status, 0, stderr);
+  t.regex(stdout, /rules/);
+  t.deepEqual((await iperf(t.context, 'wired', '-c', SERVER.v4, '-P', '2')).streams, { [LTE.v4]: 2 });
+  t.true((await uplinks(router)).every((u) => u.usable));
 });

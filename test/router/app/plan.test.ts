@@ -1,7 +1,9 @@
 import test from 'ava';
 import { planOf } from '../../../router/app/plan.ts';
 import { parseConfig } from '../../../router/config/load.ts';
+import type { Config } from '../../../router/config/model.ts';
 import { RouteSource } from '../../../router/fib/shared.ts';
+import { revived } from '../../../router/lib/post.ts';
 
 const KEY = 'yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=';
 const KEY2 = 'xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=';
@@ -84,4 +86,22 @@ test('name servers keep their uplink, and the host’s own are passed on', (t) =
   const { settings } = plan(`${TWO}dns: { servers: ['fe80::53%b', 10.0.0.53], search: [x.test] }\n`);
   t.deepEqual(settings.dns.servers, ['fe80::53%b', '10.0.0.53']);
   t.deepEqual(settings.hostNameServers, ['192.0.2.53']);
+});
+
+test('rules name VRFs and uplinks by the numbers these keep over a reload', (t) => {
+  const config = (vrfs: string): Config => {
+    const text = `vrfs: {${vrfs}}\n${TWO}rules:\n  - { match: { port: 22 }, vrf: red }\n  - { use: [b, a], balance: failover }\n`;
+    return parseConfig({ shown: 'x.yaml', path: '/x.yaml', text }, {}).config!;
+  };
+  const before = planOf(config('red: {}'), []);
+  const after = planOf(config('blue: {}, red: {}'), [], before);
+  for (const { settings, vrfs } of [before, after]) {
+    const { rules, groups, uplinks } = revived(settings.policy);
+    t.deepEqual(rules[0]!.action, { kind: 'vrf', vrf: vrfs.get('red')! });
+    t.deepEqual(
+      groups[0]!.members.map((m) => uplinks[m.uplink]!.link),
+      [1001, 1000],
+    );
+  }
+  t.is(after.vrfs.get('red'), 1);
 });
