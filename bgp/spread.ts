@@ -18,7 +18,7 @@ import { Rota } from './rota.ts';
 /** Prefixes decided in one turn, also where time does not pass (tests). */
 const DECISION_BUDGET = 8192;
 /** Prefixes decided and installed before the clock is looked at. */
-const DECISION_STEP = 256;
+const DECISION_STEP = 1024;
 /** Prefixes told to a peer at a time. */
 const EXPORT_BUDGET = 512;
 

@@ -12,7 +12,7 @@ import type { Spread } from './spread.ts';
 /** How long one turn works where nobody else says. */
 const TURN_MS = 6;
 /** Attribute sets forgotten, and prefixes judged again, before the clock is looked at. */
-const SWEEP_STEP = 256;
+const SWEEP_STEP = 1024;
 const JUDGE_STEP = 128;
 
 export interface WorkLoopHost {
