@@ -132,6 +132,9 @@ export class StackTransport implements Transport {
   }
 }
 
+/** How long a peer that was told the end may take to end as well. */
+const LAST_WORDS_MS = 1000;
+
 /** Resolves when all sockets are closed, or after `graceMs`. */
 export async function allClosed(sockets: Iterable<Socket>, graceMs: number): Promise<void> {
   const open = [...sockets].filter((s) => !s.destroyed);
@@ -148,9 +151,21 @@ export function streamOf(socket: Socket, localAddress: Addr | undefined, abort =
     write: (octets) => !socket.writable || socket.write(octets),
     close: (isAbort) => {
       if (isAbort) abort();
-      else socket.destroySoon();
+      else finish(socket);
     },
   };
+}
+
+/**
+ * Send what is queued and the end, and read on until the peer ends too: a socket that is closed with octets unread resets the
+ * connection (RFC 1122 §4.2.2.13), and a reset may overtake our last words, so that nobody there knows why.
+ */
+function finish(socket: Socket): void {
+  socket.removeAllListeners('data');
+  socket.end();
+  socket.resume();
+  const timer = setTimeout(() => socket.destroy(), LAST_WORDS_MS);
+  socket.once('close', () => clearTimeout(timer));
 }
 
 /** RFC 5082 §3: what has come over `hops` hops at most has lost one less than that of its 255. */
