@@ -78,6 +78,16 @@ export interface RemoteEnd {
   readonly linkLocal: string;
 }
 
+export interface BirdSession {
+  readonly state: string;
+  readonly sinceMs: number;
+}
+
+/** Whether it is the same session: BIRD works the time out of two clocks at each question, and is off by a millisecond at times. */
+export function isSameSession(a: BirdSession, b: BirdSession): boolean {
+  return a.state === b.state && Math.abs(a.sinceMs - b.sinceMs) < 50;
+}
+
 let peers = 0;
 
 export class Peer {
@@ -191,6 +201,16 @@ protocol bgp upstream {
 
   get birdSocket(): string {
     return join(this.dir, 'bird.ctl');
+  }
+
+  /** BIRD's session with the router: its state, and since when in milliseconds of the day. */
+  async session(): Promise<BirdSession> {
+    const shown = await this.birdc('show', 'protocols', 'upstream');
+    const [, state, hours, minutes, seconds] = /upstream\s+BGP\s+---\s+(\S+)\s+(\d+):(\d+):([\d.]+)/.exec(shown)!;
+    return {
+      state: state!,
+      sinceMs: Math.round(((Number(hours) * 60 + Number(minutes)) * 60 + Number(seconds)) * 1000),
+    };
   }
 
   async birdc(...words: string[]): Promise<string> {
