@@ -31,7 +31,8 @@ class Way implements UplinkLoad {
   readonly health: Health;
   isDrained = false;
   rate = 0;
-  #octets = 0;
+  /** As measured last; undefined before the first time, which has nothing to compare with. */
+  #octets: number | undefined;
 
   constructor(spec: PolicyUplink, isLinkUp: boolean, now: Instant) {
     this.spec = spec;
@@ -48,7 +49,7 @@ class Way implements UplinkLoad {
   }
 
   measure(octets: number, ms: number): void {
-    const now = ((octets - this.#octets) * 1000) / ms;
+    const now = ((octets - (this.#octets ?? octets)) * 1000) / ms;
     this.#octets = octets;
     this.rate += RATE_GAIN * (now - this.rate);
   }
@@ -210,7 +211,6 @@ export class DataplanePolicy implements PolicyPort {
     const due = this.#dueAt();
     if (due === undefined || due > now) return;
     for (const w of this.#ways) w.health.tick(now);
-    this.#policy?.names.expire(now);
     this.#act();
   }
 
@@ -233,6 +233,7 @@ export class DataplanePolicy implements PolicyPort {
     const ms = now - this.#measuredMs;
     this.#measuredMs = now;
     for (const w of this.#ways) w.measure(this.#o.octetsOf(w.spec.link), ms);
+    this.#policy?.names.expire(now);
     if (this.#policy !== undefined) for (const i of this.#policy.groups.keys()) this.#policy.balancer(i).measured();
   }
 

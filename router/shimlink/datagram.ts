@@ -11,7 +11,7 @@ import { putInt } from './options.ts';
 import { Dgram, DgramFlag, E, getHost16, IPPROTO_IP } from './proto.ts';
 import type { SockAddr } from './sockaddr.ts';
 import { AppSocket } from './socket.ts';
-import { WayCache } from './way-cache.ts';
+import { UNKNOWN_WAY, WayCache } from './way-cache.ts';
 
 /** Room for a header and the largest datagram. */
 export const DATAGRAM_SLOT = 65664;
@@ -64,8 +64,12 @@ export abstract class DatagramSocket extends AppSocket {
     const { policy } = this.hub;
     if (policy === undefined || spec.link !== 0) return 0;
     this.#ways ??= new WayCache();
-    const link = this.#ways.find(policy, to, () => this.chooseLink(to));
-    if (link < 0) return -link;
+    let link = this.#ways.find(policy, to);
+    if (link === UNKNOWN_WAY) {
+      link = this.chooseLink(to);
+      if (link < 0) return -link;
+      this.#ways.keep(policy, to, link);
+    }
     spec.link = link;
     return 0;
   }

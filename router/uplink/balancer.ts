@@ -55,8 +55,7 @@ export class Balancer {
   readonly #credit: Float64Array;
   /** Flows given to each member since its rate was measured last: they will be part of the rate later. */
   readonly #fresh: Int32Array;
-  /** Weights used instead of the configured ones (`weight: auto`), or undefined. */
-  #weights: Float64Array;
+  readonly #weights: Float64Array;
 
   /** @param loads by index of uplink; the array is kept, its entries are read at each choice */
   constructor(group: UplinkGroup, loads: readonly UplinkLoad[], random: Random) {
@@ -66,11 +65,6 @@ export class Balancer {
     this.#credit = new Float64Array(group.members.length);
     this.#fresh = new Int32Array(group.members.length);
     this.#weights = Float64Array.from(group.members, (m) => m.weight);
-  }
-
-  /** Use other weights from now on, one per member; what is not positive counts as the smallest weight there is. */
-  set weights(weights: readonly number[]) {
-    this.#weights = Float64Array.from(weights, (w) => (w > 0 ? w : Number.MIN_VALUE));
   }
 
   /** Rates of uplinks were measured: flows given out before are in them. */

@@ -139,7 +139,7 @@ export class PortTables {
 }
 
 /** Rules in their order take the ports nobody before them took. */
-export function intervalsOf(rules: readonly Rule[], list: readonly number[], protocol: number): Interval[] {
+function intervalsOf(rules: readonly Rule[], list: readonly number[], protocol: number): Interval[] {
   const taken: Interval[] = [];
   /** Ports nobody took yet: ascending, disjoint [first, last]. */
   let free: [number, number][] = [[0, PORTS - 1]];

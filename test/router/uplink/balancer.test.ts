@@ -91,9 +91,3 @@ test('failover takes the first that can be used', (t) => {
   loads[0]!.isUsable = false;
   t.deepEqual(counts(b, 5, 2), [0, 5]);
 });
-
-test('other weights hold from the next flow on', (t) => {
-  const { balancer: b } = balancer('round_robin', [1, 1]);
-  b.weights = [1, 4];
-  t.deepEqual(counts(b, 50, 2), [10, 40]);
-});
