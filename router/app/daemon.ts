@@ -248,7 +248,7 @@ export class Daemon {
   /** Resolves when every endpoint that is a name has an address: packets sent before would be lost. */
   #endpointsKnown(): Promise<void> {
     const names = this.#plan.links
-      .flatMap((l) => l.uplink.peers)
+      .flatMap((l) => l.tunnel.peers)
       .filter((p) => p.endpoint !== undefined && !isAddress(p.endpoint.host));
     const missing = new Set(names.map((p) => formatKey(p.publicKey)));
     for (const key of this.#resolved) missing.delete(key);

@@ -2,8 +2,9 @@
  * From a configuration to what the workers are told: links with their numbers, routes, BGP sessions, data-plane
  * settings. Pure; the daemon carries it out.
  */
-import type { Config, InterfaceAddr, ScopedAddr, StaticRoute, UplinkConfig } from '../config/model.ts';
+import type { Config, InterfaceAddr, ScopedAddr, StaticRoute, UplinkConfig, WireguardConfig } from '../config/model.ts';
 import { RouteSource } from '../fib/shared.ts';
+import { MlshimError } from '../lib/errors.ts';
 import { posted } from '../lib/post.ts';
 import type { DataplaneSettings, LinkSpec, PolicySettings } from './dataplane-protocol.ts';
 import type { ConfiguredRoute, RoutingBoot, RoutingHop } from './routing-protocol.ts';
@@ -25,26 +26,39 @@ export interface Plan {
 export interface PlannedLink {
   readonly spec: LinkSpec;
   readonly uplink: UplinkConfig;
+  readonly tunnel: WireguardConfig;
 }
 
-/** @param running what runs already: its uplinks and VRFs keep their numbers, and new ones get others */
+/**
+ * @param running what runs already: its uplinks and VRFs keep their numbers, and new ones get others
+ * @throws MlshimError BACKEND_UNAVAILABLE when an uplink is none of this backend's
+ */
 export function planOf(config: Config, hostNameServers: readonly string[], running?: Plan): Plan {
+  if (config.backend === 'kernel')
+    throw new MlshimError('BACKEND_UNAVAILABLE', 'backend: kernel is to come: this version has the user-space backend');
   const linkNumbers = new Map(running?.links.map((l) => [l.spec.name, l.spec.index]));
   const uplinks = numbered(config.uplinks, linkNumbers, FIRST_LINK_INDEX);
   const vrfs = numbered(config.vrfs, running?.vrfs ?? new Map<string, number>(), DEFAULT_VRF + 1);
   const numberOf = (name: string): number => uplinks.get(name)!;
   const links = config.uplinks.map((uplink): PlannedLink => {
-    const index = numberOf(uplink.name);
+    const { name, wireguard: tunnel } = uplink;
+    if (tunnel === undefined)
+      throw new MlshimError(
+        'BACKEND_UNAVAILABLE',
+        `uplink "${name}" is a path of the host's network (kernel): the user-space backend has tunnels only so far`,
+      );
+    const index = numberOf(name);
     return {
       uplink,
+      tunnel,
       spec: {
         index,
-        name: uplink.name,
+        name,
         vrf: vrfNumber(vrfs, uplink.vrf),
-        mtu: uplink.mtu,
+        mtu: tunnel.mtu,
         child: ONE_CHILD,
         device: index - FIRST_LINK_INDEX,
-        addresses: uplink.addresses.map(addressText),
+        addresses: tunnel.addresses.map(addressText),
       },
     };
   });
@@ -132,15 +146,15 @@ function policyOf({ policy }: Config, links: readonly PlannedLink[], vrfs: Plan[
 function routesOf(config: Config, links: readonly PlannedLink[], vrfs: Plan['vrfs']): ConfiguredRoute[] {
   const connected = new Routes(RouteSource.Connected);
   const allowed = new Routes(RouteSource.Static);
-  for (const { spec, uplink } of links) {
+  for (const { spec, tunnel } of links) {
     const hop: RoutingHop = { link: spec.index, gateway: undefined, weight: 1 };
-    for (const { addr, prefix } of uplink.addresses) {
+    for (const { addr, prefix } of tunnel.addresses) {
       const isHost = prefix.length === (addr.family === 4 ? 32 : 128);
       // Link-local prefixes exist once per link and are not in the table (RFC 4007 §9).
       if (!isHost && !(addr.family === 6 && addr.isLinkLocal)) connected.add(spec.vrf, String(prefix), hop);
     }
-    if (uplink.installRoutes)
-      for (const peer of uplink.peers) for (const prefix of peer.allowedIps) allowed.add(spec.vrf, String(prefix), hop);
+    if (tunnel.installRoutes)
+      for (const peer of tunnel.peers) for (const prefix of peer.allowedIps) allowed.add(spec.vrf, String(prefix), hop);
   }
   const linkOf = (name: string): number => links.find((l) => l.spec.name === name)!.spec.index;
   const statics = config.routes.map((r) => staticRoute(r, vrfNumber(vrfs, r.vrf), linkOf));

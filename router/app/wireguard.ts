@@ -5,7 +5,7 @@ import type { WgDeviceConfig } from '../../wg/model.ts';
 import { initRegion } from '../../wg/ring.ts';
 import { HEADER_BYTES, RING_BYTES } from '../../wg/ring-layout.ts';
 import { type WgEvent, WgSupervisor } from '../../wg/supervisor.ts';
-import type { UplinkConfig } from '../config/model.ts';
+import type { WireguardConfig } from '../config/model.ts';
 import { Addr } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
@@ -57,17 +57,17 @@ export class WireguardChild {
     return this.supervisor.hasDevice(spec.device);
   }
 
-  addDevice({ spec, uplink }: PlannedLink): Promise<void> {
-    return this.supervisor.addDevice({ index: spec.device, name: spec.name, mtu: spec.mtu }, deviceConfig(uplink));
+  addDevice({ spec, tunnel }: PlannedLink): Promise<void> {
+    return this.supervisor.addDevice({ index: spec.device, name: spec.name, mtu: spec.mtu }, deviceConfig(tunnel));
   }
 
   /** Other keys, peers, port or MTU; sessions with peers that stay as they are go on. */
-  setDevice({ spec, uplink }: PlannedLink): Promise<void> {
-    return this.supervisor.setDevice(spec.device, deviceConfig(uplink), spec.mtu);
+  setDevice({ spec, tunnel }: PlannedLink): Promise<void> {
+    return this.supervisor.setDevice(spec.device, deviceConfig(tunnel), spec.mtu);
   }
 }
 
-function deviceConfig({ privateKey, listenPort, peers }: UplinkConfig): WgDeviceConfig {
+function deviceConfig({ privateKey, listenPort, peers }: WireguardConfig): WgDeviceConfig {
   return { privateKey, listenPort, peers };
 }
 

@@ -54,10 +54,10 @@ function asnOf(text: string): number {
 /** @param peer AS number of whoever gets the card: the port is for them */
 export function cardOf(config: Config, bgp: BgpConfig, peer: number | undefined): Card {
   const session = bgp.peers.find((p) => p.asn === peer);
-  const uplink = config.uplinks.find((u) => u.name === session?.via);
-  const port = uplink?.listenPort ?? (peer === undefined ? undefined : customPort(peer));
-  const key = uplink === undefined ? bgp.dn42.publicKey : publicKey(uplink.privateKey);
-  const local = uplink?.addresses.find((a) => a.addr.family === 6 && a.addr.isLinkLocal)?.addr ?? bgp.dn42.linkLocal;
+  const tunnel = config.uplinks.find((u) => u.name === session?.via)?.wireguard;
+  const port = tunnel?.listenPort ?? (peer === undefined ? undefined : customPort(peer));
+  const key = tunnel === undefined ? bgp.dn42.publicKey : publicKey(tunnel.privateKey);
+  const local = tunnel?.addresses.find((a) => a.addr.family === 6 && a.addr.isLinkLocal)?.addr ?? bgp.dn42.linkLocal;
   const host = bgp.dn42.endpoint;
   const shownHost = host === undefined ? '' : Addr.parse(host)?.family === 6 ? `[${host}]` : host;
   const shownPort = port === undefined ? '20000 + last 4 digits of your ASN' : String(port);
@@ -68,7 +68,7 @@ export function cardOf(config: Config, bgp: BgpConfig, peer: number | undefined)
     link_local: String(local ?? customLinkLocal(bgp.asn)),
     ipv4: config.source.v4 === undefined ? '' : String(config.source.v4),
     ipv6: config.source.v6 === undefined ? '' : String(config.source.v6),
-    mtu: uplink?.mtu ?? USUAL_MTU,
+    mtu: tunnel?.mtu ?? USUAL_MTU,
     networks: bgp.networks.map((n) => String(n.prefix)),
     mp_bgp: session === undefined || session.families.length > 1,
     extended_next_hop: session?.extendedNextHop ?? true,
@@ -156,7 +156,7 @@ function peerOptions(input: Input): Record<string, string | undefined> {
  */
 function checkPort(config: Config, asn: number, given: string | undefined): void {
   const port = given === undefined ? customPort(asn) : Number(given);
-  const owner = port === 0 ? undefined : config.uplinks.find((u) => u.listenPort === port);
+  const owner = port === 0 ? undefined : config.uplinks.find((u) => u.wireguard?.listenPort === port);
   if (owner === undefined) return;
   const advice = given === undefined ? 'give --port for this one (0: any)' : 'give another --port (0: any)';
   throw new MlshimError('USAGE', `the tunnel ${owner.name} listens on port ${port} already: ${advice}`);

@@ -100,21 +100,25 @@ export function peerUplinks(b: WithPeers<TunnelPeer>, own: readonly (Addr | unde
         bandwidth: undefined,
         probe: undefined,
         whenDown: 'reset',
-        addresses: [onLink, ...hosts],
-        mtu: w.mtu,
-        privateKey,
-        listenPort: w.listen_port ?? customPort(asn),
-        installRoutes: false,
-        peers: [
-          {
-            name: undefined,
-            publicKey: w.public_key,
-            presharedKey: w.preshared_key,
-            endpoint: w.endpoint,
-            allowedIps: EVERYTHING,
-            keepaliveS: w.persistent_keepalive ?? (w.endpoint === undefined ? 0 : KEEPALIVE_S),
-          },
-        ],
+        dns: [],
+        host: undefined,
+        wireguard: {
+          addresses: [onLink, ...hosts],
+          mtu: w.mtu,
+          privateKey,
+          listenPort: w.listen_port ?? customPort(asn),
+          installRoutes: false,
+          peers: [
+            {
+              name: undefined,
+              publicKey: w.public_key,
+              presharedKey: w.preshared_key,
+              endpoint: w.endpoint,
+              allowedIps: EVERYTHING,
+              keepaliveS: w.persistent_keepalive ?? (w.endpoint === undefined ? 0 : KEEPALIVE_S),
+            },
+          ],
+        },
       },
     ];
   });

@@ -14,10 +14,12 @@ import { checkPolicy, checkPolicyReferences } from './policy.ts';
 import type { ParsedConfig } from './schema.ts';
 import { asList, asMap, type Path, type SourceTree } from './tree.ts';
 import { Unique } from './unique.ts';
+import { checkHostPaths, checkKinds } from './uplink.ts';
 
-/** Every `via` must name an uplink. Needs nothing but the tree, so it also runs when the schema has complained. */
+/** Every `via` must name an uplink, every uplink be of one kind. Needs nothing but the tree, so it also runs when the schema has complained. */
 export function checkReferences(tree: SourceTree): void {
   const root = asMap(tree.root);
+  checkKinds(tree);
   const peers = asList(asMap(root['bgp'])['peers']).map(asMap);
   const tunnels = peers.filter((p) => p['wireguard'] !== undefined).map((p) => String(p['name'] ?? `AS${p['asn']}`));
   const uplinks = [...Object.keys(asMap(root['uplinks'])), ...tunnels];
@@ -83,6 +85,7 @@ export function checkValues(tree: SourceTree, config: ParsedConfig): void {
   const ports = new Unique<number>(tree, 'listen port');
   const privateKeys = new Unique<string>(tree, 'private key');
   for (const [name, { wireguard }] of uplinks) {
+    if (wireguard === undefined) continue;
     const at: Path = ['uplinks', name, 'wireguard'];
     if (wireguard.listen_port !== 0) ports.add(wireguard.listen_port, [...at, 'listen_port']);
     // A peer has one endpoint and one current session, so two uplinks with one key would take turns.
@@ -120,6 +123,7 @@ export function checkValues(tree: SourceTree, config: ParsedConfig): void {
     for (const hop of hops) checkGateway(tree, hop.gateway?.family, route.to, at);
   }
 
+  checkHostPaths(tree, config);
   checkOwn(tree, config);
   checkPolicy(tree, config);
   if (config.bgp !== undefined) checkBgp(tree, config.bgp);

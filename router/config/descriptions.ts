@@ -38,7 +38,11 @@ const MRT_FILE = { file: 'path; may hold %Y %m %d %H %M %S (UTC); folders are ma
 export const DESCRIPTIONS: Readonly<Record<string, string>> = {
   ...under('', {
     vrfs: 'routing tables of their own (RFC 4364), by name',
-    uplinks: 'ways out, by name: WireGuard tunnels',
+    backend:
+      "who carries flows of uplinks: the host's kernel, our own stack (`userspace`), or the kernel where that is possible",
+    isolation: 'kernel backend: a VRF device for each uplink, or the interfaces as they are',
+    strict: 'kernel backend: refuse flows whose uplink cannot be bound',
+    uplinks: "ways out, by name: WireGuard tunnels and paths of the host's network",
     groups: 'uplinks that share flows, by name',
     rules: 'which flows take which uplinks; the first that matches decides',
     routes: 'static routes; they win over `allowed_ips`',
@@ -58,12 +62,18 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
   }),
   ...under('vrfs.NAME.networks[]', OWN_ROUTE),
   ...under('uplinks.NAME', {
-    wireguard: 'a WireGuard device in user space',
+    wireguard: 'a WireGuard device',
+    kernel: "a path of the host's own network",
+    dns: 'resolvers that are asked through it',
     vrf: 'the VRF that its addresses, routes and BGP peers belong to',
     weight: 'its share of new flows; by `bandwidth` when missing',
     bandwidth: 'its rate',
     probe: 'asks through it whether it can be used',
     when_down: 'flows that rules sent here are ended, or left alone',
+  }),
+  ...under('uplinks.NAME.kernel', {
+    interface: 'all that leaves by this interface',
+    source: 'all that carries this address of the host',
   }),
   ...under('uplinks.NAME.probe', {
     to: 'who is asked, in turn, by ICMP echo request',

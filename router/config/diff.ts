@@ -71,6 +71,8 @@ function leaf(v: Tree | string | undefined): string {
 
 /** What keeps a value for as long as the process runs, and why. */
 const FIXED: Readonly<Record<string, string>> = {
+  backend: 'applications have been started for it',
+  isolation: 'uplinks have been set up by it',
   loopback: 'applications hold sockets that were made by it',
   buffers: 'memory is divided at the start',
 };
@@ -80,8 +82,10 @@ export function whyFixed({ path }: ConfigChange): string {
   return `${path} (${FIXED[path.split('.')[0]!] ?? 'it is read at the start only'})`;
 }
 
-/** Settings of an uplink that are its link's, not its tunnel's. */
-const LINK_KEYS: readonly string[] = ['mtu', 'addresses', 'vrf'];
+/** Settings of an uplink that make it another link. */
+const LINK_KEYS: readonly string[] = ['kernel', 'vrf'];
+/** Those of its tunnel. */
+const DEVICE_KEYS: readonly string[] = ['mtu', 'addresses'];
 
 /** Who we are, where we listen: another speaker. */
 const SPEAKER_KEYS: readonly string[] = [
@@ -126,9 +130,10 @@ function effectOf(path: string, value: Tree | string): Effect {
     case 'source':
     case 'fpm':
     case 'bird_socket':
+    case 'strict':
       return 'live';
     case 'uplinks':
-      return third !== undefined && LINK_KEYS.includes(third) ? 'uplink' : 'live';
+      return third !== undefined && isOfLink(third, key) ? 'uplink' : 'live';
     case 'vrfs':
       return third === 'networks' ? 'live' : 'routing';
     case 'bgp':
@@ -139,6 +144,12 @@ function effectOf(path: string, value: Tree | string): Effect {
     default:
       return 'restart';
   }
+}
+
+/** A tunnel that becomes a path of the host, or the other way round, is another link, too. */
+function isOfLink(part: string, key: string | undefined): boolean {
+  if (part !== 'wireguard') return LINK_KEYS.includes(part);
+  return key === undefined || DEVICE_KEYS.includes(key);
 }
 
 function peerEffect(key: string, deeper: readonly string[], value: Tree | string): Effect {
@@ -161,7 +172,8 @@ function treeOf(config: Config): Tree {
 function branch(o: object): Tree {
   const out: Record<string, Tree | string> = {};
   for (const [name, value] of Object.entries(o)) {
-    const key = keyText(name);
+    // A peer's `host` is a yes or no.
+    const key = name === 'host' && typeof value === 'object' ? 'kernel' : keyText(name);
     if (value === undefined) continue;
     // Settings that stand together in memory stand beside the others in the file.
     if (key === 'routing' || key === 'session' || key === 'policy') Object.assign(out, branch(value as object));

@@ -11,7 +11,7 @@ import type { Addr, Prefix } from '../lib/addr.ts';
 import { systemReason } from '../lib/reason.ts';
 import type { BgpConfig, BgpPeerConfig } from './bgp-model.ts';
 import { customLinkLocal, customPort } from './bgp-wireguard.ts';
-import type { Config, UplinkConfig } from './model.ts';
+import type { Config, WireguardConfig } from './model.ts';
 
 export interface Finding {
   /** error: it will not work; warning: it is not as others expect; info: could be said. */
@@ -109,34 +109,33 @@ function lintPeer(config: Config, bgp: BgpConfig, peer: BgpPeerConfig, report: R
   if (peer.address.family === 6 && !peer.extendedNextHop && peer.families.includes('ipv4'))
     tell('warning', 'extended-next-hop', 'IPv4 needs addresses on the tunnel without extended_next_hop');
   const uplink = config.uplinks.find((u) => u.name === peer.via);
-  if (uplink === undefined) return;
-  lintTunnel(bgp, peer, uplink, tell);
+  if (uplink?.wireguard !== undefined) lintTunnel(bgp, peer, uplink.wireguard, tell);
 }
 
 function lintTunnel(
   bgp: BgpConfig,
   peer: BgpPeerConfig,
-  uplink: UplinkConfig,
+  tunnel: WireguardConfig,
   tell: (severity: Finding['severity'], check: string, text: string) => void,
 ): void {
-  if (uplink.mtu !== USUAL_MTU) tell('info', 'mtu', `MTU ${uplink.mtu}: ${USUAL_MTU} is usual, both ends must agree`);
+  if (tunnel.mtu !== USUAL_MTU) tell('info', 'mtu', `MTU ${tunnel.mtu}: ${USUAL_MTU} is usual, both ends must agree`);
   const asn = typeof peer.asn === 'number' ? peer.asn : undefined;
   const port = asn === undefined ? undefined : customPort(asn);
-  const dials = uplink.peers.some((p) => p.endpoint !== undefined);
-  if (uplink.listenPort === 0 && !dials)
+  const dials = tunnel.peers.some((p) => p.endpoint !== undefined);
+  if (tunnel.listenPort === 0 && !dials)
     tell('error', 'endpoint', 'neither end can begin: no endpoint of the peer, no listen_port of ours');
-  else if (uplink.listenPort !== 0 && uplink.listenPort !== port)
-    tell('info', 'port', `listen_port ${uplink.listenPort}: ${port ?? 'another'} is the custom`);
+  else if (tunnel.listenPort !== 0 && tunnel.listenPort !== port)
+    tell('info', 'port', `listen_port ${tunnel.listenPort}: ${port ?? 'another'} is the custom`);
   if (peer.address.isLinkLocal && asn !== undefined && !peer.address.equals(customLinkLocal(asn)))
     tell('info', 'link-local', `${peer.address}: ${customLinkLocal(asn)} is the custom`);
   if (
-    !uplink.addresses.some(
+    !tunnel.addresses.some(
       (a) => a.addr.family === peer.address.family && a.addr.isLinkLocal === peer.address.isLinkLocal,
     )
   )
     tell('error', 'link-local', `the tunnel has no address of ours for ${peer.address}`);
   const carries = (p: Prefix | Addr): boolean =>
-    uplink.peers.some((w) => w.allowedIps.some((a) => ('addr' in p ? covers(a, p) : a.contains(p))));
+    tunnel.peers.some((w) => w.allowedIps.some((a) => ('addr' in p ? covers(a, p) : a.contains(p))));
   if (!carries(peer.address)) tell('error', 'allowed-ips', `do not hold the peer's own ${peer.address}`);
   // Joined networks beside, the network is 172.20.0.0/14 and fd00::/8.
   const needed = [DN42_PREFIXES[0]!.prefix, DN42_PREFIXES.at(-1)!.prefix];

@@ -99,7 +99,7 @@ export const scopedAddr = text('an address', (s): ScopedAddr | Refusal => {
 });
 
 /** A name of an interface as Linux takes it. */
-const INTERFACE = /^[^\s/%]{1,15}$/;
+export const INTERFACE = /^[^\s/%]{1,15}$/;
 
 /** An address, or ADDRESS%INTERFACE for a link-local one; check.ts knows where the interface may be missing. */
 export const hostAddr = text('an address', (s): HostAddr | Refusal => {

@@ -1,7 +1,7 @@
 /** A wg-quick file as a configuration: one uplink named after the file, its DNS, its allowed IPs as routes. */
 import { parseQuick, type QuickProblem } from '../../wg/quick.ts';
 import type { Config, Diagnostic, Severity } from './model.ts';
-import { DEFAULT_BUFFER_BYTES, DEFAULT_MTU } from './schema.ts';
+import { DEFAULT_BUFFER_BYTES, DEFAULT_ISOLATION, DEFAULT_MTU } from './schema.ts';
 
 export function quickConfig(
   source: { readonly shown: string; readonly text: string },
@@ -29,6 +29,9 @@ export function quickConfig(
   if (quick === undefined) return { config: undefined, diagnostics };
   const config: Config = {
     file: source.shown,
+    backend: 'auto',
+    isolation: DEFAULT_ISOLATION,
+    strict: false,
     uplinks: [
       {
         name,
@@ -36,12 +39,16 @@ export function quickConfig(
         bandwidth: undefined,
         probe: undefined,
         whenDown: 'reset',
-        addresses: quick.addresses,
-        mtu: quick.mtu ?? DEFAULT_MTU,
-        privateKey: quick.device.privateKey,
-        listenPort: quick.device.listenPort,
-        peers: quick.device.peers.map((p) => ({ ...p, name: p.name })),
-        installRoutes: quick.table !== 'off',
+        dns: [],
+        host: undefined,
+        wireguard: {
+          addresses: quick.addresses,
+          mtu: quick.mtu ?? DEFAULT_MTU,
+          privateKey: quick.device.privateKey,
+          listenPort: quick.device.listenPort,
+          peers: quick.device.peers.map((p) => ({ ...p, name: p.name })),
+          installRoutes: quick.table !== 'off',
+        },
       },
     ],
     vrfs: [],

@@ -16,7 +16,7 @@ import { formatDiagnostics } from './diagnostic.ts';
 import type { Tunnel } from './dn42.ts';
 import { toFpm } from './fpm.ts';
 import { quickConfig } from './from-quick.ts';
-import type { Config, Diagnostic, RouteTarget, StaticRoute, UplinkConfig } from './model.ts';
+import type { Config, Diagnostic, RouteTarget, StaticRoute, UplinkConfig, WireguardConfig } from './model.ts';
 import { checkFilterModule, checkOutside } from './outside.ts';
 import { toPolicy, toProbe } from './policy.ts';
 import { configSchema, type ParsedConfig } from './schema.ts';
@@ -164,11 +164,14 @@ function toConfig({ shown, path }: ConfigSource, c: ParsedConfig, tree: SourceTr
   const listed = Object.entries(c.uplinks).map(([name, u]) => toUplink(name, u));
   const uplinks = [...listed, ...(c.bgp === undefined ? [] : peerUplinks(c.bgp, [c.source.ipv4, c.source.ipv6]))];
   const tunnelOf = (name: string): Tunnel => {
-    const peers = uplinks.find((u) => u.name === name)?.peers ?? [];
+    const peers = uplinks.find((u) => u.name === name)?.wireguard?.peers ?? [];
     return peers.length > 0 && peers.every((p) => p.presharedKey !== undefined) ? 'wireguard-psk' : 'wireguard';
   };
   return {
     file: shown,
+    backend: c.backend,
+    isolation: c.isolation,
+    strict: c.strict,
     uplinks,
     vrfs: Object.entries(c.vrfs).map(([name, v]) => ({
       name,
@@ -190,13 +193,20 @@ function toConfig({ shown, path }: ConfigSource, c: ParsedConfig, tree: SourceTr
 }
 
 function toUplink(name: string, u: ParsedConfig['uplinks'][string]): UplinkConfig {
-  const w = u.wireguard;
   return {
     name,
     vrf: u.vrf,
     bandwidth: u.bandwidth,
     probe: u.probe && toProbe(u.probe),
     whenDown: u.when_down,
+    dns: u.dns,
+    wireguard: u.wireguard && toWireguard(u.wireguard),
+    host: u.kernel && { interface: u.kernel.interface, source: u.kernel.source },
+  };
+}
+
+function toWireguard(w: NonNullable<ParsedConfig['uplinks'][string]['wireguard']>): WireguardConfig {
+  return {
     addresses: w.addresses,
     mtu: w.mtu,
     privateKey: w.private_key,

@@ -60,18 +60,10 @@ export interface PolicyConfig {
   readonly groups: readonly GroupConfig[];
 }
 
-/** A way out: one WireGuard device. */
-export interface UplinkConfig {
-  readonly name: string;
-  /** Name of its VRF; undefined = the default one. */
-  readonly vrf: string | undefined;
+/** A WireGuard device. */
+export interface WireguardConfig {
   readonly addresses: readonly InterfaceAddr[];
   readonly mtu: number;
-  /** Octets per second; undefined = not known. */
-  readonly bandwidth: number | undefined;
-  readonly probe: ProbeConfig | undefined;
-  /** What becomes of flows that rules sent through it when it goes down. */
-  readonly whenDown: 'reset' | 'keep';
   /** 32 octets. */
   readonly privateKey: Uint8Array;
   /** 0 = chosen by the kernel. */
@@ -81,10 +73,35 @@ export interface UplinkConfig {
   readonly installRoutes: boolean;
 }
 
+/** A path of the host's own network: all that leaves by an interface, or all that carries a source address; exactly one is set. */
+export interface HostPathConfig {
+  readonly interface: string | undefined;
+  readonly source: Addr | undefined;
+}
+
+/** A way out: a tunnel, or a path of the host; exactly one of `wireguard` and `host` is set. */
+export interface UplinkConfig {
+  readonly name: string;
+  /** Name of its VRF; undefined = the default one. */
+  readonly vrf: string | undefined;
+  /** Octets per second; undefined = not known. */
+  readonly bandwidth: number | undefined;
+  readonly probe: ProbeConfig | undefined;
+  /** What becomes of flows that rules sent through it when it goes down. */
+  readonly whenDown: 'reset' | 'keep';
+  /** Resolvers that are asked through it. */
+  readonly dns: readonly Addr[];
+  readonly wireguard: WireguardConfig | undefined;
+  readonly host: HostPathConfig | undefined;
+}
+
 export type RouteTarget =
   | { readonly kind: 'uplink'; readonly uplink: string; readonly gateway: Addr | undefined; readonly weight: number }
   | { readonly kind: 'blackhole' }
   | { readonly kind: 'unreachable' };
+
+/** `auto`: the kernel where privileges and features are there, else user space. */
+export type BackendChoice = 'auto' | 'userspace' | 'kernel';
 
 /** A routing table of its own (RFC 4364 §3), and how its routes travel over VPN sessions. */
 export interface VrfConfig {
@@ -107,6 +124,12 @@ export interface StaticRoute {
 export interface Config {
   /** The file it came from, as the user wrote it. */
   readonly file: string;
+  /** Who carries flows of uplinks: the shim and our own stack, or the host's kernel. */
+  readonly backend: BackendChoice;
+  /** What keeps uplinks apart in the kernel backend: a VRF device each, or the interfaces alone. */
+  readonly isolation: 'vrf' | 'device';
+  /** Refuse a flow whose uplink cannot be bound rather than let it leave by the host's default. */
+  readonly strict: boolean;
   readonly uplinks: readonly UplinkConfig[];
   readonly vrfs: readonly VrfConfig[];
   readonly routes: readonly StaticRoute[];

@@ -9,6 +9,7 @@ const OUR_KEY = 'our own public key: a peer is known by the key it has made';
 
 export function checkOwn(tree: SourceTree, config: ParsedConfig): void {
   for (const [name, { wireguard: w }] of Object.entries(config.uplinks)) {
+    if (w === undefined) continue;
     const ours = formatKey(publicKey(w.private_key));
     for (const [i, peer] of w.peers.entries())
       if (formatKey(peer.public_key) === ours)
@@ -38,8 +39,13 @@ function checkTunnels(tree: SourceTree, { bgp }: ParsedConfig): void {
 function checkAddresses(tree: SourceTree, { bgp, uplinks, source }: ParsedConfig): void {
   if (bgp === undefined) return;
   const own = [source.ipv4, source.ipv6].filter((a) => a !== undefined);
-  const listed = Object.entries(uplinks).map(([name, u]) => ({ name, ...u.wireguard, vrf: u.vrf }));
-  const all = [...listed, ...peerUplinks(bgp, own)];
+  const listed = Object.entries(uplinks).map(([name, u]) => ({
+    name,
+    addresses: u.wireguard?.addresses ?? [],
+    vrf: u.vrf,
+  }));
+  const ofPeers = peerUplinks(bgp, own).map((u) => ({ name: u.name, addresses: u.wireguard!.addresses, vrf: u.vrf }));
+  const all = [...listed, ...ofPeers];
   const isOurs = (addr: Addr, via: string | undefined): boolean => {
     const vrf = all.find((u) => u.name === via)?.vrf;
     const near = all.filter((u) => u.vrf === vrf && (!addr.isLinkLocal || u.name === via));

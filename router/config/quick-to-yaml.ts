@@ -12,15 +12,16 @@ import { DEFAULT_MTU } from './schema.ts';
 /** @param showKeys write private and preshared keys into the text instead of file names */
 export function quickToYaml(config: Config, showKeys: boolean): string {
   const uplinks: Record<string, unknown> = {};
-  for (const u of config.uplinks) {
-    uplinks[u.name] = {
+  for (const { name, wireguard: w } of config.uplinks) {
+    if (w === undefined) continue;
+    uplinks[name] = {
       wireguard: {
-        private_key: secret(u.privateKey, `${u.name}.key`, showKeys),
-        ...(u.listenPort !== 0 && { listen_port: u.listenPort }),
-        ...(u.addresses.length > 0 && { addresses: u.addresses.map((a) => `${a.addr}/${a.prefix.length}`) }),
-        ...(u.mtu !== DEFAULT_MTU && { mtu: u.mtu }),
-        ...(!u.installRoutes && { table: 'off' }),
-        peers: u.peers.map((p, i) => peer(p, `${u.name}-${i + 1}.psk`, showKeys)),
+        private_key: secret(w.privateKey, `${name}.key`, showKeys),
+        ...(w.listenPort !== 0 && { listen_port: w.listenPort }),
+        ...(w.addresses.length > 0 && { addresses: w.addresses.map((a) => `${a.addr}/${a.prefix.length}`) }),
+        ...(w.mtu !== DEFAULT_MTU && { mtu: w.mtu }),
+        ...(!w.installRoutes && { table: 'off' }),
+        peers: w.peers.map((p, i) => peer(p, `${name}-${i + 1}.psk`, showKeys)),
       },
     };
   }

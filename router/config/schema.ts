@@ -8,6 +8,7 @@ import { networks } from './bgp-policy.ts';
 import { bgp } from './bgp-schema.ts';
 import {
   addr,
+  bool,
   choice,
   endpoint,
   int,
@@ -28,10 +29,12 @@ import {
 } from './fields.ts';
 import { fpm } from './fpm.ts';
 import { group, rule, uplinkShare } from './policy.ts';
+import { hostPath } from './uplink.ts';
 
 /** wg-quick's default: 1500 less IPv6, UDP and WireGuard headers. */
 export const DEFAULT_MTU = 1420;
 export const DEFAULT_BUFFER_BYTES = 128 << 20;
+export const DEFAULT_ISOLATION = 'vrf';
 
 /** MTU of a tunnel: 1280 is IPv6's least (RFC 8200 §5). */
 const mtu = int(1280, 65535, 'an MTU');
@@ -57,10 +60,13 @@ const wireguard = object({
   peers: list(wgPeer, 'peers').default([]),
 });
 
+/** Exactly one of `wireguard` and `kernel`; uplink.ts refuses both and neither. */
 const uplink = object({
-  wireguard,
+  wireguard: wireguard.optional(),
+  kernel: hostPath.optional(),
   /** The VRF it belongs to; the default one when missing. */
   vrf: name.optional(),
+  dns: list(addr, 'addresses').default([]),
   ...uplinkShare,
 });
 
@@ -107,6 +113,9 @@ const dns = object({
 });
 
 export const configSchema = object({
+  backend: choice(['auto', 'userspace', 'kernel']).default('auto'),
+  isolation: choice(['vrf', 'device']).default(DEFAULT_ISOLATION),
+  strict: bool.default(false),
   vrfs: z.record(name, vrf, { error: (issue) => typeMessage('a mapping of VRFs', issue.input) }).default({}),
   /** BGP peers may bring tunnels of their own (bgp-wireguard.ts), so there may be none here. */
   uplinks: z.record(name, uplink, { error: (issue) => typeMessage('a mapping of uplinks', issue.input) }).default({}),

@@ -30,6 +30,11 @@ export const ERRORS = {
   NOT_WRITTEN: { errno: undefined, exit: 1, hint: 'make room, or write elsewhere; nothing was changed in the router' },
   DAEMON_UNREACHABLE: { errno: undefined, exit: 3, hint: 'start it with: mlshim up -c FILE' },
   DAEMON_RUNNING: { errno: undefined, exit: 1, hint: 'mlshim down stops it, or choose another one with MLSHIM_SOCKET' },
+  BACKEND_UNAVAILABLE: {
+    errno: undefined,
+    exit: 1,
+    hint: 'mlshim config check shows the uplinks; "backend" says who carries them (docs/uplinks.md)',
+  },
   RELOAD_REFUSED: {
     errno: undefined,
     exit: 1,

@@ -105,3 +105,11 @@ test('rules name VRFs and uplinks by the numbers these keep over a reload', (t) 
   }
   t.is(after.vrfs.get('red'), 1);
 });
+
+test('what the user-space backend cannot carry is refused by name, not left out', (t) => {
+  t.throws(() => plan('uplinks: { fiber: { kernel: { interface: eth1 } } }'), {
+    code: 'BACKEND_UNAVAILABLE',
+    message: /uplink "fiber" is a path of the host's network/,
+  });
+  t.throws(() => plan(`backend: kernel\n${TWO}`), { code: 'BACKEND_UNAVAILABLE', message: /backend: kernel/ });
+});

@@ -5,6 +5,9 @@ import { makeLogger } from '../../../router/lib/log.ts';
 
 const CONFIG: Config = {
   file: 'x.yaml',
+  backend: 'auto',
+  isolation: 'vrf',
+  strict: false,
   uplinks: [],
   vrfs: [],
   routes: [],
@@ -23,12 +26,16 @@ const UPLINK = {
   bandwidth: undefined,
   probe: undefined,
   whenDown: 'reset' as const,
-  addresses: [],
-  mtu: 1420,
-  privateKey: new Uint8Array(32),
-  listenPort: 0,
-  peers: [],
-  installRoutes: true,
+  dns: [],
+  host: undefined,
+  wireguard: {
+    addresses: [],
+    mtu: 1420,
+    privateKey: new Uint8Array(32),
+    listenPort: 0,
+    peers: [],
+    installRoutes: true,
+  },
 };
 
 function make(next: () => Config, apply: ReloadPort['apply'] = async () => undefined) {

@@ -89,10 +89,29 @@ test('networks, routes and WireGuard peers change while everything runs', (t) =>
   );
   t.deepEqual(paths({ routes: '{ to: 10.9.0.0/16, type: blackhole }' }), ['added routes.10.9.0.0/16 live']);
   t.deepEqual(paths({ wgPeer: 'allowed_ips: [10.0.0.0/8, 172.20.0.0/14]' }), [
-    `added uplinks.a.peers.${KEYS[1]!.slice(0, 8)}.allowed_ips.172.20.0.0/14 live`,
+    `added uplinks.a.wireguard.peers.${KEYS[1]!.slice(0, 8)}.allowed_ips.172.20.0.0/14 live`,
   ]);
-  t.deepEqual(paths({ uplink: 'mtu: 1400' }), ['changed uplinks.a.mtu uplink']);
+  t.deepEqual(paths({ uplink: 'mtu: 1400' }), ['changed uplinks.a.wireguard.mtu uplink']);
   t.deepEqual(paths({ more: `  c: { wireguard: { private_key: ${KEYS[2]} } }` }), ['added uplinks.c live']);
+});
+
+test('another path of the host makes another link; who carries the flows is fixed', (t) => {
+  const paths = (before: string, after: string) =>
+    diffConfig(config(t, { more: before }), config(t, { more: after })).map((c) => `${c.kind} ${c.path} ${c.effect}`);
+  t.deepEqual(paths('  f: { kernel: { interface: eth1 } }', '  f: { kernel: { interface: eth2 } }'), [
+    'changed uplinks.f.kernel.interface uplink',
+  ]);
+  t.deepEqual(paths('  f: { kernel: { interface: eth1 } }', `  f: { wireguard: { private_key: ${KEYS[2]} } }`), [
+    'removed uplinks.f.kernel uplink',
+    'added uplinks.f.wireguard uplink',
+  ]);
+  t.deepEqual(
+    paths('  f: { kernel: { source: 192.0.2.1 } }', '  f: { kernel: { source: 192.0.2.1 }, dns: [192.0.2.53] }'),
+    ['changed uplinks.f.dns live'],
+  );
+  t.deepEqual(paths('', 'backend: userspace'), ['changed backend restart']);
+  t.deepEqual(paths('', 'isolation: device'), ['changed isolation restart']);
+  t.deepEqual(paths('', 'strict: true'), ['changed strict live']);
 });
 
 test('sources of ROAs and what DN42 is told change while sessions go on', (t) => {

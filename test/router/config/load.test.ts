@@ -95,13 +95,14 @@ test('a whole file becomes values', (t) => {
   const c = config!;
   const uplink = c.uplinks[0]!;
   t.is(uplink.name, 'dn42');
-  t.is(uplink.mtu, 1420);
-  t.false(uplink.installRoutes);
-  t.is(uplink.privateKey.length, 32);
-  t.is(String(uplink.addresses[1]!.prefix), 'fe80::/64');
-  t.deepEqual(uplink.peers[0]!.endpoint, { host: '2001:db8::1', port: 51820 });
-  t.is(uplink.peers[0]!.keepaliveS, 25);
-  t.true(uplink.peers[0]!.allowedIps[1]!.equals(Prefix.parse('::/0')!));
+  const tunnel = uplink.wireguard!;
+  t.is(tunnel.mtu, 1420);
+  t.false(tunnel.installRoutes);
+  t.is(tunnel.privateKey.length, 32);
+  t.is(String(tunnel.addresses[1]!.prefix), 'fe80::/64');
+  t.deepEqual(tunnel.peers[0]!.endpoint, { host: '2001:db8::1', port: 51820 });
+  t.is(tunnel.peers[0]!.keepaliveS, 25);
+  t.true(tunnel.peers[0]!.allowedIps[1]!.equals(Prefix.parse('::/0')!));
   t.is(c.routes[1]!.targets[0]!.kind, 'blackhole');
   t.is(c.routes[2]!.targets.length, 2);
   t.is(c.dns.servers[1]!.uplink, 'dn42');
@@ -233,7 +234,7 @@ bgp:
 test('the configuration is frozen to its leaves', (t) => {
   const { config } = parse(FULL);
   t.throws(() => {
-    (config!.uplinks[0]!.peers as unknown[]).push({});
+    (config!.uplinks[0]!.wireguard!.peers as unknown[]).push({});
   });
 });
 
@@ -255,7 +256,7 @@ test('tags read files, variables and other configuration files below the folder'
   const { config, diagnostics } = await loadConfig(join(dir, 'mlshim.yaml'), { B_KEY: PEER });
   t.deepEqual(diagnostics, []);
   t.deepEqual(
-    config.uplinks.map((u) => u.peers.map((p) => p.name)),
+    config.uplinks.map((u) => u.wireguard!.peers.map((p) => p.name)),
     [['one', 'two'], ['three']],
   );
 });
@@ -285,6 +286,31 @@ test('a file that includes itself is refused', async (t) => {
   t.regex(e.message, /includes itself/);
 });
 
+test('uplinks are tunnels or paths of the host', (t) => {
+  const { config, diagnostics } = parse(`
+backend: kernel
+isolation: device
+strict: true
+uplinks:
+  fiber: { kernel: { interface: eth1 }, bandwidth: 20Mbit, dns: [192.0.2.53, '2001:db8::53'] }
+  lte: { kernel: { source: 198.51.100.7 } }
+  vpn: { wireguard: { private_key: ${KEY} } }
+`);
+  t.deepEqual(diagnostics, []);
+  t.like(config, { backend: 'kernel', isolation: 'device', strict: true });
+  const [fiber, lte, vpn] = config!.uplinks;
+  t.deepEqual(fiber!.host, { interface: 'eth1', source: undefined });
+  t.deepEqual(fiber!.dns.map(String), ['192.0.2.53', '2001:db8::53']);
+  t.is(fiber!.wireguard, undefined);
+  t.is(String(lte!.host!.source), '198.51.100.7');
+  t.is(vpn!.host, undefined);
+  t.like(parse(`uplinks: { a: { kernel: { interface: eth1 } } }`).config, {
+    backend: 'auto',
+    isolation: 'vrf',
+    strict: false,
+  });
+});
+
 test('a wg-quick file is one uplink named after it', (t) => {
   const text = `[Interface]
 PrivateKey = ${KEY}
@@ -301,9 +327,9 @@ PersistentKeepalive = 25
   const { config, diagnostics } = parse(text, 'wg0.conf');
   const uplink = config!.uplinks[0]!;
   t.is(uplink.name, 'wg0');
-  t.is(uplink.mtu, 1420);
-  t.true(uplink.installRoutes);
-  t.is(uplink.peers[0]!.keepaliveS, 25);
+  t.is(uplink.wireguard!.mtu, 1420);
+  t.true(uplink.wireguard!.installRoutes);
+  t.is(uplink.wireguard!.peers[0]!.keepaliveS, 25);
   t.deepEqual(
     config!.dns.servers.map((s) => String(s.addr)),
     ['10.0.0.53'],
