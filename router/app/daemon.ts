@@ -12,7 +12,7 @@ import { type ConfigChange, diffConfig, type Effect } from '../config/diff.ts';
 import type { Config } from '../config/model.ts';
 import type { Answers, Verbs } from '../control/messages.ts';
 import { pathsIn, type SocketPaths } from '../control/paths.ts';
-import { ControlServer, claimFolder, type Stream } from '../control/server.ts';
+import { claimFolder, type Stream } from '../control/server.ts';
 import { Addr } from '../lib/addr.ts';
 import { systemClock, wallClockMs } from '../lib/clock.ts';
 import { MlshimError } from '../lib/errors.ts';
@@ -21,12 +21,11 @@ import { VERSION } from '../lib/version.ts';
 import { World } from '../lib/world.ts';
 import { loadNative, type Native, SOCK_SEQPACKET } from '../native/index.ts';
 import { type BfdReport, bfdStatus } from './bfd-status.ts';
-import { BirdSocket } from './bird-socket.ts';
+import { ControlRoom, type OwnVerbs } from './control-room.ts';
 import { DataplaneClient } from './dataplane-client.ts';
 import type { DataplaneBoot, DataplaneStats, FromDataplane, UplinkReport } from './dataplane-protocol.ts';
 import { pcapngHeader, pcapngPackets } from './pcapng.ts';
 import { type Plan, type PlannedLink, planOf } from './plan.ts';
-import { birdConfigure, Reloader } from './reload.ts';
 import type { RoutingClient, RoutingEvent } from './routing-client.ts';
 import { RoutingSupervisor } from './routing-supervisor.ts';
 import { type Sample, statusOf } from './status.ts';
@@ -64,13 +63,12 @@ interface Flow {
 export class Daemon {
   /** Exit status, when everything is down. */
   readonly ended: Promise<number>;
-  readonly #reloader: Reloader;
+  readonly #control: ControlRoom;
   readonly #paths: SocketPaths;
   readonly #log: Logger;
   #plan: Plan;
   readonly #startedAt = systemClock.now();
   readonly #captures = new Map<number, Stream<Answers['capture']>>();
-  readonly #watchers = new Set<Stream<Answers['bgp_watch']>>();
   /** Listening ids of the data plane, by the routing worker's. */
   readonly #listens = new Map<number, number>();
   /** Links that are up, by number. */
@@ -84,8 +82,6 @@ export class Daemon {
   #childDownTimer: NodeJS.Timeout | undefined;
   #childIsDown = false;
   #native!: Native;
-  #control: ControlServer | undefined;
-  #bird: BirdSocket | undefined;
   #wireguard: WireguardChild | undefined;
   #dataplaneWorker: Worker | undefined;
   #dataplane!: DataplaneClient;
@@ -97,7 +93,8 @@ export class Daemon {
    * @param load reads the configuration again
    */
   constructor(config: Config, folder: string, log: Logger, load: () => Promise<Config>) {
-    this.#reloader = new Reloader(config, { load, apply: (next, changes) => this.#apply(next, changes) }, log);
+    const carryOut = (next: Config, changes: readonly ConfigChange[]): Promise<void> => this.#carryOut(next, changes);
+    this.#control = new ControlRoom(config, { routing: () => this.#routing, load, carryOut }, log);
     this.#paths = pathsIn(folder);
     this.#log = log;
     this.#plan = planOf(config, hostNameServers());
@@ -118,7 +115,7 @@ export class Daemon {
   }
 
   get #config(): Config {
-    return this.#reloader.current;
+    return this.#control.config;
   }
 
   get #routing(): RoutingClient {
@@ -150,43 +147,14 @@ export class Daemon {
       this.#setLinks(true);
       this.#routing.send({ kind: 'start' });
       this.#routingSupervisor.serve();
-      this.#control = new ControlServer(this.#handlers());
-      await this.#control.listen(this.#paths.control);
-      this.#bird = await this.#birdSocketOn(this.#config.birdSocket);
+      await this.#control.listen(this.#paths.control, this.#ownVerbs());
       return { shim: this.#paths.shim, control: this.#paths.control };
     } finally {
       release();
     }
   }
 
-  /** Looking glasses and exporters ask there what they ask BIRD. @throws MlshimError DAEMON_RUNNING, USAGE */
-  async #birdSocketOn(path: string | undefined): Promise<BirdSocket | undefined> {
-    if (path === undefined) return undefined;
-    const socket = new BirdSocket({
-      answer: (command, from) => this.#routing.bird(command, from),
-      configure: (command) => birdConfigure(this.#reloader, command),
-    });
-    await socket.listen(path);
-    return socket;
-  }
-
-  /**
-   * Make the difference between the running configuration and `next`: what it does not touch is not interrupted.
-   * @throws MlshimError when it cannot be done; all is as it was then
-   */
-  async #apply(next: Config, changes: readonly ConfigChange[]): Promise<void> {
-    const bird = next.birdSocket === this.#config.birdSocket ? undefined : await this.#birdSocketOn(next.birdSocket);
-    try {
-      await this.#carryOut(next, changes);
-    } catch (e) {
-      bird?.close();
-      throw e;
-    }
-    if (next.birdSocket === this.#config.birdSocket) return;
-    this.#bird?.close();
-    this.#bird = bird;
-  }
-
+  /** Make the difference between the running configuration and `next`. @throws MlshimError when it cannot be; all is as it was then */
   async #carryOut(next: Config, changes: readonly ConfigChange[]): Promise<void> {
     const before = this.#plan;
     const plan = planOf(next, hostNameServers(), before);
@@ -310,7 +278,7 @@ export class Daemon {
   async #takeDown(): Promise<void> {
     this.#isStopping = true;
     clearTimeout(this.#childDownTimer);
-    this.#reloader.stop();
+    this.#control.reloader.stop();
     const worker = this.#dataplaneWorker;
     if (worker !== undefined) {
       const gone = new Promise((resolve) => worker.once('exit', resolve));
@@ -321,8 +289,7 @@ export class Daemon {
     }
     await this.#routingSupervisor.stop();
     await this.#wireguard?.supervisor.close();
-    this.#control?.close();
-    this.#bird?.close();
+    this.#control.close();
   }
 
   async #startDataplane(world: World, arenaAt: number, fib: unknown): Promise<void> {
@@ -366,7 +333,7 @@ export class Daemon {
     this.#listens.clear();
     for (const { spec } of this.#plan.links)
       client.send({ kind: 'link-state', index: spec.index, up: this.#linksUp.has(spec.index) });
-    if (this.#watchers.size > 0) client.send({ kind: 'bgp-watch', isOn: true });
+    this.#control.restarted(client);
     client.send({ kind: 'start' });
   }
 
@@ -444,7 +411,7 @@ export class Daemon {
   #onRoutingEvent(e: RoutingEvent, client: RoutingClient): void {
     switch (e.kind) {
       case 'bgp-events':
-        for (const w of this.#watchers) w.send({ events: e.events, lost: e.lost });
+        this.#control.tellWatchers(e.events, e.lost);
         break;
       case 'log':
         this.#log.for(e.component)[e.level](e.message, e.fields);
@@ -496,28 +463,13 @@ export class Daemon {
     }
   }
 
-  #handlers(): ConstructorParameters<typeof ControlServer>[0] {
+  #ownVerbs(): OwnVerbs {
     return {
       status: () => this.#status(),
-      route_get: (args) => this.#routing.ask({ verb: 'route_get', args }),
-      route_show: (args) => this.#routing.ask({ verb: 'route_show', args }),
-      bgp_show: (args) => this.#routing.ask({ verb: 'bgp_show', args }),
-      bgp_routes: (args) => this.#routing.ask({ verb: 'bgp_routes', args }),
-      bgp_dump: (args) => this.#routing.ask({ verb: 'bgp_dump', args }),
-      bgp_vpn: (args) => this.#routing.ask({ verb: 'bgp_vpn', args }),
-      bgp_explain: (args) => this.#routing.ask({ verb: 'bgp_explain', args }),
-      bgp_rpki: (args) => this.#routing.ask({ verb: 'bgp_rpki', args }),
-      bgp_peer: (args) => this.#routing.ask({ verb: 'bgp_peer', args }),
       bfd_show: () => this.#bfdShow(),
       wg_show: (args) => this.#wgShow(args),
       uplink_drain: (args) => this.#drainUplink(args),
       capture: (args, stream) => this.#capture(args, stream),
-      bgp_watch: (_, stream) => this.#watchBgp(stream),
-      reload: (args) => this.#reloader.reload(args),
-      confirm: () => {
-        this.#reloader.confirm();
-        return {};
-      },
       down: () => {
         void this.stop('mlshim down');
         return {};
@@ -572,7 +524,7 @@ export class Daemon {
       uptimeS: (systemClock.now() - this.#startedAt) / 1000,
       isDraining: this.#isStopping,
       configFile: this.#config.file,
-      revertsInS: this.#reloader.revertsInS,
+      revertsInS: this.#control.reloader.revertsInS,
       shimSocket: this.#paths.shim,
       links: this.#plan.links,
       now,
@@ -609,17 +561,6 @@ export class Daemon {
         })),
       })),
     };
-  }
-
-  /** Sessions and routes are told to all watchers; the routing worker gathers them only while there are some. */
-  #watchBgp(stream: Stream<Answers['bgp_watch']>): void {
-    this.#watchers.add(stream);
-    this.#routing.send({ kind: 'bgp-watch', isOn: true });
-    stream.send({ events: [], lost: 0 }); // it has begun
-    stream.onClose(() => {
-      this.#watchers.delete(stream);
-      if (this.#watchers.size === 0) this.#routing.send({ kind: 'bgp-watch', isOn: false });
-    });
   }
 
   async #capture({ uplink, snap_length }: Verbs['capture'], stream: Stream<Answers['capture']>): Promise<void> {
