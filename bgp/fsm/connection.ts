@@ -112,6 +112,16 @@ const FSM_ERROR_SUBCODE: Record<State, number> = {
   Established: 3,
 };
 
+/** When each timer fires; Infinity = it does not run. */
+export interface Timers {
+  readonly connectRetry: number;
+  readonly delayOpen: number;
+  readonly hold: number;
+  readonly keepalive: number;
+  /** RFC 9687: runs while the peer takes nothing. */
+  readonly sendHold: number;
+}
+
 export class Connection {
   readonly #host: ConnectionHost;
   /** Number of the transport connection, undefined while there is none. */
@@ -144,9 +154,15 @@ export class Connection {
     return Math.min(this.#connectRetryAt, this.#holdAt, this.#keepaliveAt, this.#delayOpenAt, this.#sendHoldAt);
   }
 
-  /** Instants of the running timers, for display. */
-  get timers(): { readonly connectRetry: number; readonly hold: number; readonly keepalive: number } {
-    return { connectRetry: this.#connectRetryAt, hold: this.#holdAt, keepalive: this.#keepaliveAt };
+  /** For display. */
+  get timers(): Timers {
+    return {
+      connectRetry: this.#connectRetryAt,
+      delayOpen: this.#delayOpenAt,
+      hold: this.#holdAt,
+      keepalive: this.#keepaliveAt,
+      sendHold: this.#sendHoldAt,
+    };
   }
 
   /** A transport connection was begun or accepted for this machine. */

@@ -23,6 +23,7 @@ import {
   type ConnectionHost,
   type ConnectionSettings,
   type SessionError,
+  type Timers,
 } from './connection.ts';
 import { asOf, type Negotiated } from './negotiate.ts';
 import { STATES, type State } from './table.ts';
@@ -133,7 +134,7 @@ export class Session implements ConnectionHost {
   }
 
   /** Instants at which timers fire (Infinity = not running), for display. */
-  get timers(): { connectRetry: number; hold: number; keepalive: number; idleHold: number } {
+  get timers(): Timers & { readonly idleHold: number } {
     return { ...(this.#established ?? this.#primary).timers, idleHold: this.#idleHoldAt };
   }
 

@@ -89,7 +89,12 @@ function errorText({ origin, text }: NonNullable<PeerView['lastError']>, hasPass
 }
 
 /** RFC 4271 §10, in snake_case as all names people see. */
-const TIMERS: Readonly<Record<string, string>> = { connectRetry: 'connect_retry', idleHold: 'idle_hold' };
+const TIMERS: Readonly<Record<string, string>> = {
+  connectRetry: 'connect_retry',
+  delayOpen: 'delay_open',
+  idleHold: 'idle_hold',
+  sendHold: 'send_hold',
+};
 
 function familyStatus({ routes }: PeerView, family: keyof PeerView['routes']): BgpFamilyStatus[] {
   const counts = routes[family];
