@@ -113,6 +113,16 @@ export const COMMANDS: readonly Command[] = [
     run: async (input) => (await ask()).status(input),
   },
   {
+    words: ['doctor'],
+    args: '[-- APP]',
+    summary: 'check this host, the configuration, the router and a program; 1 when a check fails',
+    options: { ...CONFIG_OPTION, ...JSON_OPTION },
+    json: '`{ checks }`, a list of `{ name, verdict, text, hint }`; verdicts are `ok`, `warn` and `fail`',
+    min: 0,
+    max: 1,
+    run: async (input) => (await import('./doctor.ts')).doctor(input),
+  },
+  {
     words: ['route', 'show'],
     args: '',
     summary: 'the routing table',

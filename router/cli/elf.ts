@@ -7,6 +7,12 @@ import { closeSync, openSync, readSync } from 'node:fs';
 /** Why the shim cannot serve a program; undefined when it can, or when the file is no ELF program (a script). */
 export type Unreachable = 'static' | 'go' | undefined;
 
+/** The same in words, behind the name of the program. */
+export const BYPASS: Readonly<Record<NonNullable<Unreachable>, string>> = {
+  static: 'is linked statically',
+  go: 'is a Go program, which makes its system calls itself',
+};
+
 const PT_INTERP = 3;
 const PT_NOTE = 4;
 const HEADER_OCTETS = 64;

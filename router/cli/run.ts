@@ -12,7 +12,7 @@ import { type SocketPaths, socketPaths } from '../control/paths.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Input } from './command.ts';
 import { type RunningDaemon, startDaemon } from './daemon-process.ts';
-import { unreachable } from './elf.ts';
+import { BYPASS, unreachable } from './elf.ts';
 import { levelOption, reportError } from './report.ts';
 
 /** Exit statuses of env(1), nohup(1) and docker run. */
@@ -100,7 +100,7 @@ class EarlySignals {
   }
 }
 
-class NotRunnable extends Error {
+export class NotRunnable extends Error {
   readonly status: number;
   constructor(message: string, status: number) {
     super(message);
@@ -140,11 +140,6 @@ function isFile(path: string): boolean {
   }
 }
 
-const BYPASS = {
-  static: 'is linked statically',
-  go: 'is a Go program, which makes its system calls itself',
-} as const;
-
 /** The one case in which traffic would leave by the host's network without anybody being told. */
 function reachWarning(name: string, path: string): string | undefined {
   const why = unreachable(path);
@@ -154,7 +149,7 @@ function reachWarning(name: string, path: string): string | undefined {
 }
 
 /** Tell 126 from 127 before a router is started for nothing. @returns the file that will be executed */
-function checkApp(name: string, env: NodeJS.ProcessEnv): string {
+export function checkApp(name: string, env: NodeJS.ProcessEnv): string {
   const places = name.includes('/') ? [resolve(name)] : (env['PATH'] ?? '').split(delimiter).map((d) => join(d, name));
   const found = places.filter(isFile);
   if (found.length === 0) throw new NotRunnable(`${name}: command not found`, NOT_FOUND);

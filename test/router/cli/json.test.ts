@@ -105,6 +105,7 @@ const ASKED: readonly (readonly [argv: string, message: string | undefined, of?:
   ['dn42 card -c FILE', undefined],
   ['dn42 lint -c FILE', undefined],
   [`dn42 add-peer 4242420263 -n --public-key ${KEY} -c FILE`, undefined],
+  ['doctor -c FILE', undefined],
   ['config check FILE', undefined],
   ['config show FILE', undefined],
   ['explain B101', undefined],
