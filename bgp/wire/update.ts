@@ -252,12 +252,17 @@ function missingWellKnown(draft: AttributeDraft, hasClassic: boolean, context: W
         ? 'AS_PATH'
         : hasClassic && draft.nextHop === undefined
           ? 'NEXT_HOP'
-          : !context.external && draft.localPref === undefined
+          : isInternal(context) && draft.localPref === undefined
             ? 'LOCAL_PREF'
             : undefined;
   return missing === undefined
     ? undefined
     : flaw(UpdateError.MissingWellKnown, 'treat-as-withdraw', `${missing} is missing or malformed`);
+}
+
+/** RFC 5065 §5.2 allows LOCAL_PREF towards another member of a confederation and does not ask for it: GoBGP sends none. */
+function isInternal(context: WireContext): boolean {
+  return !context.external && context.confederation !== 'border';
 }
 
 function isUsable(hop: NextHop): boolean {

@@ -219,3 +219,89 @@ interop('GoBGP and we tell each other several paths, and it restarts without a g
   await until(() => node.fib.size === 0, 'the forgotten route gone');
   t.is(node.session('gobgp')!.establishments, 2);
 });
+
+interop(
+  'GoBGP and FRR are members of our confederation, and one learns what the other tells',
+  FRR || GOBGP,
+  async (t) => {
+    const [frrPort, gobgpPort, ourPort] = [await freePort(), await freePort(), await freePort()];
+    const frr = new Bgpd();
+    const gobgp = new Gobgp({ host: '127.0.0.4', port: await freePort() });
+    const members = [65003, 65004];
+    const node = new Node({
+      port: ourPort,
+      speaker: { asn: 65001, confederation: { id: OUR_AS, members } },
+      peers: [
+        { name: 'frr', address: Addr.parse('127.0.0.3')!, port: frrPort, asn: 65003 },
+        { name: 'gobgp', address: Addr.parse('127.0.0.4')!, port: gobgpPort, asn: 65004, families: ['ipv4'] },
+      ],
+    });
+    t.teardown(async () => {
+      await node.stop();
+      await frr.remove();
+      await gobgp.remove();
+    });
+    await frr.start(
+      `router bgp 65003
+ bgp router-id 10.0.0.3
+ bgp confederation identifier ${OUR_AS}
+ bgp confederation peers 65001 65004
+ no bgp ebgp-requires-policy
+ no bgp network import-check
+ neighbor 127.0.0.1 remote-as 65001
+ neighbor 127.0.0.1 port ${ourPort}
+ neighbor 127.0.0.1 ebgp-multihop
+ neighbor 127.0.0.1 update-source 127.0.0.3
+ neighbor 127.0.0.1 timers connect 1
+ neighbor 127.0.0.1 advertisement-interval 0
+ address-family ipv4 unicast
+  network 172.20.3.0/24
+  neighbor 127.0.0.1 route-map HOP out
+ exit-address-family
+route-map HOP permit 10
+ set ip next-hop 10.9.9.3
+ set local-preference 50
+`,
+      { address: '127.0.0.3', port: frrPort },
+    );
+    await gobgp.start(`[global.config]
+  as = 65004
+  router-id = "10.0.0.4"
+  port = ${gobgpPort}
+  local-address-list = ["127.0.0.4"]
+  [global.confederation.config]
+    enabled = true
+    identifier = ${OUR_AS}
+    member-as-list = [65001, 65003]
+[[neighbors]]
+  [neighbors.config]
+    neighbor-address = "127.0.0.1"
+    peer-as = 65001
+  [neighbors.timers.config]
+    connect-retry = 2
+    idle-hold-time-after-reset = 1
+  [neighbors.transport.config]
+    remote-port = ${ourPort}
+    local-address = "127.0.0.4"
+  [neighbors.ebgp-multihop.config]
+    enabled = true
+`);
+    t.is(await gobgp.ask('global rib add 172.20.4.0/24 nexthop 10.9.9.4 aspath 65200 -a ipv4'), '');
+    await node.start();
+    await until(() => node.fib.size === 2, 'routes of both members');
+    const heard = [...node.speaker.routes('in')]
+      .filter((r) => r.refused === undefined)
+      .map((r) => [r.prefix, r.asPath, r.localPref]);
+    t.deepEqual(heard.sort(), [
+      ['172.20.3.0/24', '(65003)', 50],
+      // GoBGP tells no LOCAL_PREF: RFC 5065 does not ask for one.
+      ['172.20.4.0/24', '(65004) 65200', 100],
+    ]);
+    await until(
+      async () => /172\.20\.4\.0\/24.*\(65001 65004\) 65200/.test(await frr.ask('show bgp ipv4 unicast')),
+      'the path of GoBGP in FRR',
+    );
+    await until(async () => /172\.20\.3\.0\/24 .*65001 65003/.test(await gobgp.ask('global rib')), 'FRR in GoBGP');
+    t.deepEqual([node.session('frr')!.faults, node.session('gobgp')!.faults], [0, 0]);
+  },
+);

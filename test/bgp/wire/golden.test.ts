@@ -34,20 +34,28 @@ function addPathMode(open: Open, afi: number): number {
   return c?.entries.find((e) => e.afi === afi && e.safi === 1)?.mode ?? 0;
 }
 
+/** The AS in an OPEN, also one of four octets. */
+function asOf(open: Open): number {
+  return open.capabilities.find((c) => c.kind === 'four-octet-as')?.asn ?? open.asn;
+}
+
 /** What the receiver of `sender`'s messages has to assume. */
-function contextFor(sender: Open, receiver: Open): WireContext {
+function contextFor(sender: Open, receiver: Open, isConfederation: boolean): WireContext {
   const sends = (afi: number): boolean =>
     (addPathMode(sender, afi) & 2) !== 0 && (addPathMode(receiver, afi) & 1) !== 0;
   const facts = (afi: number) => ({ ...PLAIN_FACTS, extendedNextHop: true, receivesPathIds: sends(afi) });
-  return { ...PLAIN_CONTEXT, families: { ipv4: facts(1), ipv6: facts(2) } };
+  const families = { ipv4: facts(1), ipv6: facts(2) };
+  if (isConfederation)
+    return { ...PLAIN_CONTEXT, families, external: false, confederation: 'border', firstAs: asOf(sender) };
+  return { ...PLAIN_CONTEXT, families, external: asOf(sender) !== asOf(receiver) };
 }
 
-function contexts(lines: readonly Line[]): (l: Line) => WireContext {
+function contexts(file: string, lines: readonly Line[]): (l: Line) => WireContext {
   const opens = lines.filter((l) => messageOf(l.octets).type === 1);
   return (l) => {
     const mine = opens.find((o) => o.from === l.from)!;
     const other = opens.find((o) => o.from !== l.from)!;
-    return contextFor(openOf(mine.octets), openOf(other.octets));
+    return contextFor(openOf(mine.octets), openOf(other.octets), file.includes('confederation'));
   };
 }
 
@@ -74,7 +82,7 @@ function reencode(u: Update, context: WireContext): Uint8Array | undefined {
 for (const file of readdirSync(DIR).filter((f) => f.endsWith('.hex'))) {
   test(`every message of ${file} means what the golden file says`, (t) => {
     const lines = readHex(file);
-    const contextOf = contexts(lines);
+    const contextOf = contexts(file, lines);
     const words = lines.flatMap((l) => [`--- ${l.from}`, ...describe(l.octets, contextOf(l))]).join('\n');
     const golden = join(DIR, file.replace('.hex', '.txt'));
     if (process.env['UPDATE_GOLDEN'] !== undefined) writeFileSync(golden, `${words}\n`);
@@ -83,7 +91,7 @@ for (const file of readdirSync(DIR).filter((f) => f.endsWith('.hex'))) {
 
   test(`what ${file} says survives encoding and decoding`, (t) => {
     const lines = readHex(file);
-    const contextOf = contexts(lines);
+    const contextOf = contexts(file, lines);
     let same = 0;
     let checked = 0;
     for (const l of lines) {
@@ -111,7 +119,7 @@ for (const file of readdirSync(DIR).filter((f) => f.endsWith('.hex'))) {
 test('the forms of a link-local next hop that four speakers send all mean the same', (t) => {
   const hops = (file: string, from: string) => {
     const lines = readHex(file);
-    const contextOf = contexts(lines);
+    const contextOf = contexts(file, lines);
     return lines
       .filter((l) => l.from === from && messageOf(l.octets).type === 2)
       .flatMap((l) => {

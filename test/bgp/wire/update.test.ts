@@ -141,6 +141,14 @@ test('LOCAL_PREF is mandatory from internal peers and discarded from external on
   t.is(outcome(body([...BASE, LOCAL_PREF]), EXTERNAL), 'attribute discarded');
 });
 
+test('LOCAL_PREF is optional from another member of a confederation (RFC 5065 §5.2)', (t) => {
+  const border: WireContext = { ...INTERNAL, confederation: 'border', firstAs: 64601 };
+  const routes = [ORIGIN, '400206 0301 0000fc59', HOP];
+  t.is(outcome(body(routes), border), 'accepted');
+  t.is(outcome(body([...routes, LOCAL_PREF]), border), 'accepted');
+  t.is(outcome(body([...routes, '400503 000064']), border), 'withdrawn');
+});
+
 test('lengths that do not fit the message and malformed prefixes cost the session', (t) => {
   t.is(outcome(hex('0005 18ac14'), EXTERNAL), 'reset 3/1');
   t.is(outcome(hex('0000 0005 4001'), EXTERNAL), 'reset 3/1');

@@ -1,0 +1,311 @@
+/**
+ * Makes the golden files of test/golden/bgp that are named in `CAPTURES`, from sessions between BIRD, FRR and GoBGP of the
+ * distribution. Run as root inside a network namespace of its own: `unshare -n node build/test/bgp/kit/capture-main.js`.
+ */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Bird, run, until } from './bird.ts';
+import { Bgpd } from './frr-bgpd.ts';
+import { Gobgp } from './gobgp.ts';
+import { Relay, type Side } from './relay.ts';
+
+const BIRD: Side = { name: 'bird', address: '10.0.0.2', port: 1792 };
+const FRR: Side = { name: 'frr', address: '10.0.0.3', port: 1793 };
+const GOBGP: Side = { name: 'gobgp', address: '10.0.0.4', port: 1794 };
+const FRR6: Side = { ...FRR, address: 'fd00::3' };
+const GOBGP6: Side = { ...GOBGP, address: 'fd00::4' };
+/** A router behind the first BIRD. */
+const EDGE = { address: '10.0.0.6', port: 1796 };
+/** Where the relay stands. */
+const MIDDLE = { address: '10.0.0.9', port: 1799 };
+const MIDDLE6 = { address: 'fd00::9', port: 1799 };
+
+type Capture = (bird: Bird, frr: Bgpd, gobgp: Gobgp) => Promise<readonly string[]>;
+
+const includes = async (answer: Promise<string>, ...words: string[]): Promise<boolean> => {
+  const text = await answer;
+  return words.every((w) => text.includes(w));
+};
+
+/** Long-lived stale routes, marks of a refresh, roles, and an operator's words. */
+const staleRoutes: Capture = async (bird, frr) => {
+  const edge = new Bird();
+  const relay = new Relay(BIRD, FRR, MIDDLE);
+  try {
+    await edge.start(`router id ${EDGE.address};
+protocol device {}
+protocol static { ipv4; route 172.20.6.0/24 blackhole { bgp_community.add((64511, 6)); }; }
+protocol bgp up {
+  local ${EDGE.address} port ${EDGE.port} as 65006; neighbor ${BIRD.address} port ${BIRD.port} as 65002;
+  multihop; connect retry time 1; connect delay time 1; graceful restart on; graceful restart time 1;
+  long lived graceful restart on; long lived stale time 3600;
+  ipv4 { import none; export all; };
+}
+`);
+    await bird.start(`router id ${BIRD.address};
+protocol device {}
+ipv4 table hops;
+protocol static { ipv4 { table hops; }; route 10.0.0.0/24 via "lo"; }
+protocol static { ipv4; route 172.20.2.0/24 blackhole; }
+template bgp common {
+  local ${BIRD.address} port ${BIRD.port} as 65002;
+  multihop; connect retry time 1; connect delay time 1; graceful restart on; long lived graceful restart on;
+  ipv4 { import all; export all; igp table hops; add paths on; };
+}
+protocol bgp edge from common { neighbor ${EDGE.address} port ${EDGE.port} as 65006; }
+protocol bgp frr from common { neighbor ${MIDDLE.address} port ${MIDDLE.port} as 65003; local role provider; }
+`);
+    await frr.start(
+      `router bgp 65003
+ bgp router-id ${FRR.address}
+ no bgp ebgp-requires-policy
+ no bgp network import-check
+ bgp graceful-restart
+ bgp long-lived-graceful-restart stale-time 1800
+ neighbor ${MIDDLE.address} remote-as 65002
+ neighbor ${MIDDLE.address} passive
+ neighbor ${MIDDLE.address} ebgp-multihop
+ neighbor ${MIDDLE.address} update-source ${FRR.address}
+ neighbor ${MIDDLE.address} advertisement-interval 0
+ neighbor ${MIDDLE.address} local-role customer
+ address-family ipv4 unicast
+  network 172.20.3.0/24
+  neighbor ${MIDDLE.address} addpath-tx-all-paths
+`,
+      FRR,
+    );
+    const table = () => frr.ask('show bgp ipv4 unicast');
+    await until(() => includes(table(), '172.20.6.0/24', '172.20.2.0/24'), 'routes of BIRD');
+    await edge.kill();
+    const stale = () => frr.ask('show bgp ipv4 unicast 172.20.6.0/24');
+    await until(() => includes(stale(), 'llgr-stale'), 'a stale route');
+    const before = relay.lines.length;
+    await frr.ask(`clear bgp ${MIDDLE.address} soft in`);
+    await until(() => relay.lines.length >= before + 5, 'a refresh of BIRD');
+    await bird.ask('reload in frr');
+    await until(() => relay.lines.filter((l) => /^frr .{36}05/.test(l)).length >= 3, 'a refresh of FRR');
+    const quiet = relay.lines.length;
+    await frr.ask('configure terminal', 'router bgp 65003', `neighbor ${MIDDLE.address} shutdown message back at noon`);
+    await until(() => relay.lines.length > quiet, 'a NOTIFICATION');
+    return [...relay.lines];
+  } finally {
+    relay.close();
+    await edge.remove();
+  }
+};
+
+/** Paths of two members of a confederation. */
+const confederation: Capture = async (_bird, frr, gobgp) => {
+  const relay = new Relay(FRR, GOBGP, MIDDLE);
+  try {
+    await gobgp.start(`[global.config]
+  as = 65104
+  router-id = "${GOBGP.address}"
+  port = ${GOBGP.port}
+  local-address-list = ["${GOBGP.address}"]
+  [global.confederation.config]
+    enabled = true
+    identifier = 65100
+    member-as-list = [65103]
+[[neighbors]]
+  [neighbors.config]
+    neighbor-address = "${MIDDLE.address}"
+    peer-as = 65103
+  [neighbors.transport.config]
+    passive-mode = true
+    local-address = "${GOBGP.address}"
+  [neighbors.ebgp-multihop.config]
+    enabled = true
+`);
+    await gobgp.ask('global rib add 172.20.4.0/24 med 7 -a ipv4');
+    await gobgp.ask('global rib add 172.20.5.0/24 aspath 65200,65201 community 64511:4 -a ipv4');
+    await frr.start(
+      `router bgp 65103
+ bgp router-id ${FRR.address}
+ bgp confederation identifier 65100
+ bgp confederation peers 65104
+ no bgp ebgp-requires-policy
+ no bgp network import-check
+ neighbor ${MIDDLE.address} remote-as 65104
+ neighbor ${MIDDLE.address} port ${MIDDLE.port}
+ neighbor ${MIDDLE.address} ebgp-multihop
+ neighbor ${MIDDLE.address} update-source ${FRR.address}
+ neighbor ${MIDDLE.address} timers connect 1
+ neighbor ${MIDDLE.address} advertisement-interval 0
+ address-family ipv4 unicast
+  network 172.20.3.0/24
+  network 172.20.7.0/24 route-map outside
+  network 172.20.8.0/24 route-map member
+!
+route-map outside permit 10
+ set as-path prepend 65300 65301
+ set local-preference 50
+!
+route-map member permit 10
+ set community no-export 64511:8
+`,
+      FRR,
+    );
+    await until(() => includes(gobgp.ask('global rib'), '172.20.3.0/24', '172.20.7.0/24', '172.20.8.0/24'), 'FRR');
+    await until(() => includes(frr.ask('show bgp ipv4 unicast'), '172.20.4.0/24', '172.20.5.0/24'), 'GoBGP');
+    await gobgp.ask('global rib del 172.20.4.0/24 -a ipv4');
+    await until(async () => !(await includes(frr.ask('show bgp ipv4 unicast'), '172.20.4.0/24')), 'a withdrawal');
+    return [...relay.lines];
+  } finally {
+    relay.close();
+  }
+};
+
+/** Routes that a reflector passes on, and an aggregate. */
+const reflection: Capture = async (bird, frr, gobgp) => {
+  const relay = new Relay(FRR, BIRD, MIDDLE);
+  try {
+    await gobgp.start(`[global.config]
+  as = 65003
+  router-id = "${GOBGP.address}"
+  port = ${GOBGP.port}
+  local-address-list = ["${GOBGP.address}"]
+[[neighbors]]
+  [neighbors.config]
+    neighbor-address = "${FRR.address}"
+    peer-as = 65003
+  [neighbors.transport.config]
+    passive-mode = true
+    local-address = "${GOBGP.address}"
+`);
+    await gobgp.ask('global rib add 172.20.4.0/25 aspath 65200 large-community 65003:0:4 -a ipv4');
+    await gobgp.ask('global rib add 172.20.4.128/25 aspath 65200,65201 -a ipv4');
+    await bird.start(`router id ${BIRD.address};
+protocol device {}
+ipv4 table hops;
+protocol static { ipv4 { table hops; }; route 10.0.0.0/24 via "lo"; }
+protocol static { ipv4; route 172.20.2.0/24 blackhole; }
+protocol bgp reflector {
+  local ${BIRD.address} port ${BIRD.port} as 65003; neighbor ${MIDDLE.address} port ${MIDDLE.port} as 65003;
+  passive on; multihop; ipv4 { import all; export where source = RTS_STATIC; igp table hops; next hop self; };
+}
+`);
+    const client = (address: string, port: number): string => ` neighbor ${address} remote-as 65003
+ neighbor ${address} port ${port}
+ neighbor ${address} update-source ${FRR.address}
+ neighbor ${address} timers connect 1
+ neighbor ${address} advertisement-interval 0
+`;
+    await frr.start(
+      `router bgp 65003
+ bgp router-id ${FRR.address}
+ bgp cluster-id 10.255.0.1
+ no bgp network import-check
+${client(MIDDLE.address, MIDDLE.port)}${client(GOBGP.address, GOBGP.port)} address-family ipv4 unicast
+  aggregate-address 172.20.4.0/24
+  neighbor ${MIDDLE.address} route-reflector-client
+  neighbor ${GOBGP.address} route-reflector-client
+`,
+      FRR,
+    );
+    const table = () => bird.ask('show route protocol reflector');
+    await until(() => includes(table(), '172.20.4.0/25', '172.20.4.128/25', '172.20.4.0/24'), 'routes of FRR');
+    await until(() => includes(frr.ask('show bgp ipv4 unicast'), '172.20.2.0/24'), 'the route of BIRD');
+    return [...relay.lines];
+  } finally {
+    relay.close();
+  }
+};
+
+/** Several paths to a prefix, and IPv4 prefixes with IPv6 next hops. */
+const addPath: Capture = async (_bird, frr, gobgp) => {
+  const relay = new Relay(FRR6, GOBGP6, MIDDLE6);
+  try {
+    const family = (name: string): string => `  [[neighbors.afi-safis]]
+    [neighbors.afi-safis.config]
+      afi-safi-name = "${name}"
+    [neighbors.afi-safis.mp-graceful-restart.config]
+      enabled = true
+    [neighbors.afi-safis.long-lived-graceful-restart.config]
+      enabled = true
+      restart-time = 600
+    [neighbors.afi-safis.add-paths.config]
+      receive = true
+      send-max = 4
+`;
+    await gobgp.start(`[global.config]
+  as = 65004
+  router-id = "${GOBGP.address}"
+  port = ${GOBGP.port}
+  local-address-list = ["${GOBGP6.address}"]
+[[neighbors]]
+  [neighbors.config]
+    neighbor-address = "${MIDDLE6.address}"
+    peer-as = 65003
+  [neighbors.transport.config]
+    passive-mode = true
+    local-address = "${GOBGP6.address}"
+  [neighbors.ebgp-multihop.config]
+    enabled = true
+  [neighbors.graceful-restart.config]
+    enabled = true
+    restart-time = 60
+    long-lived-enabled = true
+${family('ipv4-unicast')}${family('ipv6-unicast')}`);
+    for (const id of [10, 20]) {
+      await gobgp.ask(`global rib add 172.20.4.0/24 identifier ${id} nexthop fd00::4${id} med ${id} -a ipv4`);
+      await gobgp.ask(`global rib add fd42:4::/48 identifier ${id} nexthop fd00::4${id} -a ipv6`);
+    }
+    await frr.start(
+      `router bgp 65003
+ bgp router-id ${FRR.address}
+ no bgp ebgp-requires-policy
+ no bgp network import-check
+ no bgp default ipv4-unicast
+ neighbor ${MIDDLE6.address} remote-as 65004
+ neighbor ${MIDDLE6.address} port ${MIDDLE6.port}
+ neighbor ${MIDDLE6.address} ebgp-multihop
+ neighbor ${MIDDLE6.address} update-source ${FRR6.address}
+ neighbor ${MIDDLE6.address} timers connect 1
+ neighbor ${MIDDLE6.address} advertisement-interval 0
+ neighbor ${MIDDLE6.address} capability extended-nexthop
+ address-family ipv4 unicast
+  network 172.20.3.0/24
+  neighbor ${MIDDLE6.address} activate
+  neighbor ${MIDDLE6.address} addpath-tx-all-paths
+ address-family ipv6 unicast
+  network fd42:3::/48
+  neighbor ${MIDDLE6.address} activate
+  neighbor ${MIDDLE6.address} addpath-tx-all-paths
+`,
+      FRR6,
+    );
+    await until(() => includes(gobgp.ask('global rib'), '172.20.3.0/24'), 'the IPv4 route of FRR');
+    await until(() => includes(gobgp.ask('global rib -a ipv6'), 'fd42:3::/48'), 'the IPv6 route of FRR');
+    await until(() => includes(frr.ask('show bgp ipv4 unicast 172.20.4.0/24'), 'fd00::410', 'fd00::420'), 'IPv4 paths');
+    await until(() => includes(frr.ask('show bgp ipv6 unicast fd42:4::/48'), 'fd00::410', 'fd00::420'), 'IPv6 paths');
+    const before = relay.lines.length;
+    await gobgp.ask('global rib del 172.20.4.0/24 identifier 10 -a ipv4');
+    await until(() => relay.lines.slice(before).some((l) => l.startsWith('gobgp ')), 'a withdrawal');
+    return [...relay.lines];
+  } finally {
+    relay.close();
+  }
+};
+
+const CAPTURES: Readonly<Record<string, Capture>> = {
+  'bird-2.0.12_vs_frr-8.4.4-stale': staleRoutes,
+  'frr-8.4.4_vs_gobgp-3.10.0-confederation': confederation,
+  'frr-8.4.4_vs_bird-2.0.12-reflection': reflection,
+  'frr-8.4.4_vs_gobgp-3.10.0-add-path': addPath,
+};
+
+await run('ip', ['link', 'set', 'lo', 'up']);
+for (const { address } of [BIRD, FRR, GOBGP, EDGE, MIDDLE])
+  await run('ip', ['addr', 'add', `${address}/32`, 'dev', 'lo']);
+for (const { address } of [FRR6, GOBGP6, MIDDLE6]) await run('ip', ['addr', 'add', `${address}/128`, 'dev', 'lo']);
+for (const [name, capture] of Object.entries(CAPTURES)) {
+  const [bird, frr, gobgp] = [new Bird(), new Bgpd(), new Gobgp({ host: '10.0.0.4', port: 50051 })];
+  try {
+    const lines = await capture(bird, frr, gobgp);
+    const text = `# BGP messages of a session of ${name} in order: sender, octets\n${lines.join('\n')}\n`;
+    writeFileSync(join(process.cwd(), 'test/golden/bgp', `${name}.hex`), text);
+  } finally {
+    await Promise.all([bird.remove(), frr.remove(), gobgp.remove()]);
+  }
+}
