@@ -3,7 +3,23 @@
  * rtnetlink.h and nexthop.h), in the byte order of the client's machine, which is ours: little-endian.
  * Decodes routes and next hops, and marks a route as taken for the answer; sends nothing else.
  */
-import { Addr, type Family, Prefix } from '../lib/addr.ts';
+import { type Addr, type Family, Prefix } from '../lib/addr.ts';
+import {
+  type Attributes,
+  addrOf,
+  attributesOf,
+  familyOf,
+  messagesOf,
+  NLMSG_HEADER,
+  RTMSG,
+  RTNEXTHOP,
+  Rta,
+  Rtm,
+  unspecified,
+  viaOf,
+  wordOf,
+  wordsOf,
+} from '../wire/netlink.ts';
 import {
   type Decoded,
   type FpmHop,
@@ -14,36 +30,10 @@ import {
   MAIN_TABLE,
 } from './message.ts';
 
-const NLMSG_HEADER = 16;
-const RTMSG = 12;
 const NHMSG = 8;
-const RTNEXTHOP = 8;
 const GROUP_MEMBER = 8;
 
-const RTM_NEWROUTE = 24;
-const RTM_DELROUTE = 25;
-const RTM_NEWNEXTHOP = 104;
-const RTM_DELNEXTHOP = 105;
-
-const AF_INET = 2;
-const AF_INET6 = 10;
-
-const Rta = {
-  Dst: 1,
-  Oif: 4,
-  Gateway: 5,
-  Priority: 6,
-  PrefSrc: 7,
-  Multipath: 9,
-  Table: 15,
-  Via: 18,
-  NhId: 30,
-} as const;
-
 const Nha = { Id: 1, Group: 2, Blackhole: 4, Oif: 5, Gateway: 6 } as const;
-
-/** Attribute types carry two flags (nested, byte order) in their upper bits. */
-const ATTRIBUTE_TYPE = 0x3fff;
 
 const ROUTE_TYPES: Readonly<Record<number, FpmRouteType>> = {
   1: 'unicast',
@@ -83,14 +73,12 @@ const PROTOCOLS: Readonly<Record<number, string>> = {
 const RTM_F_OFFLOAD = 0x4000;
 const FLAGS_AT = NLMSG_HEADER + 8;
 
-type Attributes = Map<number, Uint8Array>;
-
 /** All messages of one frame. Never throws, whatever the octets are. */
 export function decodeNetlink(payload: Uint8Array): Decoded {
   const messages: FpmMessage[] = [];
   let unknown = 0;
   let malformed = 0;
-  for (const m of split(payload)) {
+  for (const m of messagesOf(payload)) {
     if (m === undefined) malformed++;
     else {
       const decoded = decodeMessage(m);
@@ -108,40 +96,26 @@ export function decodeNetlink(payload: Uint8Array): Decoded {
  */
 export function confirmNetlink(payload: Uint8Array, isTaken: (route: FpmRoute) => boolean): Uint8Array[] {
   const out: Uint8Array[] = [];
-  for (const m of split(payload)) {
+  for (const m of messagesOf(payload)) {
     const decoded = m && decodeMessage(m);
     if (m === undefined || typeof decoded !== 'object' || decoded.kind !== 'route' || !isTaken(decoded)) continue;
     const copy = m.slice();
-    const words = view(copy);
+    const words = wordsOf(copy);
     words.setUint32(FLAGS_AT, (words.getUint32(FLAGS_AT, true) | RTM_F_OFFLOAD) >>> 0, true);
     out.push(copy);
   }
   return out;
 }
 
-/** Each netlink message with its header; undefined once where the rest of the frame makes no sense. */
-function* split(payload: Uint8Array): Generator<Uint8Array | undefined> {
-  for (let at = 0; at < payload.length; ) {
-    const left = payload.length - at;
-    const length = left < NLMSG_HEADER ? 0 : view(payload).getUint32(at, true);
-    if (length < NLMSG_HEADER || length > left) {
-      yield undefined;
-      return;
-    }
-    yield payload.subarray(at, at + length);
-    at += (length + 3) & ~3;
-  }
-}
-
 function decodeMessage(m: Uint8Array): FpmMessage | 'unknown' | undefined {
-  const type = view(m).getUint16(4, true);
+  const type = wordsOf(m).getUint16(4, true);
   switch (type) {
-    case RTM_NEWROUTE:
-    case RTM_DELROUTE:
-      return decodeRoute(m.subarray(NLMSG_HEADER), type === RTM_NEWROUTE);
-    case RTM_NEWNEXTHOP:
-    case RTM_DELNEXTHOP:
-      return decodeNextHop(m.subarray(NLMSG_HEADER), type === RTM_NEWNEXTHOP);
+    case Rtm.NewRoute:
+    case Rtm.DelRoute:
+      return decodeRoute(m.subarray(NLMSG_HEADER), type === Rtm.NewRoute);
+    case Rtm.NewNextHop:
+    case Rtm.DelNextHop:
+      return decodeNextHop(m.subarray(NLMSG_HEADER), type === Rtm.NewNextHop);
     default:
       return 'unknown';
   }
@@ -154,11 +128,11 @@ function decodeRoute(body: Uint8Array, isNew: boolean): FpmMessage | 'unknown' |
   const attributes = attributesOf(body, RTMSG);
   if (attributes === undefined) return undefined;
   const dst = attributes.get(Rta.Dst);
-  const addr = dst === undefined ? zero(family) : addrOf(dst, family);
+  const addr = dst === undefined ? unspecified(family) : addrOf(dst, family);
   const prefix = addr && Prefix.containing(addr, body[1]!);
   const longTable = attributes.get(Rta.Table);
   if (prefix === undefined || (longTable !== undefined && longTable.length !== 4)) return undefined;
-  const table = longTable === undefined ? body[4]! || MAIN_TABLE : view(longTable).getUint32(0, true) || MAIN_TABLE;
+  const table = longTable === undefined ? body[4]! || MAIN_TABLE : wordsOf(longTable).getUint32(0, true) || MAIN_TABLE;
   // A withdrawal need not say what kind of route it was; FRR's older module leaves everything zero.
   if (!isNew) return { kind: 'withdrawal', table, prefix };
   const routeType = ROUTE_TYPES[body[7]!];
@@ -171,20 +145,20 @@ function decodeRoute(body: Uint8Array, isNew: boolean): FpmMessage | 'unknown' |
     prefix,
     protocol: PROTOCOLS[body[5]!] ?? `proto-${body[5]}`,
     type: routeType,
-    metric: word(attributes, Rta.Priority) ?? 0,
+    metric: wordOf(attributes, Rta.Priority) ?? 0,
     hops,
   };
 }
 
 function routeHops(attributes: Attributes, family: Family): readonly FpmHop[] | number | undefined {
   const id = attributes.get(Rta.NhId);
-  if (id !== undefined) return id.length === 4 ? view(id).getUint32(0, true) : undefined;
+  if (id !== undefined) return id.length === 4 ? wordsOf(id).getUint32(0, true) : undefined;
   const preferred = attributes.get(Rta.PrefSrc);
   const source = preferred && addrOf(preferred, family);
   if (preferred !== undefined && source === undefined) return undefined;
   const multipath = attributes.get(Rta.Multipath);
   if (multipath !== undefined) return multipathHops(multipath, family, source);
-  const hop = hopOf(attributes, family, word(attributes, Rta.Oif), 1, source);
+  const hop = hopOf(attributes, family, wordOf(attributes, Rta.Oif), 1, source);
   return hop && [hop];
 }
 
@@ -192,12 +166,12 @@ function routeHops(attributes: Attributes, family: Family): readonly FpmHop[] | 
 function multipathHops(octets: Uint8Array, family: Family, source: Addr | undefined): FpmHop[] | undefined {
   const hops: FpmHop[] = [];
   for (let at = 0; at < octets.length; ) {
-    const length = octets.length - at < RTNEXTHOP ? 0 : view(octets).getUint16(at, true);
+    const length = octets.length - at < RTNEXTHOP ? 0 : wordsOf(octets).getUint16(at, true);
     if (length < RTNEXTHOP || length > octets.length - at) return undefined;
     const one = octets.subarray(at, at + length);
     const attributes = attributesOf(one, RTNEXTHOP);
     // rtnh_hops is the weight less one.
-    const hop = attributes && hopOf(attributes, family, view(one).getUint32(4, true), one[3]! + 1, source);
+    const hop = attributes && hopOf(attributes, family, wordsOf(one).getUint32(4, true), one[3]! + 1, source);
     if (hop === undefined) return undefined;
     hops.push(hop);
     at += (length + 3) & ~3;
@@ -219,16 +193,10 @@ function hopOf(
   return { gateway, ifindex: ifindex === 0 ? undefined : ifindex, weight, ...(source !== undefined && { source }) };
 }
 
-/** RTA_VIA: a gateway of the other family, `struct rtvia`. */
-function viaOf(octets: Uint8Array): Addr | undefined {
-  const family = octets.length < 2 ? undefined : familyOf(view(octets).getUint16(0, true));
-  return family && addrOf(octets.subarray(2), family);
-}
-
 function decodeNextHop(body: Uint8Array, isNew: boolean): FpmMessage | 'unknown' | undefined {
   if (body.length < NHMSG) return undefined;
   const attributes = attributesOf(body, NHMSG);
-  const id = attributes && word(attributes, Nha.Id);
+  const id = attributes && wordOf(attributes, Nha.Id);
   if (attributes === undefined || id === undefined || id === 0) return undefined;
   if (!isNew) return { kind: 'nexthop-gone', id };
   const group = attributes.get(Nha.Group);
@@ -242,7 +210,7 @@ function decodeNextHop(body: Uint8Array, isNew: boolean): FpmMessage | 'unknown'
   if (family === undefined) return 'unknown';
   const gateway = plain && addrOf(plain, family);
   if (plain !== undefined && gateway === undefined) return undefined;
-  return { kind: 'nexthop', id, what: { gateway, ifindex: word(attributes, Nha.Oif), weight: 1 } };
+  return { kind: 'nexthop', id, what: { gateway, ifindex: wordOf(attributes, Nha.Oif), weight: 1 } };
 }
 
 /** NHA_GROUP: a row of `struct nexthop_grp` (id, weight less one). */
@@ -250,40 +218,6 @@ function membersOf(octets: Uint8Array): FpmMember[] | undefined {
   if (octets.length === 0 || octets.length % GROUP_MEMBER !== 0) return undefined;
   const members: FpmMember[] = [];
   for (let at = 0; at < octets.length; at += GROUP_MEMBER)
-    members.push({ id: view(octets).getUint32(at, true), weight: octets[at + 4]! + 1 });
+    members.push({ id: wordsOf(octets).getUint32(at, true), weight: octets[at + 4]! + 1 });
   return members;
-}
-
-/** Attributes by type, the last of equals; undefined when their lengths make no sense. */
-function attributesOf(octets: Uint8Array, start: number): Attributes | undefined {
-  const out: Attributes = new Map();
-  const words = view(octets);
-  for (let at = start; octets.length - at >= 4; ) {
-    const length = words.getUint16(at, true);
-    if (length < 4 || length > octets.length - at) return undefined;
-    out.set(words.getUint16(at + 2, true) & ATTRIBUTE_TYPE, octets.subarray(at + 4, at + length));
-    at += (length + 3) & ~3;
-  }
-  return out;
-}
-
-function word(attributes: Attributes, type: number): number | undefined {
-  const octets = attributes.get(type);
-  return octets?.length === 4 ? view(octets).getUint32(0, true) : undefined;
-}
-
-function familyOf(af: number): Family | undefined {
-  return af === AF_INET ? 4 : af === AF_INET6 ? 6 : undefined;
-}
-
-function addrOf(octets: Uint8Array, family: Family): Addr | undefined {
-  return octets.length === (family === 4 ? 4 : 16) ? Addr.fromBytes(octets) : undefined;
-}
-
-function zero(family: Family): Addr {
-  return family === 4 ? Addr.v4(0) : Addr.v6(0, 0, 0, 0);
-}
-
-function view(octets: Uint8Array): DataView {
-  return new DataView(octets.buffer, octets.byteOffset, octets.byteLength);
 }

@@ -72,23 +72,42 @@ const Entry ENTRIES[] = {
     {"kernelSend", bridge<kernel_send>},
     {"setOption", bridge<set_option>},
     {"shortenFar", bridge<shorten_far>},
+    {"netlinkOpen", bridge<netlink_open>},
+    {"netlinkRelay", bridge<netlink_relay>},
 };
+
+struct Octets {
+	uint8_t *place = nullptr;
+	size_t length = 0;
+};
+
+// The octets of a Uint8Array argument; an exception is pending and `place` null when it is something else. An empty array
+// has a place too.
+Octets octets_of(const Napi::CallbackInfo &info, size_t index, const char *complaint)
+{
+	static uint8_t none;
+	napi_typedarray_type type;
+	size_t length = 0;
+	void *data = nullptr;
+
+	if (napi_get_typedarray_info(info.Env(), info[index], &type, &length, &data, nullptr, nullptr) != napi_ok ||
+	    type != napi_uint8_array) {
+		Napi::TypeError::New(info.Env(), complaint).ThrowAsJavaScriptException();
+		return {};
+	}
+	return {data == nullptr ? &none : static_cast<uint8_t *>(data), length};
+}
 
 // attachWorld(u8): the array may be over a SharedArrayBuffer, which only the typed-array call can look into.
 Napi::Value attach_world(const Napi::CallbackInfo &info)
 {
 	auto *self = static_cast<Instance *>(info.Data());
-	napi_typedarray_type type;
-	size_t length = 0;
-	void *data = nullptr;
+	Octets world = octets_of(info, 0, "attachWorld wants a Uint8Array");
 
-	if (napi_get_typedarray_info(info.Env(), info[0], &type, &length, &data, nullptr, nullptr) != napi_ok ||
-	    type != napi_uint8_array) {
-		Napi::TypeError::New(info.Env(), "attachWorld wants a Uint8Array").ThrowAsJavaScriptException();
-		return info.Env().Undefined();
+	if (world.place != nullptr) {
+		self->base = world.place;
+		self->size = world.length;
 	}
-	self->base = static_cast<uint8_t *>(data);
-	self->size = length;
 	return info.Env().Undefined();
 }
 
@@ -137,18 +156,42 @@ Napi::Value source_to(const Napi::CallbackInfo &info)
 Napi::Value set_md5_key(const Napi::CallbackInfo &info)
 {
 	std::string address = info[1].ToString().Utf8Value();
-	napi_typedarray_type type;
-	size_t length = 0;
-	void *key = nullptr;
+	Octets key = octets_of(info, 3, "tcpMd5 wants the key as a Uint8Array");
 
-	if (napi_get_typedarray_info(info.Env(), info[3], &type, &length, &key, nullptr, nullptr) != napi_ok ||
-	    type != napi_uint8_array) {
-		Napi::TypeError::New(info.Env(), "tcpMd5 wants the key as a Uint8Array").ThrowAsJavaScriptException();
+	if (key.place == nullptr)
 		return info.Env().Undefined();
-	}
 	return Napi::Number::New(info.Env(), tcp_md5(info[0].ToNumber().Int32Value(), address.c_str(),
-						     static_cast<uint8_t>(info[2].ToNumber().Uint32Value()),
-						     static_cast<const uint8_t *>(key), length));
+						     static_cast<uint8_t>(info[2].ToNumber().Uint32Value()), key.place,
+						     key.length));
+}
+
+Napi::Value send_netlink(const Napi::CallbackInfo &info)
+{
+	Octets batch = octets_of(info, 1, "netlinkSend wants a Uint8Array");
+
+	if (batch.place == nullptr)
+		return info.Env().Undefined();
+	return Napi::Number::New(info.Env(), netlink_send(info[0].ToNumber().Int32Value(), batch.place, batch.length));
+}
+
+Napi::Value recv_netlink(const Napi::CallbackInfo &info)
+{
+	Octets room = octets_of(info, 1, "netlinkRecv wants a Uint8Array");
+
+	if (room.place == nullptr)
+		return info.Env().Undefined();
+	return Napi::Number::New(info.Env(), netlink_recv(info[0].ToNumber().Int32Value(), room.place, room.length,
+							  info[2].ToNumber().Int32Value()));
+}
+
+Napi::Value filter_netlink(const Napi::CallbackInfo &info)
+{
+	Octets program = octets_of(info, 1, "netlinkFilter wants a Uint8Array");
+
+	if (program.place == nullptr)
+		return info.Env().Undefined();
+	return Napi::Number::New(info.Env(),
+				 netlink_filter(info[0].ToNumber().Int32Value(), program.place, program.length));
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports)
@@ -169,6 +212,9 @@ Napi::Object init(Napi::Env env, Napi::Object exports)
 	exports.Set("inetBind", Napi::Function::New(env, bind_inet, "inetBind"));
 	exports.Set("inetSource", Napi::Function::New(env, source_to, "inetSource"));
 	exports.Set("tcpMd5", Napi::Function::New(env, set_md5_key, "tcpMd5"));
+	exports.Set("netlinkSend", Napi::Function::New(env, send_netlink, "netlinkSend"));
+	exports.Set("netlinkRecv", Napi::Function::New(env, recv_netlink, "netlinkRecv"));
+	exports.Set("netlinkFilter", Napi::Function::New(env, filter_netlink, "netlinkFilter"));
 	return exports;
 }
 

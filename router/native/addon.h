@@ -89,6 +89,13 @@ int32_t tcp_md5(int32_t fd, const char *address, uint8_t prefix_length, const ui
 int32_t set_option(Instance &, const int32_t *);
 int32_t shorten_far(Instance &, const int32_t *);
 
+// netlink.cc
+int32_t netlink_open(Instance &, const int32_t *);
+int32_t netlink_send(int32_t fd, const uint8_t *octets, size_t length);
+int32_t netlink_recv(int32_t fd, uint8_t *place, size_t room, int32_t timeout_ms);
+int32_t netlink_filter(int32_t fd, const uint8_t *program, size_t length);
+int32_t netlink_relay(Instance &, const int32_t *);
+
 } // namespace mlshim
 
 #endif

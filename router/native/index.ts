@@ -140,6 +140,23 @@ export interface Native {
   tcpMd5(fd: number, address: string, prefixLength: number, key: Uint8Array): number;
   /** From now on a UDP socket gets one octet, not more, of datagrams whose TTL or hop limit was less than `ttl`. */
   shortenFar(fd: number, family: number, ttl: number): number;
+
+  /** A blocking netlink(7) socket; `groups` is a mask of multicast groups 1 to 32. */
+  netlinkOpen(protocol: number, groups: number): number;
+  /** One sendmsg(2) to the kernel of any number of messages. */
+  netlinkSend(fd: number, octets: Uint8Array): number;
+  /**
+   * The next datagram of the kernel's, its length; waits up to `timeoutMs` (-ETIMEDOUT). -ENOBUFS once when datagrams were
+   * lost, -EMSGSIZE when one did not fit.
+   */
+  netlinkRecv(fd: number, octets: Uint8Array, timeoutMs: number): number;
+  /** Have a classic BPF program (struct sock_filter after struct sock_filter) choose which datagrams are queued. */
+  netlinkFilter(fd: number, program: Uint8Array): number;
+  /**
+   * A UNIX stream of the socket's datagrams, each after its length (u32, this machine's byte order); length 0 stands for
+   * datagrams that were lost. A thread reads the netlink socket from now on and closes it when the stream is closed.
+   */
+  netlinkRelay(fd: number): number;
 }
 
 let loaded: Native | undefined;

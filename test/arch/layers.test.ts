@@ -41,7 +41,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
   'router/control': ['router/lib'],
   'router/birdctl': ['router/lib', 'bgp/show', 'bgp/wire'],
-  'router/fpm': ['router/fib', 'router/lib'],
+  'router/fpm': ['router/fib', 'router/wire/netlink', 'router/lib'],
+  'router/kernel': ['router/lib', 'router/wire', 'router/fib', 'router/native', 'router/uplink'],
   bgp: ['router/lib'],
   wg: ['router/lib'],
   'router/app': ['router', 'bgp', 'wg'],
@@ -73,6 +74,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
     'router/cli/',
     'wg/supervisor.ts',
     'wg/control.ts',
+    'router/kernel/relay.ts',
     'router/uplink/kernel.ts',
   ],
   'node:child_process': ['router/app/', 'router/cli/', 'router/config/filter-probe.ts', 'wg/supervisor.ts'],
@@ -83,6 +85,8 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
     'router/cli/',
     'wg/supervisor.ts',
     'router/lib/version.ts',
+    'router/kernel/journal.ts',
+    'router/kernel/sysctl.ts',
   ],
 };
 

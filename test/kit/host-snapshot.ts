@@ -1,0 +1,53 @@
+/**
+ * Everything of a network namespace's set-up that a kernel backend could touch, as text: taken before and after, equal
+ * texts mean that nothing was left behind and nothing lost. Made by iproute2, not by our own decoders.
+ */
+import type { Lab } from './lab.ts';
+
+/** What counts on and on, or tells what is going on rather than what is set up. */
+const VOLATILE = new Set([
+  ...['stats', 'stats64', 'cacheinfo', 'used', 'valid_life_time', 'preferred_life_time', 'expires', 'operstate'],
+  ...['promiscuity', 'min_mtu', 'max_mtu', 'num_tx_queues', 'num_rx_queues', 'gso_max_size', 'gso_max_segs'],
+]);
+/** Flags of links, addresses and routes that come and go by themselves. */
+const PASSING = new Set(['LOWER_UP', 'NO-CARRIER', 'M-DOWN', 'tentative', 'linkdown', 'dead']);
+
+const TABLES: Readonly<Record<string, readonly string[]>> = {
+  links: ['-d', 'link', 'show'],
+  addresses: ['addr', 'show'],
+  'rules 4': ['-4', 'rule', 'show'],
+  'rules 6': ['-6', 'rule', 'show'],
+  'routes 4': ['-4', 'route', 'show', 'table', 'all'],
+  'routes 6': ['-6', 'route', 'show', 'table', 'all'],
+  neighbours: ['neigh', 'show', 'nud', 'permanent'],
+  'next hops': ['nexthop', 'show'],
+};
+
+const SYSCTLS =
+  'for f in /proc/sys/net/ipv4/*l3mdev* /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/*/* /proc/sys/net/ipv4/conf/*/*; do ' +
+  'case $f in */stable_secret) ;; *) [ -r "$f" ] && echo "$f $(cat "$f")";; esac; done';
+
+/** @throws Error when a program fails */
+export async function hostSnapshot(lab: Lab, ns: string): Promise<string> {
+  const parts = Object.entries(TABLES).map(async ([title, args]) => {
+    const text = await lab.ok(ns, 'ip', ['-j', ...args]);
+    const rows = text.trim() === '' ? [] : (JSON.parse(text) as unknown[]);
+    const lines = rows.map((row) => JSON.stringify(steady(row))).filter((line) => line !== '{}');
+    return [`# ${title}`, ...lines.sort()].join('\n');
+  });
+  const sysctls = await lab.ok(ns, 'sh', ['-c', SYSCTLS]);
+  return [...(await Promise.all(parts)), `# sysctls\n${sysctls}`].join('\n');
+}
+
+/** What is set up, with keys and lists of words in order. */
+function steady(value: unknown): unknown {
+  if (Array.isArray(value)) {
+    const kept = value.filter((x) => typeof x !== 'string' || !PASSING.has(x)).map(steady);
+    return kept.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
+  }
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value)
+    .filter(([key]) => !VOLATILE.has(key) && !PASSING.has(key))
+    .map(([key, v]): [string, unknown] => [key, steady(v)]);
+  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
