@@ -3,7 +3,8 @@
  * Implemented by router/app over the stack's sockets and the kernel's, and by tests over memory.
  */
 
-import type { Addr, Family, Prefix } from '../router/lib/addr.ts';
+import type { Addr, Prefix } from '../router/lib/addr.ts';
+import type { PrefixTable } from '../router/lib/prefix-table.ts';
 import type { Chore } from './chores.ts';
 import type { RouteSender } from './export.ts';
 import type { MonitoredSession } from './monitor/monitor.ts';
@@ -104,14 +105,10 @@ export interface Way {
 export interface RouteBatch {
   /** Number of the VRF; 0 is the default one. */
   readonly vrf: number;
-  readonly family: Family;
   readonly count: number;
-  /** The prefix's address in left-aligned words with host bits cleared: an IPv4 one is `w0`, and the others are unused. */
-  readonly w0: Int32Array;
-  readonly w1: Int32Array;
-  readonly w2: Int32Array;
-  readonly w3: Int32Array;
-  readonly length: Uint8Array;
+  /** Where the numbers in `prefix` are from; it is the sink's own where the speaker was given one (`SpeakerOptions.prefixes`). */
+  readonly prefixes: PrefixTable;
+  readonly prefix: Int32Array;
   /** Index into `ways`; 0 = no route any more. */
   readonly way: Int32Array;
   /** Ways by number; a number means something else when no route used its way in between, so remember objects. */

@@ -2,6 +2,7 @@
 
 import { type Addr, type Family, Prefix } from '../router/lib/addr.ts';
 import type { Instant } from '../router/lib/clock.ts';
+import type { PrefixTable } from '../router/lib/prefix-table.ts';
 import { subjectFor } from './exporter.ts';
 import type { Peer } from './peer.ts';
 import type { Decision } from './policy/filter.ts';
@@ -12,7 +13,6 @@ import type { AttrSet, AttrTable } from './rib/attrs.ts';
 import { decide, explain } from './rib/decision.ts';
 import type { LocRibInputs, ResolvedHop } from './rib/loc-rib.ts';
 import { sharesOf } from './rib/multipath.ts';
-import type { PrefixTable } from './rib/prefixes.ts';
 import type { Rib } from './rib/rib.ts';
 import { ROA_STATE_TEXT, type RoaTable, roaOrigin } from './rpki/roa-table.ts';
 import { type CandidateView, type RouteView, routeView } from './show.ts';

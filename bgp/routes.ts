@@ -2,7 +2,6 @@
 
 import type { Prefix } from '../router/lib/addr.ts';
 import type { RouteBatch, RouteSink, Way } from './ports.ts';
-import { prefixFromWords } from './wire/nlri.ts';
 
 /** One change of a best route. */
 export interface RouteChange {
@@ -14,14 +13,8 @@ export interface RouteChange {
 
 /** The changes of a batch, to be read before the sink returns. */
 export function* changesOf(batch: RouteBatch): Generator<RouteChange> {
-  const { vrf, family, w0, w1, w2, w3, length } = batch;
-  for (let i = 0; i < batch.count; i++) {
-    const prefix =
-      family === 4
-        ? prefixFromWords(4, w0[i]!, 0, 0, 0, length[i]!)
-        : prefixFromWords(6, w0[i]!, w1[i]!, w2[i]!, w3[i]!, length[i]!);
-    yield { vrf, prefix, way: batch.ways[batch.way[i]!] };
-  }
+  const { vrf, prefixes, prefix, ways, way } = batch;
+  for (let i = 0; i < batch.count; i++) yield { vrf, prefix: prefixes.prefix(prefix[i]!), way: ways[way[i]!] };
 }
 
 /** A sink that calls `onChange` for each route. */

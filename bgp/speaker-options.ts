@@ -1,7 +1,8 @@
 /** What a speaker is made with: who it is, its ports, and what it originates. */
 
-import type { Addr } from '../router/lib/addr.ts';
+import type { Addr, Family } from '../router/lib/addr.ts';
 import type { Clock, Instant } from '../router/lib/clock.ts';
+import type { PrefixTable } from '../router/lib/prefix-table.ts';
 import type { SpeakerEvent } from './inbox.ts';
 import type { AggregateConfig, Network } from './origination.ts';
 import type { NextHopResolver, RouteSink, Transport, VpnPort } from './ports.ts';
@@ -21,6 +22,8 @@ export interface SpeakerOptions {
   readonly random: () => number;
   readonly transport: Transport;
   readonly sink: RouteSink;
+  /** Numbers of prefixes, where the sink has some of its own: it then has to search for none of them. */
+  readonly prefixes?: (family: Family) => PrefixTable;
   /** Number of the VRF whose routes these are, as the sink's batches say it; default 0. */
   readonly vrf?: number;
   readonly resolver: NextHopResolver;

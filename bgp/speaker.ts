@@ -7,6 +7,7 @@
 
 import type { Addr, Family, Prefix } from '../router/lib/addr.ts';
 import type { Clock, Instant } from '../router/lib/clock.ts';
+import { PrefixTable } from '../router/lib/prefix-table.ts';
 import { inputsOf, ownHops } from './candidates.ts';
 import { type Chore, Chores } from './chores.ts';
 import { originStateOf } from './exporter.ts';
@@ -100,8 +101,10 @@ export class Speaker {
     this.#clock = options.clock;
     this.asn = options.asn;
     this.routerId = options.routerId;
-    const rib = (family: Family): Rib =>
-      new Rib(family, this.#attrs, this.#ways, options.multipath ?? SINGLE_PATH, (r) => this.#inputsOf(r));
+    const rib = (family: Family): Rib => {
+      const prefixes = options.prefixes?.(family) ?? new PrefixTable(family);
+      return new Rib(prefixes, this.#attrs, this.#ways, options.multipath ?? SINGLE_PATH, (r) => this.#inputsOf(r));
+    };
     this.#ribs = { 4: rib(4), 6: rib(6) };
     const aggregator = { asn: options.confederation?.id ?? options.asn, identifier: this.routerId.a3 >>> 0 };
     this.#own = new Origination(this.#ribs, this.#attrs, aggregator, options.aggregates ?? []);

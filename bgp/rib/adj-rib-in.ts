@@ -7,8 +7,8 @@
 
 import type { Instant } from '../../router/lib/clock.ts';
 import { grown } from '../../router/lib/columns.ts';
+import type { PrefixTable } from '../../router/lib/prefix-table.ts';
 import type { AttrSet, AttrTable } from './attrs.ts';
-import type { PrefixTable } from './prefixes.ts';
 
 /** Why a route takes part in the decision or not. */
 export const Verdict = {

@@ -4,12 +4,12 @@
  */
 
 import { grown } from '../../router/lib/columns.ts';
+import type { PrefixTable } from '../../router/lib/prefix-table.ts';
 import type { NextHop } from '../wire/attribute/model.ts';
 import type { UpdatePacker } from '../wire/update.ts';
 import type { ToldPath } from './adj-rib-paths-out.ts';
 import type { AttrSet, AttrTable } from './attrs.ts';
 import type { LocRib } from './loc-rib.ts';
-import type { PrefixTable } from './prefixes.ts';
 import { IdQueue } from './queue.ts';
 
 /** The attributes to announce for a prefix now, undefined = do not announce it. */

@@ -5,11 +5,11 @@
  * identifiers stable. Only differences are sent; paths with the same attributes share messages.
  */
 
+import type { PrefixTable } from '../../router/lib/prefix-table.ts';
 import type { NextHop } from '../wire/attribute/model.ts';
 import type { UpdatePacker } from '../wire/update.ts';
 import type { AttrSet, AttrTable } from './attrs.ts';
 import type { LocRib } from './loc-rib.ts';
-import type { PrefixTable } from './prefixes.ts';
 import { IdQueue } from './queue.ts';
 
 /** One path as a peer is told it. */

@@ -5,12 +5,12 @@
  */
 
 import { grown } from '../../router/lib/columns.ts';
+import type { PrefixTable } from '../../router/lib/prefix-table.ts';
 import type { FibNextHop, Way } from '../ports.ts';
 import { type AdjRibsIn, Staleness } from './adj-rib-in.ts';
 import type { AttrSet, AttrTable } from './attrs.ts';
 import { type Candidates, decide } from './decision.ts';
 import { type Multipath, sharesOf, spreadOut } from './multipath.ts';
-import type { PrefixTable } from './prefixes.ts';
 import { IdQueue } from './queue.ts';
 import { NO_WAY, type NumberedWay, type WayTable } from './ways.ts';
 

@@ -1,7 +1,7 @@
 /** A first-in-first-out queue of prefix ids in which each id stands at most once; waiting ids are kept alive. */
 
 import { grown } from '../../router/lib/columns.ts';
-import type { PrefixTable } from './prefixes.ts';
+import type { PrefixTable } from '../../router/lib/prefix-table.ts';
 
 export class IdQueue {
   readonly #prefixes: PrefixTable;

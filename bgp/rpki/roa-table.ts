@@ -9,8 +9,8 @@
 
 import type { Family } from '../../router/lib/addr.ts';
 import { grown } from '../../router/lib/columns.ts';
+import { PrefixTable } from '../../router/lib/prefix-table.ts';
 import { RoaState } from '../policy/rule.ts';
-import { PrefixTable } from '../rib/prefixes.ts';
 import { type AsPath, SegmentType } from '../wire/attribute/as-path.ts';
 import { type Vrp, VrpList } from './vrp.ts';
 

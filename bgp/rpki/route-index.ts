@@ -5,7 +5,7 @@
  */
 
 import { grown } from '../../router/lib/columns.ts';
-import type { PrefixTable } from '../rib/prefixes.ts';
+import type { PrefixTable } from '../../router/lib/prefix-table.ts';
 
 const BUCKETS = 1 << 15;
 const NOT_IN = -1;

@@ -212,6 +212,7 @@ export class BgpRoom {
       ),
       random,
       roas: this.#rpki.table,
+      prefixes: (family) => fib.prefixes(DEFAULT_VRF, family),
       sink: {
         apply: (batch) => {
           toFib.apply(batch);

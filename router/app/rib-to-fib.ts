@@ -25,14 +25,9 @@ export class RibToFib implements RouteSink {
   }
 
   apply(batch: RouteBatch): void {
-    const { vrf, family, count, w0, w1, w2, w3, length } = batch;
+    const { vrf, count, prefixes, prefix, way: target } = batch;
     const targets = batch.ways.map((way) => way && this.#translate(way));
-    this.#fib.applyColumns({
-      ...{ vrf, family, count, w0, w1, w2, w3, length },
-      target: batch.way,
-      targets,
-      sources: SOURCES,
-    });
+    this.#fib.applyColumns({ vrf, count, prefixes, prefix, target, targets, sources: SOURCES });
     this.#changed();
   }
 

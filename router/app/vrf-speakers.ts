@@ -103,6 +103,7 @@ export class VrfSpeakers {
       turnEnds: speakerTurnEnds,
       random: o.random,
       vrf: number,
+      prefixes: (family) => o.fib.prefixes(number, family),
       transport: new SplitTransport(transport, [pipe], (link) =>
         insideLinks.includes(String(link)) ? pipe : undefined,
       ),

@@ -18,8 +18,8 @@ const NUMBER_MASK = 0x7fffffff;
 const MOST_BLOCKS = (128 - INDEX_BITS) / STRIDE;
 /** The cell of the default route, in block 0, which is nobody's: what no other prefix owns holds 0 and leads there. */
 const DEFAULT = 0;
-/** Least blocks there is room for. */
-const MIN_BLOCKS = 1 << 14;
+/** Least blocks there is room for: what is not written to takes no memory, and more room later is a copy of everything. */
+const MIN_BLOCKS = 1 << 20;
 
 /** Group for an address. */
 export function lookupDir20(

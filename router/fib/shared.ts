@@ -4,6 +4,7 @@
  * Theory of operation: README.md of this folder. This file holds types and constants only.
  */
 import type { Addr, Family, Prefix } from '../lib/addr.ts';
+import type { PrefixTable } from '../lib/prefix-table.ts';
 
 /** What happens to a packet that matches a route. Numeric values live in the shared group table. */
 export const RouteKind = { None: 0, Unicast: 1, Local: 2, Blackhole: 3, Unreachable: 4, Prohibit: 5 } as const;
@@ -65,14 +66,10 @@ export interface RouteTarget {
  */
 export interface RouteColumns {
   readonly vrf: number;
-  readonly family: Family;
   readonly count: number;
-  /** Address in left-aligned words, host bits clear: an IPv4 one is `w0`, and the others are unused. */
-  readonly w0: Int32Array;
-  readonly w1: Int32Array;
-  readonly w2: Int32Array;
-  readonly w3: Int32Array;
-  readonly length: Uint8Array;
+  /** Where the numbers in `prefix` are from: nothing has to be searched for when it is `FibWriter.prefixes`. */
+  readonly prefixes: PrefixTable;
+  readonly prefix: Int32Array;
   /** Index into `targets`; 0 = withdraw. */
   readonly target: Int32Array;
   readonly targets: readonly (RouteTarget | undefined)[];

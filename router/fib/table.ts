@@ -4,15 +4,16 @@
  * above PROMOTE routes become arrays of cells that are patched in place (dir24.ts, dir20.ts). Does not own groups: it tells its caller which references to give back.
  */
 import type { Family } from '../lib/addr.ts';
+import { PrefixTable } from '../lib/prefix-table.ts';
+import { CompactRib } from './compact-rib.ts';
 import { Dir20 } from './dir20.ts';
 import { Dir24 } from './dir24.ts';
-import { PrefixTable } from './prefix-table.ts';
 import { RangeTable, type SortedPrefixes } from './range-table.ts';
 import { ROUTE_DISTANCE, type RouteSource, type TableShared } from './shared.ts';
 
-/** Routes above which a table becomes an array of cells, and below which it goes back. */
-const PROMOTE = 50_000;
-const DEMOTE = 20_000;
+/** Routes above which a table becomes an array of cells, and below which it goes back: the one of IPv4 takes 48 MiB at once. */
+const PROMOTE = { 4: 50_000, 6: 20_000 } as const;
+const DEMOTE = { 4: 20_000, 6: 8_000 } as const;
 /** Routes of which a range table is made anew at once; larger ones are made in slices. */
 export const BUILT_AT_ONCE = 1024;
 /** Room for chunks that a range table made from the RIB begins with. */
@@ -35,14 +36,14 @@ type Structure = RangeTable | Dir24 | Dir20;
 /** A structure that is being made: range tables from range tables, everything else from the RIB. */
 interface Successor {
   readonly to: Structure;
-  /** The next part of the range table, or the next row of the RIB, to be copied. */
+  /** The next part of the range table, or the next prefix of the RIB, to be copied. */
   at: number;
 }
 
 export class VrfTable {
   readonly vrf: number;
   readonly family: Family;
-  readonly rib: PrefixTable;
+  readonly rib: CompactRib;
   /** Changes are collected in the RIB only; `rebuild` follows. */
   isBulk = false;
   readonly #many = new Map<number, readonly SourceRoute[]>();
@@ -55,7 +56,7 @@ export class VrfTable {
   constructor(vrf: number, family: Family) {
     this.vrf = vrf;
     this.family = family;
-    this.rib = new PrefixTable(family);
+    this.rib = new CompactRib(new PrefixTable(family));
     this.#now = new RangeTable(indexBits(family, 0));
   }
 
@@ -85,37 +86,35 @@ export class VrfTable {
     return this.#now instanceof RangeTable && count > 1024 && count > this.rib.size >>> 2;
   }
 
-  /** Sources of the prefix in a RIB slot, best first. */
-  routesAt(slot: number): readonly SourceRoute[] {
-    const value = this.rib.valueAt(slot);
+  /** Sources of a prefix that has a route, best first. */
+  routesAt(prefix: number): readonly SourceRoute[] {
+    const value = this.rib.value(prefix);
     return (value & MANY) !== 0 ? this.#many.get(value)! : [unpack(value)];
   }
 
   /**
    * Set (or with group 0 withdraw) one source's route.
+   * @param prefix its number in `rib.prefixes`
    * @returns the group this source had for the prefix, whose reference the caller gives back; 0 if none
    */
-  change(a0: number, a1: number, a2: number, a3: number, length: number, source: RouteSource, group: number): number {
-    const rib = this.rib;
-    const slot = rib.find(a0, a1, a2, a3, length);
-    if (slot < 0) {
-      if (group === 0) return 0;
-      rib.insert(a0, a1, a2, a3, length, pack(source, group));
-      this.#publish(a0, a1, a2, a3, length, length, group);
+  change(prefix: number, source: RouteSource, group: number): number {
+    const { rib } = this;
+    const value = rib.value(prefix);
+    if (value === 0) {
+      if (group !== 0) this.#insert(prefix, source, group);
       return 0;
     }
-    const value = rib.valueAt(slot);
     // The usual case, one source, without allocation.
     if ((value & MANY) === 0 && value >>> GROUP_BITS === source) {
       const old = value & GROUP_MASK;
-      if (group === 0) this.#remove(slot, a0, a1, a2, a3, length);
+      if (group === 0) this.#remove(prefix);
       else if (group !== old) {
-        rib.setValueAt(slot, pack(source, group));
-        this.#publish(a0, a1, a2, a3, length, length, group);
+        rib.setValue(prefix, pack(source, group));
+        this.#publish(prefix, rib.prefixes.length[prefix]!, group);
       }
       return old;
     }
-    return this.#changeOneOfMany(slot, a0, a1, a2, a3, length, source, group);
+    return this.#changeOneOfMany(prefix, source, group);
   }
 
   /**
@@ -124,91 +123,89 @@ export class VrfTable {
    * @param release called with each group whose reference is to be given back
    */
   replace(
-    a0: number,
-    a1: number,
-    a2: number,
-    a3: number,
-    length: number,
+    prefix: number,
     source: RouteSource,
     group: number,
     sources: readonly RouteSource[],
     release: (group: number) => void,
   ): void {
-    const rib = this.rib;
-    const slot = rib.find(a0, a1, a2, a3, length);
-    if (slot < 0) {
-      if (group === 0) return;
-      rib.insert(a0, a1, a2, a3, length, pack(source, group));
-      this.#publish(a0, a1, a2, a3, length, length, group);
+    const { rib } = this;
+    const value = rib.value(prefix);
+    if (value === 0) {
+      if (group !== 0) this.#insert(prefix, source, group);
       return;
     }
-    const value = rib.valueAt(slot);
     if ((value & MANY) === 0 && sources.includes((value >>> GROUP_BITS) as RouteSource)) {
       const old = value & GROUP_MASK;
-      if (group === 0) this.#remove(slot, a0, a1, a2, a3, length);
+      if (group === 0) this.#remove(prefix);
       else {
-        rib.setValueAt(slot, pack(source, group));
-        if (group !== old) this.#publish(a0, a1, a2, a3, length, length, group);
+        rib.setValue(prefix, pack(source, group));
+        if (group !== old) this.#publish(prefix, rib.prefixes.length[prefix]!, group);
       }
       release(old);
       return;
     }
     if (group !== 0) {
-      const old = this.change(a0, a1, a2, a3, length, source, group);
+      const old = this.change(prefix, source, group);
       if (old !== 0) release(old);
     }
     for (const other of sources) {
       if (other === source && group !== 0) continue;
-      const old = this.change(a0, a1, a2, a3, length, other, 0);
+      const old = this.change(prefix, other, 0);
       if (old !== 0) release(old);
     }
   }
 
-  #changeOneOfMany(
-    slot: number,
-    a0: number,
-    a1: number,
-    a2: number,
-    a3: number,
-    length: number,
-    source: RouteSource,
-    group: number,
-  ): number {
-    const value = this.rib.valueAt(slot);
-    const before = this.routesAt(slot);
+  #changeOneOfMany(prefix: number, source: RouteSource, group: number): number {
+    const { rib } = this;
+    const value = rib.value(prefix);
+    const before = this.routesAt(prefix);
     const old = before.find((r) => r.source === source)?.group ?? 0;
     const after = before.filter((r) => r.source !== source);
     if (group !== 0) after.push({ source, group });
     after.sort((a, b) => ROUTE_DISTANCE[a.source]! - ROUTE_DISTANCE[b.source]!);
     if ((value & MANY) !== 0) this.#many.delete(value);
-    if (after.length === 1) this.rib.setValueAt(slot, pack(after[0]!.source, after[0]!.group));
+    if (after.length === 1) rib.setValue(prefix, pack(after[0]!.source, after[0]!.group));
     else {
       const key = MANY | this.#nextMany;
       this.#nextMany = (this.#nextMany + 1) & (MANY - 1);
       this.#many.set(key, after);
-      this.rib.setValueAt(slot, key);
+      rib.setValue(prefix, key);
     }
-    if (after[0]!.group !== before[0]!.group) this.#publish(a0, a1, a2, a3, length, length, after[0]!.group);
+    const best = after[0]!.group;
+    if (best !== before[0]!.group) this.#publish(prefix, rib.prefixes.length[prefix]!, best);
     return old;
   }
 
-  #remove(slot: number, a0: number, a1: number, a2: number, a3: number, length: number): void {
-    this.rib.remove(slot);
-    if (this.isBulk) return;
-    const cover = this.rib.findCovering(a0, a1, a2, a3, length - 1);
-    if (cover < 0) this.#publish(a0, a1, a2, a3, length, 0, 0);
-    else this.#publish(a0, a1, a2, a3, length, this.rib.lengthAt(cover), this.#bestGroup(cover));
+  #insert(prefix: number, source: RouteSource, group: number): void {
+    this.rib.insert(prefix, pack(source, group));
+    this.#publish(prefix, this.rib.prefixes.length[prefix]!, group);
   }
 
-  #bestGroup(slot: number): number {
-    const value = this.rib.valueAt(slot);
+  #remove(prefix: number): void {
+    const { rib } = this;
+    const { prefixes } = rib;
+    prefixes.retain(prefix);
+    rib.remove(prefix);
+    if (!this.isBulk) {
+      const w = (i: number): number => word(prefixes, prefix, i);
+      const cover = rib.findCovering(w(0), w(1), w(2), w(3), prefixes.length[prefix]! - 1);
+      if (cover < 0) this.#publish(prefix, 0, 0);
+      else this.#publish(prefix, prefixes.length[cover]!, this.#bestGroup(cover));
+    }
+    prefixes.release(prefix);
+  }
+
+  #bestGroup(prefix: number): number {
+    const value = this.rib.value(prefix);
     return (value & MANY) !== 0 ? this.#many.get(value)![0]!.group : value & GROUP_MASK;
   }
 
-  #publish(a0: number, a1: number, a2: number, a3: number, length: number, owner: number, group: number): void {
+  /** A prefix has another best route: cells it owns, or takes over, get a group and a length that owns them from now on. */
+  #publish(prefix: number, owner: number, group: number): void {
     if (this.isBulk) return;
     if (group > this.#highestGroup) this.#highestGroup = group;
-    if (!this.#put(this.#now, a0, a1, a2, a3, length, owner, group)) {
+    if (!this.#put(this.#now, prefix, owner, group)) {
       // The successor was begun in good time; what is left of it has to be done now.
       if (this.#successor === undefined || !isWide(this.#successor.to)) this.#succeed(this.#emptyDir(true));
       while (this.#successor !== undefined) this.work(Infinity);
@@ -216,25 +213,17 @@ export class VrfTable {
     }
     const next = this.#successor;
     if (next === undefined) this.#consider();
-    else if (!this.#put(next.to, a0, a1, a2, a3, length, owner, group)) this.#succeed(this.#emptyDir(true));
+    else if (!this.#put(next.to, prefix, owner, group)) this.#succeed(this.#emptyDir(true));
   }
 
   /** Give the part of a prefix that no longer prefix owns to a group; false when the structure has no room for it. */
-  #put(
-    to: Structure,
-    a0: number,
-    a1: number,
-    a2: number,
-    a3: number,
-    length: number,
-    owner: number,
-    group: number,
-  ): boolean {
+  #put(to: Structure, prefix: number, owner: number, group: number): boolean {
+    const { w0, w1, w2, w3, length } = this.rib.prefixes;
     if (to instanceof Dir24) {
-      if (!to.fits(a3, length, group)) return false;
-      to.set(a3, length, owner, group);
-    } else if (this.family === 4) to.set(a3, 0, 0, 0, length, owner, group);
-    else to.set(a0, a1, a2, a3, length, owner, group);
+      if (!to.fits(w0[prefix]!, length[prefix]!, group)) return false;
+      to.set(w0[prefix]!, length[prefix]!, owner, group);
+    } else if (this.family === 4) to.set(w0[prefix]!, 0, 0, 0, length[prefix]!, owner, group);
+    else to.set(w0[prefix]!, w1[prefix]!, w2[prefix]!, w3[prefix]!, length[prefix]!, owner, group);
     return true;
   }
 
@@ -258,19 +247,18 @@ export class VrfTable {
     }
     const { rib } = this;
     let left = budget;
-    while (left > 0 && next.at < rib.slots) {
-      const row = next.at++;
-      if (!rib.isUsed(row)) continue;
-      const w = (i: number): number => rib.wordAt(row, i);
-      const length = rib.lengthAt(row);
-      if (!this.#put(next.to, w(0), w(1), w(2), w(3), length, length, this.#bestGroup(row))) {
+    while (left > 0 && next.at < rib.limit) {
+      const prefix = next.at++;
+      if (!rib.has(prefix)) continue;
+      const length = rib.prefixes.length[prefix]!;
+      if (!this.#put(next.to, prefix, length, this.#bestGroup(prefix))) {
         this.#succeed(this.#emptyDir(true));
         return;
       }
       // A /8 has 65,536 cells, which takes as long as some sixty /24s.
       left -= length > 0 && length < 14 ? 1 << (14 - Math.max(length, 8)) : 1;
     }
-    if (next.at >= rib.slots) this.#takeOver(next);
+    if (next.at >= rib.limit) this.#takeOver(next);
   }
 
   #takeOver({ to }: Successor): void {
@@ -287,13 +275,14 @@ export class VrfTable {
     const { size } = this.rib;
     const now = this.#now;
     if (!(now instanceof RangeTable)) {
-      if (size < DEMOTE) this.#succeed(new RangeTable(indexBits(this.family, size), size * WORDS_PER_ROUTE));
+      if (size < DEMOTE[this.family])
+        this.#succeed(new RangeTable(indexBits(this.family, size), size * WORDS_PER_ROUTE));
       else if (now instanceof Dir24 && (now.isNearlyFull || (!now.isWide && this.#highestGroup > NARROW_ENOUGH))) {
         this.#succeed(this.#emptyDir(true));
       }
       return;
     }
-    if (size > PROMOTE) {
+    if (size > PROMOTE[this.family]) {
       this.#succeed(this.family === 6 ? new Dir20(size) : this.#emptyDir(this.#highestGroup > NARROW_ENOUGH));
       return;
     }
@@ -316,7 +305,7 @@ export class VrfTable {
     this.isBulk = false;
     this.#successor = undefined;
     const { size } = this.rib;
-    const isRanges = size <= (this.#now instanceof RangeTable ? PROMOTE : DEMOTE);
+    const isRanges = size <= (this.#now instanceof RangeTable ? PROMOTE : DEMOTE)[this.family];
     if (isRanges) this.#now = RangeTable.build(indexBits(this.family, size), this.#sorted());
     else this.#now = this.family === 4 ? this.#buildDir() : this.#buildDir20();
   }
@@ -324,28 +313,25 @@ export class VrfTable {
   #buildDir20(): Dir20 {
     const { rib } = this;
     const dir = new Dir20(rib.size);
-    for (let slot = 0; slot < rib.slots; slot++) {
-      if (!rib.isUsed(slot)) continue;
-      const w = (i: number): number => rib.wordAt(slot, i);
-      const length = rib.lengthAt(slot);
-      dir.set(w(0), w(1), w(2), w(3), length, length, this.#bestGroup(slot));
-    }
+    for (let prefix = 0; prefix < rib.limit; prefix++)
+      if (rib.has(prefix)) this.#put(dir, prefix, rib.prefixes.length[prefix]!, this.#bestGroup(prefix));
     return dir;
   }
 
   #buildDir(): Dir24 {
     const { rib } = this;
+    const { w0, length } = rib.prefixes;
     // By length, shorter first: each prefix then takes over all its cells at once.
     const starts = new Uint32Array(34);
     for (let l = 0; l <= 32; l++) starts[l + 1] = starts[l]! + rib.countOfLength(l);
     const order = new Uint32Array(rib.size);
     let isNarrow = true;
-    for (let slot = 0; slot < rib.slots; slot++) {
-      if (!rib.isUsed(slot)) continue;
-      const l = rib.lengthAt(slot);
-      order[starts[l]!] = slot;
+    for (let prefix = 0; prefix < rib.limit; prefix++) {
+      if (!rib.has(prefix)) continue;
+      const l = length[prefix]!;
+      order[starts[l]!] = prefix;
       starts[l] = starts[l]! + 1;
-      const group = this.#bestGroup(slot);
+      const group = this.#bestGroup(prefix);
       if (group >= Dir24.NARROW_GROUPS) isNarrow = false;
       if (group > this.#highestGroup) this.#highestGroup = group;
     }
@@ -353,35 +339,34 @@ export class VrfTable {
     // A quarter of room is left, so that the next few longer prefixes do not rebuild the table again.
     if (blocks + (blocks >>> 2) > Dir24.NARROW_BLOCKS) isNarrow = false;
     const dir = new Dir24(!isNarrow, blocks);
-    for (const slot of order) {
-      const l = rib.lengthAt(slot);
-      dir.set(rib.wordAt(slot, 3), l, l, this.#bestGroup(slot));
+    for (const prefix of order) {
+      const l = length[prefix]!;
+      dir.set(w0[prefix]!, l, l, this.#bestGroup(prefix));
     }
     return dir;
   }
 
   #slash24sWithBlocks(): number {
     const { rib } = this;
+    const { w0, length } = rib.prefixes;
     const seen = new Set<number>();
-    for (let slot = 0; slot < rib.slots; slot++)
-      if (rib.isUsed(slot) && rib.lengthAt(slot) > 24) seen.add(rib.wordAt(slot, 3) >>> 8);
+    for (let prefix = 0; prefix < rib.limit; prefix++)
+      if (length[prefix]! > 24 && rib.has(prefix)) seen.add(w0[prefix]! >>> 8);
     return seen.size;
   }
 
   #sorted(): SortedPrefixes {
     const { rib } = this;
     const n = rib.size;
-    const order = sortedSlots(rib);
+    const order = sortedPrefixes(rib);
     const words = [0, 1, 2, 3].map(() => new Int32Array(n));
     const length = new Uint8Array(n);
     const group = new Int32Array(n);
     for (let i = 0; i < n; i++) {
-      const slot = order[i]!;
-      // The key of an IPv4 prefix is its one word.
-      if (this.family === 4) words[0]![i] = rib.wordAt(slot, 3);
-      else for (let w = 0; w < 4; w++) words[w]![i] = rib.wordAt(slot, w);
-      length[i] = rib.lengthAt(slot);
-      group[i] = this.#bestGroup(slot);
+      const prefix = order[i]!;
+      for (let w = 0; w < 4; w++) words[w]![i] = word(rib.prefixes, prefix, w);
+      length[i] = rib.prefixes.length[prefix]!;
+      group[i] = this.#bestGroup(prefix);
     }
     return { count: n, a0: words[0]!, a1: words[1]!, a2: words[2]!, a3: words[3]!, length, group };
   }
@@ -391,16 +376,24 @@ function isWide(s: Structure): boolean {
   return s instanceof Dir24 && s.isWide;
 }
 
-/** Used slots in ascending order of address, then length: a radix sort by 16 bits, least significant first. */
-function sortedSlots(rib: PrefixTable): Uint32Array {
+/** Address word `i` (0..3) of a prefix, from the left. */
+function word({ family, w0, w1, w2, w3 }: PrefixTable, prefix: number, i: number): number {
+  if (i === 0) return w0[prefix]!;
+  if (family === 4) return 0;
+  return i === 1 ? w1[prefix]! : i === 2 ? w2[prefix]! : w3[prefix]!;
+}
+
+/** Prefixes with a route in ascending order of address, then length: a radix sort by 16 bits, least significant first. */
+function sortedPrefixes(rib: CompactRib): Uint32Array {
+  const { prefixes } = rib;
   const n = rib.size;
   let from = new Uint32Array(n);
   let to = new Uint32Array(n);
-  for (let slot = 0, i = 0; slot < rib.slots; slot++) if (rib.isUsed(slot)) from[i++] = slot;
-  if (n < RADIX_MIN) return from.sort((x, y) => compareSlots(rib, x, y));
+  for (let prefix = 0, i = 0; prefix < rib.limit; prefix++) if (rib.has(prefix)) from[i++] = prefix;
+  if (n < RADIX_MIN) return from.sort((x, y) => compare(prefixes, x, y));
   const keys = new Uint16Array(n);
   const starts = new Uint32Array(0x10001);
-  const pass = (keyOf: (slot: number) => number): void => {
+  const pass = (keyOf: (prefix: number) => number): void => {
     starts.fill(0);
     for (let i = 0; i < n; i++) {
       keys[i] = keyOf(from[i]!);
@@ -410,12 +403,12 @@ function sortedSlots(rib: PrefixTable): Uint32Array {
     for (let i = 0; i < n; i++) to[starts[keys[i]!]!++] = from[i]!;
     [from, to] = [to, from];
   };
-  pass((slot) => rib.lengthAt(slot));
+  pass((prefix) => prefixes.length[prefix]!);
   for (let w = 3; w >= 0; w--) {
-    // Words that are zero in every prefix need no pass: those beyond the longest prefix, and all but one of IPv4.
-    if (rib.family === 4 ? w !== 3 : rib.countLongerThan(32 * w) === 0) continue;
-    pass((slot) => rib.wordAt(slot, w) & 0xffff);
-    pass((slot) => rib.wordAt(slot, w) >>> 16);
+    // Words beyond the longest prefix are zero and need no pass.
+    if (w > 0 && rib.countLongerThan(32 * w) === 0) continue;
+    pass((prefix) => word(prefixes, prefix, w) & 0xffff);
+    pass((prefix) => word(prefixes, prefix, w) >>> 16);
   }
   return from;
 }
@@ -423,12 +416,12 @@ function sortedSlots(rib: PrefixTable): Uint32Array {
 /** Below this many, passes over 65536 counters cost more than comparing. */
 const RADIX_MIN = 8192;
 
-function compareSlots(rib: PrefixTable, x: number, y: number): number {
+function compare(prefixes: PrefixTable, x: number, y: number): number {
   for (let w = 0; w < 4; w++) {
-    const difference = (rib.wordAt(x, w) >>> 0) - (rib.wordAt(y, w) >>> 0);
+    const difference = (word(prefixes, x, w) >>> 0) - (word(prefixes, y, w) >>> 0);
     if (difference !== 0) return difference;
   }
-  return rib.lengthAt(x) - rib.lengthAt(y);
+  return prefixes.length[x]! - prefixes.length[y]!;
 }
 
 /** Index bits of a range table of `size` routes: about as many buckets as routes, 1 KiB at least, 4 MiB at most. */

@@ -3,7 +3,9 @@
  * patches or swaps the tables readers search. Also answers slow-path questions: `mlshim route get` and `route show`.
  * Does not resolve recursive next hops: every next hop names its link.
  */
-import { Addr, type Family, Prefix } from '../lib/addr.ts';
+import type { Addr, Family, Prefix } from '../lib/addr.ts';
+import type { PrefixTable } from '../lib/prefix-table.ts';
+import type { CompactRib } from './compact-rib.ts';
 import { type Group, GroupTable } from './nexthop.ts';
 import {
   Control,
@@ -68,12 +70,13 @@ export class FibWriter {
     for (const table of bulk) table.isBulk = true;
     const unused: number[] = [];
     for (const c of changes) {
-      const { addr, length } = c.prefix;
       const group =
         c.nextHops === undefined ? 0 : (this.#groups.acquire(c.kind ?? RouteKind.Unicast, c.nextHops)?.id ?? 0);
       const table = this.#table(c.vrf, c.prefix.family);
-      // An IPv4 prefix's words are its IPv4-mapped address; the table looks at the last one only.
-      const old = table.change(addr.a0, addr.a1, addr.a2, addr.a3, length, c.source, group);
+      const { prefixes } = table.rib;
+      // What is to be withdrawn need not be there.
+      const prefix = group === 0 ? prefixes.findPrefix(c.prefix) : prefixes.internPrefix(c.prefix);
+      const old = prefix < 0 ? 0 : table.change(prefix, c.source, group);
       if (old === 0) continue;
       if (table.isBulk) unused.push(old);
       else this.#groups.release(old);
@@ -87,8 +90,9 @@ export class FibWriter {
   /** Apply a batch of many prefixes without an object per route. Readers may see it half done, never one change half done. */
   applyColumns(batch: RouteColumns): void {
     if (batch.count === 0) return;
-    const { family, w0, w1, w2, w3, length, target, targets, sources } = batch;
-    const table = this.#table(batch.vrf, family);
+    const { prefixes, prefix, target, targets, sources } = batch;
+    const table = this.#table(batch.vrf, prefixes.family);
+    const numberOf = table.rib.prefixes === prefixes ? undefined : translation(prefixes, table.rib.prefixes);
     // Making a larger table anew would take longer than a turn of the event loop may.
     if (table.rib.size + batch.count <= BUILT_AT_ONCE && table.wantsBulk(batch.count)) table.isBulk = true;
     const unused: number[] = [];
@@ -100,7 +104,6 @@ export class FibWriter {
     let group: Group | undefined;
     let source = sources[0]!;
     for (let i = 0; i < batch.count; i++) {
-      if (i % TOUCHED === 0) touch(table.rib, batch, i, Math.min(i + TOUCHED, batch.count));
       const t = target[i]!;
       const to = targets[t];
       if (to === undefined) group = undefined;
@@ -111,8 +114,8 @@ export class FibWriter {
       }
       last = t;
       const id = group === undefined ? 0 : group.id;
-      if (family === 4) table.replace(0, 0, 0, w0[i]!, length[i]!, source, id, sources, release);
-      else table.replace(w0[i]!, w1[i]!, w2[i]!, w3[i]!, length[i]!, source, id, sources, release);
+      const number = numberOf === undefined ? prefix[i]! : numberOf(prefix[i]!, id !== 0);
+      if (number >= 0) table.replace(number, source, id, sources, release);
     }
     if (table.isBulk) table.rebuild();
     for (const old of unused) this.#groups.release(old);
@@ -152,8 +155,7 @@ export class FibWriter {
       if (table.vrf !== vrf) continue;
       this.#tables.delete(tableKey(vrf, table.family));
       this.#published.delete(table);
-      for (let slot = 0; slot < table.rib.slots; slot++)
-        if (table.rib.isUsed(slot)) for (const r of table.routesAt(slot)) this.#groups.release(r.group);
+      for (const prefix of table.rib) for (const r of table.routesAt(prefix)) this.#groups.release(r.group);
     }
     this.#shared = this.#bundle();
     this.#bump();
@@ -163,37 +165,34 @@ export class FibWriter {
   lookupRoute(vrf: number, addr: Addr): RouteInfo[] {
     const table = this.#tables.get(tableKey(vrf, addr.family));
     if (table === undefined) return [];
-    const slot = table.rib.findCovering(addr.a0, addr.a1, addr.a2, addr.a3, addr.family === 4 ? 32 : 128);
-    return slot < 0 ? [] : this.#routesAt(table, slot);
+    const prefix = covering(table.rib, addr, addr.family === 4 ? 32 : 128);
+    return prefix < 0 ? [] : this.#routesAt(table, prefix);
   }
 
   /** The best route of each prefix that contains `addr`, the longest first. The FIB must not change meanwhile. */
   *coveringRoutes(vrf: number, addr: Addr): Generator<RouteInfo> {
     const table = this.#tables.get(tableKey(vrf, addr.family));
     for (let length = addr.family === 4 ? 32 : 128; table !== undefined && length >= 0; ) {
-      const slot = table.rib.findCovering(addr.a0, addr.a1, addr.a2, addr.a3, length);
-      if (slot < 0) return;
-      length = table.rib.lengthAt(slot) - 1;
-      const [best] = this.#routesAt(table, slot);
+      const prefix = covering(table.rib, addr, length);
+      if (prefix < 0) return;
+      length = table.rib.prefixes.length[prefix]! - 1;
+      const [best] = this.#routesAt(table, prefix);
       if (best !== undefined) yield best;
     }
   }
 
   /** Routes of exactly this prefix, best first. */
   exactRoute(vrf: number, prefix: Prefix): RouteInfo[] {
-    const { addr } = prefix;
     const table = this.#tables.get(tableKey(vrf, prefix.family));
-    if (table === undefined) return [];
-    const slot = table.rib.find(addr.a0, addr.a1, addr.a2, addr.a3, prefix.length);
-    return slot < 0 ? [] : this.#routesAt(table, slot);
+    const number = table?.rib.prefixes.findPrefix(prefix) ?? -1;
+    return table?.rib.has(number) === true ? this.#routesAt(table, number) : [];
   }
 
   /** All routes of a VRF, in no particular order. The FIB must not change while the iteration runs. */
   *routes(vrf: number): Generator<RouteInfo> {
     for (const family of [4, 6] as const) {
       const table = this.#tables.get(tableKey(vrf, family));
-      if (table === undefined) continue;
-      for (let slot = 0; slot < table.rib.slots; slot++) if (table.rib.isUsed(slot)) yield* this.#routesAt(table, slot);
+      for (const prefix of table?.rib ?? []) yield* this.#routesAt(table!, prefix);
     }
   }
 
@@ -208,17 +207,17 @@ export class FibWriter {
     }));
   }
 
-  #routesAt(table: VrfTable, slot: number): RouteInfo[] {
-    const { rib } = table;
-    const addr =
-      table.family === 4
-        ? Addr.v4(rib.wordAt(slot, 3))
-        : Addr.v6(rib.wordAt(slot, 0), rib.wordAt(slot, 1), rib.wordAt(slot, 2), rib.wordAt(slot, 3));
-    const prefix = Prefix.containing(addr, rib.lengthAt(slot))!;
-    return table.routesAt(slot).map(({ source, group: id }, i) => {
+  #routesAt(table: VrfTable, number: number): RouteInfo[] {
+    const prefix = table.rib.prefixes.prefix(number);
+    return table.routesAt(number).map(({ source, group: id }, i) => {
       const { kind, nextHops } = this.#groups.get(id)!;
       return { prefix, source, distance: ROUTE_DISTANCE[source]!, kind, nextHops, isBest: i === 0 };
     });
+  }
+
+  /** The prefixes of a VRF, to be shared by those who hand many routes over (`RouteColumns.prefixes`). */
+  prefixes(vrf: number, family: Family): PrefixTable {
+    return this.#table(vrf, family).rib.prefixes;
   }
 
   #table(vrf: number, family: Family): VrfTable {
@@ -275,19 +274,22 @@ export class FibWriter {
   }
 }
 
-/** Prefixes of a batch that are searched for at a time. */
-const TOUCHED = 64;
+/** The longest prefix of at most `length` bits that has a route and contains an address, or -1. */
+function covering(rib: CompactRib, { family, a0, a1, a2, a3 }: Addr, length: number): number {
+  return family === 4 ? rib.findCovering(a3, 0, 0, 0, length) : rib.findCovering(a0, a1, a2, a3, length);
+}
 
-function touch(
-  rib: VrfTable['rib'],
-  { family, w0, w1, w2, w3, length }: RouteColumns,
-  from: number,
-  end: number,
-): void {
-  for (let i = from; i < end; i++) {
-    if (family === 4) rib.touch(0, 0, 0, w0[i]!, length[i]!);
-    else rib.touch(w0[i]!, w1[i]!, w2[i]!, w3[i]!, length[i]!);
-  }
+/** What finds a prefix of one table in another one: -1 where it is not there, unless it `isNeeded`. */
+function translation(from: PrefixTable, to: PrefixTable): (prefix: number, isNeeded: boolean) => number {
+  const isLong = from.family === 6;
+  return (prefix, isNeeded) => {
+    const w0 = from.w0[prefix]!;
+    const w1 = isLong ? from.w1[prefix]! : 0;
+    const w2 = isLong ? from.w2[prefix]! : 0;
+    const w3 = isLong ? from.w3[prefix]! : 0;
+    const length = from.length[prefix]!;
+    return isNeeded ? to.intern(w0, w1, w2, w3, length) : to.find(w0, w1, w2, w3, length);
+  };
 }
 
 function tableKey(vrf: number, family: Family): number {

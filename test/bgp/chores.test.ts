@@ -53,7 +53,7 @@ function loaded() {
     sink: {
       apply: (b) => {
         for (let i = 0; i < b.count; i++) {
-          const key = `${b.w0[i]}/${b.length[i]}`;
+          const key = String(b.prefixes.prefix(b.prefix[i]!));
           if (b.ways[b.way[i]!] === undefined) installed.delete(key);
           else installed.add(key);
         }

@@ -49,6 +49,7 @@ const speaker = new Speaker({
   routerId: Addr.parse('10.0.0.2')!,
   clock: systemClock,
   random: () => 1,
+  prefixes: (family) => fib.prefixes(0, family),
   transport: {
     connect: () => ({ abort: () => {} }),
     listen: (a) => {

@@ -6,13 +6,13 @@ import { AdjRibsIn, Verdict } from '../../../bgp/rib/adj-rib-in.ts';
 import { AdjRibOut } from '../../../bgp/rib/adj-rib-out.ts';
 import { AdjRibPathsOut } from '../../../bgp/rib/adj-rib-paths-out.ts';
 import { type AttrSet, AttrTable } from '../../../bgp/rib/attrs.ts';
-import { PrefixTable } from '../../../bgp/rib/prefixes.ts';
 import { IdQueue } from '../../../bgp/rib/queue.ts';
 import { PLAIN_ATTRIBUTES } from '../../../bgp/wire/attribute/plain.ts';
 import { MessageReader } from '../../../bgp/wire/message.ts';
 import { NlriCursor, prefixFromWords } from '../../../bgp/wire/nlri.ts';
 import { decodeUpdate, UpdatePacker } from '../../../bgp/wire/update.ts';
 import { Addr, type Family, Prefix } from '../../../router/lib/addr.ts';
+import { PrefixTable } from '../../../router/lib/prefix-table.ts';
 import { PLAIN_CONTEXT } from '../kit/describe.ts';
 
 function attributes(table: AttrTable, n: number): AttrSet {

@@ -1,11 +1,11 @@
 import test from 'ava';
 import { RoaState } from '../../../bgp/policy/rule.ts';
-import { PrefixTable } from '../../../bgp/rib/prefixes.ts';
 import { RoaTable } from '../../../bgp/rpki/roa-table.ts';
 import { RouteIndex } from '../../../bgp/rpki/route-index.ts';
 import type { VrpList } from '../../../bgp/rpki/vrp.ts';
 import type { Policy } from '../../../bgp/speaker.ts';
 import { Prefix } from '../../../router/lib/addr.ts';
+import { PrefixTable } from '../../../router/lib/prefix-table.ts';
 import { SimNet } from '../kit/net.ts';
 import { vrpList, wordsOf } from '../kit/roas.ts';
 

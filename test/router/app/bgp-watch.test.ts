@@ -3,6 +3,7 @@ import type { RouteBatch, SpeakerEvent } from '../../../bgp/speaker.ts';
 import { BgpWatch } from '../../../router/app/bgp-watch.ts';
 import type { BgpEvent } from '../../../router/control/messages.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
+import { PrefixTable } from '../../../router/lib/prefix-table.ts';
 
 function make() {
   const told: { events: readonly BgpEvent[]; lost: number }[] = [];
@@ -75,13 +76,11 @@ test('routes are told with where they go', async (t) => {
   const { watch, told, next } = make();
   watch.watch(true);
   const portion = next();
-  const prefix = Prefix.parse('172.20.5.0/24')!;
-  const none = new Int32Array(0);
+  const prefixes = new PrefixTable(4);
+  const numbers = ['172.20.5.0/24', '172.20.6.0/24'].map((p) => prefixes.internPrefix(Prefix.parse(p)!));
   const nextHops = [{ address: Addr.parse('fe80::2')!, link: 'b' }];
   const batch: RouteBatch = {
-    ...{ vrf: 0, family: 4, count: 2, w1: none, w2: none, w3: none },
-    w0: Int32Array.of(prefix.addr.a3, prefix.addr.a3 + 256),
-    length: Uint8Array.of(24, 24),
+    ...{ vrf: 0, count: 2, prefixes, prefix: Int32Array.from(numbers) },
     way: Int32Array.of(1, 0),
     ways: [undefined, { kind: 'unicast', nextHops, isInternal: false }],
   };

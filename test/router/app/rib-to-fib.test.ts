@@ -1,18 +1,19 @@
 import test from 'ava';
+import fc from 'fast-check';
 import type { RouteBatch, Way } from '../../../bgp/ports.ts';
 import { RibToFib } from '../../../router/app/rib-to-fib.ts';
 import { ROUTE_SOURCE_NAMES, RouteKind, RouteSource } from '../../../router/fib/shared.ts';
 import { FibWriter } from '../../../router/fib/writer.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
+import { PrefixTable } from '../../../router/lib/prefix-table.ts';
 
 const PREFIX = Prefix.parse('172.20.5.0/24')!;
 const hop = (link: string, weight?: number) => {
   return { address: Addr.parse('fe80::2')!, link, ...(weight !== undefined && { weight }) };
 };
-const none = new Int32Array(0);
+const prefixes = new PrefixTable(4);
 const change = (way: Way | undefined): RouteBatch => ({
-  ...{ vrf: 0, family: 4, count: 1, w0: Int32Array.of(PREFIX.addr.a3), w1: none, w2: none, w3: none },
-  length: Uint8Array.of(PREFIX.length),
+  ...{ vrf: 0, count: 1, prefixes, prefix: Int32Array.of(prefixes.internPrefix(PREFIX)) },
   way: Int32Array.of(way === undefined ? 0 : 1),
   ways: [undefined, way],
 });
@@ -96,4 +97,63 @@ test('a way over a link that is not known yet is translated again when it is, an
   numbers['x'] = 8;
   sink.forget();
   t.is(link(), 8);
+});
+
+test('numbers of the FIB or of a table of its own: the FIB has the same routes, and keeps no prefix without one', (t) => {
+  const ways: readonly (Way | undefined)[] = [
+    undefined,
+    ...['a', 'b'].flatMap((link) =>
+      [false, true].map((isInternal): Way => ({ kind: 'unicast', nextHops: [hop(link)], isInternal })),
+    ),
+  ];
+  const anyChange = fc.tuple(fc.nat(30), fc.integer({ min: 20, max: 24 }), fc.nat(4));
+  const anyStep = fc.oneof(
+    fc.record({ kind: fc.constant('bgp' as const), changes: fc.array(anyChange, { maxLength: 20 }) }),
+    fc.record({ kind: fc.constant('static' as const), changes: fc.array(anyChange, { maxLength: 3 }) }),
+  );
+  const prefixOf = (n: number, length: number): Prefix => Prefix.containing(Addr.v4(0x0a000000 | (n << 8)), length)!;
+  t.notThrows(() =>
+    fc.assert(
+      fc.property(fc.array(anyStep, { maxLength: 20 }), (steps) => {
+        const both = [new FibWriter(), new FibWriter()] as const;
+        const tables = [both[0].prefixes(0, 4), new PrefixTable(4)] as const;
+        const sinks = both.map(
+          (fib) =>
+            new RibToFib(
+              fib,
+              (name) => (name === 'a' ? 2 : 3),
+              () => undefined,
+            ),
+        );
+        for (const { kind, changes } of steps) {
+          const once = [...new Map(changes.map(([n, length, w]) => [String(prefixOf(n, length)), w]))];
+          for (const [i, fib] of both.entries()) {
+            const table = tables[i]!;
+            if (kind === 'static') {
+              const nextHops = [{ link: 9 }];
+              for (const [text, w] of once) {
+                const what = { vrf: 0, prefix: Prefix.parse(text)!, source: RouteSource.Static };
+                fib.apply([{ ...what, nextHops: w === 0 ? undefined : nextHops }]);
+              }
+              continue;
+            }
+            // A speaker holds prefixes until the batch is applied.
+            const numbers = once.map(([text]) => table.internPrefix(Prefix.parse(text)!));
+            for (const number of numbers) table.retain(number);
+            sinks[i]!.apply({
+              ...{ vrf: 0, count: once.length, prefixes: table, prefix: Int32Array.from(numbers) },
+              ...{ way: Int32Array.from(once, ([, w]) => w), ways },
+            });
+            for (const number of numbers) table.release(number);
+          }
+        }
+        const [shared, other] = both.map((fib) =>
+          [...fib.routes(0)].map((r) => `${r.prefix} ${r.source} ${r.nextHops[0]!.link}`).sort(),
+        );
+        const routed = new Set(shared!.map((r) => r.split(' ')[0]));
+        return String(shared) === String(other) && tables[0].size === routed.size && tables[1].size === 0;
+      }),
+      { seed: 9, numRuns: 300 },
+    ),
+  );
 });

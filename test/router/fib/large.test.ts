@@ -9,6 +9,7 @@ import {
 } from '../../../router/fib/shared.ts';
 import { FibWriter } from '../../../router/fib/writer.ts';
 import { Addr, type Family, Prefix } from '../../../router/lib/addr.ts';
+import type { PrefixTable } from '../../../router/lib/prefix-table.ts';
 import { edges, MapOracle, words } from './oracle.ts';
 
 const HOPS: readonly (readonly NextHop[])[] = Array.from({ length: 200 }, (_, i) => [{ link: i + 1 }]);
@@ -151,16 +152,10 @@ test('a route whose group has no room is not installed, and counted', (t) => {
 });
 
 /** The columns of some changes; undefined = withdraw. */
-function columns(family: Family, routes: readonly (readonly [Prefix, number | undefined])[]): RouteColumns {
-  const column = (word: (p: Prefix) => number): Int32Array => Int32Array.from(routes, ([p]) => word(p));
-  const isV4 = family === 4;
+function columns(prefixes: PrefixTable, routes: readonly (readonly [Prefix, number | undefined])[]): RouteColumns {
   return {
-    ...{ vrf: 0, family, count: routes.length },
-    w0: column(({ addr }) => (isV4 ? addr.a3 : addr.a0)),
-    w1: column(({ addr }) => addr.a1),
-    w2: column(({ addr }) => addr.a2),
-    w3: column(({ addr }) => addr.a3),
-    length: Uint8Array.from(routes, ([p]) => p.length),
+    ...{ vrf: 0, count: routes.length, prefixes },
+    prefix: Int32Array.from(routes, ([p]) => prefixes.internPrefix(p)),
     target: Int32Array.from(routes, ([, link]) => link ?? 0),
     targets: [undefined, ...HOPS.map((nextHops) => ({ source: RouteSource.Ebgp, kind: RouteKind.Unicast, nextHops }))],
     sources: [RouteSource.Ebgp, RouteSource.Ibgp],
@@ -171,6 +166,7 @@ for (const family of [4, 6] as const)
   test(`an IPv${family} table gives right answers while another one is made in its place, slice by slice`, (t) => {
     const next = words(60 + family);
     const writer = new FibWriter();
+    const prefixes = writer.prefixes(0, family);
     const reader = new FibReader(writer.shared);
     const oracle = new MapOracle();
     const known: Prefix[] = [];
@@ -179,7 +175,7 @@ for (const family of [4, 6] as const)
     const change = (routes: [Prefix, number | undefined][]): void => {
       // One prefix stands once in a batch.
       const once = [...new Map(routes.map(([p, link]) => [String(p), [p, link] as const])).values()];
-      writer.applyColumns(columns(family, once));
+      writer.applyColumns(columns(prefixes, once));
       for (const [prefix, link] of once) oracle.set(prefix, link);
       if (writer.isBuilding) {
         slices++;
@@ -207,7 +203,7 @@ for (const family of [4, 6] as const)
     while (writer.isBuilding) round(100, 20);
     t.is(shapeOf(writer, family), family === 4 ? 'dir16' : 'dir20');
     for (let i = 0; i < known.length; i += 900)
-      change(known.slice(i, i + 900).map((p) => [p, i % 5400 === 0 ? 9 : undefined]));
+      change(known.slice(i, i + 900).map((p) => [p, i % 9000 === 0 ? 9 : undefined]));
     for (let i = 0; i < 40; i++) round(50, 50);
     t.is(shapeOf(writer, family), 'ranges');
     check(t, reader, oracle, sample(200));

@@ -1,16 +1,19 @@
 /**
- * The prefixes of one family, each with a small number (its *id*) that indexes every other table of the RIB.
- * An id lives while something refers to it: a route, the Loc-RIB, a queue, an advertisement.
+ * The prefixes of one family, each with a small number (its *id*): tables of routes are columns over it. RIB and FIB of a
+ * VRF share one, so that a prefix is looked for once on its way from the wire to the forwarding plane.
+ * An id lives while something refers to it: a route, the Loc-RIB, a queue, an advertisement, the FIB.
  */
 
-import type { Family, Prefix } from '../../router/lib/addr.ts';
-import { grown } from '../../router/lib/columns.ts';
-import { HashIndex } from '../../router/lib/hash-index.ts';
-import { prefixFromWords } from '../wire/nlri.ts';
+import { Addr, type Family, Prefix } from './addr.ts';
+import { grown } from './columns.ts';
+import { HashIndex } from './hash-index.ts';
 
 const NONE_FREE = -1;
 
-/** Hash table from prefix to id; all columns are typed arrays. Words are left-aligned (bgp/wire/nlri.ts). */
+/**
+ * Hash table from prefix to id; all columns are typed arrays. Addresses are left-aligned words with host bits clear: an IPv4
+ * one is `w0`, and the others are 0.
+ */
 export class PrefixTable {
   readonly family: Family;
   w0 = new Int32Array(0);
@@ -32,6 +35,12 @@ export class PrefixTable {
   /** Prefixes known. */
   get size(): number {
     return this.#index.size;
+  }
+
+  /** Octets of memory held. */
+  get bytes(): number {
+    const words = this.w0.length + this.w1.length + this.w2.length + this.w3.length + this.#refs.length;
+    return words * 4 + this.length.length + this.#index.bytes;
   }
 
   /** Ids are below this. */
@@ -97,10 +106,11 @@ export class PrefixTable {
     return p.family === 4 ? this.intern(a.a3, 0, 0, 0, p.length) : this.intern(a.a0, a.a1, a.a2, a.a3, p.length);
   }
 
+  /** Right until its id belongs to another prefix, which is not before the next `intern`. */
   prefix(id: number): Prefix {
-    return this.family === 4
-      ? prefixFromWords(4, this.w0[id]!, 0, 0, 0, this.length[id]!)
-      : prefixFromWords(6, this.w0[id]!, this.w1[id]!, this.w2[id]!, this.w3[id]!, this.length[id]!);
+    const addr =
+      this.family === 4 ? Addr.v4(this.w0[id]!) : Addr.v6(this.w0[id]!, this.w1[id]!, this.w2[id]!, this.w3[id]!);
+    return Prefix.containing(addr, this.length[id]!)!;
   }
 
   #remove(id: number): void {

@@ -1,0 +1,88 @@
+import test from 'ava';
+import fc from 'fast-check';
+import { CompactRib, wordMask } from '../../../router/fib/compact-rib.ts';
+import { Addr, Prefix } from '../../../router/lib/addr.ts';
+import { PrefixTable } from '../../../router/lib/prefix-table.ts';
+
+for (const family of [4, 6] as const)
+  test(`IPv${family}: random inserts and removals leave what a Map holds`, (t) => {
+    const max = family === 4 ? 32 : 128;
+    const anyPrefix = fc.tuple(fc.nat(40), fc.nat(3), fc.nat(max)).map(([x, y, length]) => {
+      const addr = family === 4 ? Addr.v4((x << 26) | y) : Addr.v6(x << 26, 0, y, y << 30);
+      return Prefix.containing(addr, length)!;
+    });
+    t.notThrows(() =>
+      fc.assert(
+        fc.property(fc.array(fc.tuple(anyPrefix, fc.boolean()), { maxLength: 400 }), (steps) => {
+          const rib = new CompactRib(new PrefixTable(family));
+          const { prefixes } = rib;
+          // Others hold some prefixes as well, which are then known without a route.
+          for (const [prefix] of steps.slice(0, 100)) prefixes.retain(prefixes.internPrefix(prefix));
+          const map = new Map<string, number>();
+          for (const [i, [prefix, isRemoval]] of steps.entries()) {
+            const number = prefixes.findPrefix(prefix);
+            if (rib.has(number) !== map.has(String(prefix))) return false;
+            if (isRemoval && rib.has(number)) {
+              rib.remove(number);
+              map.delete(String(prefix));
+            } else if (!isRemoval && !rib.has(number)) {
+              rib.insert(prefixes.internPrefix(prefix), i + 1);
+              map.set(String(prefix), i + 1);
+            }
+          }
+          const lengths = Array.from({ length: max + 1 }, (_, length) => rib.countOfLength(length));
+          return (
+            rib.size === map.size &&
+            [...rib].length === map.size &&
+            lengths.reduce((sum, n) => sum + n) === map.size &&
+            steps.every(([p]) => rib.value(prefixes.findPrefix(p)) === (map.get(String(p)) ?? 0))
+          );
+        }),
+        { seed: 20 + family, numRuns: 200 },
+      ),
+    );
+  });
+
+test('memory follows the number of routes up and down, and prefixes live as long as their routes', (t) => {
+  const prefixes = new PrefixTable(4);
+  const rib = new CompactRib(prefixes);
+  const empty = rib.bytes - prefixes.bytes;
+  const numbers = Array.from({ length: 5000 }, (_, i) => prefixes.intern(i << 12, 0, 0, 0, 20));
+  for (const number of numbers) rib.insert(number, 1);
+  t.is(prefixes.size, 5000);
+  t.true(rib.bytes < 5000 * 12 * 4, `${rib.bytes}`);
+  for (const number of numbers) rib.remove(number);
+  t.deepEqual([rib.bytes - prefixes.bytes, prefixes.size], [empty, 0]);
+});
+
+test('the covering prefix is the longest one of at most the given length that has a route', (t) => {
+  const prefixes = new PrefixTable(6);
+  const rib = new CompactRib(prefixes);
+  for (const [i, text] of ['::/0', 'fd00::/8', 'fd00:1::/32', 'fd00:1::1/128'].entries())
+    rib.insert(prefixes.internPrefix(Prefix.parse(text)!), i + 1);
+  prefixes.retain(prefixes.internPrefix(Prefix.parse('fd00:1::/40')!));
+  const { a0, a1, a2, a3 } = Addr.parse('fd00:1::1')!;
+  const covering = (length: number): number => prefixes.length[rib.findCovering(a0, a1, a2, a3, length)]!;
+  t.deepEqual([128, 127, 31, 7].map(covering), [128, 32, 8, 0]);
+});
+
+test('a large IPv4 table finds covering prefixes through its bitmaps', (t) => {
+  const prefixes = new PrefixTable(4);
+  const rib = new CompactRib(prefixes);
+  for (let i = 0; i < 20_000; i++) rib.insert(prefixes.intern(i << 12, 0, 0, 0, 20), 1);
+  const wide = prefixes.intern(3 << 20, 0, 0, 0, 12);
+  const lengthAt = (w0: number, most: number): number | undefined =>
+    prefixes.length[rib.findCovering(w0, 0, 0, 0, most)];
+  t.deepEqual([lengthAt((3 << 20) | 5, 32), lengthAt((3 << 20) | 5, 19)], [20, undefined]);
+  rib.insert(wide, 1);
+  t.deepEqual([lengthAt((3 << 20) | 5, 32), lengthAt((3 << 20) | 5, 19)], [20, 12]);
+  rib.remove(prefixes.find(3 << 20, 0, 0, 0, 20));
+  t.is(lengthAt((3 << 20) | 5, 32), 12);
+});
+
+test('masks of address words', (t) => {
+  t.deepEqual(
+    [0, 1, 2, 3].map((i) => wordMask(40, i) >>> 0),
+    [0xffffffff, 0xff000000, 0, 0],
+  );
+});
