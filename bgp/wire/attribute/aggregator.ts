@@ -20,7 +20,6 @@ export const AGGREGATOR: AttributeCodec = {
   code: AttributeCode.Aggregator,
   name: 'AGGREGATOR',
   flags: OPTIONAL_TRANSITIVE,
-  flagsHandling: 'discard',
   decode(v, draft, context) {
     const width = context.fourOctetAs ? 4 : 2;
     if (v.length !== width + 4) return flaw(UpdateError.Length, 'discard', `AGGREGATOR of ${v.length} octets`);
@@ -35,7 +34,7 @@ export const AS4_AGGREGATOR: AttributeCodec = {
   code: AttributeCode.As4Aggregator,
   name: 'AS4_AGGREGATOR',
   flags: OPTIONAL_TRANSITIVE,
-  flagsHandling: 'discard',
+  flagsHandling: 'discard', // RFC 6793 §6, as for AS4_PATH
   decode(v, draft, context) {
     if (context.fourOctetAs) {
       return flaw(UpdateError.OptionalAttribute, 'discard', 'AS4_AGGREGATOR on a 4-octet AS session');

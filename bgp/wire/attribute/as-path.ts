@@ -74,7 +74,7 @@ export const AS4_PATH: AttributeCodec = {
   code: AttributeCode.As4Path,
   name: 'AS4_PATH',
   flags: OPTIONAL_TRANSITIVE,
-  flagsHandling: 'discard',
+  flagsHandling: 'discard', // RFC 6793 §6, as for every other mistake in it
   decode(v, draft, context) {
     // RFC 6793 §4.1: "a NEW BGP speaker ... MUST discard" it when the peer is a NEW speaker too.
     if (context.fourOctetAs) return flaw(UpdateError.OptionalAttribute, 'discard', 'AS4_PATH on a 4-octet AS session');

@@ -8,7 +8,6 @@ export const ATOMIC_AGGREGATE: AttributeCodec = {
   code: AttributeCode.AtomicAggregate,
   name: 'ATOMIC_AGGREGATE',
   flags: WELL_KNOWN,
-  flagsHandling: 'discard',
   decode(v, draft) {
     if (v.length !== 0) return flaw(UpdateError.Length, 'discard', `ATOMIC_AGGREGATE of ${v.length} octets`);
     draft.atomicAggregate = true;

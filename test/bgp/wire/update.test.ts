@@ -59,13 +59,23 @@ const CASES: readonly (readonly [string, readonly string[], string, string])[] =
   ['ORIGIN of two octets', ['400102 0000', PATH, HOP], 'withdrawn', 'withdrawn'],
   ['ORIGIN of no octets', ['400100', PATH, HOP], 'withdrawn', 'withdrawn'],
   ['ORIGIN 3', ['400101 03', PATH, HOP], 'withdrawn', 'withdrawn'],
+  ['ORIGIN 255', ['400101 ff', PATH, HOP], 'withdrawn', 'withdrawn'],
+  // RFC 7606 §3 (c) speaks of the Optional and Transitive bits only.
+  ['ORIGIN marked partial', ['600101 00', PATH, HOP], 'accepted', 'accepted'],
   ['ORIGIN marked optional', ['c00101 00', PATH, HOP], 'withdrawn', 'withdrawn'],
   ['ORIGIN not transitive', ['000101 00', PATH, HOP], 'withdrawn', 'withdrawn'],
   ['ORIGIN missing', [PATH, HOP], 'withdrawn', 'withdrawn'],
   ['ORIGIN twice', [ORIGIN, '400101 02', PATH, HOP], 'attribute discarded', 'attribute discarded'],
   ['AS_PATH missing', [ORIGIN, HOP], 'withdrawn', 'withdrawn'],
+  ['AS_PATH marked optional', [ORIGIN, 'c00206 0201 0000fc59', HOP], 'withdrawn', 'withdrawn'],
+  ['AS_PATH not transitive', [ORIGIN, '000206 0201 0000fc59', HOP], 'withdrawn', 'withdrawn'],
+  ['AS_PATH marked partial', [ORIGIN, '600206 0201 0000fc59', HOP], 'accepted', 'accepted'],
+  ['AS_PATH segment of type 0', [ORIGIN, '400206 0001 0000fc59', HOP], 'withdrawn', 'withdrawn'],
   ['AS_PATH segment of unknown type', [ORIGIN, '400206 0501 0000fc59', HOP], 'withdrawn', 'withdrawn'],
   ['AS_PATH segment that overruns', [ORIGIN, '400206 0202 0000fc59', HOP], 'withdrawn', 'withdrawn'],
+  ['AS_PATH segment of 255 that overruns', [ORIGIN, '400206 02ff 0000fc59', HOP], 'withdrawn', 'withdrawn'],
+  ['AS_PATH segment without numbers', [ORIGIN, '400202 0200', HOP], 'withdrawn', 'withdrawn'],
+  ['AS_PATH that is AS 0 alone (RFC 7607)', [ORIGIN, '400206 0201 00000000', HOP], 'withdrawn', 'withdrawn'],
   ['AS_PATH with an octet left over', [ORIGIN, '400207 0201 0000fc59 02', HOP], 'withdrawn', 'withdrawn'],
   ['AS_PATH segment of length zero', [ORIGIN, '400208 0201 0000fc59 0200', HOP], 'withdrawn', 'withdrawn'],
   ['AS_PATH with AS 0 (RFC 7607)', [ORIGIN, '40020a 0202 0000fc59 00000000', HOP], 'withdrawn', 'withdrawn'],
@@ -80,27 +90,63 @@ const CASES: readonly (readonly [string, readonly string[], string, string])[] =
   ['AS_PATH empty', [ORIGIN, '400200', HOP], 'withdrawn', 'accepted'],
   ['NEXT_HOP missing', [ORIGIN, PATH], 'withdrawn', 'withdrawn'],
   ['NEXT_HOP of five octets', [ORIGIN, PATH, '400305 0a09090900'], 'withdrawn', 'withdrawn'],
+  ['NEXT_HOP of three octets', [ORIGIN, PATH, '400303 0a0909'], 'withdrawn', 'withdrawn'],
+  ['NEXT_HOP of no octets', [ORIGIN, PATH, '400300'], 'withdrawn', 'withdrawn'],
+  ['NEXT_HOP of sixteen octets', [ORIGIN, PATH, '400310 fd000009000000000000000000000001'], 'withdrawn', 'withdrawn'],
+  ['NEXT_HOP marked optional', [ORIGIN, PATH, 'c00304 0a090909'], 'withdrawn', 'withdrawn'],
   ['NEXT_HOP 0.0.0.0', [ORIGIN, PATH, '400304 00000000'], 'withdrawn', 'withdrawn'],
   ['NEXT_HOP 127.0.0.1', [ORIGIN, PATH, '400304 7f000001'], 'withdrawn', 'withdrawn'],
   ['NEXT_HOP multicast', [ORIGIN, PATH, '400304 e0000001'], 'withdrawn', 'withdrawn'],
   ['MULTI_EXIT_DISC of three octets', [...BASE, '800403 000000'], 'withdrawn', 'withdrawn'],
+  ['MULTI_EXIT_DISC of five octets', [...BASE, '800405 0000000000'], 'withdrawn', 'withdrawn'],
+  ['MULTI_EXIT_DISC of no octets', [...BASE, '800400'], 'withdrawn', 'withdrawn'],
+  ['MULTI_EXIT_DISC not optional', [...BASE, '000404 00000001'], 'withdrawn', 'withdrawn'],
   ['MULTI_EXIT_DISC marked transitive', [...BASE, 'c00404 00000001'], 'withdrawn', 'withdrawn'],
   ['ATOMIC_AGGREGATE with a value', [...BASE, '400601 00'], 'attribute discarded', 'attribute discarded'],
-  ['ATOMIC_AGGREGATE marked optional', [...BASE, 'c00600'], 'attribute discarded', 'attribute discarded'],
+  ['ATOMIC_AGGREGATE marked optional', [...BASE, 'c00600'], 'withdrawn', 'withdrawn'],
+  ['ATOMIC_AGGREGATE not transitive', [...BASE, '000600'], 'withdrawn', 'withdrawn'],
   ['AGGREGATOR of six octets', [...BASE, 'c00706 fc5901020304'], 'attribute discarded', 'attribute discarded'],
+  ['AGGREGATOR of five octets', [...BASE, 'c00705 0000fc5901'], 'attribute discarded', 'attribute discarded'],
+  ['AGGREGATOR of nine octets', [...BASE, 'c00709 0000fc590102030400'], 'attribute discarded', 'attribute discarded'],
+  ['AGGREGATOR not transitive', [...BASE, '800708 0000fc59 01020304'], 'withdrawn', 'withdrawn'],
+  ['AGGREGATOR not optional', [...BASE, '400708 0000fc59 01020304'], 'withdrawn', 'withdrawn'],
   ['AGGREGATOR AS 0 (RFC 7607)', [...BASE, 'c00708 00000000 01020304'], 'attribute discarded', 'attribute discarded'],
   ['COMMUNITIES of five octets', [...BASE, 'c00805 0000000100'], 'withdrawn', 'withdrawn'],
   ['COMMUNITIES of no octets', [...BASE, 'c00800'], 'withdrawn', 'withdrawn'],
+  ['COMMUNITIES not transitive', [...BASE, '800804 0000fc59'], 'withdrawn', 'withdrawn'],
   ['ORIGINATOR_ID', [...BASE, '800904 01020304'], 'attribute discarded', 'accepted'],
   ['ORIGINATOR_ID of three octets', [...BASE, '800903 010203'], 'attribute discarded', 'withdrawn'],
+  ['ORIGINATOR_ID of five octets', [...BASE, '800905 0102030405'], 'attribute discarded', 'withdrawn'],
+  ['ORIGINATOR_ID marked transitive', [...BASE, 'c00904 01020304'], 'withdrawn', 'withdrawn'],
   ['CLUSTER_LIST', [...BASE, '800a04 01020304'], 'attribute discarded', 'accepted'],
   ['CLUSTER_LIST of six octets', [...BASE, '800a06 010203040506'], 'attribute discarded', 'withdrawn'],
+  ['CLUSTER_LIST of no octets', [...BASE, '800a00'], 'attribute discarded', 'withdrawn'],
+  ['CLUSTER_LIST marked transitive', [...BASE, 'c00a04 01020304'], 'withdrawn', 'withdrawn'],
   ['EXTENDED COMMUNITIES of seven octets', [...BASE, 'c01007 00020000000000'], 'withdrawn', 'withdrawn'],
   ['EXTENDED COMMUNITIES of no octets', [...BASE, 'c01000'], 'withdrawn', 'withdrawn'],
+  ['EXTENDED COMMUNITIES of nine octets', [...BASE, 'c01009 000200000000000000'], 'withdrawn', 'withdrawn'],
+  ['EXTENDED COMMUNITIES not transitive', [...BASE, '801008 0002000000000000'], 'withdrawn', 'withdrawn'],
   ['LARGE_COMMUNITY of eleven octets', [...BASE, 'c0200b 0000000000000000000000'], 'withdrawn', 'withdrawn'],
   ['LARGE_COMMUNITY of no octets', [...BASE, 'c02000'], 'withdrawn', 'withdrawn'],
+  ['LARGE_COMMUNITY of thirteen octets', [...BASE, `c0200d ${'00'.repeat(13)}`], 'withdrawn', 'withdrawn'],
+  ['LARGE_COMMUNITY not transitive', [...BASE, `80200c ${'00'.repeat(12)}`], 'withdrawn', 'withdrawn'],
   ['ONLY_TO_CUSTOMER of two octets', [...BASE, 'c02302 0001'], 'withdrawn', 'withdrawn'],
+  // RFC 9234 §5 names the length only.
+  ['ONLY_TO_CUSTOMER of AS 0', [...BASE, 'c02304 00000000'], 'accepted', 'accepted'],
+  ['ONLY_TO_CUSTOMER of five octets', [...BASE, 'c02305 0000fc5900'], 'withdrawn', 'withdrawn'],
+  ['ONLY_TO_CUSTOMER of no octets', [...BASE, 'c02300'], 'withdrawn', 'withdrawn'],
+  ['ONLY_TO_CUSTOMER not transitive', [...BASE, '802304 0000fc59'], 'withdrawn', 'withdrawn'],
   ['AS4_PATH from a 4-octet peer', [...BASE, 'c01106 0201 0000fc59'], 'attribute discarded', 'attribute discarded'],
+  // RFC 6793 §4.1 discards both from such a peer, whatever they look like.
+  ['AS4_PATH not transitive', [...BASE, '801106 0201 0000fc59'], 'attribute discarded', 'attribute discarded'],
+  ['AS4_PATH that is broken', [...BASE, 'c01106 0001 0000fc59'], 'attribute discarded', 'attribute discarded'],
+  ['AS4_AGGREGATOR of seven octets', [...BASE, 'c01207 0000fc59010203'], 'attribute discarded', 'attribute discarded'],
+  [
+    'AS4_AGGREGATOR from a 4-octet peer',
+    [...BASE, 'c01208 0000fc5901020304'],
+    'attribute discarded',
+    'attribute discarded',
+  ],
   ['unknown optional transitive attribute', [...BASE, 'c0ee03 010203'], 'accepted', 'accepted'],
   ['unknown optional attribute', [...BASE, '80ee03 010203'], 'accepted', 'accepted'],
   ['unknown well-known attribute', [...BASE, '40ee03 010203'], 'reset 3/2', 'reset 3/2'],
@@ -110,6 +156,10 @@ const CASES: readonly (readonly [string, readonly string[], string, string])[] =
   ['MP_REACH_NLRI twice', [REACH6, ...BASE, REACH6], 'reset 3/1', 'reset 3/1'],
   ['MP_REACH_NLRI marked transitive', [REACH6.replace('80', 'c0'), ...BASE], 'reset 3/4', 'reset 3/4'],
   ['MP_REACH_NLRI cut short', [...BASE, '800e03 000201'], 'reset 3/9', 'reset 3/9'],
+  ['MP_REACH_NLRI not optional', [REACH6.replace('80', '40'), ...BASE], 'reset 3/4', 'reset 3/4'],
+  ['MP_REACH_NLRI of no octets', [...BASE, '800e00'], 'reset 3/9', 'reset 3/9'],
+  ['MP_REACH_NLRI without next hop', [...BASE, '800e05 0002 01 00 00'], 'reset 3/9', 'reset 3/9'],
+  ['MP_REACH_NLRI whose next hop overruns', [...BASE, '800e0c 0002 01 40 fd00000900000000'], 'reset 3/9', 'reset 3/9'],
   [
     'MP_REACH_NLRI with a next hop of five octets',
     [...BASE, '800e0a 0002 01 05 0102030405 00'],
@@ -123,6 +173,8 @@ const CASES: readonly (readonly [string, readonly string[], string, string])[] =
     'reset 3/9',
   ],
   ['MP_UNREACH_NLRI cut short', [...BASE, '800f02 0002'], 'reset 3/9', 'reset 3/9'],
+  ['MP_UNREACH_NLRI marked transitive', [...BASE, 'c00f03 0002 01'], 'reset 3/4', 'reset 3/4'],
+  ['MP_UNREACH_NLRI twice', [...BASE, '800f03 0002 01', '800f03 0002 01'], 'reset 3/1', 'reset 3/1'],
   ['MP_UNREACH_NLRI with a broken prefix', [...BASE, '800f05 0002 01 40 fd'], 'reset 3/9', 'reset 3/9'],
   ['MP_REACH_NLRI of a family we do not speak', [...BASE, '800e05 0019 46 00 00'], 'accepted', 'accepted'],
 ];
@@ -134,6 +186,15 @@ for (const [what, attributes, external, internal] of CASES) {
     t.is(outcome(body([LOCAL_PREF, ...attributes]), INTERNAL), internal);
   });
 }
+
+test('flags of LOCAL_PREF and of what only an internal peer may say are looked at first (RFC 7606 §3 (c))', (t) => {
+  for (const context of [INTERNAL, EXTERNAL]) {
+    t.is(outcome(body([...BASE, 'c00504 00000064']), context), 'withdrawn');
+    t.is(outcome(body([...BASE, '000504 00000064']), context), 'withdrawn');
+  }
+  for (const length of ['00', '03 000064', '05 0000000064'])
+    t.is(outcome(body([...BASE, `4005${length}`]), INTERNAL), 'withdrawn');
+});
 
 test('LOCAL_PREF is mandatory from internal peers and discarded from external ones', (t) => {
   t.is(outcome(body(BASE), INTERNAL), 'withdrawn');
@@ -232,7 +293,13 @@ test('the path of a two-octet peer is rebuilt from AS4_PATH (RFC 6793)', (t) => 
   // RFC 9774 §3: an AS_SET is refused wherever it stands.
   const withSet = 'c0110c 0201 fcde9bca 0101 fcde9bcb';
   t.is(outcome(body([ORIGIN, as2, HOP, withSet]), old), 'withdrawn');
-  // A malformed AS4_PATH is dropped, the message is used.
+  // A malformed AS4_PATH is dropped, the message is used; so is one with other flags (RFC 6793 §6).
+  t.deepEqual(path([ORIGIN, as2, HOP, as4.replace('c0', '80')]), [[[64601, AS_TRANS, AS_TRANS, 7]], undefined]);
+  t.deepEqual(path([ORIGIN, as2, HOP, as4.replace('0203', '0003')]), [[[64601, AS_TRANS, AS_TRANS, 7]], undefined]);
+  t.deepEqual(path([ORIGIN, as2, HOP, 'c00706 5ba0 01020304', 'c01207 fcde9bca 010203']), [
+    [[64601, AS_TRANS, AS_TRANS, 7]],
+    AS_TRANS,
+  ]);
   t.deepEqual(path([ORIGIN, as2, HOP, 'c01105 0201 fcde9b']), [[[64601, AS_TRANS, AS_TRANS, 7]], undefined]);
 });
 
