@@ -1,5 +1,5 @@
 /**
- * The one test runner: `node test/run.mjs check | unit | sim | child | daemon | shim | interop | all`, or compiled
+ * The one test runner: `node test/run.mjs check | unit | sim | child | daemon | shim | interop | lab | all`, or compiled
  * test files; `asan` and `race` run the addon and the child under their sanitizers.
  * Runs the static checks, AVA over the compiled tests group by group (TAP), and `go test` for the child; prints failures
  * with their diagnostics, skips with their reasons, and ends with `N passed, N failed, N skipped`.
@@ -18,10 +18,12 @@ const folder = (path) => path.split(sep)[0];
 const DAEMON = ['router/app/daemon', 'router/app/worker-death', 'router/cli/demo'].map((p) => p.replaceAll('/', sep));
 const isDaemon = (path) => DAEMON.some((p) => path === `${p}.test.js`);
 const isOwnGroup = (path) =>
-  ['arch', 'sim', 'shim', 'interop'].includes(folder(path)) || path.startsWith(`wg${sep}child`) || isDaemon(path);
+  ['arch', 'sim', 'shim', 'interop', 'lab'].includes(folder(path)) ||
+  path.startsWith(`wg${sep}child`) ||
+  isDaemon(path);
 
 /** Groups in the order `all` runs them: cheap and telling ones first. */
-const ALL = ['check', 'unit', 'sim', 'child', 'daemon', 'shim', 'interop'];
+const ALL = ['check', 'unit', 'sim', 'child', 'daemon', 'shim', 'interop', 'lab'];
 const GROUPS = {
   check: { steps: [biome, types, gofmt, goVet, clangFormat, ava((path) => folder(path) === 'arch')] },
   unit: { steps: [ava((path) => !isOwnGroup(path))] },
@@ -30,6 +32,7 @@ const GROUPS = {
   daemon: { steps: [ava(isDaemon, ['--serial', '--concurrency=1'])] },
   shim: { steps: [ava((path) => folder(path) === 'shim')] },
   interop: { steps: [ava((path) => folder(path) === 'interop', ['--serial', '--concurrency=1'])] },
+  lab: { steps: [ava((path) => folder(path) === 'lab')] },
   asan: { steps: [addonUnderAsan] },
   race: { steps: [goRace] },
 };

@@ -122,6 +122,6 @@ ${options[name] ?? options['*'] ?? ''}`;
 }
 
 /** A tenth of a second of queue: enough for TCP, no more than an access line has. */
-function shaper(rate: number): string[] {
+export function shaper(rate: number): string[] {
   return ['tbf', 'rate', `${rate}mbit`, 'burst', '32kb', 'limit', String((rate * 1e6 * 0.1) / 8)];
 }

@@ -1,0 +1,36 @@
+/** Every suite of the guest: the host's tests are named after them, the guest runs them in this order. */
+import type { BootKind, Case, Suite } from './guest/case.ts';
+import { facts } from './guest/facts.ts';
+import { lines } from './guest/lines.ts';
+
+export const SUITES: readonly Suite[] = [facts, lines];
+
+export const BOOTS: readonly BootKind[] = ['plain', 'systemd'];
+
+export interface Listed {
+  readonly boot: BootKind;
+  readonly name: string;
+  readonly title: string;
+}
+
+/** The point that tells whether a suite has left the guest's network, programs and cgroups as they were. */
+export const leftoverCase = (suite: Suite): Pick<Case, 'name' | 'title'> => ({
+  name: `${suite.name}-leftovers`,
+  title: `the cases of "${suite.name}" leave no link, address, rule, route, program, map, cgroup, pin or sysctl changed`,
+});
+
+/** Whether a case takes part: no names means all of them. */
+export const isWanted = (only: readonly string[], suite: Suite, { name }: Pick<Case, 'name'>): boolean =>
+  only.length === 0 || only.includes(name) || only.includes(suite.name);
+
+/** The points a boot tells of, in order. */
+export function listed(boot: BootKind, only: readonly string[] = []): Listed[] {
+  return SUITES.filter((suite) => suite.boot === boot).flatMap((suite) => {
+    const cases = suite.cases.filter((one) => isWanted(only, suite, one));
+    return (cases.length === 0 ? [] : [...cases, leftoverCase(suite)]).map(({ name, title }) => ({
+      boot,
+      name,
+      title,
+    }));
+  });
+}
