@@ -24,6 +24,7 @@ import { type BfdReport, bfdStatus } from './bfd-status.ts';
 import { ControlRoom, type OwnVerbs } from './control-room.ts';
 import { DataplaneClient } from './dataplane-client.ts';
 import type { DataplaneBoot, DataplaneStats, FromDataplane, UplinkReport } from './dataplane-protocol.ts';
+import { HostUplinks } from './host-uplinks.ts';
 import { pcapngHeader, pcapngPackets } from './pcapng.ts';
 import { type Plan, type PlannedLink, planOf } from './plan.ts';
 import type { RoutingClient, RoutingEvent } from './routing-client.ts';
@@ -82,6 +83,7 @@ export class Daemon {
   #childDownTimer: NodeJS.Timeout | undefined;
   #childIsDown = false;
   #native!: Native;
+  #hosts: HostUplinks | undefined;
   #wireguard: WireguardChild | undefined;
   #dataplaneWorker: Worker | undefined;
   #dataplane!: DataplaneClient;
@@ -145,6 +147,9 @@ export class Daemon {
       await Promise.all(this.#plan.links.map((l) => wireguard.addDevice(l)));
       await Promise.race([this.#endpointsKnown(), sleep(RESOLVE_MS, undefined, { ref: false })]);
       this.#setLinks(true);
+      const hosts = new HostUplinks(this.#native, (m) => this.#dataplane.send(m), this.#log.for('host'));
+      this.#hosts = hosts;
+      hosts.configure(this.#plan.hosts);
       this.#routing.send({ kind: 'start' });
       this.#routingSupervisor.serve();
       await this.#control.listen(this.#paths.control, this.#ownVerbs());
@@ -170,6 +175,7 @@ export class Daemon {
       throw e;
     }
     this.#dataplane.send({ kind: 'settings', settings: plan.settings });
+    this.#hosts?.configure(plan.hosts);
   }
 
   /** @throws MlshimError when it cannot be; nothing has changed then */
@@ -278,6 +284,7 @@ export class Daemon {
   async #takeDown(): Promise<void> {
     this.#isStopping = true;
     clearTimeout(this.#childDownTimer);
+    this.#hosts?.close();
     this.#control.reloader.stop();
     const worker = this.#dataplaneWorker;
     if (worker !== undefined) {
@@ -388,6 +395,10 @@ export class Daemon {
       }
       case 'uplink-state':
         this.#log.info(`uplink ${e.name} is ${e.state}: ${e.reason}`);
+        if (e.state === 'down') this.#endHostFlows(e.name);
+        break;
+      case 'host-flow':
+        this.#hosts?.flowBegan(e.link, e.pid, e.inode);
         break;
       case 'bfd-change':
         this.#routing.send(e);
@@ -405,6 +416,13 @@ export class Daemon {
       case 'ready':
         break;
     }
+  }
+
+  /** What the data plane does itself for flows of its own stack. */
+  #endHostFlows(name: string): void {
+    const uplink = this.#plan.hosts.find((h) => h.name === name);
+    const { whenDown } = this.#config.uplinks.find((u) => u.name === name) ?? {};
+    if (uplink !== undefined && whenDown === 'reset') this.#hosts?.endFlows(uplink);
   }
 
   /** @param client the worker that tells it: answers go nowhere else */
@@ -486,7 +504,11 @@ export class Daemon {
 
   async #ways(): Promise<readonly UplinkReport[]> {
     const { result } = await this.#dataplane.request({ kind: 'uplinks' }).reply;
-    return (result as readonly UplinkReport[] | undefined) ?? [];
+    const flows = this.#hosts?.flows();
+    return ((result as readonly UplinkReport[] | undefined) ?? []).map((w) => {
+      const host = this.#plan.hosts.find((h) => h.name === w.name);
+      return host === undefined ? w : { ...w, flows: flows?.get(host.link) ?? 0 };
+    });
   }
 
   async #bfdShow(): Promise<Answers['bfd_show']> {
@@ -500,7 +522,11 @@ export class Daemon {
   async #sample(): Promise<Sample> {
     const { result } = await this.#dataplane.request({ kind: 'stats' }).reply;
     if (result === undefined) throw new MlshimError('INTERNAL', 'the data plane does not answer');
-    return { atMs: systemClock.now(), stats: result as DataplaneStats };
+    return {
+      atMs: systemClock.now(),
+      stats: result as DataplaneStats,
+      interfaces: this.#hosts?.counters() ?? new Map(),
+    };
   }
 
   async #status(): Promise<Answers['status']> {
@@ -527,6 +553,8 @@ export class Daemon {
       revertsInS: this.#control.reloader.revertsInS,
       shimSocket: this.#paths.shim,
       links: this.#plan.links,
+      hosts: this.#plan.hosts.map((h) => ({ ...h, addresses: this.#hosts?.addressesOf(h.link) ?? [] })),
+      order: this.#config.uplinks.map((u) => u.name),
       now,
       before,
       ways,
@@ -593,7 +621,10 @@ function wordsOf(e: unknown): string {
 }
 
 function noUplink(name: string, plan: Plan): MlshimError {
-  return new MlshimError('UNKNOWN', `no uplink "${name}" (known: ${plan.links.map((l) => l.spec.name).join(', ')})`);
+  return new MlshimError(
+    'UNKNOWN',
+    `no uplink "${name}" (known: ${[...plan.links.map((l) => l.spec.name), ...plan.hosts.map((h) => h.name)].join(', ')})`,
+  );
 }
 
 /** An IPv6 address may carry a zone. */

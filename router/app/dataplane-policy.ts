@@ -6,6 +6,7 @@ import { flowHash, mix32 } from '../fib/hash.ts';
 import type { Addr } from '../lib/addr.ts';
 import type { Instant, Tick } from '../lib/clock.ts';
 import { isEqual } from '../lib/equal.ts';
+import type { HostWay } from '../lib/host-way.ts';
 import type { Random } from '../lib/rand.ts';
 import type { Hub } from '../shimlink/hub.ts';
 import type { PolicyPort } from '../shimlink/policy-port.ts';
@@ -37,7 +38,9 @@ class Way implements UplinkLoad {
   constructor(spec: PolicyUplink, isLinkUp: boolean, now: Instant) {
     this.spec = spec;
     const { everyMs = 1, timeoutMs = 1, fall = 1, rise = 1, targets = [] } = spec.probe ?? {};
-    this.health = new Health({ everyMs, timeoutMs, fall, rise, targets: targets.length }, isLinkUp, now);
+    // Probes of the data plane go through links of its stack.
+    const count = spec.host === undefined ? targets.length : 0;
+    this.health = new Health({ everyMs, timeoutMs, fall, rise, targets: count }, isLinkUp, now);
   }
 
   get isUsable(): boolean {
@@ -53,6 +56,14 @@ class Way implements UplinkLoad {
     this.#octets = octets;
     this.rate += RATE_GAIN * (now - this.rate);
   }
+}
+
+/** A host uplink. */
+interface HostState {
+  readonly way: HostWay;
+  /** None while it is down. */
+  addresses: readonly Addr[];
+  octets: number;
 }
 
 /** A flow that asks, filled anew each time. */
@@ -86,6 +97,8 @@ export class DataplanePolicy implements PolicyPort {
   #classes: ProcessTable<number> | undefined;
   /** By the index that groups name. */
   #ways: Way[] = [];
+  /** Host uplinks by link, with what the main thread told of them. */
+  #hosts = new Map<number, HostState>();
   #nowMs = 0;
   #lastMs: number;
   #measuredMs = 0;
@@ -102,9 +115,10 @@ export class DataplanePolicy implements PolicyPort {
   configure(s: PolicySettings): void {
     const now = this.#now();
     const before = new Map(this.#ways.map((w) => [w.spec.name, w]));
+    this.#hosts = hostsOf(s.uplinks, this.#hosts);
     this.#ways = s.uplinks.map((spec) => {
       const known = before.get(spec.name);
-      if (known === undefined || known.spec.link !== spec.link || !isEqual(known.spec.probe, spec.probe)) {
+      if (known === undefined || !isEqual(identityOf(known.spec), identityOf(spec))) {
         const way = new Way(spec, this.#isLinkUp(spec.link), now);
         way.isDrained = known?.isDrained ?? false;
         return way;
@@ -178,6 +192,14 @@ export class DataplanePolicy implements PolicyPort {
     q.targetHash = flowHash(0, 0, 0, 0, d0, d1, d2, d3, 0, 0, seed);
   }
 
+  hostWayOf(link: number): HostWay | undefined {
+    return this.#hosts.get(link)?.way;
+  }
+
+  hostFlowBegan(link: number, pid: number, inode: number): void {
+    this.#o.post({ kind: 'host-flow', link, pid, inode });
+  }
+
   isUsable(link: number): boolean {
     for (const w of this.#ways) if (w.spec.link === link) return w.isUsable;
     return false;
@@ -194,6 +216,25 @@ export class DataplanePolicy implements PolicyPort {
     const now = this.#now();
     for (const w of this.#ways) if (w.spec.link === link) w.health.handle({ kind: 'link', isUp }, now);
     this.#act();
+  }
+
+  hostState(link: number, addresses: readonly Addr[]): void {
+    const host = this.#hosts.get(link);
+    if (host === undefined) return;
+    host.addresses = addresses;
+    this.linkState(link, addresses.length > 0);
+  }
+
+  hostOctets(octets: ReadonlyMap<number, number>): void {
+    for (const [link, n] of octets) {
+      const host = this.#hosts.get(link);
+      if (host !== undefined) host.octets = n;
+    }
+  }
+
+  /** Addresses that flows through the host's network may have. */
+  *hostAddresses(): Generator<Addr> {
+    for (const { addresses } of this.#hosts.values()) yield* addresses;
   }
 
   /** Take an uplink out by hand, or put it back; flows that use it go on. @returns whether there is one of this name */
@@ -232,7 +273,7 @@ export class DataplanePolicy implements PolicyPort {
   #measure(now: Instant): void {
     const ms = now - this.#measuredMs;
     this.#measuredMs = now;
-    for (const w of this.#ways) w.measure(this.#o.octetsOf(w.spec.link), ms);
+    for (const w of this.#ways) w.measure(this.#hosts.get(w.spec.link)?.octets ?? this.#o.octetsOf(w.spec.link), ms);
     this.#policy?.names.expire(now);
     if (this.#policy !== undefined) for (const i of this.#policy.groups.keys()) this.#policy.balancer(i).measured();
   }
@@ -267,6 +308,8 @@ export class DataplanePolicy implements PolicyPort {
   }
 
   #isLinkUp(link: number): boolean {
+    const host = this.#hosts.get(link);
+    if (host !== undefined) return host.addresses.length > 0;
     return this.#o.hub.stack.links.byIndex(link)?.link.isUp ?? false;
   }
 
@@ -311,4 +354,21 @@ export class DataplanePolicy implements PolicyPort {
     for (const [i, n] of counters.rules.entries()) all[`policy_rule_${rules![i]!.name}`] = n;
     return all;
   }
+}
+
+/** What an uplink is: another one starts anew, with its health unknown. */
+function identityOf({ link, probe, host }: PolicyUplink): unknown {
+  return { link, probe, host };
+}
+
+/** What is known of a host uplink that stays the same is kept. */
+function hostsOf(uplinks: readonly PolicyUplink[], before: ReadonlyMap<number, HostState>): Map<number, HostState> {
+  const hosts = new Map<number, HostState>();
+  for (const { link, host } of uplinks) {
+    if (host === undefined) continue;
+    const known = before.get(link);
+    const isSame = known !== undefined && isEqual(known.way, host);
+    hosts.set(link, isSame ? known : { way: host, addresses: [], octets: 0 });
+  }
+  return hosts;
 }

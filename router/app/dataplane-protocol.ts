@@ -6,6 +6,8 @@
 import type { BfdChange, BfdTarget } from '../../bgp/bfd/bfd.ts';
 import type { BfdSettings } from '../../bgp/bfd/session.ts';
 import type { ProbeConfig } from '../config/model.ts';
+import type { Addr } from '../lib/addr.ts';
+import type { HostWay } from '../lib/host-way.ts';
 import type { Posted } from '../lib/post.ts';
 import type { UplinkGroup } from '../uplink/balancer.ts';
 import type { HealthState } from '../uplink/health.ts';
@@ -47,8 +49,12 @@ export interface DataplaneSettings {
 /** An uplink as rules use it. */
 export interface PolicyUplink {
   readonly name: string;
-  /** Index of its link. */
+  /** Index of its link; a host uplink has a number of the same kind and no link. */
   readonly link: number;
+  /** Undefined = a link of the stack's. */
+  readonly host: HostWay | undefined;
+  /** Resolvers that are reached through it. */
+  readonly dns: readonly Addr[];
   /** Octets per second, 0 = unknown. */
   readonly capacity: number;
   readonly probe: ProbeConfig | undefined;
@@ -75,7 +81,7 @@ export interface UplinkReport {
   readonly rttMs: number | undefined;
   /** 0..1; undefined without probes. */
   readonly loss: number | undefined;
-  /** TCP connections of apps and our own. */
+  /** TCP connections of apps and our own; of a host uplink 0, since the kernel has them. */
   readonly flows: number;
 }
 
@@ -124,6 +130,10 @@ export type ToDataplane =
   | { readonly kind: 'link-add'; readonly link: LinkSpec }
   | { readonly kind: 'link-remove'; readonly index: number }
   | { readonly kind: 'link-state'; readonly index: number; readonly up: boolean }
+  /** The addresses a host uplink has now; none = it is down. */
+  | { readonly kind: 'host-state'; readonly link: number; readonly addresses: readonly string[] }
+  /** Octets the interfaces of host uplinks have carried so far, both directions. */
+  | { readonly kind: 'host-octets'; readonly octets: ReadonlyMap<number, number> }
   | { readonly kind: 'settings'; readonly settings: DataplaneSettings }
   /** The FIB grew new shared arrays (router/fib). */
   | { readonly kind: 'fib'; readonly fib: unknown }
@@ -194,6 +204,8 @@ export type FromDataplane =
       readonly link: string | undefined;
     }
   | { readonly kind: 'bfd-change'; readonly change: BfdChange }
+  /** An app's kernel socket leaves by a host uplink from now on. */
+  | { readonly kind: 'host-flow'; readonly link: number; readonly pid: number; readonly inode: number }
   | { readonly kind: 'uplink-state'; readonly name: string; readonly state: HealthState; readonly reason: string }
   /** pcapng-ready packets: link index, wall-clock microseconds, direction, octets (already cut to the snap length). */
   | {

@@ -269,6 +269,15 @@ class Dataplane {
         this.#stack.setLinkState(m.index, m.up);
         this.#policy.linkState(m.index, m.up);
         break;
+      case 'host-state':
+        this.#policy.hostState(
+          m.link,
+          m.addresses.flatMap((text) => Addr.parse(text) ?? []),
+        );
+        break;
+      case 'host-octets':
+        this.#policy.hostOctets(m.octets);
+        break;
       case 'settings':
         this.#applySettings(m.settings);
         break;

@@ -7,6 +7,7 @@ import { RouteSource } from '../fib/shared.ts';
 import { MlshimError } from '../lib/errors.ts';
 import { posted } from '../lib/post.ts';
 import type { DataplaneSettings, LinkSpec, PolicySettings } from './dataplane-protocol.ts';
+import type { HostUplink } from './host-uplinks.ts';
 import type { ConfiguredRoute, RoutingBoot, RoutingHop } from './routing-protocol.ts';
 
 /** 1 is the stack's loopback interface; far above what a host's kernel numbers its own with, so that the two are told apart. */
@@ -17,6 +18,8 @@ export const ONE_CHILD = 0;
 
 export interface Plan {
   readonly links: readonly PlannedLink[];
+  /** Ways through the host's own network; they are numbered with the links. */
+  readonly hosts: readonly HostUplink[];
   /** Numbers of the VRFs by name; the default one is 0. */
   readonly vrfs: ReadonlyMap<string, number>;
   readonly routing: RoutingBoot;
@@ -36,35 +39,34 @@ export interface PlannedLink {
 export function planOf(config: Config, hostNameServers: readonly string[], running?: Plan): Plan {
   if (config.backend === 'kernel')
     throw new MlshimError('BACKEND_UNAVAILABLE', 'backend: kernel is to come: this version has the user-space backend');
-  const linkNumbers = new Map(running?.links.map((l) => [l.spec.name, l.spec.index]));
+  const linkNumbers = new Map<string, number>(running?.links.map((l) => [l.spec.name, l.spec.index]));
+  for (const { name, link } of running?.hosts ?? []) linkNumbers.set(name, link);
   const uplinks = numbered(config.uplinks, linkNumbers, FIRST_LINK_INDEX);
   const vrfs = numbered(config.vrfs, running?.vrfs ?? new Map<string, number>(), DEFAULT_VRF + 1);
   const numberOf = (name: string): number => uplinks.get(name)!;
-  const links = config.uplinks.map((uplink): PlannedLink => {
+  const links = config.uplinks.flatMap((uplink): PlannedLink[] => {
     const { name, wireguard: tunnel } = uplink;
-    if (tunnel === undefined)
-      throw new MlshimError(
-        'BACKEND_UNAVAILABLE',
-        `uplink "${name}" is a path of the host's network (kernel): the user-space backend has tunnels only so far`,
-      );
+    if (tunnel === undefined) return [];
     const index = numberOf(name);
-    return {
-      uplink,
-      tunnel,
-      spec: {
-        index,
-        name,
-        vrf: vrfNumber(vrfs, uplink.vrf),
-        mtu: tunnel.mtu,
-        child: ONE_CHILD,
-        device: index - FIRST_LINK_INDEX,
-        addresses: tunnel.addresses.map(addressText),
-      },
+    const spec = {
+      index,
+      name,
+      vrf: vrfNumber(vrfs, uplink.vrf),
+      mtu: tunnel.mtu,
+      child: ONE_CHILD,
+      device: index - FIRST_LINK_INDEX,
+      addresses: tunnel.addresses.map(addressText),
     };
+    return [{ uplink, tunnel, spec }];
   });
+  const hosts = config.uplinks.flatMap(({ name, host }): HostUplink[] =>
+    host === undefined ? [] : [{ name, link: numberOf(name), way: { device: host.interface, source: host.source } }],
+  );
+  checkRoutes(config, hosts);
   const source = { v4: config.source.v4 && String(config.source.v4), v6: config.source.v6 && String(config.source.v6) };
   return {
     links,
+    hosts,
     vrfs,
     routing: {
       links: links.map(({ spec: { index, name, vrf, mtu, addresses } }) => ({ index, name, vrf, mtu, addresses })),
@@ -80,7 +82,7 @@ export function planOf(config: Config, hostNameServers: readonly string[], runni
       dns: { servers: config.dns.servers.map(serverText), search: config.dns.search },
       hostNameServers,
       source,
-      policy: posted(policyOf(config, links, vrfs)),
+      policy: posted(policyOf(config, numberOf, hosts, vrfs)),
     },
   };
 }
@@ -115,9 +117,29 @@ function vrfNumber(vrfs: Plan['vrfs'], name: string | undefined): number {
   return name === undefined ? DEFAULT_VRF : vrfs.get(name)!;
 }
 
+/** Our own stack has no link for a path of the host. @throws MlshimError BACKEND_UNAVAILABLE */
+function checkRoutes({ routes, bgp, dns }: Config, hosts: readonly HostUplink[]): void {
+  const refuse = (what: string, uplink: string | undefined): void => {
+    if (hosts.some((h) => h.name === uplink))
+      throw new MlshimError(
+        'BACKEND_UNAVAILABLE',
+        `${what} by uplink "${uplink}", a path of the host's network: the user-space backend routes by tunnels only`,
+      );
+  };
+  for (const { to, targets } of routes)
+    for (const t of targets) if (t.kind === 'uplink') refuse(`the route to ${to} leads`, t.uplink);
+  for (const peer of bgp?.peers ?? []) refuse(`BGP peer ${peer.name} is reached`, peer.via);
+  for (const { addr, uplink } of dns.servers) refuse(`name server ${addr} is reached`, uplink);
+}
+
 /** Rules with numbers in the place of names. */
-function policyOf({ policy }: Config, links: readonly PlannedLink[], vrfs: Plan['vrfs']): PolicySettings {
-  const uplinkOf = (name: string): number => links.findIndex((l) => l.spec.name === name);
+function policyOf(
+  { policy, uplinks }: Config,
+  numberOf: (name: string) => number,
+  hosts: readonly HostUplink[],
+  vrfs: Plan['vrfs'],
+): PolicySettings {
+  const uplinkOf = (name: string): number => uplinks.findIndex((u) => u.name === name);
   return {
     rules: policy.rules.map(({ action, ...rule }) => ({
       ...rule,
@@ -132,9 +154,11 @@ function policyOf({ policy }: Config, links: readonly PlannedLink[], vrfs: Plan[
       ...g,
       members: g.members.map((m) => ({ uplink: uplinkOf(m.uplink), weight: m.weight })),
     })),
-    uplinks: links.map(({ spec, uplink }) => ({
-      name: spec.name,
-      link: spec.index,
+    uplinks: uplinks.map((uplink) => ({
+      name: uplink.name,
+      link: numberOf(uplink.name),
+      host: hosts.find((h) => h.name === uplink.name)?.way,
+      dns: uplink.dns,
       capacity: uplink.bandwidth ?? 0,
       probe: uplink.probe,
       endsFlows: uplink.whenDown === 'reset',

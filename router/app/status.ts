@@ -3,6 +3,7 @@
 import type { WgDeviceStats } from '../../wg/model.ts';
 import type { BgpPeerStatus, FpmStatus, Problem, RpkiStatus, Status, UplinkStatus } from '../control/messages.ts';
 import type { DataplaneStats, UplinkReport } from './dataplane-protocol.ts';
+import type { HostUplink, InterfaceCounters } from './host-uplinks.ts';
 import type { PlannedLink } from './plan.ts';
 import type { RoutingSummary } from './routing-protocol.ts';
 import type { RoutingRestart } from './routing-supervisor.ts';
@@ -15,6 +16,13 @@ const STALE_ROAS_S = 86_400;
 export interface Sample {
   readonly atMs: number;
   readonly stats: DataplaneStats;
+  /** What the interfaces of host uplinks have carried, by link. */
+  readonly interfaces: ReadonlyMap<number, InterfaceCounters>;
+}
+
+/** A way through the host's network, and the addresses it has now. */
+export interface HostUplinkState extends HostUplink {
+  readonly addresses: readonly string[];
 }
 
 export interface StatusInput {
@@ -27,6 +35,9 @@ export interface StatusInput {
   readonly revertsInS: number | undefined;
   readonly shimSocket: string;
   readonly links: readonly PlannedLink[];
+  readonly hosts: readonly HostUplinkState[];
+  /** Names of uplinks as they are shown. */
+  readonly order: readonly string[];
   /** The latest figures, and some from a moment before, for rates. */
   readonly now: Sample;
   readonly before: Sample;
@@ -40,7 +51,8 @@ export interface StatusInput {
 }
 
 export function statusOf(s: StatusInput): Status {
-  const uplinks = s.links.map((l) => uplinkStatus(s, l));
+  const uplinks = [...s.links.map((l) => uplinkStatus(s, l)), ...s.hosts.map((h) => hostUplinkStatus(s, h))];
+  uplinks.sort((a, b) => s.order.indexOf(a.name) - s.order.indexOf(b.name));
   return {
     version: s.version,
     pid: s.pid,
@@ -63,11 +75,6 @@ export function statusOf(s: StatusInput): Status {
 
 function uplinkStatus(s: StatusInput, { spec }: PlannedLink): UplinkStatus {
   const find = (sample: Sample) => sample.stats.links.find((l) => l.index === spec.index);
-  const now = find(s.now);
-  const before = find(s.before);
-  const seconds = (s.now.atMs - s.before.atMs) / 1000;
-  const rate = (a: number | undefined, b: number | undefined): number =>
-    seconds <= 0 ? 0 : Math.max(0, (((a ?? 0) - (b ?? 0)) * 8) / seconds);
   const age = handshakeAge(s, spec.index);
   const way = s.ways.find((w) => w.name === spec.name);
   return {
@@ -77,6 +84,39 @@ function uplinkStatus(s: StatusInput, { spec }: PlannedLink): UplinkStatus {
     index: spec.index,
     mtu: spec.mtu,
     addresses: spec.addresses,
+    ...traffic(s, find),
+    ...(age !== undefined && { handshake_age_s: age }),
+    ...wayStatus(way),
+  };
+}
+
+/** The kernel carries its flows: octets are those of the interface, and the MTU is its own matter. */
+function hostUplinkStatus(s: StatusInput, { name, link, addresses }: HostUplinkState): UplinkStatus {
+  const way = s.ways.find((w) => w.name === name);
+  return {
+    name,
+    kind: 'host',
+    state: addresses.length === 0 || way?.state === 'down' ? 'down' : 'up',
+    index: link,
+    mtu: 0,
+    addresses,
+    ...traffic(s, (sample) => sample.interfaces.get(link)),
+    ...wayStatus(way),
+  };
+}
+
+type Traffic = Pick<
+  UplinkStatus,
+  'rx_packets' | 'rx_bytes' | 'tx_packets' | 'tx_bytes' | 'tx_dropped' | 'rx_bits_per_s' | 'tx_bits_per_s'
+>;
+
+function traffic(s: StatusInput, find: (sample: Sample) => InterfaceCounters | undefined): Traffic {
+  const now = find(s.now);
+  const before = find(s.before);
+  const seconds = (s.now.atMs - s.before.atMs) / 1000;
+  const rate = (a: number | undefined, b: number | undefined): number =>
+    seconds <= 0 ? 0 : Math.max(0, (((a ?? 0) - (b ?? 0)) * 8) / seconds);
+  return {
     rx_packets: now?.rxPackets ?? 0,
     rx_bytes: now?.rxBytes ?? 0,
     tx_packets: now?.txPackets ?? 0,
@@ -84,7 +124,13 @@ function uplinkStatus(s: StatusInput, { spec }: PlannedLink): UplinkStatus {
     tx_dropped: now?.txDropped ?? 0,
     rx_bits_per_s: rate(now?.rxBytes, before?.rxBytes),
     tx_bits_per_s: rate(now?.txBytes, before?.txBytes),
-    ...(age !== undefined && { handshake_age_s: age }),
+  };
+}
+
+function wayStatus(
+  way: UplinkReport | undefined,
+): Pick<UplinkStatus, 'usable' | 'drained' | 'rtt_ms' | 'loss' | 'flows'> {
+  return {
     usable: way?.isUsable ?? false,
     drained: way?.isDrained ?? false,
     ...(way?.rttMs !== undefined && { rtt_ms: way.rttMs }),
@@ -131,7 +177,8 @@ function problemsOf(s: StatusInput, uplinks: readonly UplinkStatus[]): Problem[]
       add('U105', `uplink ${u.name}: probes are not answered`);
       continue;
     }
-    if (u.handshake_age_s === undefined) add('U101', `uplink ${u.name}: no handshake yet`);
+    if (u.kind === 'host') add('U107', `uplink ${u.name}: its interface is down, or has no address`);
+    else if (u.handshake_age_s === undefined) add('U101', `uplink ${u.name}: no handshake yet`);
     else add('U102', `uplink ${u.name}: last handshake ${Math.round(u.handshake_age_s)} s ago`);
   }
   for (const p of s.routing.bgp.peers) if (p.state !== 'Established') add('B101', bgpProblem(p));

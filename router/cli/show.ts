@@ -51,13 +51,14 @@ function stateText(u: UplinkStatus): string {
 }
 
 function uplinkRow(u: UplinkStatus): string[] {
-  const handshake = u.handshake_age_s === undefined ? 'never' : `${duration(u.handshake_age_s)} ago`;
+  const isTunnel = u.kind === 'wg';
+  const age = u.handshake_age_s === undefined ? 'never' : `${duration(u.handshake_age_s)} ago`;
   return [
     u.name,
     u.kind,
     stateText(u),
-    String(u.mtu),
-    handshake,
+    isTunnel ? String(u.mtu) : '-',
+    isTunnel ? age : '-',
     bitRate(u.rx_bits_per_s),
     bitRate(u.tx_bits_per_s),
     String(u.tx_dropped),

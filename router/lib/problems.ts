@@ -58,6 +58,12 @@ export const PROBLEMS = {
     meaning: 'mlshim uplink drain: rules send no new flow there, and what uses it goes on.',
     hint: 'mlshim uplink undrain NAME puts it back.',
   },
+  U107: {
+    title: 'the interface of a host uplink is down',
+    meaning:
+      'The interface is not there, is down, or has no address; for a source uplink no interface has the address.',
+    hint: 'ip address shows what the host has. The uplink is used again when the interface is back.',
+  },
   B101: {
     title: 'a BGP peer is not established',
     meaning: 'The session is down; routes learned from it are withdrawn.',

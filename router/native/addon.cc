@@ -70,6 +70,10 @@ const Entry ENTRIES[] = {
     {"kernelName", bridge<kernel_name>},
     {"kernelRecv", bridge<kernel_recv>},
     {"kernelSend", bridge<kernel_send>},
+    {"hostSocket", bridge<host_socket>},
+    {"kernelConnect", bridge<kernel_connect>},
+    {"socketInode", bridge<socket_inode>},
+    {"endSocketOf", bridge<end_socket_of>},
     {"setOption", bridge<set_option>},
     {"shortenFar", bridge<shorten_far>},
     {"netlinkOpen", bridge<netlink_open>},
@@ -142,6 +146,12 @@ Napi::Value bind_inet(const Napi::CallbackInfo &info)
 						       static_cast<uint16_t>(info[2].ToNumber().Uint32Value())));
 }
 
+Napi::Value bind_device(const Napi::CallbackInfo &info)
+{
+	std::string name = info[1].ToString().Utf8Value();
+	return Napi::Number::New(info.Env(), bind_to_device(info[0].ToNumber().Int32Value(), name.c_str()));
+}
+
 Napi::Value source_to(const Napi::CallbackInfo &info)
 {
 	std::string remote = info[0].ToString().Utf8Value();
@@ -210,6 +220,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports)
 	exports.Set("unixListen", Napi::Function::New(env, listen_unix, "unixListen"));
 	exports.Set("unixConnect", Napi::Function::New(env, connect_unix, "unixConnect"));
 	exports.Set("inetBind", Napi::Function::New(env, bind_inet, "inetBind"));
+	exports.Set("bindToDevice", Napi::Function::New(env, bind_device, "bindToDevice"));
 	exports.Set("inetSource", Napi::Function::New(env, source_to, "inetSource"));
 	exports.Set("tcpMd5", Napi::Function::New(env, set_md5_key, "tcpMd5"));
 	exports.Set("netlinkSend", Napi::Function::New(env, send_netlink, "netlinkSend"));

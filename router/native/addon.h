@@ -82,6 +82,13 @@ int32_t kernel_name(Instance &, const int32_t *);
 int32_t kernel_recv(Instance &, const int32_t *);
 int32_t kernel_send(Instance &, const int32_t *);
 
+// host.cc
+int32_t host_socket(Instance &, const int32_t *);
+int32_t kernel_connect(Instance &, const int32_t *);
+int32_t bind_to_device(int32_t fd, const char *name);
+int32_t socket_inode(Instance &, const int32_t *);
+int32_t end_socket_of(Instance &, const int32_t *);
+
 // inet.cc
 int32_t inet_bind(int32_t fd, const char *address, uint16_t port);
 int32_t inet_source(const char *remote, char *text, size_t room);

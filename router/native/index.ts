@@ -10,6 +10,8 @@ import { MlshimError } from '../lib/errors.ts';
 export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
 export const SOCK_SEQPACKET = 5;
+/** A flag in a socket's type. */
+export const SOCK_NONBLOCK = 0x800;
 
 export const AF_INET = 2;
 export const AF_INET6 = 10;
@@ -126,6 +128,19 @@ export interface Native {
   kernelName(fd: number, at: number, room: number, ofPeer: number): number;
   kernelRecv(fd: number, at: number, room: number, addrAt: number, addrRoom: number): number;
   kernelSend(fd: number, at: number, length: number, addrAt: number, addrLength: number): number;
+
+  /** A socket of the host kernel with nothing set but close-on-exec; blocking unless `type` has SOCK_NONBLOCK in it. */
+  hostSocket(family: number, type: number, protocol: number): number;
+  /** Bind a socket that has no device yet to a network interface: needs no privilege since Linux 5.7. */
+  bindToDevice(fd: number, name: string): number;
+  kernelConnect(fd: number, addrAt: number, addrLength: number): number;
+  /** Write the inode by which /proc names a socket to `at`, as an unsigned 32-bit word. */
+  socketInode(fd: number, at: number): number;
+  /**
+   * End a socket that process `pid` holds as `fd`: TCP is reset (ECONNRESET there, RST to the peer), others are shut down.
+   * -ESTALE when `fd` is not (or no longer) the socket of `inode`, -EPERM when the process may not be reached (ptrace(2)).
+   */
+  endSocketOf(pid: number, fd: number, inode: number): number;
 
   /** An option of a socket that is an int. */
   setOption(fd: number, level: number, name: number, value: number): number;

@@ -51,6 +51,8 @@ export interface HubCounters {
   datagramErrors: number;
   accepted: number;
   direct: number;
+  hostFlows: number;
+  hostBindsRefused: number;
   resetsToApps: number;
   kernelDoorsRefused: number;
   lateReusePort: number;
@@ -104,6 +106,8 @@ export class Hub {
     datagramErrors: 0,
     accepted: 0,
     direct: 0,
+    hostFlows: 0,
+    hostBindsRefused: 0,
     resetsToApps: 0,
     kernelDoorsRefused: 0,
     lateReusePort: 0,

@@ -33,11 +33,6 @@ export class InProcessStream extends StreamSocket {
     return { ...super.settings(), ...this.#terms };
   }
 
-  /** Rules are for apps; our own sessions go where routes or their configuration send them. */
-  protected override chooseLink(): number {
-    return 0;
-  }
-
   /** The link its packets leave by. */
   get linkName(): string | undefined {
     return this.connection?.link?.name;
@@ -54,14 +49,14 @@ export class InProcessStream extends StreamSocket {
     return this.open(world.i32[area.pairAt >> 2]!) === 0;
   }
 
-  /** Open a connection to `to`, from `local` if given. */
+  /** Open a connection to `to`, from `local` if given. Rules are for apps: ours go where routes or the configuration send them. */
   start(to: SockAddr, local: SockAddr | undefined): void {
     if (local !== undefined) {
       this.local.copy(local);
       this.local.port = 0;
       this.hasLocalAddress = true;
     }
-    const failed = this.makePair() ? this.startConnect(to) : E.EMFILE;
+    const failed = this.makePair() ? this.startConnect(to, 0) : E.EMFILE;
     if (failed !== 0) {
       this.failed(failed);
       return;

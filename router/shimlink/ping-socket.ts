@@ -10,7 +10,7 @@ import { DatagramSocket } from './datagram.ts';
 import type { Hub } from './hub.ts';
 import { Option } from './option-table.ts';
 import { OptionStore } from './options.ts';
-import { AF_UNSPEC, E, IPPROTO_ICMP, IPPROTO_ICMPV6 } from './proto.ts';
+import { AF_UNSPEC, E, IPPROTO_ICMP, IPPROTO_ICMPV6, MLS_LANE_STACK } from './proto.ts';
 import { SockAddr } from './sockaddr.ts';
 
 export class PingSocket extends DatagramSocket implements DatagramOwner<PingEndpoint> {
@@ -39,6 +39,8 @@ export class PingSocket extends DatagramSocket implements DatagramOwner<PingEndp
     if (this.isV6 && to.isV4) return -E.EINVAL;
     const link = this.chooseLink(to);
     if (link < 0) return link;
+    const way = this.hub.policy?.hostWayOf(link);
+    if (way !== undefined) return this.goByHost(call, link, way, to);
     this.chosenLink = link;
     if (this.device === 0) this.#endpoint.device = link;
     const scope = to.isLinkLocal ? to.scope || this.device : 0;
@@ -47,6 +49,16 @@ export class PingSocket extends DatagramSocket implements DatagramOwner<PingEndp
     this.remote.copy(to);
     this.local.port = this.#endpoint.id;
     return 0;
+  }
+
+  /** The first datagram of a socket that nobody bound: a host uplink takes the whole socket, whose pings go to one place. */
+  lane(call: Call, to: SockAddr): number {
+    if (this.isDirect(to)) return this.goDirect(call);
+    if (this.isV6 && to.isV4) return MLS_LANE_STACK;
+    const link = this.chooseLink(to);
+    if (link < 0) return link;
+    const way = this.hub.policy?.hostWayOf(link);
+    return way === undefined ? MLS_LANE_STACK : this.goByHost(call, link, way, to);
   }
 
   override bind(call: Call, at: SockAddr): number {
@@ -78,6 +90,8 @@ export class PingSocket extends DatagramSocket implements DatagramOwner<PingEndp
       const to = this.#to.set(this.family, spec.r0, spec.r1, spec.r2, spec.r3, 0, spec.scope);
       const refused = this.chooseWay(spec, to);
       if (refused !== 0) return refused;
+      // Only a whole socket can change over, and this one has other pings under way.
+      if (this.hub.policy?.hostWayOf(spec.link) !== undefined) return E.ENETUNREACH;
     }
     return this.#endpoint.send(spec, at, length);
   }

@@ -1,4 +1,5 @@
 /** What decides over new flows of apps before the routing table does; router/app puts it in. */
+import type { HostWay } from '../lib/host-way.ts';
 import type { SockAddr } from './sockaddr.ts';
 
 export interface PolicyPort {
@@ -12,6 +13,10 @@ export interface PolicyPort {
    * @returns 0 or an errno (positive): the flow may not begin
    */
   choose(pid: number, socket: number, protocol: number, to: SockAddr, from: SockAddr | undefined): number;
+  /** What a link is when it is no link of the stack's but a way through the host's network. */
+  hostWayOf(link: number): HostWay | undefined;
+  /** A kernel socket of the app's, named by /proc with `inode`, leaves by a host uplink from now on. */
+  hostFlowBegan(link: number, pid: number, inode: number): void;
   /** Whether a link that was chosen can still be used. */
   isUsable(link: number): boolean;
   /** Changes when choices of before no longer hold. */

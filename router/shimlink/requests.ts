@@ -158,6 +158,7 @@ export class Requests implements RequestHandler {
     const addr = this.#addr;
     const failed = call.readAddr(s?.family ?? AF_INET6, addr);
     if (failed !== 0) return -failed;
+    if (s instanceof PingSocket) return s.lane(call, addr);
     const isHost = !this.#hub.hasLoopback && (addr.isLoopback || addr.isWildcard) && !this.#hub.redirect(addr);
     if (!isHost) return MLS_LANE_STACK;
     // A UDP socket reaches the host's loopback through the router, and so keeps its way to everywhere else.

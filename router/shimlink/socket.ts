@@ -2,8 +2,10 @@
  * What every socket of an app has in common: identity, options, names, the pending error, binding to an address, and its
  * end. The kinds are stream.ts (TCP) and datagram.ts (UDP, ping). Runs in the data-plane worker, on requests of the shim.
  */
+import type { HostWay } from '../lib/host-way.ts';
 import { PortBinding, type PortTable } from '../stack/ports.ts';
 import type { Call } from './call.ts';
+import { openHostSocket } from './host-lane.ts';
 import type { Hub } from './hub.ts';
 import { IDLE_OPTIONS } from './idle-options.ts';
 import { Option } from './option-table.ts';
@@ -193,6 +195,30 @@ export abstract class AppSocket extends Pollable {
     if (this.local.port !== 0) call.setAddr(this.family, this.local);
     this.hub.counters.direct++;
     return MLS_LANE_DIRECT;
+  }
+
+  /**
+   * The shim is to replace the socket by a kernel one that leaves by a host uplink, made and bound here.
+   * @returns MLS_LANE_DIRECT or -errno: the way cannot be taken, and no other one is
+   */
+  protected goByHost(call: Call, link: number, way: HostWay, to: SockAddr): number {
+    const { hub, options } = this;
+    const reuse = [Option.ReuseAddr, Option.ReusePort].filter((key) => options.number(key) !== 0);
+    const fd = openHostSocket(hub, way, {
+      family: this.family,
+      type: this.type,
+      protocol: this.protocol,
+      to,
+      local: this.hasLocalAddress || this.local.port !== 0 ? this.local : undefined,
+      options: reuse.map((key) => [key >> 16, key & 0xffff, 1] as const),
+      v6only: options.number(Option.V6Only) !== 0,
+    });
+    if (fd < 0) return fd;
+    call.passFd(fd); // closed once it was sent
+    if (hub.native.socketInode(fd, hub.recordAt) === 0)
+      hub.policy?.hostFlowBegan(link, this.pid, hub.world.i32[hub.recordAt >> 2]! >>> 0);
+    hub.counters.hostFlows++;
+    return this.goDirect(call);
   }
 
   /**

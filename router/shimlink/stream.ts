@@ -123,7 +123,12 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
     if (to.isMulticast) return -E.ENETUNREACH;
     const redirected = this.hub.redirect(to);
     if (!redirected && this.isDirect(to)) return this.goDirect(call);
-    const failed = this.startConnect(redirected ? this.hub.askNameServer(this.family) : to);
+    const real = redirected ? this.hub.askNameServer(this.family) : to;
+    const link = this.#ownLink() === 0 ? this.chooseLink(real) : 0;
+    if (link < 0) return link;
+    const way = this.hub.policy?.hostWayOf(link);
+    if (way !== undefined) return this.goByHost(call, link, way, real);
+    const failed = this.startConnect(real, link);
     if (failed !== 0) return -failed;
     this.remote.copy(to);
     this.remote.family = this.family;
@@ -168,16 +173,19 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
     call.end();
   }
 
-  /** Send the SYN. @returns 0 or an errno (positive) */
-  protected startConnect(to: SockAddr): number {
+  /** The link that the app has chosen itself, 0 = none: its device, or that of a link-local source. */
+  #ownLink(): number {
+    if (this.device !== 0) return this.device;
+    return this.hasLocalAddress && this.local.isLinkLocal ? this.local.scope : 0;
+  }
+
+  /** Send the SYN. @param link that rules chose, 0 = none @returns 0 or an errno (positive) */
+  protected startConnect(to: SockAddr, link: number): number {
     const { hub } = this;
     const scope = to.isLinkLocal ? to.scope || this.local.scope || this.device : 0;
     const local = this.hasLocalAddress ? this.local : undefined;
-    // A link-local source is a name of one link only.
-    const own = this.device !== 0 ? this.device : local?.isLinkLocal ? local.scope : 0;
-    const device = own !== 0 ? own : this.chooseLink(to);
-    if (device < 0 && device !== own) return -device;
-    this.chosenLink = own === 0 ? device : 0;
+    this.chosenLink = link;
+    const device = this.#ownLink() || link;
     const failed = hub.routeFlow(this.vrf, to, scope, device, local, hub.flow);
     if (failed !== 0) return failed;
     const isFresh = this.#binding === undefined;

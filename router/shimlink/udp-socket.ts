@@ -1,7 +1,8 @@
 /**
- * A UDP socket of an app: its endpoint in the stack, redirected name servers, and the host's loopback, which a socket
- * that is not bound to one address reaches through kernel sockets of the router (kernel-relay.ts).
+ * A UDP socket of an app: its endpoint in the stack, redirected name servers, and what a socket that is not bound to one
+ * address reaches through kernel sockets of the router (kernel-relay.ts): the host's loopback, and host uplinks.
  */
+import type { HostWay } from '../lib/host-way.ts';
 import type { DatagramInfo, DatagramOwner, DatagramSpec } from '../stack/port.ts';
 import type { UdpEndpoint } from '../stack/udp-endpoint.ts';
 import type { Call } from './call.ts';
@@ -24,6 +25,12 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
   /** The host's name server the app believes to ask; answers of ours appear to come from it. */
   #asked: SockAddr | undefined;
   readonly #to = new SockAddr();
+  /** bind() named a port. */
+  #hasBoundPort = false;
+  /** Relays through host uplinks: by link, IPv6 destinations apart. */
+  #uplinkRelays: Map<number, KernelRelay> | undefined;
+  /** The relay of a socket that is connected through a host uplink and could not become the kernel's. */
+  #connectedRelay: KernelRelay | undefined;
 
   constructor(hub: Hub, family: number, id: number, pid: number, options = new OptionStore(family, false)) {
     super(hub, family, id, pid, options);
@@ -47,7 +54,7 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
   }
 
   override get isConnected(): boolean {
-    return this.#endpoint.isConnected;
+    return this.#endpoint.isConnected || this.#connectedRelay !== undefined;
   }
 
   // ---- Requests
@@ -58,6 +65,7 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
       this.#endpoint.setDevice(this.device);
       this.chosenLink = 0;
       this.#asked = undefined;
+      this.#dropConnectedRelay();
       this.#nameFromEndpoint();
       return 0;
     }
@@ -66,8 +74,11 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
     const real = redirected ? this.hub.askNameServer(this.family) : to;
     const link = this.chooseLink(real);
     if (link < 0) return link;
+    const way = this.hub.policy?.hostWayOf(link);
+    if (way !== undefined) return this.#connectByHost(call, link, way, to, real);
     const e = this.#endpoint;
     this.#prepare();
+    this.#dropConnectedRelay();
     this.chosenLink = link;
     if (this.device === 0) e.setDevice(link);
     const scope = real.isLinkLocal ? real.scope || this.device : 0;
@@ -81,6 +92,44 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
     return 0;
   }
 
+  /** A socket that nobody has bound or sent by becomes the kernel's; another one keeps what it has, and is relayed. */
+  #connectByHost(call: Call, link: number, way: HostWay, to: SockAddr, real: SockAddr): number {
+    const isUntouched = this.#endpoint.binding.port === 0 && this.#uplinkRelays === undefined;
+    if (isUntouched) return this.goByHost(call, link, way, to);
+    this.#dropConnectedRelay();
+    this.#endpoint.disconnect();
+    const relay = this.#openUplinkRelay(link, way, real);
+    if (typeof relay === 'number') return -relay;
+    const failed = relay.connect(real);
+    if (failed !== 0) {
+      relay.close();
+      return -failed;
+    }
+    this.#connectedRelay = relay;
+    this.chosenLink = link;
+    this.remote.copy(to);
+    this.remote.family = this.family;
+    return 0;
+  }
+
+  #dropConnectedRelay(): void {
+    this.#connectedRelay?.close();
+    this.#connectedRelay = undefined;
+  }
+
+  #openUplinkRelay(link: number, way: HostWay, to: SockAddr): KernelRelay | number {
+    const o = this.options;
+    const keys = to.isV4 ? [Option.IpTtl, Option.IpTos] : [Option.V6UnicastHops, Option.V6TrafficClass];
+    const shown = [Option.ReuseAddr, Option.ReusePort, Option.Broadcast, Option.RcvBuf, Option.SndBuf, ...keys];
+    const options = shown.filter((key) => o.isSet(key)).map((key) => [key >> 16, key & 0xffff, o.number(key)] as const);
+    const { binding } = this.#endpoint;
+    // An app that bound a port is reached there through each uplink; the port of one that did not is the kernel's choice.
+    const local = this.#hasBoundPort
+      ? new SockAddr().set(this.family, 0, 0, to.isV4 ? 0xffff : 0, 0, binding.port, 0)
+      : undefined;
+    return KernelRelay.toUplink(this.hub, this, link, way, to, local, options);
+  }
+
   override bind(call: Call, at: SockAddr): number {
     if (this.#endpoint.binding.port !== 0) return -E.EINVAL;
     if (!this.hub.hasLoopback && at.family !== AF_UNSPEC && at.isLoopback) return this.goDirect(call);
@@ -92,6 +141,7 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
     if (taken !== 0) return -taken;
     this.#nameFromEndpoint();
     this.hasLocalAddress = !at.isWildcard;
+    this.#hasBoundPort = at.port !== 0;
     // Whoever sends to this port on the host's loopback is to reach the app as well.
     if (at.isWildcard && at.port !== 0 && !this.hub.hasLoopback) {
       const isDual = this.isV6 && this.options.number(Option.V6Only) === 0;
@@ -152,9 +202,25 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
       } else if (this.isDirect(to)) return this.#sendToHost(to, at, length, spec.gsoSize);
       const refused = this.chooseWay(spec, to);
       if (refused !== 0) return refused;
+      const way = this.hub.policy?.hostWayOf(spec.link);
+      if (way !== undefined) return this.#sendToUplink(spec.link, way, to, at, length, spec.gsoSize);
+    } else if (this.#connectedRelay !== undefined) {
+      return this.#connectedRelay.send(this.remote, at, length, spec.gsoSize || this.options.number(Option.UdpSegment));
     }
     if (spec.gsoSize === 0) spec.gsoSize = this.options.number(Option.UdpSegment);
     return this.#endpoint.send(spec, at, length);
+  }
+
+  #sendToUplink(link: number, way: HostWay, to: SockAddr, at: number, length: number, gsoSize: number): number {
+    this.#uplinkRelays ??= new Map();
+    const key = to.isV4 ? link : -link;
+    let relay: KernelRelay | number | undefined = this.#uplinkRelays.get(key);
+    if (relay === undefined) {
+      relay = this.#openUplinkRelay(link, way, to);
+      if (typeof relay === 'number') return relay;
+      this.#uplinkRelays.set(key, relay);
+    }
+    return relay.send(to, at, length, gsoSize || this.options.number(Option.UdpSegment));
   }
 
   /** A datagram for the host's loopback. */
@@ -187,10 +253,19 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
     this.pass(info, info.r0, info.r1, info.r2, info.r3, info.remotePort, at, length, 0);
   }
 
+  relayFailed(errno: number): void {
+    if (this.#connectedRelay === undefined) return; // Linux tells them to sockets that have a peer
+    const r = this.remote;
+    this.tellError(errno, r.a0, r.a1, r.a2, r.a3, r.port);
+  }
+
   protected override closeEndpoint(): void {
     this.#endpoint.close();
     this.#relay4?.close();
     this.#relay6?.close();
     this.#relay4 = this.#relay6 = undefined;
+    for (const relay of this.#uplinkRelays?.values() ?? []) relay.close();
+    this.#uplinkRelays = undefined;
+    this.#dropConnectedRelay();
   }
 }

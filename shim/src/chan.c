@@ -126,11 +126,11 @@ long chan_do(struct chan_call *c)
 	if (r >= 0)
 		r = chan_receive((int)fd, c);
 	sys(close, fd);
-	if (c->got_fd >= 0 && (r < 0 || !c->want_fd)) {
+	if (c->got_fd >= 0 && (r < 0 || !(c->want_fd || c->may_fd))) {
 		sys(close, c->got_fd);
 		c->got_fd = -1;
 	}
-	if (c->got_fd >= 0)
+	if (c->got_fd >= 0 && c->want_fd)
 		take_lowest(c);
 	return r;
 }

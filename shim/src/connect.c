@@ -155,6 +155,8 @@ static long ask_connect(int fd, const struct mls_id *id, const struct sockaddr *
 	c.addr = native;
 	c.room = opts;
 	c.room_len = sizeof(opts);
+	c.may_fd = 1;
+	c.cloexec = 1;
 	if (id->kind == 'S') {
 		c.pass_fd = fd;
 		c.interruptible = 1;

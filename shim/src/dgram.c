@@ -114,6 +114,8 @@ static long choose_lane(int fd, uint64_t *mark, const struct kmsg *k)
 	c.addr = native;
 	c.room = opts;
 	c.room_len = sizeof(opts);
+	c.may_fd = 1;
+	c.cloexec = 1;
 	r = chan_do(&c);
 	if (r < 0)
 		return r;

@@ -173,7 +173,8 @@ long lane_to_kernel(int fd, const struct mls_id *id, const struct chan_call *ans
 	long s, r;
 	int type = id->kind == 'S' ? SOCK_STREAM : id->kind == 'R' ? SOCK_RAW : SOCK_DGRAM;
 
-	s = sys(socket, id->family, type | SOCK_CLOEXEC, answer->rep.arg[0]);
+	/* One that came along has been bound by the router: to a way out, and to the address that was bound here. */
+	s = answer->got_fd >= 0 ? answer->got_fd : sys(socket, id->family, type | SOCK_CLOEXEC, answer->rep.arg[0]);
 	if (s < 0)
 		return s;
 	for (size_t i = 0; i < count; i++)
@@ -186,7 +187,7 @@ long lane_to_kernel(int fd, const struct mls_id *id, const struct chan_call *ans
 		if (sys(getsockopt, fd, SOL_SOCKET, name, limit, &len) == 0)
 			sys(setsockopt, s, SOL_SOCKET, name, limit, len);
 	}
-	if (answer->rep.addr_len && answer->rep.addr_len <= sizeof(answer->rep.addr)) {
+	if (answer->got_fd < 0 && answer->rep.addr_len && answer->rep.addr_len <= sizeof(answer->rep.addr)) {
 		r = sys(bind, s, answer->rep.addr, answer->rep.addr_len);
 		if (r < 0) {
 			sys(close, s);

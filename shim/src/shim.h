@@ -107,6 +107,7 @@ struct chan_call {
 	const void *addr;    /* req.addr_len octets, may be the application's memory; NULL: req.addr is filled */
 	int pass_fd;	     /* -1 = none */
 	int want_fd;	     /* a descriptor comes back in got_fd */
+	int may_fd;	     /* one may come back: the kernel socket of a direct lane */
 	int cloexec;	     /* it is to be closed on exec */
 	int64_t wait[2];     /* how long an answer may take, struct timeval; 0 = as long as it takes */
 	int interruptible;   /* signals end the wait with -EINTR */

@@ -106,10 +106,33 @@ test('rules name VRFs and uplinks by the numbers these keep over a reload', (t) 
   t.is(after.vrfs.get('red'), 1);
 });
 
+const HOST = `uplinks:
+  fiber: { kernel: { interface: eth1 }, dns: [192.0.2.53] }
+  lte: { kernel: { source: 198.51.100.7 } }
+`;
+
+test('paths of the host are numbered with the links, and are none', (t) => {
+  const { links, hosts, settings } = plan(`${HOST}rules: [{ use: [lte, fiber] }]`);
+  t.deepEqual(links, []);
+  t.deepEqual(
+    hosts.map((h) => [h.name, h.link, h.way.device, h.way.source && String(h.way.source)]),
+    [
+      ['fiber', 1000, 'eth1', undefined],
+      ['lte', 1001, undefined, '198.51.100.7'],
+    ],
+  );
+  const { groups, uplinks } = revived(settings.policy);
+  t.deepEqual(
+    groups[0]!.members.map((m) => uplinks[m.uplink]!.host),
+    [hosts[1]!.way, hosts[0]!.way],
+  );
+  t.deepEqual(uplinks[0]!.dns.map(String), ['192.0.2.53']);
+});
+
 test('what the user-space backend cannot carry is refused by name, not left out', (t) => {
-  t.throws(() => plan('uplinks: { fiber: { kernel: { interface: eth1 } } }'), {
+  t.throws(() => plan(`${HOST}routes: [{ to: 10.0.0.0/8, via: fiber }]`), {
     code: 'BACKEND_UNAVAILABLE',
-    message: /uplink "fiber" is a path of the host's network/,
+    message: /route to 10\.0\.0\.0\/8 leads by uplink "fiber"/,
   });
   t.throws(() => plan(`backend: kernel\n${TWO}`), { code: 'BACKEND_UNAVAILABLE', message: /backend: kernel/ });
 });
