@@ -2,8 +2,9 @@
 import type { BootKind, Case, Suite } from './guest/case.ts';
 import { facts } from './guest/facts.ts';
 import { lines } from './guest/lines.ts';
+import { systemd } from './guest/systemd.ts';
 
-export const SUITES: readonly Suite[] = [facts, lines];
+export const SUITES: readonly Suite[] = [facts, lines, systemd];
 
 export const BOOTS: readonly BootKind[] = ['plain', 'systemd'];
 
