@@ -15,10 +15,10 @@ export function freePort(): Promise<number> {
   });
 }
 
-/** Listens at one address; the uplink's name is the interface's. Await `listening` after the speaker has started. */
-export function hostTransport(local: string, port: number, link = 'lo'): KernelTransport {
+/** Listens at these addresses; the uplink's name is the interface's. Await `listening` after the speaker has started. */
+export function hostTransport(local: string | readonly string[], port: number, link = 'lo'): KernelTransport {
   return new KernelTransport({
-    listen: [{ address: Addr.parse(local)!, port, zone: link }],
+    listen: [local].flat().map((address) => ({ address: Addr.parse(address)!, port, zone: link })),
     links: { linkOf: () => link, zoneOf: () => link },
   });
 }
