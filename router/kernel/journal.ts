@@ -1,9 +1,9 @@
 /**
  * What was changed in the host's network and how it was before, in a file of JSON lines. An entry is on the disk before its
  * change is made, so that whoever comes after a crash can take everything back. A line that is cut off is of a
- * change that was not made.
+ * change that was not made, and a journal of before the machine was started of one that is no more.
  */
-import { closeSync, fsyncSync, ftruncateSync, mkdirSync, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, unlinkSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { PlainRule } from './plain-rule.ts';
 
@@ -41,7 +41,7 @@ export type JournalEntry = Owned &
 
 export type EntryOf<K extends JournalEntry['kind']> = Extract<JournalEntry, { readonly kind: K }>;
 
-type Line = { readonly entry: JournalEntry } | { readonly gone: string };
+type Line = { readonly boot: string } | { readonly entry: JournalEntry } | { readonly gone: string };
 
 export class Journal {
   readonly #path: string;
@@ -85,7 +85,7 @@ export class Journal {
 
   #take(line: Line): void {
     if ('gone' in line) this.#entries.delete(line.gone);
-    else this.#entries.set(keyOf(line.entry), line.entry);
+    else if ('entry' in line) this.#entries.set(keyOf(line.entry), line.entry);
   }
 
   #append(line: Line): void {
@@ -98,12 +98,12 @@ export class Journal {
   /** Written anew, so that it starts with whole lines. */
   #open(): void {
     mkdirSync(dirname(this.#path), { recursive: true, mode: 0o700 });
-    this.#fd = openSync(this.#path, 'a', 0o600);
-    const kept = linesOf(this.#path);
-    const text = kept.map((line) => `${JSON.stringify(line)}\n`).join('');
-    if (text.length === sizeOf(this.#path)) return;
-    ftruncateSync(this.#fd);
-    writeSync(this.#fd, text);
+    const lines: Line[] = [{ boot: bootId() }, ...this.entries.map((entry) => ({ entry }))];
+    const fresh = `${this.#path}.new`;
+    this.#fd = openSync(fresh, 'w', 0o600);
+    writeSync(this.#fd, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+    fsyncSync(this.#fd);
+    renameSync(fresh, this.#path);
   }
 
   #remove(): void {
@@ -116,8 +116,8 @@ function keyOf(entry: JournalEntry): string {
   return `${entry.kind} ${entry.name}`;
 }
 
-function sizeOf(path: string): number {
-  return readFileSync(path).length;
+function bootId(): string {
+  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
 }
 
 function linesOf(path: string): Line[] {
@@ -128,5 +128,7 @@ function linesOf(path: string): Line[] {
     return []; // nothing was changed
   }
   const whole = text.slice(0, text.lastIndexOf('\n') + 1);
-  return whole.split('\n').flatMap((line): Line[] => (line === '' ? [] : [JSON.parse(line) as Line]));
+  const lines = whole.split('\n').flatMap((line): Line[] => (line === '' ? [] : [JSON.parse(line) as Line]));
+  const [first] = lines;
+  return first !== undefined && 'boot' in first && first.boot === bootId() ? lines : [];
 }

@@ -27,7 +27,7 @@ export function countSockets(choice: SocketChoice): number {
 
 /**
  * End connections and UDP sockets with ECONNABORTED (SOCK_DESTROY); listeners stay. Returns how many.
- * @throws KernelRefusal EOPNOTSUPP where the kernel lacks CONFIG_INET_DIAG_DESTROY, EPERM without CAP_NET_ADMIN
+ * @throws KernelRefusal ENOTSUP where the kernel lacks CONFIG_INET_DIAG_DESTROY, EPERM without CAP_NET_ADMIN
  */
 export function destroySockets(choice: SocketChoice): number {
   return visit(choice, (diag, protocol, s) => {

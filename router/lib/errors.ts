@@ -56,6 +56,27 @@ export const ERRORS = {
     exit: 1,
     hint: 'the kernel needs CONFIG_TCP_MD5SIG; peers behind an uplink ("via") need no kernel, their TCP is our own',
   },
+  HOST_OVERLAP: {
+    errno: undefined,
+    exit: 78,
+    hint: 'each uplink needs an interface, address and table of its own; ip link, ip addr and ip route show table {table} say whose they are',
+  },
+  HOST_MISSING: {
+    errno: undefined,
+    exit: 78,
+    hint: 'ip link lists the interfaces of this host, ip addr their addresses',
+  },
+  NO_VRF: {
+    errno: undefined,
+    exit: 1,
+    hint: 'write "isolation: device", which needs no VRF devices, or use a kernel with CONFIG_NET_VRF',
+  },
+  NOT_PRIVILEGED: {
+    errno: undefined,
+    exit: 1,
+    hint: 'start it as root or with CAP_NET_ADMIN, or write "backend: userspace"',
+  },
+  HOST_REFUSED: { errno: undefined, exit: 1, hint: 'what was changed before has been taken back; dmesg may say more' },
   ROUTING_RESTARTED: {
     errno: undefined,
     exit: 1,

@@ -27,8 +27,11 @@ const SYSCTLS =
   'for f in /proc/sys/net/ipv4/*l3mdev* /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/*/* /proc/sys/net/ipv4/conf/*/*; do ' +
   'case $f in */stable_secret) ;; *) [ -r "$f" ] && echo "$f $(cat "$f")";; esac; done';
 
-/** @throws Error when a program fails */
+/** Once all addresses are found to be unique. @throws Error when a program fails */
 export async function hostSnapshot(lab: Lab, ns: string): Promise<string> {
+  await lab.eventually('no address is tentative', async () => {
+    return (await lab.ok(ns, 'ip', ['-6', 'addr', 'show', 'tentative'])).trim() === '';
+  });
   const parts = Object.entries(TABLES).map(async ([title, args]) => {
     const text = await lab.ok(ns, 'ip', ['-j', ...args]);
     const rows = text.trim() === '' ? [] : (JSON.parse(text) as unknown[]);
@@ -50,4 +53,14 @@ function steady(value: unknown): unknown {
     .filter(([key]) => !VOLATILE.has(key) && !PASSING.has(key))
     .map(([key, v]): [string, unknown] => [key, steady(v)]);
   return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** What a later snapshot lacks (-) and has more (+), line by line; empty when nothing changed. */
+export function changedSince(before: string, after: string): string[] {
+  const [was, is] = [before.split('\n'), after.split('\n')];
+  const [wasSet, isSet] = [new Set(was), new Set(is)];
+  return [
+    ...was.filter((l) => !isSet.has(l)).map((l) => `- ${l}`),
+    ...is.filter((l) => !wasSet.has(l)).map((l) => `+ ${l}`),
+  ];
 }

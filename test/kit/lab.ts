@@ -30,6 +30,8 @@ export interface RunOptions {
   /** Milliseconds after which the process group is killed and `run` rejects. */
   readonly timeoutMs?: number;
   readonly input?: string;
+  /** Standard input stays open for whoever has the process. */
+  readonly isTalkedTo?: boolean;
 }
 
 /** A process started by a lab. */
@@ -201,7 +203,7 @@ export class Lab {
     const child = spawn('nsenter', [`--net=/run/netns/${ns}`, '--', ...drop, command, ...args], {
       cwd: options.cwd ?? this.dir,
       env: { ...withSbin(), HOME: this.dir, ...options.env },
-      stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+      stdio: [options.input === undefined && !options.isTalkedTo ? 'ignore' : 'pipe', 'pipe', 'pipe'],
       detached: true,
     });
     if (options.input !== undefined) child.stdin?.end(options.input);

@@ -1,5 +1,5 @@
 /** Addresses of interfaces: RTM_*ADDR messages (`struct ifaddrmsg`, linux/if_addr.h). */
-import type { Addr, Family } from '../../lib/addr.ts';
+import { type Addr, type Family, Prefix } from '../../lib/addr.ts';
 import {
   addrOf,
   attributeList,
@@ -25,6 +25,8 @@ export interface HostAddress {
   readonly family: Family;
   readonly addr: Addr;
   readonly length: number;
+  /** What is on the link with it. */
+  readonly network: Prefix;
   readonly flags: number;
   /** RT_SCOPE_*: 0 global, 253 of the link. */
   readonly scope: number;
@@ -40,12 +42,14 @@ export function decodeAddress(m: Uint8Array): HostAddress | undefined {
   const attributes = attributesOf(m, NLMSG_HEADER + IFADDRMSG);
   const octets = attributes?.get(Ifa.Local) ?? attributes?.get(Ifa.Address);
   const addr = family && octets && addrOf(octets, family);
-  if (attributes === undefined || family === undefined || addr === undefined) return undefined;
+  const network = addr && Prefix.containing(addr, m[NLMSG_HEADER + 1]!);
+  if (attributes === undefined || family === undefined || addr === undefined || network === undefined) return undefined;
   return {
     index: wordsOf(m).getUint32(NLMSG_HEADER + 4, true),
     family,
     addr,
-    length: m[NLMSG_HEADER + 1]!,
+    length: network.length,
+    network,
     flags: wordOf(attributes, Ifa.Flags) ?? m[NLMSG_HEADER + 2]!,
     scope: m[NLMSG_HEADER + 3]!,
     message: m,

@@ -118,7 +118,8 @@ export interface NewRoute {
   readonly hops: readonly HostHop[];
 }
 
-const TYPES = {
+/** RTN_* of what we make. */
+export const ROUTE_TYPES = {
   unicast: RouteType.Unicast,
   blackhole: RouteType.Blackhole,
   unreachable: RouteType.Unreachable,
@@ -132,7 +133,7 @@ export function writeRoute(w: NetlinkWriter, r: NewRoute): void {
   const isDirect = r.prefix.family === 4 && r.type === 'unicast' && r.hops.every((h) => h.gateway === undefined);
   const scope = isDirect ? Scope.Link : Scope.Universe;
   const flags = isOne && only.gateway !== undefined ? ON_LINK : 0;
-  header(w, r.prefix, r.table, r.protocol, scope, TYPES[r.type], flags);
+  header(w, r.prefix, r.table, r.protocol, scope, ROUTE_TYPES[r.type], flags);
   if (r.metric !== 0) w.attributeU32(Rta.Priority, r.metric);
   if (isOne) {
     writeGateway(w, r.prefix.family, only.gateway);
@@ -186,10 +187,9 @@ function writeGateway(w: NetlinkWriter, family: Family, gateway: Addr | undefine
 
 export interface Rerouting {
   readonly table?: number;
-  /** Only next hops over this interface; as a single one. */
+  /** Only next hops over this interface. */
   readonly onlyOver?: number;
-  /** Numbers of interfaces that are others now. */
-  readonly renumbered?: ReadonlyMap<number, number>;
+  readonly protocol?: number;
 }
 
 /**
@@ -208,14 +208,13 @@ export function writeRouteAgain(w: NetlinkWriter, r: HostRoute, change: Reroutin
   const isOne = multipath !== undefined && only !== undefined && hops.length === 1;
   w.bytes(m.subarray(NLMSG_HEADER, NLMSG_HEADER + 4))
     .u8(table < SHORT_TABLES ? table : 0)
-    .bytes(m.subarray(NLMSG_HEADER + 5, NLMSG_HEADER + 8))
+    .u8(change.protocol ?? r.protocol)
+    .bytes(m.subarray(NLMSG_HEADER + 6, NLMSG_HEADER + 8))
     .u32((isOne ? only.flags : words.getUint32(NLMSG_HEADER + 8, true)) & ON_LINK);
-  const number = (index: number): number => change.renumbered?.get(index) ?? index;
   for (const [type, value] of attributeList(m, NLMSG_HEADER + RTMSG)) {
     if (value === undefined) break;
     if (type === Rta.Table || type === Rta.Multipath || type === Rta.CacheInfo || type === Rta.NhId) continue;
-    if (type === Rta.Oif) w.attributeU32(type, number(wordsOf(value).getUint32(0, true)));
-    else w.attribute(type, value);
+    w.attribute(type, value);
   }
   w.attributeU32(Rta.Table, table);
   const expires = expiryOf(r);
@@ -223,11 +222,11 @@ export function writeRouteAgain(w: NetlinkWriter, r: HostRoute, change: Reroutin
   if (isOne) {
     for (const [type, value] of attributeList(only.octets, RTNEXTHOP))
       if (value !== undefined) w.attribute(type, value);
-    w.attributeU32(Rta.Oif, number(only.hop.ifindex));
+    w.attributeU32(Rta.Oif, only.hop.ifindex);
   } else if (hops.length > 0)
     w.nest(Rta.Multipath, () => {
       for (const h of hops)
-        w.hop(h.flags & ON_LINK, h.hop.weight, number(h.hop.ifindex), () => w.bytes(h.octets.subarray(RTNEXTHOP)));
+        w.hop(h.flags & ON_LINK, h.hop.weight, h.hop.ifindex, () => w.bytes(h.octets.subarray(RTNEXTHOP)));
     });
 }
 

@@ -75,13 +75,13 @@ export interface BatchAnswer {
 }
 
 export class NetlinkSocket {
-  readonly fd: number;
+  #fd: number;
   readonly #room = new Uint8Array(ROOM);
   readonly #writer = new NetlinkWriter();
   #sequence = 0;
 
   private constructor(fd: number) {
-    this.fd = fd;
+    this.#fd = fd;
   }
 
   /** @param family of NetlinkFamily @throws KernelRefusal */
@@ -91,8 +91,13 @@ export class NetlinkSocket {
     return new NetlinkSocket(fd);
   }
 
+  get fd(): number {
+    return this.#fd;
+  }
+
   close(): void {
-    loadNative().close(this.fd);
+    if (this.#fd >= 0) loadNative().close(this.#fd);
+    this.#fd = -1;
   }
 
   /** Send one message and wait for its acknowledgement; the messages that came before it. @throws KernelRefusal */
@@ -175,14 +180,14 @@ export class NetlinkSocket {
   }
 
   #sendAll(octets: Uint8Array): void {
-    const sent = loadNative().netlinkSend(this.fd, octets);
+    const sent = loadNative().netlinkSend(this.#fd, octets);
     if (sent < 0) throw new KernelRefusal(-sent);
   }
 
   /** Messages as they come; ends where some were lost. @throws KernelRefusal */
   *#answers(): Generator<Uint8Array> {
     for (;;) {
-      const n = loadNative().netlinkRecv(this.fd, this.#room, TIMEOUT_MS);
+      const n = loadNative().netlinkRecv(this.#fd, this.#room, TIMEOUT_MS);
       if (n === -ENOBUFS) return;
       if (n < 0) throw new KernelRefusal(-n);
       for (const m of messagesOf(this.#room.slice(0, n))) if (m !== undefined) yield m;

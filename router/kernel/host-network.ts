@@ -1,0 +1,439 @@
+/**
+ * The host's network as uplinks need it: VRFs or tables and rules of their own, interfaces in their VRFs, WireGuard devices. What
+ * is wanted comes as values; `apply` makes the host so, changing only what is not, and writes every change into a journal
+ * first; `undo` takes everything back, also what a daemon has left that was killed.
+ */
+import { join } from 'node:path';
+import { MlshimError } from '../lib/errors.ts';
+import type { Logger } from '../lib/log.ts';
+import { MAIN_TABLE, NlFlag, Rtm } from '../wire/netlink.ts';
+import { checkUplinks, type HostFacts } from './check.ts';
+import { Host, isRefusal } from './host.ts';
+import { Journal, type JournalEntry } from './journal.ts';
+import { AddressFlag, type HostAddress, writeAddress } from './netlink/address.ts';
+import { withoutRoutesOf } from './netlink/filter.ts';
+import type { Link } from './netlink/link.ts';
+import { decodeRoute, type HostRoute, ROUTE_TYPES, writeRoute, writeRouteAgain } from './netlink/route.ts';
+import { ruleIdentity } from './netlink/rule.ts';
+import { KernelRefusal, NetlinkFamily } from './netlink/socket.ts';
+import { hostRule, plainRule } from './plain-rule.ts';
+import { holdPort } from './ports.ts';
+import { openRelay, type Relay } from './relay.ts';
+import { readSysctl, writeSysctl } from './sysctl.ts';
+import { setTunnel } from './tunnel.ts';
+import { undoEntries } from './undo.ts';
+import {
+  bindDeviceOf,
+  type HostUplink,
+  interfaceOf,
+  isInVrf,
+  ROUTE_PROTOCOL,
+  SETUP_PROTOCOL,
+  tunnelDevice,
+  type UplinkState,
+  vrfDevice,
+  type WireguardUplink,
+} from './uplink.ts';
+import { copiedRoutes, ownRoutes, routeKey, tunnelMark, type UplinkFacts, wantedRules } from './wanted.ts';
+
+const JOURNAL = 'host-network.journal';
+/** Sockets that are bound to no VRF get what comes through one: listeners of the host, and the tunnels of the kernel. */
+const ACCEPT = ['ipv4/tcp_l3mdev_accept', 'ipv4/udp_l3mdev_accept'];
+/** Multicast groups of rtnetlink: links, addresses, routes and rules of both families. */
+const GROUPS = [1, 5, 7, 8, 9, 11, 19].reduce((mask, n) => mask | (1 << (n - 1)), 0);
+
+export interface HostNetworkOptions {
+  /** Of the daemon's own; the journal is in it. */
+  readonly folder: string;
+  readonly log: Logger;
+  /**
+   * Make a WireGuard device on a TUN that stays when its process ends, where the kernel has no WireGuard.
+   * @throws MlshimError
+   */
+  readonly openTun?: (device: string, uplink: WireguardUplink, fwmark: number) => Promise<void>;
+}
+
+export class HostNetwork {
+  readonly #o: HostNetworkOptions;
+  readonly #host: Host;
+  readonly #journal: Journal;
+  #uplinks: readonly HostUplink[] = [];
+  /** What tunnels were told last. */
+  readonly #told = new Map<string, WireguardUplink>();
+  /** What the last attempt to set one up said. */
+  readonly #faults = new Map<string, string>();
+  #relay: Relay | undefined;
+  #states = '';
+  #work: Promise<void> = Promise.resolve();
+
+  /** @throws KernelRefusal */
+  constructor(options: HostNetworkOptions) {
+    this.#o = options;
+    this.#host = Host.open();
+    this.#journal = new Journal(join(options.folder, JOURNAL));
+  }
+
+  /**
+   * Make the host's network so, from whatever state: fresh, as it was left by a daemon that was killed, or with other uplinks.
+   * @throws MlshimError HOST_OVERLAP, HOST_MISSING before anything is changed; NO_VRF, NOT_PRIVILEGED, HOST_REFUSED after
+   *   everything new was taken back
+   */
+  apply(uplinks: readonly HostUplink[]): Promise<void> {
+    return this.#run(async () => {
+      checkUplinks(uplinks, this.#facts());
+      const before = new Set(this.#journal.entries);
+      const uplinksBefore = this.#uplinks;
+      try {
+        await this.#setUp(uplinks, (u, e) => {
+          throw typed(e, `uplink ${u.name}`);
+        });
+      } catch (e) {
+        this.#undo(this.#journal.entries.filter((entry) => !before.has(entry)));
+        this.#uplinks = uplinksBefore;
+        throw typed(e, 'tables and rules of uplinks');
+      }
+    });
+  }
+
+  /** Everything as it was before. Whether all could be taken back; the log says what could not. */
+  undo(): boolean {
+    this.close();
+    const isClean = this.#undo(this.#journal.entries);
+    this.#host.close();
+    this.#journal.close();
+    return isClean;
+  }
+
+  /** Stop watching; the network stays as it is. */
+  close(): void {
+    this.#relay?.close();
+    this.#relay = undefined;
+  }
+
+  /**
+   * Tell of uplinks that go down and come up, and set up again what vanished and came back.
+   * @throws KernelRefusal
+   */
+  watch(changed: (states: readonly UplinkState[]) => void): void {
+    this.#states = JSON.stringify(this.states().map(plainState));
+    this.#relay = openRelay({
+      family: NetlinkFamily.Route,
+      groups: GROUPS,
+      filter: withoutRoutesOf(ROUTE_PROTOCOL),
+      received: (messages, isLost) => {
+        if (isLost || messages.some((m) => this.#concerns(m))) void this.#run(() => this.#look(changed));
+      },
+    });
+  }
+
+  states(): readonly UplinkState[] {
+    const links = this.#host.links();
+    const addresses = this.#host.addresses();
+    return this.#uplinks.map((u): UplinkState => {
+      const held = holderOf(u, links, addresses);
+      const own = addressesOf(u, held, addresses).map((a) => a.addr);
+      const why = this.#faults.get(u.name) ?? faultOf(u, held, own.length);
+      return {
+        ...{ name: u.name, isUp: why === undefined, why, bindDevice: bindDeviceOf(u), table: u.table },
+        ...{ interface: held?.name ?? interfaceOf(u), ifindex: held?.index ?? 0, addresses: own },
+      };
+    });
+  }
+
+  #run(work: () => Promise<void>): Promise<void> {
+    const done = this.#work.then(work);
+    this.#work = done.catch(() => {});
+    return done;
+  }
+
+  #undo(entries: readonly JournalEntry[]): boolean {
+    return undoEntries(this.#context, entries);
+  }
+
+  get #context() {
+    return { host: this.#host, journal: this.#journal, log: this.#o.log };
+  }
+
+  /** Routes of tables that are not an uplink's to copy are nothing to us. */
+  #concerns(m: Uint8Array): boolean {
+    const route = decodeRoute(m);
+    return route === undefined || route.table === MAIN_TABLE;
+  }
+
+  async #look(changed: (states: readonly UplinkState[]) => void): Promise<void> {
+    if (this.#relay === undefined) return;
+    try {
+      await this.#setUp(this.#uplinks, (u, e) => {
+        if (this.#faults.get(u.name) !== reason(e)) this.#o.log.warn('not set up', { uplink: u.name, why: reason(e) });
+        this.#faults.set(u.name, reason(e));
+      });
+    } catch (e) {
+      this.#o.log.warn('tables and rules of uplinks are not all set up', { why: reason(e) });
+    }
+    const states = this.states();
+    const text = JSON.stringify(states.map(plainState));
+    if (text === this.#states) return;
+    this.#states = text;
+    changed(states);
+  }
+
+  #facts(): HostFacts {
+    const { entries } = this.#journal;
+    const tables = new Set(entries.flatMap((e) => (e.kind === 'table' ? [e.table] : [])));
+    return {
+      links: this.#host.links(),
+      addresses: this.#host.addresses(),
+      isOurs: (device) => this.#journal.find('link', device) !== undefined,
+      wasThere: (name) =>
+        this.#journal.find('port', name) !== undefined || this.#journal.find('table', name) !== undefined,
+      tableUser: (table) => {
+        if (tables.has(table)) return undefined;
+        const [route] = this.#host.routes({ table });
+        return route && `somebody's route to ${route.prefix}`;
+      },
+    };
+  }
+
+  async #setUp(uplinks: readonly HostUplink[], failed: (u: HostUplink, e: unknown) => void): Promise<void> {
+    this.#dropOthers(uplinks);
+    this.#uplinks = uplinks;
+    // Interfaces first: the way of tunnels may be through them.
+    for (const kind of ['interface', 'source', 'wireguard'] as const)
+      for (const u of uplinks) {
+        if (u.kind !== kind) continue;
+        try {
+          if (isInVrf(u)) this.#makeVrf(u);
+          if (u.kind === 'interface') this.#takeInterface(u);
+          if (u.kind === 'wireguard') await this.#makeTunnel(u);
+          this.#faults.delete(u.name);
+        } catch (e) {
+          failed(u, e);
+        }
+      }
+    const links = this.#host.links();
+    const addresses = this.#host.addresses();
+    const facts = uplinks.map((uplink): UplinkFacts => {
+      const held = holderOf(uplink, links, addresses);
+      return {
+        uplink,
+        ifindex: held?.index ?? 0,
+        addresses: addressesOf(uplink, held, addresses).map((a) => a.addr),
+      };
+    });
+    for (const f of facts) this.#fillTable(f, addresses);
+    this.#makeRules(facts);
+  }
+
+  /** What was made for uplinks that are no more, or are made otherwise now. */
+  #dropOthers(uplinks: readonly HostUplink[]): void {
+    const isWanted = (e: JournalEntry): boolean => {
+      const u = uplinks.find((x) => x.name === e.uplink);
+      if (u === undefined) return e.uplink === undefined;
+      switch (e.kind) {
+        case 'port':
+          return isInVrf(u) && interfaceOf(u) === e.name && u.table === e.table;
+        case 'link':
+          return e.is === 'vrf' ? isInVrf(u) && this.#host.link(e.name)?.vrfTable === u.table : u.kind === 'wireguard';
+        case 'table':
+          return u.table === e.table;
+        case 'mtu':
+          return u.kind === 'interface' && u.interface === e.name && u.mtu !== undefined;
+        case 'up':
+          return interfaceOf(u) === e.name;
+        default:
+          return true;
+      }
+    };
+    // A VRF that is gone is no longer ours to remove; nothing is lost by making it anew.
+    const gone = this.#journal.entries.filter((e) => !isWanted(e));
+    if (gone.length > 0) this.#undo(gone);
+    if (!uplinks.some(isInVrf))
+      this.#undo(this.#journal.entries.filter((e) => e.kind === 'l3mdev' || e.kind === 'sysctl'));
+  }
+
+  #acceptAcrossVrfs(): void {
+    for (const name of ACCEPT) {
+      const value = readSysctl(name);
+      if (value === undefined || value === '1') continue;
+      if (this.#journal.find('sysctl', name) === undefined)
+        this.#journal.write({ kind: 'sysctl', uplink: undefined, name, value });
+      writeSysctl(name, '1');
+    }
+  }
+
+  #makeVrf(u: HostUplink): Link {
+    const name = vrfDevice(u.name);
+    const there = this.#host.link(name);
+    if (there !== undefined) return there;
+    if (!this.#host.rules().some((r) => r.isL3mdev) && this.#journal.find('l3mdev', 'rule') === undefined)
+      this.#journal.write({ kind: 'l3mdev', uplink: undefined, name: 'rule' });
+    this.#journal.write({ kind: 'link', uplink: u.name, name, is: 'vrf' });
+    try {
+      this.#host.addLink(name, { vrfTable: u.table });
+    } catch (e) {
+      if (!isRefusal(e, 'ENOTSUP')) throw e;
+      throw new MlshimError('NO_VRF', `uplink ${u.name}: this kernel has no VRF devices`, { uplink: u.name });
+    }
+    this.#acceptAcrossVrfs();
+    return this.#host.link(name)!;
+  }
+
+  #takeInterface(u: HostUplink & { kind: 'interface' }): void {
+    const link = this.#host.link(u.interface);
+    if (link === undefined) return;
+    if (u.mtu !== undefined && link.mtu !== u.mtu) {
+      if (this.#journal.find('mtu', link.name) === undefined)
+        this.#journal.write({ kind: 'mtu', uplink: u.name, name: link.name, mtu: link.mtu });
+      this.#host.changeLink(link, { mtu: u.mtu });
+    }
+    if (!link.isUp) {
+      this.#journal.write({ kind: 'up', uplink: u.name, name: link.name });
+      this.#host.changeLink(link, { isUp: true });
+    }
+    if (u.isolation === 'vrf') holdPort(this.#context, link, this.#makeVrf(u), u.table, u.name);
+  }
+
+  async #makeTunnel(u: WireguardUplink): Promise<void> {
+    const name = tunnelDevice(u.name);
+    const fwmark = tunnelMark(this.#underlayOf(u));
+    if (this.#host.link(name) === undefined) await this.#addTunnel(name, u, fwmark);
+    const link = this.#host.link(name)!;
+    const vrf = u.isolation === 'vrf' ? this.#makeVrf(u) : undefined;
+    if (link.mtu !== u.mtu) this.#host.changeLink(link, { mtu: u.mtu });
+    if (link.master !== (vrf?.index ?? 0)) this.#host.changeLink(link, { master: vrf?.index ?? 0 });
+    if (link.kind === 'wireguard') setTunnel(name, u.wireguard, fwmark, this.#told.get(u.name)?.wireguard);
+    this.#told.set(u.name, u);
+    if (!link.isUp) this.#host.changeLink(link, { isUp: true });
+    const present = this.#host.addresses().filter((a) => a.index === link.index);
+    for (const { addr, prefix } of u.addresses)
+      if (!present.some((a) => a.addr.equals(addr)))
+        this.#host.send(Rtm.NewAddr, NlFlag.Create, (w) => writeAddress(w, link.index, addr, prefix.length));
+  }
+
+  async #addTunnel(name: string, u: WireguardUplink, fwmark: number): Promise<void> {
+    this.#journal.write({ kind: 'link', uplink: u.name, name, is: 'wireguard' });
+    try {
+      this.#host.addLink(name, 'wireguard');
+    } catch (e) {
+      if (!isRefusal(e, 'ENOTSUP') || this.#o.openTun === undefined) throw e;
+      this.#journal.write({ kind: 'link', uplink: u.name, name, is: 'tun' });
+      await this.#o.openTun(name, u, fwmark);
+    }
+  }
+
+  /** By which uplink the packets of a tunnel leave: the one it names, or the one that took the host's default route. */
+  #underlayOf(u: WireguardUplink): HostUplink | undefined {
+    if (u.underlay !== undefined) return this.#uplinks.find((o) => o.name === u.underlay);
+    const family = u.wireguard.peers.find((p) => p.endpoint !== undefined)?.endpoint?.addr.family ?? 4;
+    const isDefault = (r: HostRoute): boolean => r.prefix.length === 0 && r.prefix.family === family;
+    const left = this.#host.routes({ family, table: MAIN_TABLE }).filter(isDefault);
+    const metrics = this.#uplinks.flatMap((o) => {
+      if (o.kind !== 'interface' || o.isolation !== 'vrf') return [];
+      const taken = this.#host
+        .routes({ family, table: o.table })
+        .filter((r) => isDefault(r) && r.type === ROUTE_TYPES.unicast);
+      return taken.map((r) => ({ uplink: o, metric: r.metric }));
+    });
+    const [best] = metrics.sort((a, b) => a.metric - b.metric);
+    return left.some((r) => best === undefined || r.metric <= best.metric) ? undefined : best?.uplink;
+  }
+
+  /** Routes of ours in an uplink's table: what is missing is added, what is too much is removed. */
+  #fillTable(facts: UplinkFacts, addresses: readonly HostAddress[]): void {
+    const { uplink: u, ifindex } = facts;
+    const { table } = u;
+    const wanted = new Map<string, () => void>();
+    for (const r of ownRoutes(facts))
+      wanted.set(routeKey({ ...r, type: ROUTE_TYPES[r.type] }), () =>
+        this.#host.send(Rtm.NewRoute, NlFlag.Create | NlFlag.Replace, (w) => writeRoute(w, r)),
+      );
+    if (u.kind !== 'wireguard' && !isInVrf(u) && ifindex !== 0)
+      for (const r of copiedRoutes(
+        this.#host.routes({ table: MAIN_TABLE, oif: ifindex }),
+        ifindex,
+        networkOf(u, addresses),
+      ))
+        wanted.set(routeKey(r, ifindex), () =>
+          this.#host.send(Rtm.NewRoute, NlFlag.Create | NlFlag.Replace, (w) =>
+            writeRouteAgain(w, r, { table, onlyOver: ifindex, protocol: SETUP_PROTOCOL }),
+          ),
+        );
+    const name = u.kind === 'source' ? String(u.source) : (interfaceOf(u) ?? u.name);
+    if (this.#journal.find('table', name) === undefined)
+      this.#journal.write({ kind: 'table', uplink: u.name, name, table });
+    for (const r of this.#host.routes({ table, protocol: SETUP_PROTOCOL })) {
+      if (wanted.delete(routeKey(r))) continue;
+      this.#host.send(Rtm.DelRoute, 0, (w) => writeRouteAgain(w, r));
+    }
+    for (const add of wanted.values()) add();
+  }
+
+  #makeRules(facts: readonly UplinkFacts[]): void {
+    const present = this.#host.rules();
+    const underlays = facts.flatMap(({ uplink }) =>
+      uplink.kind === 'wireguard' ? (this.#underlayOf(uplink) ?? []) : [],
+    );
+    const foreign = present.filter((r) => r.protocol !== SETUP_PROTOCOL);
+    const wanted = new Map(wantedRules(facts, underlays, foreign).map((r) => [ruleIdentity(r), r]));
+    const there = new Set(present.map(ruleIdentity));
+    for (const [name, rule] of wanted) {
+      if (there.has(name)) continue;
+      this.#journal.write({ kind: 'rule', uplink: undefined, name, rule: plainRule(rule) });
+      this.#host.addRule(rule);
+    }
+    for (const e of this.#journal.entries)
+      if (e.kind === 'rule' && !wanted.has(ruleIdentity(hostRule(e.rule)))) this.#undo([e]);
+  }
+}
+
+/** Take back what a daemon that lives no more has changed. @returns false when there was nothing */
+export function undoHostNetwork(folder: string, log: Logger): boolean {
+  const journal = new Journal(join(folder, JOURNAL));
+  if (journal.isEmpty) return false;
+  new HostNetwork({ folder, log }).undo();
+  return true;
+}
+
+/** The interface that packets of an uplink leave by, if it is there. */
+function holderOf(u: HostUplink, links: readonly Link[], addresses: readonly HostAddress[]): Link | undefined {
+  if (u.kind !== 'source') return links.find((l) => l.name === interfaceOf(u));
+  const index = addresses.find((a) => a.addr.equals(u.source))?.index;
+  return links.find((l) => l.index === index);
+}
+
+function addressesOf(u: HostUplink, held: Link | undefined, addresses: readonly HostAddress[]): HostAddress[] {
+  const usable = addresses.filter(
+    (a) =>
+      a.index === held?.index && !a.addr.isLinkLocal && (a.family === 4 || (a.flags & AddressFlag.DadFailed) === 0),
+  );
+  return u.kind === 'source' ? usable.filter((a) => a.addr.equals(u.source)) : usable;
+}
+
+function networkOf(u: HostUplink, addresses: readonly HostAddress[]) {
+  if (u.kind !== 'source') return undefined;
+  const held = addresses.find((a) => a.addr.equals(u.source));
+  return held && { source: u.source, prefix: held.network };
+}
+
+function faultOf(u: HostUplink, held: Link | undefined, addresses: number): string | undefined {
+  if (held === undefined)
+    return u.kind === 'source' ? `${u.source} is no address of this host now` : 'its interface is gone';
+  if (!held.isUp) return `${held.name} is down`;
+  if (!held.isRunning && u.kind !== 'wireguard') return `${held.name} has no carrier`;
+  return addresses === 0 ? `${held.name} has no address` : undefined;
+}
+
+function plainState(s: UplinkState): unknown {
+  return { ...s, addresses: s.addresses.map(String) };
+}
+
+function reason(e: unknown): string {
+  return e instanceof Error ? e.message : String(e);
+}
+
+function typed(e: unknown, what: string): unknown {
+  if (!(e instanceof KernelRefusal)) return e;
+  return e.errnoName === 'EPERM'
+    ? new MlshimError('NOT_PRIVILEGED', `${what}: changing the host's network is not permitted`)
+    : new MlshimError('HOST_REFUSED', `${what}: the kernel refuses: ${e.message}`);
+}

@@ -1,0 +1,118 @@
+/**
+ * Which rules and routes lead flows into the tables of uplinks, as values.
+ * A socket that is bound to a VRF or an interface is led there by the VRF, or by a rule; one that has an uplink's address by a
+ * rule, which also carries the first datagram of a socket that is bound while it is sent.
+ */
+import { type Addr, type Family, Prefix } from '../lib/addr.ts';
+import { RouteType } from '../wire/netlink.ts';
+import type { HostHop, HostRoute, NewRoute } from './netlink/route.ts';
+import type { HostRule } from './netlink/rule.ts';
+import {
+  type HostUplink,
+  interfaceOf,
+  isInVrf,
+  LAST_METRIC,
+  RulePriority,
+  SETUP_PROTOCOL,
+  TUNNEL_MARK,
+} from './uplink.ts';
+
+const FAMILIES: readonly Family[] = [4, 6];
+/** What the kernel takes when IPv6 routes have none. */
+const IPV6_METRIC = 1024;
+
+export interface UplinkFacts {
+  readonly uplink: HostUplink;
+  /** 0 = its interface is not there. */
+  readonly ifindex: number;
+  /** Its own, not link-local ones. */
+  readonly addresses: readonly Addr[];
+}
+
+/** The mark of a tunnel's own packets, which leave by an uplink; 0 = by the host's routes. */
+export function tunnelMark(underlay: HostUplink | undefined): number {
+  // Tables of uplinks are numbered in a row, so their lower halves differ.
+  return underlay === undefined ? 0 : TUNNEL_MARK | (underlay.table & 0xffff);
+}
+
+/** @param underlays of tunnels that leave by another uplink @param foreign rules of the host that are not ours */
+export function wantedRules(
+  all: readonly UplinkFacts[],
+  underlays: readonly HostUplink[],
+  foreign: readonly HostRule[],
+): HostRule[] {
+  const rule = (family: Family, priority: number, table: number, what: Partial<HostRule>): HostRule => ({
+    ...{ family, priority, from: undefined, oif: undefined, fwmark: 0, table, isL3mdev: false },
+    ...{ protocol: SETUP_PROTOCOL, ...what },
+  });
+  const sources = all.flatMap(({ uplink, addresses }) =>
+    addresses.flatMap((addr) => {
+      const from = Prefix.containing(addr, addr.family === 4 ? 32 : 128)!;
+      // The administrator's own rule for a source address knows better.
+      const isLed = uplink.kind === 'source' && foreign.some((r) => r.from?.equals(from) === true);
+      return isLed ? [] : [rule(addr.family, RulePriority.Source, uplink.table, { from })];
+    }),
+  );
+  const devices = all.flatMap(({ uplink }) => {
+    const oif = isInVrf(uplink) ? undefined : interfaceOf(uplink);
+    return oif === undefined ? [] : FAMILIES.map((f) => rule(f, RulePriority.Device, uplink.table, { oif }));
+  });
+  const marks = [...new Set(underlays)].flatMap((u) =>
+    FAMILIES.map((f) => rule(f, RulePriority.Underlay, u.table, { fwmark: tunnelMark(u) })),
+  );
+  return [...marks, ...sources, ...devices];
+}
+
+/** Routes of our own making in the table of an uplink. */
+export function ownRoutes({ uplink, ifindex }: UplinkFacts): NewRoute[] {
+  const route = (prefix: Prefix, what: Partial<NewRoute>): NewRoute => ({
+    ...{ table: uplink.table, prefix, protocol: SETUP_PROTOCOL, type: 'unicast', hops: [] },
+    metric: prefix.family === 6 ? IPV6_METRIC : 0,
+    ...what,
+  });
+  const routes: NewRoute[] = [];
+  if (isInVrf(uplink))
+    for (const everything of [Prefix.parse('0.0.0.0/0')!, Prefix.parse('::/0')!])
+      routes.push(route(everything, { type: 'unreachable', metric: LAST_METRIC }));
+  if (uplink.kind === 'wireguard' && ifindex !== 0) {
+    const allowed = new Map(uplink.wireguard.peers.flatMap((p) => p.allowedIps.map((ip) => [String(ip), ip])));
+    for (const prefix of allowed.values())
+      routes.push(route(prefix, { hops: [{ ifindex, gateway: undefined, weight: 1 }] }));
+  }
+  return routes;
+}
+
+/**
+ * Routes of the main table over an interface that an uplink's table is to have too.
+ * @param source only what serves this address: routes that prefer another one, and default routes by gateways outside its
+ *   network where there is one inside, lead elsewhere
+ */
+export function copiedRoutes(
+  main: readonly HostRoute[],
+  ifindex: number,
+  network: { readonly source: Addr; readonly prefix: Prefix } | undefined,
+): HostRoute[] {
+  const over = main.filter((r) => r.hops.some((h) => h.ifindex === ifindex));
+  if (network === undefined) return over;
+  const { source, prefix } = network;
+  const gateways = (r: HostRoute): Addr[] => r.hops.flatMap((h) => (h.ifindex === ifindex ? (h.gateway ?? []) : []));
+  const isInside = (r: HostRoute): boolean => gateways(r).some((g) => prefix.contains(g));
+  const hasInside = over.some((r) => r.prefix.length === 0 && isInside(r));
+  return over.filter(
+    (r) =>
+      r.prefix.family === source.family &&
+      (r.source === undefined || r.source.equals(source)) &&
+      (r.prefix.length > 0 || !hasInside || isInside(r)),
+  );
+}
+
+/** Whether two routes of a table are the same to us. @param onlyOver next hops over other interfaces do not count */
+export function routeKey(
+  r: Pick<HostRoute, 'prefix' | 'metric' | 'hops'> & { readonly type: number; readonly source?: Addr | undefined },
+  onlyOver?: number,
+): string {
+  const isSent = r.type === RouteType.Unicast;
+  const hops = r.hops.filter((h) => isSent && (onlyOver === undefined || h.ifindex === onlyOver));
+  const texts = hops.map((h: HostHop) => `${h.gateway ?? 'direct'}%${h.ifindex}*${hops.length > 1 ? h.weight : 1}`);
+  return `${r.prefix} ${r.type} ${r.metric} ${r.source ?? ''} ${texts.sort().join(' ')}`;
+}

@@ -1,0 +1,126 @@
+/** A host with several ways out in a namespace of its own, and the kernel backend's host-network half at work in it. */
+import { join } from 'node:path';
+import type { PlainUplink, Request } from './host-driver.ts';
+import { hostSnapshot } from './host-snapshot.ts';
+import { Lab, type LabProcess } from './lab.ts';
+
+const DRIVER = join(import.meta.dirname, 'host-driver.js');
+
+export interface DriverState {
+  readonly name: string;
+  readonly isUp: boolean;
+  readonly why: string | undefined;
+  readonly bindDevice: string | undefined;
+  readonly interface: string | undefined;
+  readonly table: number;
+  readonly addresses: readonly string[];
+}
+
+export interface Failure {
+  readonly failure: string;
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** A daemon's part that runs in the host's namespace. */
+export class Driver {
+  readonly #process: LabProcess;
+  #read = 0;
+
+  private constructor(process: LabProcess) {
+    this.#process = process;
+  }
+
+  /** @param dieAt the line of its journal that is the last thing it does */
+  static async start(lab: Lab, ns: string, dieAt?: number): Promise<Driver> {
+    const args = [DRIVER, join(lab.dir, 'run'), ...(dieAt === undefined ? [] : [String(dieAt)])];
+    const driver = new Driver(lab.start(ns, process.execPath, args, { isTalkedTo: true }));
+    await driver.event((e) => e['event'] === 'ready');
+    return driver;
+  }
+
+  /** The next line that fits; others before it are passed over. */
+  async event(fits: (line: Record<string, unknown>) => boolean): Promise<Record<string, unknown>> {
+    for (;;) {
+      const end = this.#process.stdout.indexOf('\n', this.#read);
+      if (end < 0) {
+        await this.#process.until(new RegExp(`[^]{${this.#process.stdout.length + 1},}`));
+        continue;
+      }
+      const line = JSON.parse(this.#process.stdout.slice(this.#read, end)) as Record<string, unknown>;
+      this.#read = end + 1;
+      if (fits(line)) return line;
+    }
+  }
+
+  async ask(request: Request): Promise<unknown> {
+    this.#process.child.stdin!.write(`${JSON.stringify(request)}\n`);
+    const line = await this.event((l) => 'answer' in l || 'failure' in l);
+    return 'failure' in line ? line : line['answer'];
+  }
+
+  apply(...uplinks: readonly PlainUplink[]): Promise<readonly DriverState[] | Failure> {
+    return this.ask({ do: 'apply', uplinks }) as Promise<readonly DriverState[] | Failure>;
+  }
+
+  /** States of uplinks once they are as `fits` says. */
+  async until(fits: (states: readonly DriverState[]) => boolean): Promise<readonly DriverState[]> {
+    const line = await this.event((l) => l['event'] === 'states' && fits(l['states'] as DriverState[]));
+    return line['states'] as DriverState[];
+  }
+
+  /** Whether it lives to tell that it has applied them. */
+  async survives(...uplinks: readonly PlainUplink[]): Promise<boolean> {
+    const answer = this.apply(...uplinks).then(
+      () => true,
+      () => false,
+    );
+    return Promise.race([answer, this.#process.exit().then(() => false)]);
+  }
+
+  kill(): Promise<number> {
+    return this.#process.stop('SIGKILL');
+  }
+}
+
+export interface TwoWays {
+  readonly lab: Lab;
+  /** The host: eth1 (10.1.0.2/24, fd01::2/64, default route metric 100) and eth2 (10.2.0.2/24, fd02::2/64, metric 200). */
+  readonly host: string;
+  /** What both ways lead to: 10.9.0.1 and fd09::1 on its loopback, .1 on both networks. */
+  readonly far: string;
+  snapshot(): Promise<string>;
+}
+
+/** Two networks to one far end that knows the way back by the network a packet came from. */
+export async function twoWays(): Promise<TwoWays> {
+  const lab = new Lab();
+  const host = await lab.namespace('host');
+  const far = await lab.namespace('far');
+  const ip = (ns: string, ...args: readonly string[]): Promise<string> => lab.host('ip', ['-n', ns, ...args]);
+  // Nobody else is on these links: addresses need not be looked for elsewhere before they are used.
+  for (const ns of [host, far]) await lab.ok(ns, 'sh', ['-c', 'echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad']);
+  for (const n of [1, 2]) {
+    await lab.veth(`eth${n}`, host, `10.${n}.0.2/24`, far, `10.${n}.0.1/24`);
+    await ip(host, 'addr', 'add', `fd0${n}::2/64`, 'dev', `eth${n}`, 'nodad');
+    await ip(far, 'addr', 'add', `fd0${n}::1/64`, 'dev', `eth${n}`, 'nodad');
+    await ip(
+      host,
+      'route',
+      'add',
+      'default',
+      'via',
+      `10.${n}.0.1`,
+      'dev',
+      `eth${n}`,
+      'metric',
+      `${n}00`,
+      'proto',
+      'dhcp',
+    );
+    await ip(host, '-6', 'route', 'add', 'default', 'via', `fd0${n}::1`, 'dev', `eth${n}`, 'metric', `${n}00`);
+  }
+  await ip(far, 'addr', 'add', '10.9.0.1/32', 'dev', 'lo');
+  await ip(far, 'addr', 'add', 'fd09::1/128', 'dev', 'lo', 'nodad');
+  return { lab, host, far, snapshot: () => hostSnapshot(lab, host) };
+}
