@@ -24,7 +24,15 @@ import {
   wantsResolve,
 } from './peer-state.ts';
 import { HeaderOffset } from './ring-layout.ts';
-import { encodeAnew, encodeEndpoint, encodeKeepaliveOff, encodeSet, parseGet, type UapiDevice } from './uapi.ts';
+import {
+  encodeAnew,
+  encodeEndpoint,
+  encodeKeepalive,
+  encodeKeepaliveOff,
+  encodeSet,
+  parseGet,
+  type UapiDevice,
+} from './uapi.ts';
 
 export type WgEvent =
   /** The child ended; it is being started again. */
@@ -48,6 +56,8 @@ export interface WgSupervisorOptions {
   /** Addresses of a host name, in order of preference; rejects when there are none. */
   readonly resolve: (host: string) => Promise<readonly Addr[]>;
   readonly onEvent?: (event: WgEvent) => void;
+  /** Figures of all devices, as they are looked at every two seconds. */
+  readonly onStats?: (devices: readonly WgDeviceStats[]) => void;
 }
 
 export interface WgDeviceSpec {
@@ -247,6 +257,21 @@ export class WgSupervisor {
     this.#devices.delete(index);
     await this.#run(d, async () => {
       await this.#child?.request(`device=${index}\nremove=1\n`);
+    });
+  }
+
+  /**
+   * Have a device try a handshake with its peers, as if a packet were to be sent: WireGuard gives up after 90 s, and whose
+   * uplink is down is sent nothing.
+   */
+  async wake(index: number): Promise<void> {
+    const d = this.#device(index);
+    await this.#run(d, async () => {
+      if (d.applied === undefined) return;
+      // It sends at once when keepalive is turned on.
+      for (const { publicKey, keepaliveS } of d.applied.peers)
+        for (const seconds of [0, EAGER_KEEPALIVE_S, keepaliveS])
+          await this.#child?.request(`device=${index}\nset=1\n${encodeKeepalive(publicKey, seconds)}`);
     });
   }
 
@@ -529,8 +554,9 @@ export class WgSupervisor {
     this.#watchHeart();
     if (this.#isLooking) return;
     this.#isLooking = true;
-    await this.#lookAtAll();
+    const devices = await this.#lookAtAll();
     this.#isLooking = false;
+    if (devices !== undefined) this.#o.onStats?.(devices);
   }
 
   /** A child that hangs is as good as a dead one. */
@@ -544,15 +570,18 @@ export class WgSupervisor {
     this.#child.kill();
   }
 
-  async #lookAtAll(): Promise<void> {
+  /** @returns what was seen; undefined when the child ended meanwhile */
+  async #lookAtAll(): Promise<readonly WgDeviceStats[] | undefined> {
+    const seen: WgDeviceStats[] = [];
     for (const d of [...this.#devices.values()]) {
-      if (this.#child === undefined) return;
-      await this.#query(d);
+      if (this.#child === undefined) return undefined;
+      seen.push(deviceStats(d, await this.#query(d)));
       const now = Date.now();
       if (d.error !== undefined && now >= d.retryAt && d.applied === undefined)
         void this.#run(d, () => this.#apply(d, EAGER_KEEPALIVE_S));
       for (const p of d.peers.values()) if (wantsResolve(p, now)) void this.#resolve(d, p);
     }
+    return seen;
   }
 }
 

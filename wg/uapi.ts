@@ -80,8 +80,13 @@ export function encodeAnew(
 export function encodeKeepaliveOff(config: WgDeviceConfig): string {
   return config.peers
     .filter((p) => p.keepaliveS === 0)
-    .map((p) => `public_key=${keyToHex(p.publicKey)}\nupdate_only=true\npersistent_keepalive_interval=0\n`)
+    .map((p) => encodeKeepalive(p.publicKey, 0))
     .join('');
+}
+
+/** Lines that set a peer's keepalive interval. */
+export function encodeKeepalive(publicKey: Uint8Array, seconds: number): string {
+  return `public_key=${keyToHex(publicKey)}\nupdate_only=true\npersistent_keepalive_interval=${seconds}\n`;
 }
 
 /** Lines that move one peer to another address and set its keepalive interval. */

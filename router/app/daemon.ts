@@ -7,6 +7,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { formatKey } from '../../wg/keys.ts';
+import type { WgDeviceStats } from '../../wg/model.ts';
 import type { WgEvent } from '../../wg/supervisor.ts';
 import { type ConfigChange, diffConfig, type Effect } from '../config/diff.ts';
 import type { Config } from '../config/model.ts';
@@ -24,12 +25,14 @@ import { type BfdReport, bfdStatus } from './bfd-status.ts';
 import { ControlRoom, type OwnVerbs } from './control-room.ts';
 import { DataplaneClient } from './dataplane-client.ts';
 import type { DataplaneBoot, DataplaneStats, FromDataplane, UplinkReport } from './dataplane-protocol.ts';
+import { HostProbes, type ProbedPath } from './host-probes.ts';
 import { HostUplinks } from './host-uplinks.ts';
 import { pcapngHeader, pcapngPackets } from './pcapng.ts';
 import { type Plan, type PlannedLink, planOf } from './plan.ts';
 import type { RoutingClient, RoutingEvent } from './routing-client.ts';
 import { RoutingSupervisor } from './routing-supervisor.ts';
 import { type Sample, statusOf } from './status.ts';
+import { TunnelHealth } from './tunnel-health.ts';
 import { checked, REGION_BYTES, WireguardChild } from './wireguard.ts';
 
 const PAGE = 65536;
@@ -88,6 +91,8 @@ export class Daemon {
   #dataplaneWorker: Worker | undefined;
   #dataplane!: DataplaneClient;
   readonly #routingSupervisor: RoutingSupervisor;
+  readonly #tunnels: TunnelHealth;
+  readonly #hostProbes = new HostProbes((name) => this.#probedPath(name));
   #lastSample: Sample | undefined;
 
   /**
@@ -111,6 +116,15 @@ export class Daemon {
       },
       log.for('routing'),
     );
+    const linkOf = (device: number): number | undefined =>
+      this.#plan.links.find((l) => l.spec.device === device)?.spec.index;
+    this.#tunnels = new TunnelHealth({
+      changed: (device, isAlive) => {
+        const index = linkOf(device);
+        if (index !== undefined) this.#dataplane.send({ kind: 'tunnel-state', index, isAlive });
+      },
+      wake: (device) => void this.#wireguard?.supervisor.wake(device),
+    });
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -138,7 +152,14 @@ export class Daemon {
       const world = new World(arenaAt + this.#config.bufferBytes + DATAPLANE_EXTRA);
       this.#native.attachWorld(world.u8);
       const fib = await this.#routingSupervisor.start();
-      const wireguard = new WireguardChild(this.#native, world, PAGE, this.#log.for('wg'), (e) => this.#onWgEvent(e));
+      const wireguard = new WireguardChild(
+        this.#native,
+        world,
+        PAGE,
+        this.#log.for('wg'),
+        (e) => this.#onWgEvent(e),
+        (devices) => this.#onWgStats(devices),
+      );
       this.#wireguard = wireguard;
       await this.#startDataplane(world, arenaAt, fib);
       this.#dataplane.send(wireguard.attachment);
@@ -285,6 +306,7 @@ export class Daemon {
     this.#isStopping = true;
     clearTimeout(this.#childDownTimer);
     this.#hosts?.close();
+    this.#hostProbes.close();
     this.#control.reloader.stop();
     const worker = this.#dataplaneWorker;
     if (worker !== undefined) {
@@ -374,6 +396,18 @@ export class Daemon {
     }
   }
 
+  /** Rules alone ask whether an uplink can be used. */
+  #onWgStats(devices: readonly WgDeviceStats[]): void {
+    if (!this.#isStopping && this.#config.policy.rules.length > 0) this.#tunnels.observe(devices);
+  }
+
+  /** How an uplink is probed that is a path of the host. */
+  #probedPath(name: string): ProbedPath | undefined {
+    const uplink = this.#config.uplinks.find((u) => u.name === name);
+    if (uplink?.host === undefined || uplink.probe === undefined) return undefined;
+    return { way: { device: uplink.host.interface, source: uplink.host.source }, probe: uplink.probe };
+  }
+
   #onDataplaneEvent(e: Exclude<FromDataplane, { readonly kind: 'reply' }>): void {
     switch (e.kind) {
       case 'log':
@@ -399,6 +433,14 @@ export class Daemon {
         break;
       case 'host-flow':
         this.#hosts?.flowBegan(e.link, e.pid, e.inode);
+        break;
+      case 'host-probe':
+        this.#hostProbes.send(e.uplink, e.target, (result) =>
+          this.#dataplane.send({ kind: 'host-probed', uplink: e.uplink, probe: e.probe, result }),
+        );
+        break;
+      case 'host-probe-end':
+        this.#hostProbes.cancel(e.uplink);
         break;
       case 'bfd-change':
         this.#routing.send(e);

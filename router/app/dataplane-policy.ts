@@ -13,57 +13,23 @@ import type { PolicyPort } from '../shimlink/policy-port.ts';
 import { E, IPPROTO_ICMP, IPPROTO_ICMPV6 } from '../shimlink/proto.ts';
 import type { SockAddr } from '../shimlink/sockaddr.ts';
 import { TcpState } from '../tcp/settings.ts';
-import type { UplinkLoad } from '../uplink/balancer.ts';
-import { Health } from '../uplink/health.ts';
+import { probeEvent } from '../uplink/health.ts';
 import { type FlowQuery, Policy } from '../uplink/policy.ts';
 import { NO_PORT } from '../uplink/port-table.ts';
-import type { Pings } from './dataplane-ping.ts';
+import type { ProbeResult } from '../uplink/probe.ts';
+import { Way } from '../uplink/way.ts';
+import type { DataplaneProbes } from './dataplane-probe.ts';
 import type { FromDataplane, PolicySettings, PolicyUplink, UplinkReport } from './dataplane-protocol.ts';
 import { ProcessTable } from './process-facts.ts';
 
 /** How often traffic is measured for balancers. */
 const MEASURE_MS = 1000;
-/** Share of a new sample in the smoothed rate. */
-const RATE_GAIN = 0.5;
-
-/** An uplink as policy sees it. */
-class Way implements UplinkLoad {
-  spec: PolicyUplink;
-  readonly health: Health;
-  isDrained = false;
-  rate = 0;
-  /** As measured last; undefined before the first time, which has nothing to compare with. */
-  #octets: number | undefined;
-
-  constructor(spec: PolicyUplink, isLinkUp: boolean, now: Instant) {
-    this.spec = spec;
-    const { everyMs = 1, timeoutMs = 1, fall = 1, rise = 1, targets = [] } = spec.probe ?? {};
-    // Probes of the data plane go through links of its stack.
-    const count = spec.host === undefined ? targets.length : 0;
-    this.health = new Health({ everyMs, timeoutMs, fall, rise, targets: count }, isLinkUp, now);
-  }
-
-  get isUsable(): boolean {
-    return this.health.isUsable && !this.isDrained;
-  }
-
-  get capacity(): number {
-    return this.spec.capacity;
-  }
-
-  measure(octets: number, ms: number): void {
-    const now = ((octets - (this.#octets ?? octets)) * 1000) / ms;
-    this.#octets = octets;
-    this.rate += RATE_GAIN * (now - this.rate);
-  }
-}
 
 /** A host uplink. */
 interface HostState {
   readonly way: HostWay;
   /** None while it is down. */
   addresses: readonly Addr[];
-  octets: number;
 }
 
 /** A flow that asks, filled anew each time. */
@@ -82,7 +48,7 @@ class Question implements FlowQuery {
 
 export interface PolicyParts {
   readonly hub: Hub;
-  readonly pings: Pings;
+  readonly probes: DataplaneProbes;
   readonly tick: Tick;
   readonly random: Random;
   readonly post: (m: FromDataplane) => void;
@@ -96,7 +62,7 @@ export class DataplanePolicy implements PolicyPort {
   #policy: Policy | undefined;
   #classes: ProcessTable<number> | undefined;
   /** By the index that groups name. */
-  #ways: Way[] = [];
+  #ways: Way<PolicyUplink>[] = [];
   /** Host uplinks by link, with what the main thread told of them. */
   #hosts = new Map<number, HostState>();
   #nowMs = 0;
@@ -126,6 +92,7 @@ export class DataplanePolicy implements PolicyPort {
       known.spec = spec;
       return known;
     });
+    for (const w of before.values()) if (!this.#ways.includes(w)) w.cancelProbe();
     const names = this.#policy?.names;
     this.#policy = s.rules.length === 0 ? undefined : new Policy(s.rules, s.groups, this.#ways, this.#o.random, names);
     const policy = this.#policy;
@@ -143,6 +110,7 @@ export class DataplanePolicy implements PolicyPort {
     const policy = this.#policy;
     const { stack } = this.#o.hub;
     if (policy === undefined || stack.links.local(0, 0, to.a0, to.a1, to.a2, to.a3) !== 0) return 0;
+    this.#measureIfDue();
     const q = this.#question;
     q.processClass = this.#classes!.of(pid);
     q.protocol = protocol;
@@ -155,10 +123,13 @@ export class DataplanePolicy implements PolicyPort {
     this.#hash(q, socket, from);
     policy.decide(q);
     switch (policy.kind) {
-      case 'uplink':
-        this.link = this.#ways[policy.uplink]!.spec.link;
+      case 'uplink': {
+        const way = this.#ways[policy.uplink]!;
+        way.decisions++;
+        this.link = way.spec.link;
         this.vrf = stack.links.byIndex(this.link)?.vrf ?? 0;
         return 0;
+      }
       case 'vrf':
         this.vrf = policy.vrf;
         return 0;
@@ -218,6 +189,12 @@ export class DataplanePolicy implements PolicyPort {
     this.#act();
   }
 
+  tunnelState(link: number, isAlive: boolean): void {
+    const now = this.#now();
+    for (const w of this.#ways) if (w.spec.link === link) w.health.handle({ kind: 'tunnel', isAlive }, now);
+    this.#act();
+  }
+
   hostState(link: number, addresses: readonly Addr[]): void {
     const host = this.#hosts.get(link);
     if (host === undefined) return;
@@ -225,10 +202,11 @@ export class DataplanePolicy implements PolicyPort {
     this.linkState(link, addresses.length > 0);
   }
 
+  /** Told about once per second. */
   hostOctets(octets: ReadonlyMap<number, number>): void {
+    const now = this.#now();
     for (const [link, n] of octets) {
-      const host = this.#hosts.get(link);
-      if (host !== undefined) host.octets = n;
+      for (const w of this.#ways) if (w.spec.link === link && w.spec.host !== undefined) w.meter.sample(n, now);
     }
   }
 
@@ -247,9 +225,8 @@ export class DataplanePolicy implements PolicyPort {
 
   /** Once per turn. */
   tick(): void {
-    const now = this.#now();
-    if (now - this.#measuredMs >= MEASURE_MS) this.#measure(now);
-    const due = this.#dueAt();
+    const now = this.#measureIfDue();
+    const due = this.#probesDueAt();
     if (due === undefined || due > now) return;
     for (const w of this.#ways) w.health.tick(now);
     this.#act();
@@ -257,11 +234,14 @@ export class DataplanePolicy implements PolicyPort {
 
   /** Milliseconds until `tick` has work, -1 = never. */
   dueInMs(): number {
-    const due = this.#dueAt();
-    return due === undefined ? -1 : Math.max(0, due - this.#now());
+    const due = this.#probesDueAt() ?? Number.POSITIVE_INFINITY;
+    // Rates fall while nothing happens: without another look the last burst would count until the next one.
+    const isMoving = this.#policy !== undefined && this.#ways.some((w) => w.meter.isActive);
+    const next = isMoving ? Math.min(due, this.#measuredMs + MEASURE_MS) : due;
+    return next === Number.POSITIVE_INFINITY ? -1 : Math.max(0, next - this.#now());
   }
 
-  #dueAt(): number | undefined {
+  #probesDueAt(): number | undefined {
     let due: number | undefined;
     for (const w of this.#ways) {
       const d = w.health.deadline();
@@ -270,35 +250,52 @@ export class DataplanePolicy implements PolicyPort {
     return due;
   }
 
-  #measure(now: Instant): void {
-    const ms = now - this.#measuredMs;
+  #measureIfDue(): Instant {
+    const now = this.#now();
+    if (now - this.#measuredMs < MEASURE_MS) return now;
     this.#measuredMs = now;
-    for (const w of this.#ways) w.measure(this.#hosts.get(w.spec.link)?.octets ?? this.#o.octetsOf(w.spec.link), ms);
+    for (const w of this.#ways) if (w.spec.host === undefined) w.meter.sample(this.#o.octetsOf(w.spec.link), now);
     this.#policy?.names.expire(now);
     if (this.#policy !== undefined) for (const i of this.#policy.groups.keys()) this.#policy.balancer(i).measured();
+    return now;
   }
 
   #act(): void {
     for (const way of this.#ways)
       for (let a = way.health.poll(); a !== undefined; a = way.health.poll()) {
-        if (a.kind === 'probe') this.#probe(way, a.probe, way.spec.probe!.targets[a.target]!);
+        if (a.kind === 'probe') this.#probe(way, a.probe, a.target);
+        else if (a.kind === 'give-up') way.cancelProbe();
         else {
-          if (a.state === 'down') this.#endFlows(way.spec);
+          if (a.state === 'down') {
+            way.failures++;
+            this.#endFlows(way.spec);
+          }
           this.#o.post({ kind: 'uplink-state', name: way.spec.name, state: a.state, reason: a.reason });
         }
       }
   }
 
-  #probe(way: Way, probe: number, to: Addr): void {
+  #probe(way: Way<PolicyUplink>, probe: number, target: number): void {
+    const { name, link, host, probe: settings } = way.spec;
+    if (host !== undefined) {
+      this.#o.post({ kind: 'host-probe', uplink: name, probe, target });
+      way.cancelProbe = () => this.#o.post({ kind: 'host-probe-end', uplink: name });
+      return;
+    }
     let isSending = true;
-    this.#o.pings.send({ to, link: way.spec.link }, (_rtt, errno) => {
-      const at = this.#now();
-      if (errno === 0) way.health.handle({ kind: 'answer', probe }, at);
-      else way.health.handle({ kind: 'failed', probe, reason: `a probe cannot be sent (errno ${errno})` }, at);
+    way.cancelProbe = this.#o.probes.send(link, settings!.question, settings!.targets[target]!, (result) => {
+      way.health.handle(probeEvent(probe, result), this.#now());
       // What fails at once is told while it is being sent: `#act` is at work then.
       if (!isSending) this.#act();
     });
     isSending = false;
+  }
+
+  /** What became of a probe that the main thread sent. */
+  hostProbed(uplink: string, probe: number, result: ProbeResult): void {
+    const way = this.#ways.find((w) => w.spec.name === uplink);
+    way?.health.handle(probeEvent(probe, result), this.#now());
+    this.#act();
   }
 
   /** What rules sent through an uplink that is down ends now, so that the app connects again elsewhere. */
@@ -335,8 +332,10 @@ export class DataplanePolicy implements PolicyPort {
       isDrained: w.isDrained,
       isUsable: w.isUsable,
       isProbed: w.spec.probe !== undefined && this.#isLinkUp(w.spec.link),
-      rttMs: w.health.rttMs,
-      loss: w.spec.probe === undefined ? undefined : w.health.loss,
+      ...w.quality,
+      decisions: w.decisions,
+      failures: w.failures,
+      peak: w.peak,
       flows: flows.get(w.spec.link) ?? 0,
     }));
   }
@@ -368,7 +367,7 @@ function hostsOf(uplinks: readonly PolicyUplink[], before: ReadonlyMap<number, H
     if (host === undefined) continue;
     const known = before.get(link);
     const isSame = known !== undefined && isEqual(known.way, host);
-    hosts.set(link, isSame ? known : { way: host, addresses: [], octets: 0 });
+    hosts.set(link, isSame ? known : { way: host, addresses: [] });
   }
   return hosts;
 }

@@ -11,7 +11,9 @@ import type { HostWay } from '../lib/host-way.ts';
 import type { Posted } from '../lib/post.ts';
 import type { UplinkGroup } from '../uplink/balancer.ts';
 import type { HealthState } from '../uplink/health.ts';
+import type { ProbeResult } from '../uplink/probe.ts';
 import type { Rule } from '../uplink/rule.ts';
+import type { WayQuality } from '../uplink/way.ts';
 
 /** Given to the worker at start. */
 export interface DataplaneBoot {
@@ -70,7 +72,7 @@ export interface PolicySettings {
 }
 
 /** Answer to `uplinks`, one per uplink. */
-export interface UplinkReport {
+export interface UplinkReport extends WayQuality {
   readonly name: string;
   readonly state: HealthState;
   readonly isDrained: boolean;
@@ -78,9 +80,12 @@ export interface UplinkReport {
   readonly isProbed: boolean;
   /** New flows may take it. */
   readonly isUsable: boolean;
-  readonly rttMs: number | undefined;
-  /** 0..1; undefined without probes. */
-  readonly loss: number | undefined;
+  /** New flows that rules sent there. */
+  readonly decisions: number;
+  /** Times it could not be used any more. */
+  readonly failures: number;
+  /** The most it was seen to carry lately, octets per second. */
+  readonly peak: number;
   /** TCP connections of apps and our own; of a host uplink 0, since the kernel has them. */
   readonly flows: number;
 }
@@ -134,6 +139,10 @@ export type ToDataplane =
   | { readonly kind: 'host-state'; readonly link: number; readonly addresses: readonly string[] }
   /** Octets the interfaces of host uplinks have carried so far, both directions. */
   | { readonly kind: 'host-octets'; readonly octets: ReadonlyMap<number, number> }
+  /** Whether the tunnel of a link carries packets, by its handshakes. */
+  | { readonly kind: 'tunnel-state'; readonly index: number; readonly isAlive: boolean }
+  /** What became of a probe that `host-probe` asked for. */
+  | { readonly kind: 'host-probed'; readonly uplink: string; readonly probe: number; readonly result: ProbeResult }
   | { readonly kind: 'settings'; readonly settings: DataplaneSettings }
   /** The FIB grew new shared arrays (router/fib). */
   | { readonly kind: 'fib'; readonly fib: unknown }
@@ -207,6 +216,9 @@ export type FromDataplane =
   /** An app's kernel socket leaves by a host uplink from now on. */
   | { readonly kind: 'host-flow'; readonly link: number; readonly pid: number; readonly inode: number }
   | { readonly kind: 'uplink-state'; readonly name: string; readonly state: HealthState; readonly reason: string }
+  /** Probe a path of the host; answered by `host-probed`, unless nobody answers. */
+  | { readonly kind: 'host-probe'; readonly uplink: string; readonly probe: number; readonly target: number }
+  | { readonly kind: 'host-probe-end'; readonly uplink: string }
   /** pcapng-ready packets: link index, wall-clock microseconds, direction, octets (already cut to the snap length). */
   | {
       readonly kind: 'captured';

@@ -32,6 +32,7 @@ import { DataplaneBfd } from './dataplane-bfd.ts';
 import { Capture } from './dataplane-capture.ts';
 import { Pings } from './dataplane-ping.ts';
 import { DataplanePolicy } from './dataplane-policy.ts';
+import { DataplaneProbes } from './dataplane-probe.ts';
 import type {
   DataplaneBoot,
   DataplaneSettings,
@@ -168,7 +169,7 @@ class Dataplane {
     this.#capture = new Capture(this.#stack, world.u8);
     this.#policy = new DataplanePolicy({
       hub: this.#hub,
-      pings: this.#pings,
+      probes: new DataplaneProbes(this.#hub, this.#pings, random),
       tick: this.#tick,
       random,
       post,
@@ -277,6 +278,12 @@ class Dataplane {
         break;
       case 'host-octets':
         this.#policy.hostOctets(m.octets);
+        break;
+      case 'tunnel-state':
+        this.#policy.tunnelState(m.index, m.isAlive);
+        break;
+      case 'host-probed':
+        this.#policy.hostProbed(m.uplink, m.probe, m.result);
         break;
       case 'settings':
         this.#applySettings(m.settings);

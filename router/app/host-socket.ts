@@ -32,6 +32,16 @@ export function errnoText(errno: number): string {
   return ERRNO_TEXT[errno] ?? `error ${errno}`;
 }
 
+/** The same of an error of Node's. */
+export function reasonOf(e: NodeJS.ErrnoException): string {
+  return e.errno === undefined ? e.message : errnoText(-e.errno);
+}
+
+/** What Node needs to take a socket over that is not connected yet: it must not read from it before. */
+export function handedOver(fd: number): { readonly fd: number; readonly readable: true; readonly writable: true } {
+  return { fd, readable: true, writable: true, ...{ manualStart: true } };
+}
+
 const NO_KEY = new Uint8Array(0);
 
 /** A TCP socket of a family; an IPv6 one takes IPv4 connections too where it listens at `::`. */

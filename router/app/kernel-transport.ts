@@ -19,7 +19,7 @@ import { loadNative } from '../native/index.ts';
 import { allClosed, securityOf, streamOf } from './bgp-transport.ts';
 import { attach } from './fair-reads.ts';
 import { type HostEndpoint, HostListener, type ListenTerms } from './host-listener.ts';
-import { errnoText, limitTtl, markRouting, setKey, tcpSocket, zoned } from './host-socket.ts';
+import { errnoText, handedOver, limitTtl, markRouting, reasonOf, setKey, tcpSocket, zoned } from './host-socket.ts';
 
 type Accept = (stream: Stream, remote: Addr, link: LinkId) => StreamHandler | undefined;
 
@@ -204,11 +204,6 @@ export class SplitTransport implements Transport {
   }
 }
 
-/** What Node needs to take a socket over that is not connected yet: it must not read from it before. */
-function handedOver(fd: number): { readonly fd: number; readonly readable: true; readonly writable: true } {
-  return { fd, readable: true, writable: true, ...{ manualStart: true } };
-}
-
 /** The descriptor of a connection that Node accepted. It has no public name; without it nothing can be secured. */
 function descriptorOf(socket: Socket): number | undefined {
   const { _handle: handle } = socket as Socket & { readonly _handle?: { readonly fd?: number } };
@@ -226,8 +221,4 @@ function parse(text: string | undefined): Addr | undefined {
 
 function hostPrefix(address: Addr): Prefix {
   return Prefix.containing(address, address.family === 4 ? 32 : 128)!;
-}
-
-function reasonOf(e: NodeJS.ErrnoException): string {
-  return e.errno === undefined ? e.message : errnoText(-e.errno);
 }

@@ -127,15 +127,32 @@ function traffic(s: StatusInput, find: (sample: Sample) => InterfaceCounters | u
   };
 }
 
-function wayStatus(
-  way: UplinkReport | undefined,
-): Pick<UplinkStatus, 'usable' | 'drained' | 'rtt_ms' | 'loss' | 'flows'> {
+type WayStatus = Pick<
+  UplinkStatus,
+  | 'usable'
+  | 'drained'
+  | 'rtt_ms'
+  | 'rtt_variation_ms'
+  | 'loss'
+  | 'flows'
+  | 'decisions'
+  | 'failures'
+  | 'peak_bits_per_s'
+  | 'reason'
+>;
+
+function wayStatus(way: UplinkReport | undefined): WayStatus {
   return {
     usable: way?.isUsable ?? false,
     drained: way?.isDrained ?? false,
     ...(way?.rttMs !== undefined && { rtt_ms: way.rttMs }),
     ...(way?.loss !== undefined && { loss: way.loss }),
     flows: way?.flows ?? 0,
+    decisions: way?.decisions ?? 0,
+    failures: way?.failures ?? 0,
+    ...(way?.variationMs !== undefined && { rtt_variation_ms: way.variationMs }),
+    peak_bits_per_s: (way?.peak ?? 0) * 8,
+    reason: way?.reason ?? '',
   };
 }
 
@@ -172,9 +189,11 @@ function problemsOf(s: StatusInput, uplinks: readonly UplinkStatus[]): Problem[]
     for (const p of device?.peers ?? [])
       if (p.endpointError !== undefined) add('U103', `uplink ${u.name}: endpoint has no address (${p.endpointError})`);
     if (u.drained) add('U106', `uplink ${u.name}: drained by hand, no new flow takes it`);
+    const way = s.ways.find((w) => w.name === u.name);
+    if (way?.impediment !== undefined) add('U108', `uplink ${u.name}: no probes, ${way.impediment}`);
     if (u.state !== 'down') continue;
-    if (s.ways.some((w) => w.name === u.name && w.isProbed && w.state === 'down')) {
-      add('U105', `uplink ${u.name}: probes are not answered`);
+    if (way?.state === 'down' && way.isProbed) {
+      add('U105', `uplink ${u.name}: probes fail (${way.reason})`);
       continue;
     }
     if (u.kind === 'host') add('U107', `uplink ${u.name}: its interface is down, or has no address`);

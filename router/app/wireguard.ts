@@ -1,7 +1,7 @@
 /** The one WireGuard child of the daemon: its memory in the World, its descriptors, its supervisor. */
 import { lookup } from 'node:dns/promises';
 import { fileURLToPath } from 'node:url';
-import type { WgDeviceConfig } from '../../wg/model.ts';
+import type { WgDeviceConfig, WgDeviceStats } from '../../wg/model.ts';
 import { initRegion } from '../../wg/ring.ts';
 import { HEADER_BYTES, RING_BYTES } from '../../wg/ring-layout.ts';
 import { type WgEvent, WgSupervisor } from '../../wg/supervisor.ts';
@@ -26,8 +26,18 @@ export class WireguardChild {
   /** What the data plane needs to use the rings. */
   readonly attachment: Extract<ToDataplane, { readonly kind: 'attach-child' }>;
 
-  /** @param at world offset of the region, a multiple of 64 KiB */
-  constructor(native: Native, world: World, at: number, log: Logger, onEvent: (event: WgEvent) => void) {
+  /**
+   * @param at world offset of the region, a multiple of 64 KiB
+   * @param onStats gets the figures of all devices every two seconds
+   */
+  constructor(
+    native: Native,
+    world: World,
+    at: number,
+    log: Logger,
+    onEvent: (event: WgEvent) => void,
+    onStats: (devices: readonly WgDeviceStats[]) => void,
+  ) {
     const memfd = checked(native.memfdCreate('mlshim-rings', REGION_BYTES), 'memfd_create');
     checked(native.mapOver(memfd, at, REGION_BYTES), 'mmap');
     initRegion(world, at, RING_BYTES);
@@ -50,6 +60,7 @@ export class WireguardChild {
       log,
       resolve: resolveHost,
       onEvent,
+      onStats,
     });
   }
 

@@ -35,13 +35,21 @@ export function uplinksText(uplinks: readonly UplinkStatus[]): string {
     u.kind,
     stateText(u),
     u.usable ? 'yes' : 'NO',
-    u.rtt_ms === undefined ? '-' : `${u.rtt_ms.toFixed(1)} ms`,
+    rttText(u),
     u.loss === undefined ? '-' : `${Math.round(u.loss * 100)} %`,
     bitRate(u.rx_bits_per_s),
     bitRate(u.tx_bits_per_s),
     String(u.flows),
+    String(u.decisions),
   ]);
-  return `${table([['UPLINK', 'KIND', 'STATE', 'USABLE', 'RTT', 'LOSS', 'DOWN', 'UP', 'FLOWS'], ...rows])}\n`;
+  const head = ['UPLINK', 'KIND', 'STATE', 'USABLE', 'RTT', 'LOSS', 'DOWN', 'UP', 'FLOWS', 'TOOK'];
+  return `${table([head, ...rows])}\n`;
+}
+
+/** `23.1±1.4 ms`: smoothed time and its deviation. */
+function rttText({ rtt_ms: rtt, rtt_variation_ms: variation }: UplinkStatus): string {
+  if (rtt === undefined) return '-';
+  return `${rtt.toFixed(1)}${variation === undefined ? '' : `±${variation.toFixed(1)}`} ms`;
 }
 
 /** Meaning is never in colour alone: what takes no flows is in capitals. */

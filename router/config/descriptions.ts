@@ -29,7 +29,7 @@ const TUNNEL = {
 
 const BALANCE = 'how its members share new flows';
 
-const MEMBER = { uplink: 'the uplink', weight: 'its share; that of the uplink when missing' };
+const MEMBER = { uplink: 'the uplink', weight: 'its share, or `auto`; that of the uplink when missing' };
 
 const RANGE = { min: 'the least', max: 'the greatest' };
 
@@ -66,7 +66,7 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
     kernel: "a path of the host's own network",
     dns: 'resolvers that are asked through it',
     vrf: 'the VRF that its addresses, routes and BGP peers belong to',
-    weight: 'its share of new flows; by `bandwidth` when missing',
+    weight: 'its share of new flows, or `auto` as measured; by `bandwidth` when missing',
     bandwidth: 'its rate',
     probe: 'asks through it whether it can be used',
     when_down: 'flows that rules sent here are ended, or left alone',
@@ -76,7 +76,14 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
     source: 'all that carries this address of the host',
   }),
   ...under('uplinks.NAME.probe', {
-    to: 'who is asked, in turn, by ICMP echo request',
+    to: 'who is asked, in turn',
+    kind: 'by an echo request, a TCP handshake, a question to a name server, or a GET',
+    port: 'of `tcp`, which needs it, `dns` (53) or `http` (80)',
+    name: 'what a name server is asked for; the root when missing',
+    type: 'of the records it is asked for; NS when missing',
+    path: 'what is got; `/` when missing',
+    host: 'the Host field; the address that is asked when missing',
+    expect: 'statuses that are good; 200 to 399 when missing',
     every: 'pause between probes; 5 s when missing',
     timeout: 'an answer that comes later is none; 1 s when missing',
     fall: 'so many missing answers in a row take it out',

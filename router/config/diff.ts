@@ -176,7 +176,7 @@ function branch(o: object): Tree {
     const key = name === 'host' && typeof value === 'object' ? 'kernel' : keyText(name);
     if (value === undefined) continue;
     // Settings that stand together in memory stand beside the others in the file.
-    if (key === 'routing' || key === 'session' || key === 'policy') Object.assign(out, branch(value as object));
+    if (['routing', 'session', 'policy', 'question'].includes(key)) Object.assign(out, branch(value as object));
     // Their order counts.
     else if (key === 'rules') out[key] = valueText(value);
     // Ranges stand among the peers, too.

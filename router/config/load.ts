@@ -18,7 +18,8 @@ import { toFpm } from './fpm.ts';
 import { quickConfig } from './from-quick.ts';
 import type { Config, Diagnostic, RouteTarget, StaticRoute, UplinkConfig, WireguardConfig } from './model.ts';
 import { checkFilterModule, checkOutside } from './outside.ts';
-import { toPolicy, toProbe } from './policy.ts';
+import { toPolicy } from './policy.ts';
+import { toProbe } from './probe.ts';
 import { configSchema, type ParsedConfig } from './schema.ts';
 import { type Path, SourceTree, type WrittenValue } from './tree.ts';
 

@@ -8,6 +8,7 @@ import type { EightOctets } from '../../bgp/vpn/route-distinguisher.ts';
 import type { WgPeerConfig } from '../../wg/model.ts';
 import type { Addr, Prefix } from '../lib/addr.ts';
 import type { BalanceKind } from '../uplink/balancer.ts';
+import type { ProbeQuestion } from '../uplink/probe.ts';
 import type { Rule } from '../uplink/rule.ts';
 import type { BgpConfig } from './bgp-model.ts';
 import type { FpmConfig } from './fpm.ts';
@@ -33,6 +34,7 @@ export interface InterfaceAddr {
 /** How it is found out whether an uplink carries packets. */
 export interface ProbeConfig {
   readonly targets: readonly Addr[];
+  readonly question: ProbeQuestion;
   readonly everyMs: number;
   readonly timeoutMs: number;
   readonly fall: number;
@@ -43,7 +45,7 @@ export interface ProbeConfig {
 export interface GroupConfig {
   readonly name: string;
   readonly balance: BalanceKind;
-  readonly members: readonly { readonly uplink: string; readonly weight: number }[];
+  readonly members: readonly { readonly uplink: string; readonly weight: number | 'auto' }[];
 }
 
 /** A rule of policy, with names where the router has numbers (router/uplink/rule.ts). */

@@ -5,22 +5,10 @@
 import { z } from 'zod';
 import { BALANCE_KINDS, type BalanceKind } from '../uplink/balancer.ts';
 import { type PortRange, Protocol, type Rule, type RuleMatch, shadowedRules } from '../uplink/rule.ts';
-import {
-  addr,
-  choice,
-  int,
-  list,
-  milliseconds,
-  name,
-  object,
-  prefix,
-  Refusal,
-  some,
-  text,
-  typeMessage,
-} from './fields.ts';
-import type { GroupConfig, PolicyConfig, ProbeConfig } from './model.ts';
+import { choice, int, list, name, object, prefix, Refusal, some, text, typeMessage } from './fields.ts';
+import type { GroupConfig, PolicyConfig } from './model.ts';
 import { noSuch } from './names.ts';
+import { checkProbe, type ParsedProbe, probe } from './probe.ts';
 import { asList, asMap, type Path, type SourceTree } from './tree.ts';
 
 const MAX_PORT = 65535;
@@ -36,17 +24,15 @@ const bandwidth = text('a bandwidth such as 20Mbit', (s): number | Refusal => {
   return n > 0 ? n : new Refusal(`expected a bandwidth such as 20Mbit, got "${s}"`);
 });
 
-const probe = object({
-  /** Asked in turn by ICMP echo requests through the uplink. */
-  to: some(addr, 'addresses'),
-  every: milliseconds(100, 3_600_000).default(5000),
-  timeout: milliseconds(10, 60_000).default(1000),
-  /** Lost probes in a row that take the uplink out, and answers in a row that bring it back. */
-  fall: int(1, 100, 'a number of probes').default(3),
-  rise: int(1, 100, 'a number of probes').default(2),
-});
-
-const weight = int(1, 1000, 'a weight');
+const notWeight = (issue: { readonly input?: unknown }): string =>
+  typeMessage('a weight (1-1000) or auto', issue.input);
+const weight = z.union(
+  [
+    z.int({ error: notWeight }).min(1, { error: notWeight }).max(1000, { error: notWeight }),
+    z.literal('auto', { error: notWeight }),
+  ],
+  { error: notWeight },
+);
 
 /** What every kind of uplink may say about itself. */
 export const uplinkShare = {
@@ -132,12 +118,15 @@ interface Parsed {
   readonly rules: readonly ParsedRule[];
   readonly groups: Readonly<Record<string, ParsedGroup>>;
   readonly uplinks: Readonly<
-    Record<string, { readonly weight?: number | undefined; readonly bandwidth?: number | undefined }>
+    Record<
+      string,
+      {
+        readonly weight?: number | 'auto' | undefined;
+        readonly bandwidth?: number | undefined;
+        readonly probe?: ParsedProbe | undefined;
+      }
+    >
   >;
-}
-
-export function toProbe(p: z.output<typeof probe>): ProbeConfig {
-  return { targets: p.to, everyMs: p.every, timeoutMs: p.timeout, fall: p.fall, rise: p.rise };
 }
 
 /** Names that rules and groups use must exist. Needs the plain tree alone. */
@@ -168,6 +157,8 @@ export function checkPolicyReferences(tree: SourceTree, uplinks: readonly string
 /** What rules say must fit together, once all values are well-formed. */
 export function checkPolicy(tree: SourceTree, config: Parsed): void {
   const names = new Map<string, number>();
+  for (const [key, { probe }] of Object.entries(config.uplinks))
+    if (probe !== undefined) checkProbe(tree, probe, ['uplinks', key, 'probe']);
   for (const [i, r] of config.rules.entries()) {
     const at: Path = ['rules', i];
     const actions = [r.use, r.vrf, r.reject].filter((a) => a !== undefined).length;

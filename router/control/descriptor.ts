@@ -409,6 +409,11 @@ export const DESCRIPTOR = {
        "oneof": [
         "loss"
        ]
+      },
+      "_rtt_variation_ms": {
+       "oneof": [
+        "rtt_variation_ms"
+       ]
       }
      },
      "fields": {
@@ -497,6 +502,29 @@ export const DESCRIPTOR = {
       "flows": {
        "type": "uint32",
        "id": 19
+      },
+      "decisions": {
+       "type": "double",
+       "id": 40
+      },
+      "failures": {
+       "type": "double",
+       "id": 41
+      },
+      "rtt_variation_ms": {
+       "type": "double",
+       "id": 42,
+       "options": {
+        "proto3_optional": true
+       }
+      },
+      "peak_bits_per_s": {
+       "type": "double",
+       "id": 43
+      },
+      "reason": {
+       "type": "string",
+       "id": 44
       }
      }
     },

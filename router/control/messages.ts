@@ -32,6 +32,15 @@ export interface UplinkStatus {
   readonly loss?: number;
   /** TCP connections. */
   readonly flows: number;
+  /** New flows that rules sent there, and times it could not be used any more. */
+  readonly decisions: number;
+  readonly failures: number;
+  /** Smoothed deviation of the round-trip time. */
+  readonly rtt_variation_ms?: number;
+  /** The most it was seen to carry lately, both directions. */
+  readonly peak_bits_per_s: number;
+  /** Why it can or cannot be used; empty before the first probe. */
+  readonly reason: string;
 }
 
 export interface BgpPeerStatus {

@@ -51,7 +51,7 @@ export const PROBLEMS = {
   U105: {
     title: 'probes through an uplink are not answered',
     meaning: 'Its tunnel may stand, but what is asked through it does not answer. Rules send no new flow there.',
-    hint: 'mlshim uplink shows loss and time; probe.to names the targets, which have to answer pings.',
+    hint: 'mlshim uplink shows loss and time; probe.to names the targets, and probe.kind how they are asked.',
   },
   U106: {
     title: 'an uplink was taken out by hand',
@@ -63,6 +63,12 @@ export const PROBLEMS = {
     meaning:
       'The interface is not there, is down, or has no address; for a source uplink no interface has the address.',
     hint: 'ip address shows what the host has. The uplink is used again when the interface is back.',
+  },
+  U108: {
+    title: 'probes of an uplink cannot be sent from here',
+    meaning:
+      'The host lets us have no socket for them. That says nothing about the uplink: rules go on using it as if it had no probes.',
+    hint: 'Take another probe.kind (tcp, dns, http), or allow echo requests: sysctl net.ipv4.ping_group_range, or CAP_NET_RAW.',
   },
   B101: {
     title: 'a BGP peer is not established',

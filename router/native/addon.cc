@@ -74,6 +74,7 @@ const Entry ENTRIES[] = {
     {"kernelConnect", bridge<kernel_connect>},
     {"socketInode", bridge<socket_inode>},
     {"endSocketOf", bridge<end_socket_of>},
+    {"echoSocket", bridge<echo_socket>},
     {"setOption", bridge<set_option>},
     {"shortenFar", bridge<shorten_far>},
     {"netlinkOpen", bridge<netlink_open>},
@@ -163,6 +164,27 @@ Napi::Value source_to(const Napi::CallbackInfo &info)
 	return Napi::String::New(info.Env(), text);
 }
 
+Napi::Value send_echo(const Napi::CallbackInfo &info)
+{
+	std::string remote = info[1].ToString().Utf8Value();
+	Octets message = octets_of(info, 2, "echoSend wants a Uint8Array");
+
+	if (message.place == nullptr)
+		return info.Env().Undefined();
+	return Napi::Number::New(
+	    info.Env(), echo_send(info[0].ToNumber().Int32Value(), remote.c_str(), message.place, message.length));
+}
+
+// The age comes first in the room, as a double: two results of one call.
+Napi::Value receive_echo(const Napi::CallbackInfo &info)
+{
+	Octets room = octets_of(info, 1, "echoReceive wants a Uint8Array");
+
+	if (room.place == nullptr)
+		return info.Env().Undefined();
+	return Napi::Number::New(info.Env(), echo_receive(info[0].ToNumber().Int32Value(), room.place, room.length));
+}
+
 Napi::Value set_md5_key(const Napi::CallbackInfo &info)
 {
 	std::string address = info[1].ToString().Utf8Value();
@@ -221,6 +243,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports)
 	exports.Set("unixConnect", Napi::Function::New(env, connect_unix, "unixConnect"));
 	exports.Set("inetBind", Napi::Function::New(env, bind_inet, "inetBind"));
 	exports.Set("bindToDevice", Napi::Function::New(env, bind_device, "bindToDevice"));
+	exports.Set("echoSend", Napi::Function::New(env, send_echo, "echoSend"));
+	exports.Set("echoReceive", Napi::Function::New(env, receive_echo, "echoReceive"));
 	exports.Set("inetSource", Napi::Function::New(env, source_to, "inetSource"));
 	exports.Set("tcpMd5", Napi::Function::New(env, set_md5_key, "tcpMd5"));
 	exports.Set("netlinkSend", Napi::Function::New(env, send_netlink, "netlinkSend"));

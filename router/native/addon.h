@@ -9,6 +9,8 @@
 #include <cstddef>
 #include <cstdint>
 
+struct sockaddr_storage;
+
 namespace mlshim
 {
 
@@ -88,8 +90,13 @@ int32_t kernel_connect(Instance &, const int32_t *);
 int32_t bind_to_device(int32_t fd, const char *name);
 int32_t socket_inode(Instance &, const int32_t *);
 int32_t end_socket_of(Instance &, const int32_t *);
+// echo.cc
+int32_t echo_socket(Instance &, const int32_t *);
+int32_t echo_send(int32_t fd, const char *remote, const uint8_t *octets, size_t length);
+int32_t echo_receive(int32_t fd, uint8_t *room, size_t size);
 
 // inet.cc
+int inet_address(const char *text, uint16_t port, sockaddr_storage &out);
 int32_t inet_bind(int32_t fd, const char *address, uint16_t port);
 int32_t inet_source(const char *remote, char *text, size_t room);
 int32_t tcp_md5(int32_t fd, const char *address, uint8_t prefix_length, const uint8_t *key, size_t key_length);

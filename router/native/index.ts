@@ -146,6 +146,12 @@ export interface Native {
   setOption(fd: number, level: number, name: number, value: number): number;
   /** Bind to an address in text, `%INTERFACE` included; a port of 0 is any free one. */
   inetBind(fd: number, address: string, port: number): number;
+  /** A socket for echo requests: of ping's kind, for groups of net.ipv4.ping_group_range, or (isRaw = 1) for CAP_NET_RAW. */
+  echoSocket(family: number, isRaw: number): number;
+  /** An ICMP message to a remote (`%INTERFACE` included); ping sockets put identifier and checksum in. */
+  echoSend(fd: number, remote: string, message: Uint8Array): number;
+  /** How many microseconds ago it came (a double), then the next ICMP message, into `room`; returns the length of both. */
+  echoReceive(fd: number, room: Uint8Array): number;
   /** The host's address that packets to a remote (`%INTERFACE` included) carry, without interface; or -errno. */
   inetSource(remote: string): string | number;
   /**

@@ -22,7 +22,7 @@ constexpr uint32_t IPV6_HOP_LIMIT_AT = 7;
 constexpr uint32_t WHOLE = 0xffffffff;
 
 // ADDRESS or ADDRESS%INTERFACE; returns the length of the struct sockaddr, or -errno.
-static int inet_address(const char *text, uint16_t port, sockaddr_storage &out)
+int inet_address(const char *text, uint16_t port, sockaddr_storage &out)
 {
 	auto *v4 = reinterpret_cast<sockaddr_in *>(&out);
 	auto *v6 = reinterpret_cast<sockaddr_in6 *>(&out);

@@ -372,21 +372,29 @@ export class Hub {
     return c ?? E.EADDRNOTAVAIL;
   }
 
-  /** A connection of the router's own, in the default VRF. `release` gives its port back. */
+  /**
+   * A connection of the router's own. `release` gives its port back.
+   * @param link the only link to use; 0 = by the routes of the default VRF
+   * @returns an errno (positive) when it cannot be
+   */
   connectTcp(
     to: SockAddr,
     owner: TcpOwner<TcpConnection>,
-  ): { readonly connection: TcpConnection; readonly release: () => void } | undefined {
+    link = 0,
+  ): { readonly connection: TcpConnection; readonly release: () => void } | number {
     const flow = this.flow;
-    if (this.routeFlow(0, to, to.scope, 0, undefined, flow) !== 0) return undefined;
-    const binding = new PortBinding<TcpListener>(0, to.isV4 ? 4 : 6);
+    const vrf = this.stack.links.byIndex(link)?.vrf ?? 0;
+    const scope = to.isLinkLocal && link !== 0 ? link : to.scope;
+    const unreachable = this.routeFlow(vrf, to, scope, link, undefined, flow);
+    if (unreachable !== 0) return unreachable;
+    const binding = new PortBinding<TcpListener>(vrf, to.isV4 ? 4 : 6);
     const connection = this.openFlow(flow, binding, owner, {});
     const release = (): void => {
       if (binding.port !== 0) this.stack.tcpPorts.release(binding);
     };
     if (typeof connection !== 'number') return { connection, release };
     release();
-    return undefined;
+    return connection;
   }
 
   listenTcp(

@@ -279,7 +279,7 @@ class TcpQuery extends Pollable implements Query, TcpOwner<TcpConnection> {
 
   connect(to: SockAddr): void {
     const opened = this.#hub.connectTcp(to, this);
-    if (opened === undefined) {
+    if (typeof opened === 'number') {
       this.#report({ kind: 'failed', query: this.#query });
       return;
     }

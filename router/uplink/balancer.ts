@@ -16,8 +16,8 @@ export type BalanceKind = (typeof BALANCE_KINDS)[number];
 export interface GroupMember {
   /** Index of the uplink. */
   readonly uplink: number;
-  /** Positive; shares are proportional to it. */
-  readonly weight: number;
+  /** Positive; shares are proportional to it. `auto`: its capacity in Mbit/s, configured or measured. */
+  readonly weight: number | 'auto';
 }
 
 export interface UplinkGroup {
@@ -32,8 +32,10 @@ export interface UplinkLoad {
   readonly isUsable: boolean;
   /** Octets per second at present, both directions. */
   readonly rate: number;
-  /** Octets per second it can carry, configured or measured; 0 = unknown. */
+  /** Octets per second it can carry, as configured; 0 = unknown. */
   readonly capacity: number;
+  /** The most it was seen to carry lately, octets per second; 0 = nothing yet. */
+  readonly peak: number;
 }
 
 /** What is known of a flow when it is shared out. */
@@ -43,6 +45,30 @@ export interface FlowKey {
   /** Hash of the destination address alone. */
   readonly targetHash: number;
 }
+
+/**
+ * Weights of a group's members by what is known of their uplinks now. One that has been idle, or is new, still gets a part
+ * of the fastest one's share: what it can carry shows only when it is used.
+ */
+export function memberWeights(group: UplinkGroup, loads: readonly UplinkLoad[]): Float64Array {
+  const measured = group.members.map(({ uplink, weight }) => {
+    const { capacity, peak } = loads[uplink]!;
+    return weight === 'auto' ? (capacity > 0 ? capacity : peak) / MBIT : weight;
+  });
+  const known = measured.filter((w) => w > 0);
+  const typical = known.length === 0 ? 1 : known.reduce((sum, w) => sum + w, 0) / known.length;
+  const least = Math.max(typical, ...known) * LEAST_AUTO_SHARE;
+  return Float64Array.from(group.members, ({ weight }, i) =>
+    weight === 'auto' ? Math.max(least, measured[i]! > 0 ? measured[i]! : typical) : weight,
+  );
+}
+
+/** Octets per second. */
+const MBIT = 125_000;
+/** What measured weights are at least, as a part of the greatest. */
+const LEAST_AUTO_SHARE = 1 / 8;
+/** Weights follow what is measured once they are off by more than this: sticky destinations and hashes move with them. */
+const REWEIGH_FROM = 1.25;
 
 /** Nothing of the group can be used. */
 export const NO_UPLINK = -1;
@@ -56,6 +82,7 @@ export class Balancer {
   /** Flows given to each member since its rate was measured last: they will be part of the rate later. */
   readonly #fresh: Int32Array;
   readonly #weights: Float64Array;
+  readonly #isMeasured: boolean;
 
   /** @param loads by index of uplink; the array is kept, its entries are read at each choice */
   constructor(group: UplinkGroup, loads: readonly UplinkLoad[], random: Random) {
@@ -64,12 +91,26 @@ export class Balancer {
     this.#random = random;
     this.#credit = new Float64Array(group.members.length);
     this.#fresh = new Int32Array(group.members.length);
-    this.#weights = Float64Array.from(group.members, (m) => m.weight);
+    this.#weights = memberWeights(group, loads);
+    this.#isMeasured = group.members.some((m) => m.weight === 'auto');
   }
 
-  /** Rates of uplinks were measured: flows given out before are in them. */
-  measured(): void {
+  /** Its members' present weights, in their order. */
+  get weights(): readonly number[] {
+    return [...this.#weights];
+  }
+
+  /** Rates of uplinks were measured: flows given out before are in them. @returns whether weights are other ones now */
+  measured(): boolean {
     this.#fresh.fill(0);
+    if (!this.#isMeasured) return false;
+    const weights = memberWeights(this.group, this.#loads);
+    const hasMoved = weights.some((w, i) => {
+      const before = this.#weights[i]!;
+      return Math.max(w, before) > Math.min(w, before) * REWEIGH_FROM;
+    });
+    if (hasMoved) this.#weights.set(weights);
+    return hasMoved;
   }
 
   /** @returns index of an uplink, or NO_UPLINK. Allocates nothing. */
@@ -149,6 +190,11 @@ export class Balancer {
     return best;
   }
 
+  /** Octets per second that a member whose capacity nobody told is taken to carry. */
+  #guess(member: number): number {
+    return this.#isMeasured ? UNKNOWN_CAPACITY : this.#weights[member]! * UNKNOWN_CAPACITY;
+  }
+
   /** Part of the capacity in use, fresh flows counted as one average share each; weights stand in for unknown capacities. */
   #leastLoaded(): number {
     let best = -1;
@@ -156,7 +202,7 @@ export class Balancer {
     for (let i = 0; i < this.#weights.length; i++) {
       const load = this.#loads[this.group.members[i]!.uplink]!;
       if (!load.isUsable) continue;
-      const capacity = load.capacity > 0 ? load.capacity : this.#weights[i]! * UNKNOWN_CAPACITY;
+      const capacity = load.capacity > 0 ? load.capacity : Math.max(load.peak, this.#guess(i));
       const score = load.rate / capacity + ((this.#fresh[i]! + 1) * FRESH_SHARE) / capacity;
       if (score >= bestScore) continue;
       best = i;

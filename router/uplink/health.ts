@@ -7,6 +7,7 @@
  * once; one that comes up has to answer like any other.
  */
 import type { Instant } from '../lib/clock.ts';
+import type { ProbeResult } from './probe.ts';
 
 export interface HealthSettings {
   /** Milliseconds between probes. */
@@ -24,15 +25,28 @@ export interface HealthSettings {
 export type HealthState = 'new' | 'up' | 'down';
 
 export type HealthEvent =
-  /** The answer to the probe of this number came. */
-  | { readonly kind: 'answer'; readonly probe: number }
+  /** The answer to the probe of this number came. `rttMs` is given by those who have measured it better than by now. */
+  | { readonly kind: 'answer'; readonly probe: number; readonly rttMs?: number }
   /** The probe could not be sent, or was refused: as good as lost, but known at once. */
   | { readonly kind: 'failed'; readonly probe: number; readonly reason: string }
-  | { readonly kind: 'link'; readonly isUp: boolean };
+  /** We may not send such probes, which says nothing about the path. */
+  | { readonly kind: 'unable'; readonly probe: number; readonly reason: string }
+  | { readonly kind: 'link'; readonly isUp: boolean }
+  /** Whether the tunnel carries packets, by its handshakes (tunnel-watch.ts). */
+  | { readonly kind: 'tunnel'; readonly isAlive: boolean };
 
 export type HealthAction =
   | { readonly kind: 'probe'; readonly probe: number; readonly target: number }
+  /** Nobody waits for the answer to this one any more. */
+  | { readonly kind: 'give-up'; readonly probe: number }
   | { readonly kind: 'state'; readonly state: HealthState; readonly reason: string };
+
+/** What an answer to a probe, or the lack of one, is to `Health`. */
+export function probeEvent(probe: number, result: ProbeResult): HealthEvent {
+  if ('rttMs' in result) return { kind: 'answer', probe, rttMs: result.rttMs };
+  if ('reason' in result) return { kind: 'failed', probe, reason: result.reason };
+  return { kind: 'unable', probe, reason: result.impediment };
+}
 
 /** Probes the loss is counted over. */
 const LOSS_WINDOW = 32;
@@ -58,6 +72,8 @@ export class Health {
   /** The last results, newest in the lowest bit, 1 = lost. */
   #lost = 0;
   #results = 0;
+  #reason = '';
+  #impediment: string | undefined;
   #rttMs: number | undefined;
   #variationMs = 0;
 
@@ -86,6 +102,16 @@ export class Health {
     return this.#variationMs;
   }
 
+  /** Why it is in its state; empty before the first verdict. */
+  get reason(): string {
+    return this.#reason;
+  }
+
+  /** Why probes cannot be sent; undefined = they can. */
+  get impediment(): string | undefined {
+    return this.#impediment;
+  }
+
   /** Part of the last probes that were lost, 0..1. */
   get loss(): number {
     if (this.#results === 0) return 0;
@@ -99,10 +125,18 @@ export class Health {
       this.#onLink(event.isUp, now);
       return;
     }
+    if (event.kind === 'tunnel') {
+      if (!event.isAlive) this.#enter('down', 'handshakes are not answered');
+      // With probes, they have to be answered again.
+      else if (this.settings.targets === 0 && this.#isLinkUp) this.#enter('up', 'the tunnel has a session');
+      return;
+    }
     // An answer that comes after its time, or a second time, is none.
     if (this.#flight?.probe !== event.probe) return;
-    if (event.kind === 'answer') {
-      this.#sample(now - this.#flight.sentAt);
+    this.#impediment = event.kind === 'unable' ? event.reason : undefined;
+    if (event.kind === 'unable') this.#flight = undefined;
+    else if (event.kind === 'answer') {
+      this.#sample(event.rttMs ?? now - this.#flight.sentAt);
       this.#onResult(true, '', now);
     } else this.#onResult(false, event.reason, now);
   }
@@ -110,8 +144,10 @@ export class Health {
   /** Time has passed: lost probes, and the next one. */
   tick(now: Instant): void {
     const flight = this.#flight;
-    if (flight !== undefined && now - flight.sentAt >= this.settings.timeoutMs)
+    if (flight !== undefined && now - flight.sentAt >= this.settings.timeoutMs) {
+      this.#actions.push({ kind: 'give-up', probe: flight.probe });
       this.#onResult(false, `no answer within ${this.settings.timeoutMs} ms`, now);
+    }
     if (this.settings.targets === 0 || !this.#isLinkUp || this.#flight !== undefined || now < this.#nextAt) return;
     this.#flight = { probe: ++this.#probe, sentAt: now };
     this.#nextAt = (now + this.settings.everyMs) as Instant;
@@ -131,6 +167,7 @@ export class Health {
   #onLink(isUp: boolean, now: Instant): void {
     if (isUp === this.#isLinkUp) return;
     this.#isLinkUp = isUp;
+    if (this.#flight !== undefined) this.#actions.push({ kind: 'give-up', probe: this.#flight.probe });
     this.#flight = undefined;
     this.#inARow = 0;
     this.#nextAt = now;
@@ -165,6 +202,7 @@ export class Health {
   #enter(state: HealthState, reason: string): void {
     if (state === this.#state) return;
     this.#state = state;
+    this.#reason = reason;
     this.#actions.push({ kind: 'state', state, reason });
   }
 }

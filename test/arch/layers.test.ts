@@ -17,7 +17,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'router/config': [
     'router/lib',
     'router/uplink/balancer',
+    'router/uplink/probe',
     'router/uplink/rule',
+    'router/wire/dns',
     'wg/quick',
     'wg/keys',
     'wg/model',

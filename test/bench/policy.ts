@@ -78,7 +78,7 @@ function queries(rules: readonly Rule[], processClass: number): FlowQuery[] {
 
 function decisions(samples: Samples, rounds: number, log: (line: string) => void): void {
   const members = ISPS.map(({ rate }, uplink) => ({ uplink, weight: rate }));
-  const loads = ISPS.map(() => ({ isUsable: true, rate: 0, capacity: 0 }));
+  const loads = ISPS.map(() => ({ isUsable: true, rate: 0, capacity: 0, peak: 0 }));
   const process = { executable: '/usr/bin/curl', argv0: 'curl', group: undefined, uid: 1000, cgroup: '/' };
   const cases = Object.entries(KINDS).flatMap(([kind, match]) =>
     COUNTS.map((count) => {

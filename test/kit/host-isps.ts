@@ -87,9 +87,7 @@ export class HostIsps {
       '-c',
       'echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding',
     ]);
-    for (const address of [HOST_SERVER.v4, HOST_SERVER.other])
-      await this.#ip(ns, 'route', 'add', `${address}/32`, 'via', `${inside}.2`);
-    await this.#ip(ns, '-6', 'route', 'add', `${HOST_SERVER.v6}/128`, 'via', `fd00:${rate}::2`);
+    await this.worldOf(isp);
     await this.#ip(server, 'route', 'add', `${v4}/32`, 'via', `${inside}.1`, 'src', HOST_SERVER.v4);
     await this.#ip(server, '-6', 'route', 'add', `${v6}/128`, 'via', `fd00:${rate}::1`, 'src', HOST_SERVER.v6);
     await this.routes(isp);
@@ -103,6 +101,15 @@ export class HostIsps {
     await this.#ip(this.host, 'route', 'replace', 'default', 'via', router4, 'dev', device, 'metric', metric);
     await this.#ip(this.host, 'addr', 'replace', `${v6}/64`, 'dev', device, 'nodad');
     await this.#ip(this.host, '-6', 'route', 'replace', 'default', 'via', router6, 'dev', device, 'metric', metric);
+  }
+
+  /** An ISP's routes to the server, which go when its interface there does. */
+  async worldOf({ name, rate }: HostIsp): Promise<void> {
+    const ns = this.#namespaces.get(name)!;
+    await this.#ip(ns, 'addr', 'replace', `fd00:${rate}::1/64`, 'dev', `i${name}`, 'nodad');
+    for (const address of [HOST_SERVER.v4, HOST_SERVER.other])
+      await this.#ip(ns, 'route', 'replace', `${address}/32`, 'via', `10.${rate}.0.2`);
+    await this.#ip(ns, '-6', 'route', 'replace', `${HOST_SERVER.v6}/128`, 'via', `fd00:${rate}::2`);
   }
 
   /** Take the host's interface down, or up again with its routes. */

@@ -160,6 +160,10 @@ const UPLINK = {
   usable: true,
   drained: false,
   flows: 0,
+  decisions: 0,
+  failures: 0,
+  peak_bits_per_s: 0,
+  reason: '',
 } as const;
 
 /** The neighbour said goodbye, and refuses our attempts since then. */
@@ -202,7 +206,17 @@ export const STATUS: Status = {
       rx_bits_per_s: 180_400,
       tx_bits_per_s: 96e3,
     },
-    { ...UPLINK, name: 'kioubit', index: 3, state: 'down', tx_dropped: 17, usable: false, rtt_ms: 21.04, loss: 0.75 },
+    {
+      ...UPLINK,
+      name: 'kioubit',
+      index: 3,
+      state: 'down',
+      tx_dropped: 17,
+      usable: false,
+      rtt_ms: 21.04,
+      rtt_variation_ms: 3.5,
+      loss: 0.75,
+    },
     {
       ...UPLINK,
       name: 'home',

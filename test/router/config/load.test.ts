@@ -373,3 +373,27 @@ test('an FPM server listens on loopback for loopback clients unless told otherwi
   });
   t.is(parse(uplinks).config?.fpm, undefined);
 });
+
+test('each kind of probe has its defaults, and measured weights are told from others', (t) => {
+  const uplink = (name: string, more: string): string => `  ${name}: { kernel: { interface: ${name} }, ${more} }\n`;
+  const { config } = parse(`uplinks:
+${uplink('a', 'weight: auto, probe: { to: 192.0.2.1 }')}
+${uplink('b', 'bandwidth: 8Mbit, probe: { to: [192.0.2.1, 2001:db8::1], kind: tcp, port: 443 }')}
+${uplink('c', 'probe: { to: 192.0.2.1, kind: dns }')}
+${uplink('d', 'probe: { to: 192.0.2.1, kind: http, path: "/up?x", host: example.org, expect: [204] }')}
+rules: [{ use: [a, b, { uplink: c, weight: auto }] }]
+`);
+  t.deepEqual(
+    config?.uplinks.map((u) => u.probe?.question),
+    [
+      { kind: 'icmp' },
+      { kind: 'tcp', port: 443 },
+      { kind: 'dns', port: 53, name: '', type: 2 },
+      { kind: 'http', port: 80, path: '/up?x', host: 'example.org', expect: [204] },
+    ],
+  );
+  t.deepEqual(
+    config?.policy.groups[0]?.members.map((m) => m.weight),
+    ['auto', 1, 'auto'],
+  );
+});

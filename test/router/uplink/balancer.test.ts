@@ -1,16 +1,17 @@
 import test from 'ava';
 import { mix32 } from '../../../router/fib/hash.ts';
 import { Random } from '../../../router/lib/rand.ts';
-import { type BalanceKind, Balancer, NO_UPLINK } from '../../../router/uplink/balancer.ts';
+import { type BalanceKind, Balancer, memberWeights, NO_UPLINK } from '../../../router/uplink/balancer.ts';
 
 interface Load {
   isUsable: boolean;
   rate: number;
   capacity: number;
+  peak: number;
 }
 
-function balancer(balance: BalanceKind, weights: readonly number[]): { balancer: Balancer; loads: Load[] } {
-  const loads = weights.map((): Load => ({ isUsable: true, rate: 0, capacity: 0 }));
+function balancer(balance: BalanceKind, weights: readonly (number | 'auto')[]): { balancer: Balancer; loads: Load[] } {
+  const loads = weights.map((): Load => ({ isUsable: true, rate: 0, capacity: 0, peak: 0 }));
   const members = weights.map((weight, uplink) => ({ uplink, weight }));
   return { balancer: new Balancer({ name: 'g', balance, members }, loads, new Random(7)), loads };
 }
@@ -90,4 +91,49 @@ test('failover takes the first that can be used', (t) => {
   t.deepEqual(counts(b, 5, 2), [5, 0]);
   loads[0]!.isUsable = false;
   t.deepEqual(counts(b, 5, 2), [0, 5]);
+});
+
+test('measured weights follow what uplinks have carried, configured bandwidth before that', (t) => {
+  const { balancer: b, loads } = balancer('round_robin', ['auto', 'auto']);
+  t.deepEqual(counts(b, 40, 2), [20, 20], 'nothing is known yet');
+  loads[0]!.peak = 6_000_000;
+  loads[1]!.peak = 2_000_000;
+  t.true(b.measured());
+  t.deepEqual(b.weights, [48, 16]);
+  t.deepEqual(counts(b, 64, 2), [48, 16]);
+  loads[1]!.capacity = 6_000_000;
+  t.true(b.measured());
+  t.deepEqual(counts(b, 64, 2), [32, 32]);
+});
+
+test('an uplink that nobody has used yet counts as one like the others, and none gets less than an eighth', (t) => {
+  const load = (peak: number): Load => ({ isUsable: true, rate: 0, capacity: 0, peak });
+  const members = [0, 1, 2].map((uplink) => ({ uplink, weight: 'auto' as const }));
+  const of = (...peaks: number[]) => [...memberWeights({ name: 'g', balance: 'random', members }, peaks.map(load))];
+  t.deepEqual(of(1_000_000, 3_000_000, 0), [8, 24, 16]);
+  t.deepEqual(of(10_000, 8_000_000, 8_000_000), [8, 64, 64]);
+  t.deepEqual(of(0, 0, 0), [1, 1, 1]);
+});
+
+test('weights stay where they are until they are off by a quarter', (t) => {
+  const { balancer: b, loads } = balancer('sticky', ['auto', 'auto']);
+  for (const l of loads) l.peak = 1_250_000;
+  t.true(b.measured());
+  loads[0]!.peak = 1_500_000;
+  t.false(b.measured());
+  t.deepEqual(b.weights, [10, 10]);
+  loads[0]!.peak = 1_600_000;
+  t.true(b.measured());
+  t.false(b.measured());
+});
+
+test('least loaded takes a line for as fast as it was seen to be, never for slower than one nobody knows', (t) => {
+  const { balancer: b, loads } = balancer('least_loaded', ['auto', 'auto']);
+  loads[0]!.peak = 10_000_000;
+  loads[0]!.rate = 1_500_000;
+  loads[1]!.peak = 1000;
+  loads[1]!.rate = 1000;
+  t.is(b.pick(flow(1)), 1);
+  loads[1]!.rate = 1_000_000;
+  t.is(b.pick(flow(1)), 0);
 });

@@ -9,6 +9,7 @@ const SETTINGS: HealthSettings = { everyMs: 1000, timeoutMs: 300, fall: 3, rise:
 class Path {
   readonly health: Health;
   readonly probes: { readonly at: number; readonly target: number }[] = [];
+  readonly givenUp: number[] = [];
   readonly states: string[] = [];
   delayMs: number | undefined = 40;
   now = 0;
@@ -46,6 +47,7 @@ class Path {
   #drain(): void {
     for (let a: HealthAction | undefined; (a = this.health.poll()) !== undefined; ) {
       if (a.kind === 'state') this.states.push(`${this.now} ${a.state}: ${a.reason}`);
+      else if (a.kind === 'give-up') this.givenUp.push(a.probe);
       else {
         this.probes.push({ at: this.now, target: a.target });
         if (this.delayMs !== undefined) this.#answers.push({ at: this.now + this.delayMs, probe: a.probe });
@@ -144,4 +146,31 @@ test('an uplink that stops answering is down within an interval and `fall` timeo
     { seed: 6 },
   );
   t.pass();
+});
+
+test('who waits for an answer is told when it is not waited for any more', (t) => {
+  const p = new Path({ fall: 2 });
+  p.delayMs = undefined;
+  p.run(700);
+  t.deepEqual(p.givenUp, [1, 2]);
+  p.run(200);
+  p.link(false);
+  t.deepEqual(p.givenUp, [1, 2], 'nothing was on its way');
+});
+
+test('probes that may not be sent say nothing about the path', (t) => {
+  const health = new Health({ ...SETTINGS, fall: 1 }, true, 0 as Instant);
+  for (let now = 0; now < 5000; now += 1000) {
+    health.tick(now as Instant);
+    const sent = health.poll();
+    if (sent?.kind !== 'probe') throw new Error('no probe');
+    health.handle({ kind: 'unable', probe: sent.probe, reason: 'not for us' }, now as Instant);
+  }
+  t.true(health.isUsable);
+  t.is(health.loss, 0);
+  t.is(health.impediment, 'not for us');
+  health.tick(5000 as Instant);
+  health.handle({ kind: 'answer', probe: 6, rttMs: 7.5 }, 5040 as Instant);
+  t.is(health.impediment, undefined);
+  t.is(health.rttMs, 7.5, 'as measured by who has sent it');
 });

@@ -19,10 +19,11 @@ const GROUPS: readonly UplinkGroup[] = [
   },
   { name: 'second', balance: 'failover', members: [{ uplink: 1, weight: 1 }] },
 ];
-const load = (isUsable: boolean): { isUsable: boolean; rate: number; capacity: number } => ({
+const load = (isUsable: boolean): { isUsable: boolean; rate: number; capacity: number; peak: number } => ({
   isUsable,
   rate: 0,
   capacity: 0,
+  peak: 0,
 });
 
 test('the first rule that matches decides, whichever table it stands in', (t) => {
