@@ -107,6 +107,11 @@ export interface RouteView {
   readonly largeCommunities: readonly string[];
   /** ONLY_TO_CUSTOMER (RFC 9234 §5): the AS that marked the route. */
   readonly otc: number | undefined;
+  /** Of a reflected route: BGP Identifier of the router that brought it into its AS, and the reflectors on its way (RFC 4456 §8). */
+  readonly originatorId: string | undefined;
+  readonly clusterList: readonly string[];
+  /** Who made an aggregate (RFC 4271 §5.1.7). */
+  readonly aggregator: { readonly asn: number; readonly address: string } | undefined;
   readonly isBest: boolean;
   /** Why a route is not used; undefined for a candidate. */
   readonly refused: string | undefined;
@@ -240,6 +245,9 @@ export function routeView(
     extendedCommunities: groups(a.extendedCommunities, 2).map(([h, l]) => extendedCommunityText(h!, l!)),
     largeCommunities: groups(a.largeCommunities, 3).map(([x, y, z]) => largeCommunityText(x!, y!, z!)),
     otc: a.otc,
+    originatorId: a.originatorId === undefined ? undefined : identifierText(a.originatorId),
+    clusterList: a.clusterList.map(identifierText),
+    aggregator: a.aggregator && { asn: a.aggregator.asn, address: identifierText(a.aggregator.identifier) },
     isBest,
     refused,
     roa,

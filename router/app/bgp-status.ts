@@ -129,6 +129,9 @@ export function routeStatus(r: RouteView): BgpRouteStatus {
     roa: r.roa ?? '',
     ...(r.ageS !== undefined && { age_s: r.ageS }),
     ...(r.otc !== undefined && { otc: r.otc }),
+    ...(r.originatorId !== undefined && { originator_id: r.originatorId }),
+    cluster_list: r.clusterList,
+    ...(r.aggregator !== undefined && { aggregator: r.aggregator }),
   };
 }
 

@@ -4,7 +4,7 @@ import type { BgpPeerStatus, BgpRouteStatus, BgpVpnRouteStatus, Verbs } from '..
 import { socketPaths } from '../control/paths.ts';
 import { Addr, Prefix } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
-import type { Input } from './command.ts';
+import { type Input, listingColumns } from './command.ts';
 import { OctetsOut } from './octets-out.ts';
 import { checkFormat, formatted } from './render.ts';
 import { bgpExplainText, bgpPeerText, bgpTellingText, bgpText, RouteRows, vpnRoutesText } from './show.ts';
@@ -125,7 +125,7 @@ function printer(input: Input): Printer {
   if (format !== undefined) return perLine((r) => formatted(format, r));
   if (options['jsonl'] === true) return perLine((r) => `${JSON.stringify(r)}\n`);
   if (options['json'] === true) return jsonPrinter(io);
-  const rows = new RouteRows();
+  const rows = new RouteRows(listingColumns(io));
   return {
     // What fits in one part is shown in the order of prefixes, a longer listing in that of the tables.
     part: (list, isLast) => io.out(rows.part(isLast && rows.isEmpty ? sorted(list) : list)),
@@ -189,7 +189,7 @@ export async function vpn(input: Input): Promise<number> {
   const { io, options } = input;
   if (format !== undefined) for (const r of routes) io.out(formatted(format, r));
   else if (options['jsonl'] === true) for (const r of routes) io.out(`${JSON.stringify(r)}\n`);
-  else io.out(options['json'] === true ? json({ routes }) : vpnRoutesText(routes));
+  else io.out(options['json'] === true ? json({ routes }) : vpnRoutesText(routes, listingColumns(io)));
   return routes.length > 0 || (rd === '' && prefix === '') ? 0 : 1;
 }
 

@@ -56,6 +56,13 @@ export interface Io {
   readonly env: NodeJS.ProcessEnv;
   /** Whether standard output is a terminal, and which colours it has. */
   readonly isTty: boolean;
+  /** Columns of the terminal; undefined where standard output is none. */
+  readonly columns?: number | undefined;
+}
+
+/** How wide listings of routes and events are: as the terminal, and a line each where there is none, as scripts cut them up. */
+export function listingColumns({ columns }: Io): number {
+  return columns === undefined ? Infinity : Math.max(80, columns);
 }
 
 export interface Found {

@@ -63,6 +63,7 @@ if (process.argv[1] !== undefined && import.meta.filename.endsWith('main.js')) {
       },
       env: process.env,
       isTty: process.stdout.isTTY === true,
+      columns: process.stdout.columns,
     });
   }
 }

@@ -36,11 +36,11 @@ export function wrap(words: readonly string[], width: number, first = width): st
   return lines;
 }
 
-/** Text behind a mark, wrapped at 80 columns and indented, behind a comma or the like where that is possible. */
-export function hanging(mark: string, text: string, indent = mark.length + 2): string {
-  const width = WIDTH - indent;
+/** Text behind a mark, wrapped and indented, behind a comma or the like where that is possible. */
+export function hanging(mark: string, text: string, indent = mark.length + 2, columns = WIDTH): string {
+  const width = columns - indent;
   const parts = text.split(/(?<=[,;:]) /).flatMap((part) => (part.length > width ? part.split(' ') : [part]));
-  return `${mark}${wrap(parts, width, WIDTH - mark.length).join(`\n${' '.repeat(indent)}`)}\n`;
+  return `${mark}${wrap(parts, width, columns - mark.length).join(`\n${' '.repeat(indent)}`)}\n`;
 }
 
 /**
@@ -48,17 +48,47 @@ export function hanging(mark: string, text: string, indent = mark.length + 2): s
  * its row; the title of such a column goes without saying.
  * @param head titles of the columns; undefined = none are shown
  */
-export function textTable(head: readonly string[] | undefined, rows: readonly (readonly string[])[]): string {
+export function textTable(
+  head: readonly string[] | undefined,
+  rows: readonly (readonly string[])[],
+  columns = WIDTH,
+): string {
   const all = head === undefined ? rows : [head, ...rows];
   const widths = columnWidths(all.map((row) => row.slice(0, -1)));
-  const lines = all.map((row) => {
-    const text = row.at(-1)!;
-    const line = table([row], [...widths, text.length]);
-    if (line.length <= WIDTH) return line;
-    const below = row === head ? '' : `\n    ${wrap(text.split(' '), WIDTH - 4).join('\n    ')}`;
-    return `${table([row.slice(0, -1)], widths)}${below}`;
-  });
+  const lines = all.map((row) => withTexts(row.slice(0, -1), widths, [row.at(-1)!], [0], columns));
+  if (head !== undefined) lines[0] = firstLine(lines[0]!);
   return lines.join('\n');
+}
+
+/**
+ * A row of a table and texts of any length behind it. Those that do not fit have lines of their own below.
+ * @param textWidths of the columns the texts stand in; a longer text is as long as it is
+ */
+export function withTexts(
+  row: readonly string[],
+  widths: readonly number[],
+  texts: readonly string[],
+  textWidths: readonly number[],
+  columns: number,
+): string {
+  const lines = [row.map((cell, i) => cell.padEnd(widths[i]!)).join('  ')];
+  for (const [i, text] of texts.entries()) {
+    if (lines.length === 1 && lines[0]!.length + 2 + text.length <= columns)
+      lines[0] += `  ${text.padEnd(textWidths[i] ?? 0)}`;
+    else if (text !== '') lines.push(...wrap(text.split(' '), columns - 4).map((line) => `    ${line}`));
+  }
+  return lines.map((line) => line.trimEnd()).join('\n');
+}
+
+/** How wide the column of a text is behind rows of these columns, for the texts that fit there. */
+export function textWidth(widths: readonly number[], texts: readonly string[], columns: number): number {
+  const room = columns - widths.reduce((sum, w) => sum + w + 2, 0);
+  return Math.max(0, ...texts.map((text) => text.length).filter((length) => length <= room));
+}
+
+/** The titles of a table without those that have no room. */
+export function firstLine(text: string): string {
+  return text.split('\n')[0]!;
 }
 
 /** Three significant digits: 4.12, 41.2, 412. */

@@ -13,7 +13,19 @@ import type {
   Status,
   UplinkStatus,
 } from '../control/messages.ts';
-import { bitRate, clockTime, columnWidths, duration, hanging, plural, table, textTable } from './render.ts';
+import {
+  bitRate,
+  clockTime,
+  columnWidths,
+  duration,
+  firstLine,
+  hanging,
+  plural,
+  table,
+  textTable,
+  textWidth,
+  withTexts,
+} from './render.ts';
 
 export function statusText(s: Status): string {
   const state = s.state === 'running' ? '' : `  ${s.state.toUpperCase()}`;
@@ -244,12 +256,21 @@ function latencyWords(p: BgpPeerStatus): string {
   return `${p.latency_ms.toFixed(1)} ms on average, ${told}`;
 }
 
-/** A listing of routes that is printed while it arrives: columns are as wide as the first part needs. */
+/**
+ * A listing of routes that is printed while it arrives: columns are as wide as the first part needs. A path or a reason
+ * that has no room stands below its route.
+ */
 export class RouteRows {
+  readonly #columns: number;
   #widths: number[] | undefined;
+  #pathWidth = 0;
   #isValidated = false;
-  #hasRefused = false;
   #hasAge = false;
+
+  /** @param columns of the terminal; Infinity = a line for each route */
+  constructor(columns: number) {
+    this.#columns = columns;
+  }
 
   /** Nothing has been shown. */
   get isEmpty(): boolean {
@@ -258,23 +279,28 @@ export class RouteRows {
 
   part(routes: readonly BgpRouteStatus[]): string {
     if (routes.length === 0) return '';
-    const isFirst = this.#widths === undefined;
-    if (isFirst) {
-      this.#isValidated = routes.some((r) => r.roa !== '');
-      this.#hasRefused = routes.some((r) => r.refused !== '');
-      this.#hasAge = routes.some((r) => r.age_s !== undefined);
-    }
-    const roa = this.#isValidated ? ['ROA'] : [];
-    // The last column needs no width, so a reason that first appears in a later part is shown there too.
-    const why = this.#hasRefused ? ['WHY'] : [];
-    const age = this.#hasAge ? ['AGE'] : [];
-    const head = ['', 'PREFIX', 'NEXT HOP', 'PEER', 'PREF', 'MED', ...age, ...roa, 'AS PATH', ...why];
-    const rows = [...(isFirst ? [head] : []), ...routes.map((r) => this.#row(r))];
-    this.#widths ??= columnWidths(rows);
-    return `${table(rows, this.#widths)}\n`;
+    return `${this.#widths === undefined ? this.#first(routes) : routes.map((r) => this.#row(r)).join('\n')}\n`;
   }
 
-  #row(r: BgpRouteStatus): string[] {
+  #first(routes: readonly BgpRouteStatus[]): string {
+    this.#isValidated = routes.some((r) => r.roa !== '');
+    this.#hasAge = routes.some((r) => r.age_s !== undefined);
+    const roa = this.#isValidated ? ['ROA'] : [];
+    const age = this.#hasAge ? ['AGE'] : [];
+    const head = ['', 'PREFIX', 'NEXT HOP', 'PEER', 'PREF', 'MED', ...age, ...roa];
+    this.#widths = columnWidths([head, ...routes.map((r) => this.#cells(r))]);
+    this.#pathWidth = textWidth(this.#widths, ['AS PATH', ...routes.map(pathText)], this.#columns);
+    const titles = routes.some((r) => r.refused !== '') ? ['AS PATH', 'WHY'] : ['AS PATH'];
+    const first = withTexts(head, this.#widths, titles, [this.#pathWidth], this.#columns);
+    return [firstLine(first), ...routes.map((r) => this.#row(r))].join('\n');
+  }
+
+  #row(r: BgpRouteStatus): string {
+    const texts = r.refused === '' ? [pathText(r)] : [pathText(r), r.refused];
+    return withTexts(this.#cells(r), this.#widths!, texts, [this.#pathWidth], this.#columns);
+  }
+
+  #cells(r: BgpRouteStatus): string[] {
     // Meaning is never in colour alone: what is wrong is in capitals.
     const roa = r.roa === 'invalid' ? 'INVALID' : r.roa === '' ? '-' : r.roa;
     return [
@@ -286,17 +312,20 @@ export class RouteRows {
       r.med === undefined ? '-' : String(r.med),
       ...(this.#hasAge ? [r.age_s === undefined ? '-' : duration(r.age_s)] : []),
       ...(this.#isValidated ? [roa] : []),
-      `${r.as_path} ${{ IGP: 'i', EGP: 'e' }[r.origin] ?? '?'}`.trim(),
-      ...(r.refused === '' ? [] : [r.refused]),
     ];
   }
 }
 
-export function bgpRoutesText(routes: readonly BgpRouteStatus[]): string {
-  return new RouteRows().part(routes) || 'no routes\n';
+/** With a letter for the origin, as routers have always shown it. */
+function pathText(r: { readonly as_path: string; readonly origin: string }): string {
+  return `${r.as_path} ${{ IGP: 'i', EGP: 'e' }[r.origin] ?? '?'}`.trim();
 }
 
-export function vpnRoutesText(routes: readonly BgpVpnRouteStatus[]): string {
+export function bgpRoutesText(routes: readonly BgpRouteStatus[], columns = Infinity): string {
+  return new RouteRows(columns).part(routes) || 'no routes\n';
+}
+
+export function vpnRoutesText(routes: readonly BgpVpnRouteStatus[], columns = Infinity): string {
   if (routes.length === 0) return 'no VPN routes\n';
   const head = ['', 'RD', 'PREFIX', 'LABEL', 'NEXT HOP', 'PEER', 'TARGETS', 'VRFS', 'AS PATH'];
   const rows = routes.map((r) => [
@@ -309,9 +338,9 @@ export function vpnRoutesText(routes: readonly BgpVpnRouteStatus[]): string {
     r.peer,
     r.targets.join(' '),
     r.vrfs.join(' ') || '-',
-    `${r.as_path} ${{ IGP: 'i', EGP: 'e' }[r.origin] ?? '?'}`.trim(),
+    pathText(r),
   ]);
-  return `${table([head, ...rows])}\n`;
+  return `${textTable(head, rows, columns)}\n`;
 }
 
 export function bgpExplainText(e: BgpExplanation): string {
@@ -357,6 +386,9 @@ function toldText(r: BgpRouteStatus): string {
     r.med === undefined ? '' : `MED ${r.med}`,
     r.communities.length === 0 ? '' : `communities ${r.communities.join(' ')}`,
     r.otc === undefined ? '' : `only to customers (AS ${r.otc})`,
+    r.originator_id === undefined ? '' : `originator ${r.originator_id}`,
+    r.cluster_list.length === 0 ? '' : `clusters ${r.cluster_list.join(' ')}`,
+    r.aggregator === undefined ? '' : `aggregated by AS ${r.aggregator.asn} at ${r.aggregator.address}`,
   ];
   return parts.filter((p) => p !== '').join(', ');
 }

@@ -2,7 +2,8 @@
 import { stream } from '../control/client.ts';
 import type { BgpEvent } from '../control/messages.ts';
 import { socketPaths } from '../control/paths.ts';
-import type { Input } from './command.ts';
+import { type Input, listingColumns } from './command.ts';
+import { hanging } from './render.ts';
 
 export async function watch(input: Input): Promise<number> {
   const stop = new AbortController();
@@ -12,7 +13,8 @@ export async function watch(input: Input): Promise<number> {
   try {
     // A stream has no one document: --json is a document per line as well.
     const isJson = input.options['jsonl'] === true || input.options['json'] === true;
-    const line = isJson ? bgpEventLine : bgpEventText;
+    const columns = listingColumns(input.io);
+    const line = isJson ? bgpEventLine : (e: BgpEvent): string => bgpEventText(e, columns);
     for await (const { events, lost } of stream(socketPaths(input.io.env).control, 'bgp_watch', {}, stop.signal)) {
       if (events.length > 0) input.io.out(events.map(line).join(''));
       if (lost > 0) input.io.err(`${lost} more changes of routes are not shown\n`);
@@ -32,12 +34,15 @@ export function bgpEventLine(e: BgpEvent): string {
 }
 
 /** `12:00:01 session b: Active -> Established`, in local time. */
-export function bgpEventText(e: BgpEvent): string {
+export function bgpEventText(e: BgpEvent, columns = Infinity): string {
   const d = new Date(e.time_ms);
   const time = [d.getHours(), d.getMinutes(), d.getSeconds()].map((n) => String(n).padStart(2, '0')).join(':');
-  if (e.kind === 'session')
-    return `${time} session ${e.peer}: ${e.from} -> ${e.to}${e.why === '' ? '' : ` (${e.why})`}\n`;
-  if (e.to !== 'unicast') return `${time} route ${e.prefix} ${e.to}\n`;
+  return hanging(`${time} `, eventWords(e), 4, columns);
+}
+
+function eventWords(e: BgpEvent): string {
+  if (e.kind === 'session') return `session ${e.peer}: ${e.from} -> ${e.to}${e.why === '' ? '' : ` (${e.why})`}`;
+  if (e.to !== 'unicast') return `route ${e.prefix} ${e.to}`;
   const path = e.as_path === '' ? '' : `, AS path ${e.as_path}`;
-  return `${time} route ${e.prefix} via ${e.next_hops.join(', ')}${path}, from ${e.peer === '' ? 'us' : e.peer}\n`;
+  return `route ${e.prefix} via ${e.next_hops.join(', ')}${path}, from ${e.peer === '' ? 'us' : e.peer}`;
 }

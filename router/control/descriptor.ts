@@ -1015,6 +1015,21 @@ export const DESCRIPTOR = {
        "oneof": [
         "age_s"
        ]
+      },
+      "_otc": {
+       "oneof": [
+        "otc"
+       ]
+      },
+      "_originator_id": {
+       "oneof": [
+        "originator_id"
+       ]
+      },
+      "_aggregator": {
+       "oneof": [
+        "aggregator"
+       ]
       }
      },
      "fields": {
@@ -1079,6 +1094,44 @@ export const DESCRIPTOR = {
        "options": {
         "proto3_optional": true
        }
+      },
+      "otc": {
+       "type": "uint32",
+       "id": 42,
+       "options": {
+        "proto3_optional": true
+       }
+      },
+      "originator_id": {
+       "type": "string",
+       "id": 43,
+       "options": {
+        "proto3_optional": true
+       }
+      },
+      "cluster_list": {
+       "rule": "repeated",
+       "type": "string",
+       "id": 44
+      },
+      "aggregator": {
+       "type": "BgpAggregator",
+       "id": 45,
+       "options": {
+        "proto3_optional": true
+       }
+      }
+     }
+    },
+    "BgpAggregator": {
+     "fields": {
+      "asn": {
+       "type": "uint32",
+       "id": 1
+      },
+      "address": {
+       "type": "string",
+       "id": 2
       }
      }
     },

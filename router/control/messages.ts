@@ -235,6 +235,16 @@ export interface BgpRouteStatus {
   readonly age_s?: number;
   /** The AS that said "only to customers" (RFC 9234 §5). */
   readonly otc?: number;
+  /** Who brought the route into its AS, where a reflector passed it on, and the reflectors on its way (RFC 4456 §8). */
+  readonly originator_id?: string;
+  readonly cluster_list: readonly string[];
+  readonly aggregator?: BgpAggregator;
+}
+
+/** Who made an aggregate (RFC 4271 §5.1.7). */
+export interface BgpAggregator {
+  readonly asn: number;
+  readonly address: string;
 }
 
 export interface BgpRoutes {

@@ -22,10 +22,11 @@ const ROUTE: Omit<BgpRouteStatus, 'prefix'> = {
   uplink: 'b',
   refused: '',
   roa: '',
+  cluster_list: [],
 };
 const PREFIXES = ['fd42::/48', '10.2.0.0/16', '10.0.0.0/8', '10.2.0.0/24'];
 
-async function cli(t: ExecutionContext, argv: readonly string[], over: Partial<Handlers>) {
+async function cli(t: ExecutionContext, argv: readonly string[], over: Partial<Handlers>, columns?: number) {
   const folder = mkdtempSync(join(tmpdir(), 'mlshim-test-'));
   const paths = pathsIn(folder);
   const server = new ControlServer(over as Handlers);
@@ -45,6 +46,7 @@ async function cli(t: ExecutionContext, argv: readonly string[], over: Partial<H
     },
     env: { MLSHIM_SOCKET: paths.shim },
     isTty: false,
+    columns,
   };
   return { status: await main(argv, io), out, err };
 }
@@ -94,7 +96,10 @@ test('a format that names a field wrongly is told which fields there are', async
     /"prefix" names no field, such as \{prefix\} \(known: /,
   );
   const near = await refused('bgp', 'routes', '--format', '{prefix} {next-hop}');
-  t.regex(near, /no field "next-hop" \(did you mean \{next_hop\}\? known: prefix, peer, best, next_hop, .*age_s\)/);
+  t.regex(
+    near,
+    /no field "next-hop" \(did you mean \{next_hop\}\? known: prefix, peer, best, next_hop, .*age_s, .*aggregator\)/,
+  );
   t.regex(near, /hint: mlshim bgp routes --help/);
   t.regex(await refused('bgp', '--format', '{prefix}'), /no field "prefix" \(known: name, asn, address, /);
   t.regex(await refused('bgp', '--format', '{name}', '--json'), /exclude each other/);
@@ -131,6 +136,16 @@ test('what fits in one part is in the order of prefixes', async (t) => {
     (await cli(t, ['bgp', 'routes'], { bgp_routes: () => ({ routes: [], next: '', place: '' }) })).out,
     'no routes\n',
   );
+});
+
+test('a listing has a line for each route, and is folded on a terminal', async (t) => {
+  const routes = [{ ...ROUTE, prefix: '10.2.0.0/16', as_path: '4242420001 '.repeat(12).trim() }];
+  const handlers: Partial<Handlers> = { bgp_routes: () => ({ routes, next: '', place: '' }) };
+  t.is((await cli(t, ['bgp', 'routes'], handlers)).out.trimEnd().split('\n').length, 2);
+  const folded = (await cli(t, ['bgp', 'routes'], handlers, 60)).out.trimEnd().split('\n');
+  t.true(folded.length > 3);
+  for (const line of folded) t.true(line.length <= 80, line);
+  t.is((await cli(t, ['bgp', 'routes'], handlers, 300)).out.trimEnd().split('\n').length, 2);
 });
 
 test('words of a query find their place', async (t) => {

@@ -4,6 +4,7 @@ import type {
   BgpEvent,
   BgpExplanation,
   BgpPeers,
+  BgpRouteStatus,
   BgpRoutes,
   BgpRule,
   BgpVpnRoutes,
@@ -322,7 +323,33 @@ const ROUTE = {
   communities: [],
   refused: '',
   roa: '',
+  cluster_list: [],
 } as const;
+
+/** With all that a route may say. */
+export const ROUTE_IN_FULL: BgpRouteStatus = {
+  ...ROUTE,
+  med: 20,
+  communities: ['64511:3', '4242421080:1:2', 'rt:64511:7'],
+  roa: 'valid',
+  age_s: 12.5,
+  otc: 4242420263,
+  originator_id: '10.0.0.4',
+  cluster_list: ['10.255.0.1', '10.255.0.2'],
+  aggregator: { asn: 4242422601, address: '10.0.0.9' },
+};
+
+/** Paths of which one, and a reason, have no room beside the rest. */
+export const BGP_ROUTES_LONG: BgpRoutes = {
+  next: '',
+  place: '',
+  routes: [
+    ROUTE,
+    { ...ROUTE, prefix: '172.23.1.0/24', as_path: Array.from({ length: 12 }, (_, i) => 4242420100 + i).join(' ') },
+    { ...ROUTE, prefix: 'fd42:4242:2601::/48', age_s: 273_600, roa: 'valid' },
+    { ...ROUTE, prefix: '172.23.5.0/24', best: false, refused: 'leaked: only to customers (RFC 9234)' },
+  ],
+};
 
 export const BGP_ROUTES: BgpRoutes = {
   next: '',
@@ -566,6 +593,10 @@ export const TELLINGS: readonly BgpExplanation[] = [
           as_path: '4242421080 4242420263 4242422601',
           med: 300,
           communities: ['64511:3', '64511:24', '64511:34', '4242421080:1:2'],
+          otc: 4242421080,
+          originator_id: '10.0.0.4',
+          cluster_list: ['10.255.0.1'],
+          aggregator: { asn: 4242422601, address: '10.0.0.9' },
         },
       ],
       why: 'passed by export rule 2 of transit-out (mlshim.yaml:20)',

@@ -26,6 +26,7 @@ import {
   BGP,
   BGP_ROUTES,
   BGP_ROUTES_IN,
+  BGP_ROUTES_LONG,
   BGP_ROUTES_ROA,
   BGP_VPN,
   EVENTS,
@@ -47,6 +48,9 @@ const GOLDEN = join(import.meta.dirname, '../../../../test/router/cli/golden');
 
 const NOUNS = [...new Set(COMMANDS.filter((c) => c.words.length === 2).map((c) => c.words[0]!))];
 
+/** Local times are others elsewhere. */
+const noon = (line: string): string => line.replace(/^\d\d:\d\d:\d\d/, '12:00:00');
+
 const TEXTS: Readonly<Record<string, string>> = {
   status: statusText(STATUS),
   uplink: uplinksText([
@@ -66,12 +70,14 @@ const TEXTS: Readonly<Record<string, string>> = {
     ...GOODBYE.peers.map(bgpPeerText),
   ].join('\n'),
   'bgp-vpn': vpnRoutesText(BGP_VPN.routes),
+  'bgp-routes-terminal': bgpRoutesText(BGP_ROUTES_LONG.routes, 80),
+  'bgp-watch-terminal': EVENTS.map((e) => noon(bgpEventText(e, 80))).join(''),
   'bgp-routes-in': bgpRoutesText(BGP_ROUTES_IN.routes),
   'bgp-explain-none': bgpExplainText(EXPLANATION_NONE),
   'bgp-routes-roa': bgpRoutesText(BGP_ROUTES_ROA.routes),
   'bgp-rpki': rpkiText(RPKI),
   'bgp-explain': bgpExplainText(EXPLANATION),
-  'bgp-watch': EVENTS.map((e) => bgpEventText(e).replace(/^\d\d:\d\d:\d\d/, '12:00:00')).join(''),
+  'bgp-watch': EVENTS.map((e) => noon(bgpEventText(e))).join(''),
   'bgp-explain-rule': bgpExplainText(EXPLANATION_RULE),
   'bgp-explain-to': TELLINGS.map(bgpTellingText).join('\n'),
   'bgp-explain-roa': bgpExplainText(EXPLANATION_ROA),
@@ -89,7 +95,7 @@ for (const [name, text] of Object.entries(TEXTS)) {
   });
 }
 
-/** A line for each route or event, however long: scripts cut them up. `bgp-goodbye` shows a line before it is wrapped. */
+/** Without a terminal a line for each route or event, however long: scripts cut them up. `bgp-goodbye` shows a line before it is wrapped. */
 const ANY_WIDTH: readonly string[] = ['bgp-routes-in', 'bgp-routes-roa', 'bgp-vpn', 'bgp-watch', 'bgp-goodbye'];
 
 test('texts fit 80 columns, but for listings of routes and events', (t) => {

@@ -12,6 +12,7 @@ import {
 } from '../../../router/control/codec.ts';
 import { DESCRIPTOR } from '../../../router/control/descriptor.ts';
 import { BODY_OF, type Request, type Verb } from '../../../router/control/messages.ts';
+import { ROUTE_IN_FULL } from '../cli/samples.ts';
 
 test('the descriptor is the one control.proto describes', (t) => {
   const proto = readFileSync(join(import.meta.dirname, '../../../../router/control/control.proto'), 'utf8');
@@ -40,6 +41,12 @@ test('an absent optional field stays absent, an empty list stays a list', (t) =>
   t.false('since_s' in answer.peers[0]!);
   t.deepEqual(answer.peers[0]!['capabilities'], []);
   t.is(answer.peers[0]!['received'], 0);
+});
+
+test('a route survives encoding with all that it may say', (t) => {
+  const routes = { routes: [ROUTE_IN_FULL], next: '', place: '' };
+  const frame = encodeResponse('bgp_routes', { id: 1, more: false, body: routes });
+  t.deepEqual(JSON.parse(JSON.stringify(decodeResponse(body(frame))!.body)), JSON.parse(JSON.stringify(routes)));
 });
 
 test('large counters keep their value', (t) => {

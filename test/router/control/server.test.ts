@@ -217,6 +217,7 @@ test('a listing comes in parts, each asked for when the one before has been used
     uplink: '',
     refused: '',
     roa: '',
+    cluster_list: [],
   };
   const path = await serve(t, {
     bgp_routes: ({ from = '' }) => {
