@@ -104,7 +104,7 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
   ...under('rules[].match', {
     app: 'path, its last part or argv[0] of the program; `*`, `**` and `?` stand for text',
     group: 'the program runs under `mlshim run --group`',
-    user: 'its user id',
+    user: 'the user it runs as, by name or id',
     cgroup: 'its cgroup or one above it; `*` stands for text',
     protocol: 'the protocol',
     to: 'where the flow goes, or `domain`',

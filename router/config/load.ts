@@ -66,7 +66,7 @@ function readSource(file: string): ConfigSource {
   }
 }
 
-/** Parse and check; never throws for what a file says. What it names outside of itself is not looked at. */
+/** Parse and check; never throws for what a file says. What it names outside of itself, but for users, is not looked at. */
 export function parseConfig(source: ConfigSource, env: NodeJS.ProcessEnv = process.env): Loaded {
   return judged(isQuick(source) ? quickFile(source) : yamlConfig(source, env));
 }

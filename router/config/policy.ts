@@ -3,6 +3,7 @@
  * bandwidth, probe). What a rule means stands in router/uplink/rule.ts.
  */
 import { z } from 'zod';
+import { nearest } from '../lib/nearest.ts';
 import { BALANCE_KINDS, type BalanceKind } from '../uplink/balancer.ts';
 import { type PortRange, Protocol, type Rule, type RuleMatch, shadowedRules } from '../uplink/rule.ts';
 import { choice, int, list, name, object, prefix, Refusal, some, text, typeMessage } from './fields.ts';
@@ -10,6 +11,7 @@ import type { GroupConfig, PolicyConfig } from './model.ts';
 import { noSuch } from './names.ts';
 import { checkProbe, type ParsedProbe, probe } from './probe.ts';
 import { asList, asMap, type Path, type SourceTree } from './tree.ts';
+import { localUsers, userId } from './users.ts';
 
 const MAX_PORT = 65535;
 const MAX_UID = 0xfffffffe;
@@ -80,10 +82,27 @@ const domain = text('a domain', (s): string | Refusal => {
 
 const glob = (what: string) => text(what, (s): string | Refusal => (s === '' ? new Refusal(`names no ${what}`) : s));
 
+/** useradd(8) lets names begin with a letter or an underscore; what has digits alone is meant as an id. */
+const USER_NAME = /^[A-Za-z_][A-Za-z0-9_.-]*\$?$/;
+
+/** An id, or a name of this host. */
+const user = z.union([
+  int(0, MAX_UID, 'a user id'),
+  text('a user or its id', (s): number | Refusal => {
+    if (!USER_NAME.test(s)) return new Refusal(`"${s}" is not the name of a user; ids are numbers without quotes`);
+    const id = userId(s);
+    if (id !== undefined) return id;
+    const near = nearest(s, localUsers());
+    return new Refusal(
+      `this host has no user "${s}" (${near === undefined ? 'getent passwd lists them' : `did you mean "${near}"?`})`,
+    );
+  }),
+]);
+
 const match = object({
   app: some(glob('program'), 'programs').default([]),
   group: some(name, 'groups').default([]),
-  user: some(int(0, MAX_UID, 'a user id'), 'user ids').default([]),
+  user: some(user, 'users').default([]),
   cgroup: some(
     text('a cgroup', (s): string | Refusal => {
       return s.startsWith('/') ? s : new Refusal(`"${s}" is not the path of a cgroup, such as /system.slice/*.service`);

@@ -79,7 +79,13 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
     'router/kernel/relay.ts',
     'router/uplink/kernel.ts',
   ],
-  'node:child_process': ['router/app/', 'router/cli/', 'router/config/filter-probe.ts', 'wg/supervisor.ts'],
+  'node:child_process': [
+    'router/app/',
+    'router/cli/',
+    'router/config/filter-probe.ts',
+    'router/config/users.ts',
+    'wg/supervisor.ts',
+  ],
   'node:fs': [
     'router/control/server.ts',
     'router/config/',

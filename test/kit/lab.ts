@@ -4,7 +4,7 @@
  * Each lab has its own namespaces, so addresses and ports inside never meet those of another lab.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { accessSync, chmodSync, constants, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { accessSync, chmodSync, constants, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
@@ -32,6 +32,8 @@ export interface RunOptions {
   readonly input?: string;
   /** Standard input stays open for whoever has the process. */
   readonly isTalkedTo?: boolean;
+  /** Folder of the cgroup (version 2) that it is put into; for unprivileged programs. */
+  readonly cgroup?: string;
 }
 
 /** A process started by a lab. */
@@ -189,6 +191,7 @@ export class Lab {
   /** Start a program in a namespace. The lab ends it at the latest when it closes. */
   start(ns: string, command: string, args: readonly string[], options: RunOptions = {}): LabProcess {
     const { uid, gid } = typeof options.unprivileged === 'object' ? options.unprivileged : { uid: NOBODY, gid: NOBODY };
+    const enter = options.cgroup === undefined ? '' : `echo $$ >${options.cgroup}/cgroup.procs; `;
     const drop = options.unprivileged
       ? [
           'unshare',
@@ -196,7 +199,7 @@ export class Lab {
           'sh',
           '-c',
           // The container has no TUN device; `exec` keeps one process, so that signals and pids are the program's.
-          `mount -t tmpfs none /dev/net 2>/dev/null; exec setpriv --reuid ${uid} --regid ${gid} --clear-groups --inh-caps=-all --ambient-caps=-all --bounding-set=-all --no-new-privs -- "$@"`,
+          `mount -t tmpfs none /dev/net 2>/dev/null; ${enter}exec setpriv --reuid ${uid} --regid ${gid} --clear-groups --inh-caps=-all --ambient-caps=-all --bounding-set=-all --no-new-privs -- "$@"`,
           'sh',
         ]
       : [];
@@ -267,6 +270,15 @@ export class Lab {
     }
     rmSync(this.dir, { recursive: true, force: true });
   }
+}
+
+/** Where cgroups of version 2 are on this machine, if anywhere and if they can be made. */
+export function cgroup2(): string | undefined {
+  const line = readFileSync('/proc/mounts', 'utf8')
+    .split('\n')
+    .find((l) => l.split(' ')[2] === 'cgroup2');
+  const [, folder, , options] = line?.split(' ') ?? [];
+  return folder !== undefined && options?.split(',').includes('rw') === true ? folder : undefined;
 }
 
 function withSbin(): NodeJS.ProcessEnv {

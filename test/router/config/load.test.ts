@@ -397,3 +397,13 @@ rules: [{ use: [a, b, { uplink: c, weight: auto }] }]
     ['auto', 1, 'auto'],
   );
 });
+
+test('users are named as this host knows them; who is not there is told with the nearest name', (t) => {
+  const rule = (user: string) =>
+    parse(`uplinks: { a: { kernel: { interface: eth1 } } }\nrules: [{ match: { user: ${user} }, use: a }]\n`);
+  t.deepEqual(rule('root').config?.policy.rules[0]?.match.users, [0]);
+  t.deepEqual(rule('[root, 1000]').config?.policy.rules[0]?.match.users, [0, 1000]);
+  t.regex(rule('rooot').diagnostics[0]!.message, /^this host has no user "rooot" \(did you mean "root"\?\)$/);
+  t.regex(rule('qqxqqxqqxqqx').diagnostics[0]!.message, /^this host has no user .* \(getent passwd lists them\)$/);
+  t.regex(rule('"1000"').diagnostics[0]!.message, /ids are numbers without quotes/);
+});
