@@ -2,6 +2,22 @@
 
 export { Addr, type Family, Prefix } from '../router/lib/addr.ts';
 export { type Clock, type Instant, systemClock } from '../router/lib/clock.ts';
+export type { BfdAuth, BfdAuthType, Digest } from './bfd/auth.ts';
+export {
+  BFD_MULTIHOP_PORT,
+  BFD_PORT,
+  BFD_TTL,
+  Bfd,
+  type BfdChange,
+  type BfdDatagram,
+  type BfdDrop,
+  type BfdOptions,
+  type BfdPort,
+  type BfdTarget,
+  type BfdView,
+} from './bfd/bfd.ts';
+export type { BfdState } from './bfd/packet.ts';
+export type { BfdSettings } from './bfd/session.ts';
 export { type Driven, drive, type Schedule } from './drive.ts';
 export type { RemovePrivateAs } from './export.ts';
 export type { AsMatch, Role } from './fsm/negotiate.ts';
@@ -24,7 +40,11 @@ export type { Confederation, LocalAs } from './relation.ts';
 export type { Restarting } from './restart.ts';
 export type { Multipath } from './rib/multipath.ts';
 export { changesOf, eachRoute, type RouteChange } from './routes.ts';
-export { ROA_STATE_TEXT, RoaTable } from './rpki/roa-table.ts';
+export { VrpLoader } from './rpki/loader.ts';
+export { parseRoas, RoaFileError, RoaFileReader } from './rpki/roa-file.ts';
+export { ROA_STATE_TEXT, type RoaSource, RoaTable, type VrpUpdate } from './rpki/roa-table.ts';
+export { type RtrAction, RtrClient, type RtrEvent, type RtrState, type RtrTimers } from './rpki/rtr.ts';
+export { RTR_ERROR_TEXT, RtrError } from './rpki/rtr-pdu.ts';
 export { type Vrp, VrpList } from './rpki/vrp.ts';
 export type { CandidateView, PeerView, RouteView } from './show.ts';
 export type { SpeakerOptions } from './speaker-options.ts';

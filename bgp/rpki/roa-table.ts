@@ -7,7 +7,7 @@
  * Does not know routes: revalidation.ts finds those that lie inside changed prefixes.
  */
 
-import type { Family } from '../../router/lib/addr.ts';
+import type { Family, Prefix } from '../../router/lib/addr.ts';
 import { grown } from '../../router/lib/columns.ts';
 import { PrefixTable } from '../../router/lib/prefix-table.ts';
 import { RoaState } from '../policy/rule.ts';
@@ -247,6 +247,11 @@ function cut(word: number, bits: number): number {
   return bits >= 32 ? word : bits <= 0 ? 0 : word & (-1 << (32 - bits));
 }
 
+/** The address left-aligned, as in bgp/wire/nlri.ts. */
+function wordsOf({ family, addr: a }: Prefix): readonly [number, number, number, number] {
+  return family === 4 ? [a.a3, 0, 0, 0] : [a.a0, a.a1, a.a2, a.a3];
+}
+
 export class RoaTable {
   readonly #tables: Readonly<Record<Family, FamilyTable>> = { 4: new FamilyTable(4), 6: new FamilyTable(6) };
   readonly #sources: (RoaSource | undefined)[] = [];
@@ -266,9 +271,14 @@ export class RoaTable {
     return this.#tables[family].state(w0, w1, w2, w3, length, originAs);
   }
 
+  /** The same in words. */
+  validate(prefix: Prefix, originAs: number): (typeof ROA_STATE_TEXT)[number] {
+    return ROA_STATE_TEXT[this.state(prefix.family, ...wordsOf(prefix), prefix.length, originAs)]!;
+  }
+
   /** The VRPs that speak about a prefix: what `explain` shows. */
-  covering(family: Family, w0: number, w1: number, w2: number, w3: number, length: number): Vrp[] {
-    return [...this.#tables[family].covering(w0, w1, w2, w3, length)];
+  covering(prefix: Prefix): Vrp[] {
+    return [...this.#tables[prefix.family].covering(...wordsOf(prefix), prefix.length)];
   }
 
   /**

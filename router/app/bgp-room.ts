@@ -467,9 +467,7 @@ export class BgpRoom {
   #roasOf(text: string | undefined): string[] {
     const prefix = text === undefined ? undefined : Prefix.parse(text);
     if (prefix === undefined) return [];
-    const { addr: a, family, length } = prefix;
-    const words = family === 4 ? ([a.a3, 0, 0, 0] as const) : ([a.a0, a.a1, a.a2, a.a3] as const);
-    return this.#rpki.table.covering(family, ...words, length).map((v) => `${v.prefix} max ${v.maxLength} AS${v.asn}`);
+    return this.#rpki.table.covering(prefix).map((v) => `${v.prefix} max ${v.maxLength} AS${v.asn}`);
   }
 
   #latencyOf(peer: string): Pick<BgpPeerStatus, 'latency_ms' | 'latency_class'> {

@@ -158,8 +158,9 @@ test('an unchanged list changes nothing', (t) => {
 
 test('the ROAs that speak about a prefix are listed', (t) => {
   const table = roaTable('172.20.0.0/14-24 AS1', '172.20.0.0/24-28 AS2', '172.20.1.0/24-24 AS3');
-  const found = table.covering(...wordsOf(Prefix.parse('172.20.0.0/26')!));
+  const found = table.covering(Prefix.parse('172.20.0.0/26')!);
   t.deepEqual(found.map(key), [key(vrp('172.20.0.0/14-24 AS1')), key(vrp('172.20.0.0/24-28 AS2'))]);
+  t.is(table.validate(Prefix.parse('10.0.0.0/8')!, 1), 'unknown');
 });
 
 test('the number of sources is limited, and a place can be given back', (t) => {
