@@ -135,18 +135,18 @@ it('ten streams of one app are shared out by bandwidth and get the sum of both',
   }
 });
 
-it('a group of equal weights alternates, for TCP and for UDP', async (t) => {
-  const tcp = await iperf(t.context, 'mixed', '-c', SERVER.v4, '-P', '10');
-  // The control connection is the eleventh: whichever it took, the others differ by no more than one.
-  t.true(
-    Object.values(tcp.streams).every((n) => n >= 4 && n <= 6),
-    JSON.stringify(tcp.streams),
-  );
-  const udp = await iperf(t.context, 'mixed', '-c', SERVER.v4, '-u', '-b', '1M', '-P', '10');
-  t.true(
-    Object.values(udp.streams).every((n) => n >= 4 && n <= 6),
-    JSON.stringify(udp.streams),
-  );
+it('ten streams of a group of equal weights alternate: TCP and UDP, IPv4 and IPv6', async (t) => {
+  for (const to of [SERVER.v4, SERVER.v6])
+    for (const kind of [[], ['-u', '-b', '1M']]) {
+      const { streams } = await iperf(t.context, 'mixed', '-c', to, ...kind, '-P', '10');
+      t.log(`${to} ${kind[0] ?? ''}: ${JSON.stringify(streams)}`);
+      // The control connection is the eleventh: whichever it took, the others differ by no more than one.
+      t.true(
+        Object.values(streams).every((n) => n >= 4 && n <= 6),
+        JSON.stringify(streams),
+      );
+      t.is(Object.keys(streams).length, 2);
+    }
 });
 
 it('what a rule rejects is refused at once, and nothing else', async (t) => {

@@ -10,7 +10,12 @@ import type { Lab, LabProcess } from './lab.ts';
 import { PEER_B, PEER_C, Peer, type PeerPlan } from './peer.ts';
 import type { Router } from './router.ts';
 
-export const SERVER = { v4: '203.0.113.1', v6: '2001:db8:5::1' } as const;
+export const SERVER = {
+  v4: '203.0.113.1',
+  v6: '2001:db8:5::1',
+  /** More addresses of it. */
+  others: ['203.0.113.2', '203.0.113.3', '203.0.113.4'],
+} as const;
 
 export interface IspPlan {
   readonly name: string;
@@ -46,7 +51,8 @@ export class TwoIsps {
   async build(): Promise<void> {
     const { lab } = this;
     this.#server = await lab.namespace('s');
-    await lab.host('ip', ['-n', this.#server, 'addr', 'add', `${SERVER.v4}/32`, 'dev', 'lo']);
+    for (const address of [SERVER.v4, ...SERVER.others])
+      await lab.host('ip', ['-n', this.#server, 'addr', 'add', `${address}/32`, 'dev', 'lo']);
     await lab.host('ip', ['-n', this.#server, 'addr', 'add', `${SERVER.v6}/128`, 'dev', 'lo', 'nodad']);
     for (const isp of ISPS) await this.#isp(isp);
   }
@@ -64,7 +70,8 @@ export class TwoIsps {
     this.peers.set(name, peer);
     await peer.ip('route', 'add', `${v4}/32`, 'dev', peer.device);
     await peer.ip('route', 'add', `${v6}/128`, 'dev', peer.device);
-    await peer.ip('route', 'add', `${SERVER.v4}/32`, 'via', `${inside}.2`);
+    for (const address of [SERVER.v4, ...SERVER.others])
+      await peer.ip('route', 'add', `${address}/32`, 'via', `${inside}.2`);
     await peer.ip('-6', 'route', 'add', `${SERVER.v6}/128`, 'via', `fd00:${rate}::2`);
     await lab.host('ip', ['-n', this.#server, 'route', 'add', `${v4}/32`, 'via', `${inside}.1`, 'src', SERVER.v4]);
     await lab.host('ip', [
