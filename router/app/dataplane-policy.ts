@@ -71,6 +71,7 @@ export class DataplanePolicy implements PolicyPort {
   link = 0;
   vrf = 0;
   generation = 0;
+  hasDomains = false;
 
   constructor(o: PolicyParts) {
     this.#o = o;
@@ -98,6 +99,7 @@ export class DataplanePolicy implements PolicyPort {
     const policy = this.#policy;
     this.#classes = policy && new ProcessTable((facts) => policy.classOf(facts));
     this.generation = (this.generation + 1) | 0;
+    this.hasDomains = policy?.hasDomains ?? false;
     this.#o.hub.policy = policy && this;
     this.#act();
   }
@@ -140,6 +142,17 @@ export class DataplanePolicy implements PolicyPort {
       case 'default':
         return 0;
     }
+  }
+
+  chooseForName(pid: number, name: string, protocol: number | undefined, port: number | undefined): number {
+    this.link = 0;
+    this.vrf = 0;
+    const policy = this.#policy;
+    if (policy === undefined) return 0;
+    const hash = hashOfText(name);
+    policy.decideName(this.#classes!.of(pid), { name, protocol, port }, { flowHash: hash, targetHash: hash });
+    if (policy.kind === 'uplink') this.link = this.#ways[policy.uplink]!.spec.link;
+    return policy.kind === 'no-uplink' ? E.ENETUNREACH : 0;
   }
 
   /** The port of ours is chosen later; the socket stands for it, so that each is a flow of its own. */
@@ -210,9 +223,10 @@ export class DataplanePolicy implements PolicyPort {
     }
   }
 
-  /** Addresses that flows through the host's network may have. */
-  *hostAddresses(): Generator<Addr> {
-    for (const { addresses } of this.#hosts.values()) yield* addresses;
+  get hostFamilies(): ReadonlySet<4 | 6> {
+    const families = new Set<4 | 6>();
+    for (const { addresses } of this.#hosts.values()) for (const a of addresses) families.add(a.family);
+    return families;
   }
 
   /** Take an uplink out by hand, or put it back; flows that use it go on. @returns whether there is one of this name */
@@ -370,4 +384,10 @@ function hostsOf(uplinks: readonly PolicyUplink[], before: ReadonlyMap<number, H
     hosts.set(link, isSame ? known : { way: host, addresses: [] });
   }
   return hosts;
+}
+
+function hashOfText(text: string): number {
+  let hash = 0;
+  for (let i = 0; i < text.length; i++) hash = mix32(hash ^ text.charCodeAt(i));
+  return hash;
 }

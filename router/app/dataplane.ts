@@ -16,14 +16,16 @@ import { revived } from '../lib/post.ts';
 import { Random, systemEntropy } from '../lib/rand.ts';
 import { PagePool, World } from '../lib/world.ts';
 import { Epoll, loadNative } from '../native/index.ts';
+import { DnsDoor } from '../shimlink/dns-door.ts';
+import { DnsForwarder } from '../shimlink/dns-forwarder.ts';
 import { HostsFile, ServicesFile } from '../shimlink/hosts.ts';
-import { Hub } from '../shimlink/hub.ts';
+import { FORWARDER_4, FORWARDER_6, Hub } from '../shimlink/hub.ts';
 import { LoopbackLink } from '../shimlink/loopback.ts';
 import { NameService } from '../shimlink/name-service.ts';
 import { Pollable, Poller } from '../shimlink/poller.ts';
 import { E } from '../shimlink/proto.ts';
 import { Requests } from '../shimlink/requests.ts';
-import { type NameServer, Resolver, type ResolverSettings } from '../shimlink/resolver.ts';
+import { Resolver } from '../shimlink/resolver.ts';
 import { Server } from '../shimlink/server.ts';
 import type { LinkAddress } from '../stack/port.ts';
 import { Stack } from '../stack/stack.ts';
@@ -42,6 +44,7 @@ import type {
   ToDataplane,
 } from './dataplane-protocol.ts';
 import { DataplaneStreams } from './dataplane-streams.ts';
+import { resolverSettings } from './name-servers.ts';
 
 /** Records taken from one source per vector. */
 const VECTOR = 256;
@@ -100,6 +103,7 @@ class Dataplane {
   readonly #server: Server;
   readonly #requests: Requests;
   readonly #resolver: Resolver;
+  readonly #forwarder: DnsForwarder;
   readonly #names: NameService;
   readonly #capture: Capture;
   readonly #pings: Pings;
@@ -116,6 +120,7 @@ class Dataplane {
   #rings: WgRing[] = [];
   #links: PacketLink[] = [];
   #sink: PacketSink;
+  #hasNameServers = false;
   #drainId: number | undefined;
   #isStopped = false;
   #turns = 0;
@@ -160,9 +165,12 @@ class Dataplane {
     this.#streams = new DataplaneStreams(this.#hub, post);
     this.#bfd = new DataplaneBfd(this.#hub, this.#tick, random, post);
     const entropy = (): number => new DataView(systemEntropy(4).buffer).getUint32(0);
-    this.#resolver = new Resolver(resolverSettings(boot.settings), entropy);
+    this.#resolver = new Resolver({ servers: [], search: [] }, entropy);
+    this.#forwarder = new DnsForwarder(entropy);
     const hosts = new HostsFile(textOf('/etc/hosts'));
-    this.#names = new NameService(this.#hub, this.#resolver, hosts, new ServicesFile(textOf('/etc/services')));
+    const services = new ServicesFile(textOf('/etc/services'));
+    this.#names = new NameService(this.#hub, this.#resolver, this.#forwarder, hosts, services);
+    this.#hub.dns = this.#names;
     this.#requests = new Requests(this.#hub, this.#names, process.pid);
     this.#server = new Server(native, world, this.#hub.area, this.#poller, boot.shimFd, uid, this.#requests);
     this.#pings = new Pings(this.#stack, world, this.#tick);
@@ -180,6 +188,7 @@ class Dataplane {
     this.#wake = new Doorbell(boot.wakeFd, native.drain);
     this.#poller.add(this.#wake, boot.wakeFd, Epoll.In);
     this.#addLoopback(0);
+    DnsDoor.open(this.#hub);
     this.#applySettings(boot.settings);
   }
 
@@ -410,8 +419,9 @@ class Dataplane {
     const link = new LoopbackLink(this.#world, index, vrf === 0 ? 'lo' : `lo.${vrf}`, vrf);
     link.onDrained = (l) => this.#linkDrained(l);
     this.#loopbacks.push(link);
-    const isInStack = this.#settings.loopback === 'stack';
-    this.#stack.addLink(link, isInStack ? ['127.0.0.1/8', '::1/128'].flatMap(linkAddress) : [], { isLoopback: true });
+    const hosts = this.#settings.loopback === 'stack' ? ['127.0.0.1/8', '::1/128'] : [];
+    const doors = vrf === 0 ? [`${FORWARDER_4.toAddr()}/32`, `${FORWARDER_6.toAddr()}/128`] : [];
+    this.#stack.addLink(link, [...hosts, ...doors].flatMap(linkAddress), { isLoopback: true });
     this.#arrange();
   }
 
@@ -425,18 +435,21 @@ class Dataplane {
     this.#settings = s;
     const source = (text: string | undefined): Addr | undefined => (text === undefined ? undefined : Addr.parse(text));
     this.#stack.setSources(source(s.source.v4), source(s.source.v6));
-    this.#resolver.configure(resolverSettings(s));
-    this.#policy.configure(revived(s.policy));
+    const policy = revived(s.policy);
+    const dns = resolverSettings(s, policy.uplinks);
+    this.#names.configure(dns);
+    this.#hasNameServers = dns.servers.length > 0 || policy.uplinks.some((u) => u.dns.length > 0);
+    this.#policy.configure(policy);
     this.#applyNames();
   }
 
   /** Zones in server addresses need the links to be known. */
   #applyNames(): void {
-    const { dns, hostNameServers, loopback } = this.#settings;
+    const { hostNameServers, loopback } = this.#settings;
     const indexOf = (name: string): number | undefined => this.#hub.linkByName(name);
     this.#hub.settings = {
       hasLoopback: loopback === 'stack',
-      nameServers: Hub.nameServers(dns.servers, indexOf),
+      hasNameServers: this.#hasNameServers,
       hostNameServers: Hub.nameServers(hostNameServers, indexOf),
     };
   }
@@ -484,7 +497,8 @@ class Dataplane {
     for (const [name, value] of Object.entries(this.#tcp.counters)) all[`tcp_${name}`] = value as number;
     for (const [name, value] of Object.entries(this.#hub.counters)) all[`shim_${name}`] = value;
     for (const [name, value] of Object.entries(this.#server.counters)) all[`shim_${name}`] = value as number;
-    for (const [name, value] of Object.entries(this.#resolver.counters)) all[`dns_${name}`] = value;
+    for (const { counters: dns } of [this.#resolver, this.#forwarder])
+      for (const [name, value] of Object.entries(dns)) all[`dns_${name}`] = value;
     for (const ring of this.#rings)
       for (const [name, value] of Object.entries(ring.counters())) all[name] = (all[name] ?? 0) + value;
     return {
@@ -558,15 +572,6 @@ function soonest(a: number, b: number): number {
 function linkAddress(text: string): LinkAddress[] {
   const p = Prefix.parseLoose(text);
   return p === undefined ? [] : [{ addr: p.addr, prefixLength: p.prefix.length }];
-}
-
-function resolverSettings(s: DataplaneSettings): ResolverSettings {
-  const servers = s.dns.servers.flatMap((text): NameServer[] => {
-    const [address, link] = text.split('%');
-    const addr = Addr.parse(address!);
-    return addr === undefined ? [] : [{ addr, link }];
-  });
-  return { servers, search: s.dns.search };
 }
 
 /** A file of the host, empty when it is missing. */

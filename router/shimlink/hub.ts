@@ -27,8 +27,11 @@ const GRAVE_MS = 60_000;
 const GRAVE_MAX = 1024;
 const RETRY_MS = 20;
 export const DNS_PORT = 53;
-/** A name server inside that was silent for so long is passed over by the next question. */
-const NAME_SERVER_PATIENCE_MS = 1000;
+/** Where apps that ask the host's name servers by TCP are connected to: addresses of our loopback link that nobody else has. */
+export const FORWARDER_4 = new SockAddr().set(AF_INET, 0, 0, 0xffff, 0x7fffff35, DNS_PORT, 0);
+export const FORWARDER_6 = new SockAddr().set(AF_INET6, 0xfd6d6c73 | 0, 0x68696d00, 0, 0x35, DNS_PORT, 0);
+/** 127.0.0.53 and .54, where systemd-resolved listens (systemd-resolved.service(8)). */
+const RESOLVED_STUBS: readonly number[] = [0x7f000035, 0x7f000036];
 const SINK_BYTES = 65536;
 /** Pages of a send buffer that are filled by one call. */
 export const MAX_SPANS = 8;
@@ -36,8 +39,18 @@ export const MAX_SPANS = 8;
 export interface HubSettings {
   /** 127.0.0.0/8 and ::1 are in our stack. */
   readonly hasLoopback: boolean;
-  readonly nameServers: readonly SockAddr[];
+  /** Whose questions go to our name servers instead. */
   readonly hostNameServers: readonly SockAddr[];
+  /** There are name servers of ours. */
+  readonly hasNameServers: boolean;
+}
+
+/** DNS messages that apps send and receive themselves. */
+export interface DnsPort {
+  /** Answer a query of an app; queries come as they are sent, without a length in front. @param done called at most once, later */
+  forward(pid: number, query: Uint8Array, isStream: boolean, done: (answer: Uint8Array) => void): void;
+  /** An app got an answer from a server it asked by itself. */
+  heard(at: number, length: number): void;
 }
 
 /** What apps' sockets did; further names are those of options without effect (idle-options.ts). */
@@ -56,7 +69,6 @@ export interface HubCounters {
   resetsToApps: number;
   kernelDoorsRefused: number;
   lateReusePort: number;
-  nameServersSkipped: number;
 }
 
 export interface HubParts {
@@ -111,16 +123,12 @@ export class Hub {
     resetsToApps: 0,
     kernelDoorsRefused: 0,
     lateReusePort: 0,
-    nameServersSkipped: 0,
   };
   /** Undefined while there are no rules. */
   policy: PolicyPort | undefined;
-  #settings: HubSettings = { hasLoopback: false, nameServers: [], hostNameServers: [] };
+  dns: DnsPort | undefined;
+  #settings: HubSettings = { hasLoopback: false, hasNameServers: false, hostNameServers: [] };
   #lastId = 0;
-  /** Place in the list of the name server that is asked for those of the host. */
-  #nameServer = 0;
-  /** Since when it has been asked without an answer. */
-  #askedAt: number | undefined;
   readonly #graves: AppSocket[] = [];
   readonly #graveTimes: number[] = [];
   readonly #retries: AppSocket[] = [];
@@ -148,8 +156,6 @@ export class Hub {
 
   set settings(s: HubSettings) {
     this.#settings = s;
-    this.#nameServer = 0;
-    this.#askedAt = undefined;
   }
 
   get hasLoopback(): boolean {
@@ -254,41 +260,12 @@ export class Hub {
     return undefined;
   }
 
-  /** Is this one of the host's name servers, for which ours are to be asked? Then `askNameServer` says where. */
+  /** Is this one of the host's name servers? Then queries go to the forwarder instead, and answers seem to come from it. */
   redirect(to: SockAddr): boolean {
-    if (to.port !== DNS_PORT || this.#settings.nameServers.length === 0) return false;
+    if (to.port !== DNS_PORT || !this.#settings.hasNameServers) return false;
+    if (!this.hasLoopback && to.isV4 && RESOLVED_STUBS.includes(to.a3)) return true;
     for (const h of this.#settings.hostNameServers)
       if (h.a3 === to.a3 && h.a2 === to.a2 && h.a1 === to.a1 && h.a0 === to.a0) return true;
-    return false;
-  }
-
-  /**
-   * The name server inside the uplinks to ask now, for a socket of `family`: the same one as before, or the next in line
-   * when that was asked and nothing has come from it for a while. Programs ask again after seconds; then another one hears it.
-   */
-  askNameServer(family: number): SockAddr {
-    const all = this.#settings.nameServers;
-    const now = this.tick.ms;
-    if (this.#askedAt !== undefined && ((now - this.#askedAt) | 0) >= NAME_SERVER_PATIENCE_MS) {
-      this.#nameServer = (this.#nameServer + 1) % all.length;
-      this.counters.nameServersSkipped++;
-      this.#askedAt = undefined;
-    }
-    this.#askedAt ??= now;
-    for (let i = 0; i < all.length; i++) {
-      const server = all[(this.#nameServer + i) % all.length]!;
-      if (family === AF_INET6 || server.isV4) return server;
-    }
-    return all[this.#nameServer % all.length]!;
-  }
-
-  /** An answer came from one of the name servers inside. @returns whether that is so */
-  nameServerAnswered(r0: number, r1: number, r2: number, r3: number): boolean {
-    for (const s of this.#settings.nameServers) {
-      if (s.a3 !== r3 || s.a2 !== r2 || s.a1 !== r1 || s.a0 !== r0) continue;
-      this.#askedAt = undefined;
-      return true;
-    }
     return false;
   }
 

@@ -1,61 +1,80 @@
 /**
- * The edge of the resolver inside the data plane: questions of the shim in, queries out through endpoints of our own
- * stack (one UDP port or one TCP connection per query), timers by the loop's clock. What to ask and what to believe is
- * resolver.ts; how getaddrinfo answers is addrinfo.ts.
+ * Names inside the data plane: questions of the shim go to the resolver, queries that apps send themselves to the forwarder,
+ * each to the name servers of the uplink that a flow to the name would take. Timers by the loop's clock. What to ask and
+ * what to believe is resolver.ts and dns-forwarder.ts, by which sockets dns-query.ts; how getaddrinfo answers is addrinfo.ts.
  */
-import { Addr, type Family } from '../lib/addr.ts';
+import type { Addr, Family } from '../lib/addr.ts';
 import type { Instant } from '../lib/clock.ts';
-import { type DatagramInfo, type DatagramOwner, DatagramSpec } from '../stack/port.ts';
-import type { UdpEndpoint } from '../stack/udp-endpoint.ts';
-import type { TcpConnection } from '../tcp/connection.ts';
-import type { TcpOwner } from '../tcp/port.ts';
+import { type DnsMessage, DnsRcode, DnsType, parseDns } from '../wire/dns.ts';
 import {
   type AddrInfoContext,
   type AddrInfoLookup,
   type AddrInfoResult,
+  Eai,
   finishAddrInfo,
   finishNameInfo,
   startAddrInfo,
   startNameInfo,
 } from './addrinfo.ts';
+import { DnsForwarder, refusal } from './dns-forwarder.ts';
+import type { QueryEvent } from './dns-port.ts';
+import { QueryEdge } from './dns-query.ts';
 import type { HostsFile, ServicesFile } from './hosts.ts';
-import type { Hub } from './hub.ts';
+import type { DnsPort, Hub } from './hub.ts';
 import type { AddrInfo, NameInfoQuestion, NamePort, ResolveQuestion } from './names.ts';
 import { Pollable } from './poller.ts';
-import { AF_INET, AF_INET6 } from './proto.ts';
-import type { Resolver, ResolverAction, ResolverAnswer, ResolverEvent } from './resolver.ts';
+import {
+  type Resolver,
+  type ResolverAnswer,
+  type ResolverEvent,
+  type ResolverSettings,
+  serversOf,
+} from './resolver.ts';
 import { SockAddr } from './sockaddr.ts';
 
 type ResolveDone = (status: number, entries: readonly AddrInfo[], canonical: string) => void;
 type NameDone = (status: number, host: string, service: string) => void;
 
-/** One query on its way. */
-interface Query {
-  close(): void;
-}
+/** In the place of an uplink: no uplink of the rule can be used, and nobody else may hear the name. */
+const NOBODY = -1;
+/** Octets of a DNS header up to the answer's code. */
+const LEAST_QUERY = 12;
 
-export class NameService extends Pollable implements NamePort {
+export class NameService extends Pollable implements NamePort, DnsPort {
   readonly #hub: Hub;
   readonly #resolver: Resolver;
   readonly #hosts: HostsFile;
   readonly #services: ServicesFile;
-  readonly #queries = new Map<number, Query>();
+  readonly #forwarder: DnsForwarder;
+  readonly #lookupQueries: QueryEdge;
+  readonly #forwardQueries: QueryEdge;
+  #settings: ResolverSettings = { servers: [], search: [] };
   readonly #lookups = new Map<number, (answer: ResolverAnswer) => void>();
   /** Events that wait for the end of the vector: endpoints are not closed while they deliver. */
   readonly #events: ResolverEvent[] = [];
+  readonly #forwardEvents: (QueryEvent | (() => void))[] = [];
   /** An app asked for `name` and was told `addr`. */
   onAnswer: (name: string, addr: Addr) => void = () => {};
   #nextId = 1;
   #nowMs = 0;
   #lastMs: number;
 
-  constructor(hub: Hub, resolver: Resolver, hosts: HostsFile, services: ServicesFile) {
+  constructor(hub: Hub, resolver: Resolver, forwarder: DnsForwarder, hosts: HostsFile, services: ServicesFile) {
     super();
+    this.#forwarder = forwarder;
+    this.#lookupQueries = new QueryEdge(hub, (event) => this.#handle(event));
+    this.#forwardQueries = new QueryEdge(hub, (event) => this.#handleForward(event));
     this.#hub = hub;
     this.#resolver = resolver;
     this.#hosts = hosts;
     this.#services = services;
     this.#lastMs = hub.tick.ms;
+  }
+
+  /** Other servers or another search list. */
+  configure(settings: ResolverSettings): void {
+    this.#settings = settings;
+    this.#resolver.configure(settings);
   }
 
   // ---- Questions
@@ -78,13 +97,19 @@ export class NameService extends Pollable implements NamePort {
       return;
     }
     const lookup: AddrInfoLookup = started;
-    this.#ask({ kind: 'lookup', id: 0, name: lookup.name, families: lookup.families }, (answer) => {
+    const { protocol, port } = soleKind(lookup);
+    const via = this.#viaOf(question.pid, lookup.name, protocol, port);
+    if (via === NOBODY) {
+      done(Eai.Again, [], '');
+      return;
+    }
+    this.#ask({ kind: 'lookup', id: 0, name: lookup.name, families: lookup.families, via }, (answer) => {
       for (const addr of answer.addresses) this.onAnswer(lookup.name, addr);
       tell(finishAddrInfo(lookup, answer, this.#context()), done);
     });
   }
 
-  nameInfo({ addr, flags }: NameInfoQuestion, done: NameDone): void {
+  nameInfo({ pid, addr, flags }: NameInfoQuestion, done: NameDone): void {
     const ip = addr.toAddr();
     const zone = addr.scope === 0 ? '' : (this.#hub.stack.links.byIndex(addr.scope)?.link.name ?? String(addr.scope));
     const { numeric, host } = startNameInfo(ip, addr.port, flags, zone, {
@@ -95,7 +120,12 @@ export class NameService extends Pollable implements NamePort {
       done(0, host, numeric.service);
       return;
     }
-    this.#ask({ kind: 'reverse', id: 0, addr: ip }, (answer) => {
+    const via = this.#viaOf(pid, '', undefined, undefined);
+    if (via === NOBODY) {
+      done(Eai.Again, '', '');
+      return;
+    }
+    this.#ask({ kind: 'reverse', id: 0, addr: ip, via }, (answer) => {
       const result = finishNameInfo(numeric, answer, flags);
       if (typeof result === 'number') done(result, '', '');
       else done(0, result.host, result.service);
@@ -108,17 +138,62 @@ export class NameService extends Pollable implements NamePort {
     this.#handle({ ...event, id });
   }
 
+  /** The uplink a flow to the name would take, 0 = none in particular, or NOBODY. */
+  #viaOf(pid: number, name: string, protocol: number | undefined, port: number | undefined): number {
+    const { policy } = this.#hub;
+    if (policy === undefined) return 0;
+    const plain = name.toLowerCase().replace(/\.$/, '');
+    return policy.chooseForName(pid, plain, protocol, port) === 0 ? policy.link : NOBODY;
+  }
+
+  // ---- Queries that apps send themselves
+
+  forward(pid: number, query: Uint8Array, isStream: boolean, done: (answer: Uint8Array) => void): void {
+    // A connection of the app's must not be answered from inside its own call.
+    this.#handleForward(() => this.#forward(pid, query, isStream, done));
+  }
+
+  #forward(pid: number, bytes: Uint8Array, isStream: boolean, done: (answer: Uint8Array) => void): void {
+    const message = DnsForwarder.read(bytes);
+    if (message === undefined) {
+      if (bytes.length >= LEAST_QUERY) done(refusal(bytes, DnsRcode.NotImp));
+      return;
+    }
+    const via = this.#viaOf(pid, message.questions[0]!.name, undefined, undefined);
+    const servers = via === NOBODY ? [] : serversOf(this.#settings, via);
+    const answered = (answer: Uint8Array): void => {
+      this.#learn(answer);
+      done(answer);
+    };
+    this.#forwarder.ask({ bytes, message, isStream, servers, done: answered }, this.#now());
+  }
+
+  heard(at: number, length: number): void {
+    if (this.#hub.policy?.hasDomains === true) this.#learn(this.#hub.world.u8.slice(at, at + length));
+  }
+
+  /** Rules by domain know an address before the app does. */
+  #learn(answer: Uint8Array): void {
+    if (this.#hub.policy?.hasDomains !== true) return;
+    const m = parseDns(answer);
+    if (m === undefined || !m.isResponse || m.questions.length !== 1) return;
+    for (const addr of addressesIn(m)) this.onAnswer(m.questions[0]!.name, addr);
+  }
+
   #context(): AddrInfoContext {
     const hub = this.#hub;
     const families = new Set<Family>();
     for (const l of hub.stack.links.all())
       if (!l.isLoopback)
         for (const { addr } of l.addresses) if (!(addr.family === 6 && addr.isLinkLocal)) families.add(addr.family);
+    const onHost = hub.policy?.hostFamilies;
+    for (const family of onHost ?? []) families.add(family);
+    const isRouted = (a: Addr): boolean => hub.stack.core.route(0, 0, a.a0, a.a1, a.a2, a.a3, 0) !== undefined;
     return {
       hosts: this.#hosts,
       services: this.#services,
       configured: [...families],
-      hasRoute: (a) => a.isLoopback || hub.stack.core.route(0, 0, a.a0, a.a1, a.a2, a.a3, 0) !== undefined,
+      hasRoute: (a) => a.isLoopback || onHost?.has(a.family) === true || isRouted(a),
       linkIndex: (name) => hub.linkByName(name),
     };
   }
@@ -137,69 +212,54 @@ export class NameService extends Pollable implements NamePort {
     this.#hub.poller.ready(this);
   }
 
+  #handleForward(event: QueryEvent | (() => void)): void {
+    this.#forwardEvents.push(event);
+    this.#hub.poller.ready(this);
+  }
+
   override onEvents(): void {}
 
   override onReady(): void {
     const now = this.#now();
     for (const event of this.#events.splice(0)) this.#resolver.handle(event, now);
+    for (const event of this.#forwardEvents.splice(0))
+      if (typeof event === 'function') event();
+      else this.#forwarder.handle(event, now);
     this.#act();
   }
 
   /** Timers; once per turn. */
   tick(): void {
-    const deadline = this.#resolver.deadline();
+    const deadline = this.#deadline();
     if (deadline === undefined || deadline > this.#now()) return;
     this.#resolver.tick(this.#now());
+    this.#forwarder.tick(this.#now());
     this.#act();
   }
 
   /** Milliseconds until `tick` has work, -1 = never. */
   dueInMs(): number {
-    const deadline = this.#resolver.deadline();
+    const deadline = this.#deadline();
     return deadline === undefined ? -1 : Math.max(0, deadline - this.#now());
   }
 
+  #deadline(): number | undefined {
+    const a = this.#resolver.deadline();
+    const b = this.#forwarder.deadline();
+    return a === undefined || (b !== undefined && b < a) ? b : a;
+  }
+
   #act(): void {
+    for (let a = this.#forwarder.poll(); a !== undefined; a = this.#forwarder.poll()) this.#forwardQueries.perform(a);
     for (let a = this.#resolver.poll(); a !== undefined; a = this.#resolver.poll()) {
-      switch (a.kind) {
-        case 'send':
-          this.#send(a);
-          break;
-        case 'send-stream':
-          this.#sendStream(a);
-          break;
-        case 'close':
-          this.#queries.get(a.query)?.close();
-          this.#queries.delete(a.query);
-          break;
-        case 'answer': {
-          const done = this.#lookups.get(a.id);
-          this.#lookups.delete(a.id);
-          done?.(a.answer);
-          break;
-        }
+      if (a.kind !== 'answer') {
+        this.#lookupQueries.perform(a);
+        continue;
       }
+      const done = this.#lookups.get(a.id);
+      this.#lookups.delete(a.id);
+      done?.(a.answer);
     }
-  }
-
-  #serverAddr(a: ResolverAction & { readonly kind: 'send' | 'send-stream' }): SockAddr {
-    const { addr, link } = a.server;
-    const scope = link === undefined ? 0 : (this.#hub.linkByName(link) ?? 0);
-    const family = addr.family === 4 ? AF_INET : AF_INET6;
-    return new SockAddr().set(family, addr.a0, addr.a1, addr.a2, addr.a3, a.port, scope);
-  }
-
-  #send(a: ResolverAction & { readonly kind: 'send' }): void {
-    const to = this.#serverAddr(a);
-    const query = new UdpQuery(this.#hub, to.isV4 ? 4 : 6, a.query, (event) => this.#handle(event));
-    this.#queries.set(a.query, query);
-    query.send(to, a.bytes);
-  }
-
-  #sendStream(a: ResolverAction & { readonly kind: 'send-stream' }): void {
-    const query = new TcpQuery(this.#hub, a.query, a.bytes, (event) => this.#handle(event));
-    this.#queries.set(a.query, query);
-    query.connect(this.#serverAddr(a));
   }
 }
 
@@ -219,108 +279,18 @@ function tell(result: AddrInfoResult, done: ResolveDone): void {
   done(0, entries, result.canonicalName);
 }
 
-class UdpQuery implements Query, DatagramOwner<UdpEndpoint> {
-  readonly #hub: Hub;
-  readonly #query: number;
-  readonly #endpoint: UdpEndpoint;
-  readonly #report: (event: ResolverEvent) => void;
-
-  constructor(hub: Hub, family: 4 | 6, query: number, report: (event: ResolverEvent) => void) {
-    this.#hub = hub;
-    this.#query = query;
-    this.#report = report;
-    this.#endpoint = hub.stack.udp.open(0, family, this);
-  }
-
-  send(to: SockAddr, bytes: Uint8Array): void {
-    const e = this.#endpoint;
-    const { world, relayAt } = this.#hub;
-    world.u8.set(bytes, relayAt);
-    const failed = e.connect(to.a0, to.a1, to.a2, to.a3, to.scope, to.port);
-    if (failed !== 0 || e.send(new DatagramSpec(), relayAt, bytes.length) !== 0)
-      this.#report({ kind: 'failed', query: this.#query });
-  }
-
-  deliver(_e: UdpEndpoint, info: DatagramInfo, at: number, length: number, gsoSize: number): void {
-    const end = gsoSize > 0 ? Math.min(length, gsoSize) : length;
-    this.#report({
-      kind: 'datagram',
-      query: this.#query,
-      from: Addr.fromWords(info.r0, info.r1, info.r2, info.r3),
-      fromPort: info.remotePort,
-      bytes: this.#hub.world.u8.slice(at, at + end),
-    });
-  }
-
-  error(): void {
-    this.#report({ kind: 'failed', query: this.#query });
-  }
-
-  close(): void {
-    this.#endpoint.close();
-  }
+/** Protocol and port, where all that is asked for has the same ones. */
+function soleKind({ kinds }: AddrInfoLookup): { readonly protocol?: number; readonly port?: number } {
+  const [first] = kinds;
+  if (first === undefined) return {};
+  return {
+    ...(kinds.every((k) => k.protocol === first.protocol) && { protocol: first.protocol }),
+    ...(first.port !== 0 && kinds.every((k) => k.port === first.port) && { port: first.port }),
+  };
 }
 
-class TcpQuery extends Pollable implements Query, TcpOwner<TcpConnection> {
-  readonly #hub: Hub;
-  readonly #query: number;
-  readonly #bytes: Uint8Array;
-  readonly #report: (event: ResolverEvent) => void;
-  #connection: TcpConnection | undefined;
-  #release: (() => void) | undefined;
-
-  constructor(hub: Hub, query: number, bytes: Uint8Array, report: (event: ResolverEvent) => void) {
-    super();
-    this.#hub = hub;
-    this.#query = query;
-    this.#bytes = bytes;
-    this.#report = report;
-  }
-
-  connect(to: SockAddr): void {
-    const opened = this.#hub.connectTcp(to, this);
-    if (typeof opened === 'number') {
-      this.#report({ kind: 'failed', query: this.#query });
-      return;
-    }
-    this.#connection = opened.connection;
-    this.#release = opened.release;
-  }
-
-  established(): void {
-    this.#hub.poller.ready(this);
-  }
-
-  override onEvents(): void {}
-
-  /** The handshake is complete: send the query. It fits into any new connection's send buffer. */
-  override onReady(): void {
-    const { world, relayAt } = this.#hub;
-    world.u8.set(this.#bytes, relayAt);
-    this.#connection?.write(relayAt, this.#bytes.length);
-  }
-
-  deliver(_c: TcpConnection, at: number, length: number): number {
-    const bytes = this.#hub.world.u8.slice(at, at + length);
-    this.#report({ kind: 'stream-octets', query: this.#query, bytes });
-    return length;
-  }
-
-  peerFinished(): void {
-    this.#report({ kind: 'failed', query: this.#query });
-  }
-
-  sendSpace(): void {}
-
-  closed(): void {
-    this.#connection = undefined;
-    this.#report({ kind: 'failed', query: this.#query });
-  }
-
-  close(): void {
-    this.#connection?.close();
-    this.#connection = undefined;
-    this.#release?.();
-    this.#release = undefined;
-  }
+/** The addresses of an answer; those of aliases count for the name that was asked about. */
+function* addressesIn(m: DnsMessage): Generator<Addr> {
+  for (const { type, data } of m.answers)
+    if ((type === DnsType.A || type === DnsType.AAAA) && data.kind === 'address') yield data.addr;
 }

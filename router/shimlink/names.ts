@@ -11,6 +11,8 @@ export interface AddrInfo {
 }
 
 export interface ResolveQuestion {
+  /** Process that asks. */
+  readonly pid: number;
   /** Empty = the host itself. */
   readonly host: string;
   /** Name or number; empty = port 0. */
@@ -24,6 +26,7 @@ export interface ResolveQuestion {
 }
 
 export interface NameInfoQuestion {
+  readonly pid: number;
   readonly addr: SockAddr;
   /** NI_* bits. */
   readonly flags: number;

@@ -13,6 +13,16 @@ export interface PolicyPort {
    * @returns 0 or an errno (positive): the flow may not begin
    */
   choose(pid: number, socket: number, protocol: number, to: SockAddr, from: SockAddr | undefined): number;
+  /**
+   * The way that a flow of the process to a name would take, in `link`. Takes nobody's turn.
+   * @param name empty = not known; protocol and port undefined = not known yet
+   * @returns 0 or an errno (positive): no uplink of the rule can be used, and no other network may hear the name
+   */
+  chooseForName(pid: number, name: string, protocol: number | undefined, port: number | undefined): number;
+  /** Rules name domains: answers that apps get are of use. */
+  readonly hasDomains: boolean;
+  /** Families that the host's addresses on its uplinks have now. */
+  readonly hostFamilies: ReadonlySet<4 | 6>;
   /** What a link is when it is no link of the stack's but a way through the host's network. */
   hostWayOf(link: number): HostWay | undefined;
   /** A kernel socket of the app's, named by /proc with `inode`, leaves by a host uplink from now on. */

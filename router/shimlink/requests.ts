@@ -203,11 +203,14 @@ export class Requests implements RequestHandler {
     const service = this.#text(Math.min(end, call.payloadAt + Buffer.byteLength(host) + 1), end);
     const [family, sockType, protocol, flags] = call.args as unknown as [number, number, number, number];
     call.isDeferred = true;
-    this.#names.resolve({ host, service, family, sockType, protocol, flags }, (status, entries, canonical) => {
-      call.begin();
-      call.send(status !== 0 ? EAI_BASE + status : this.#writeAddrInfo(call, entries, canonical));
-      call.end();
-    });
+    this.#names.resolve(
+      { pid: call.pid, host, service, family, sockType, protocol, flags },
+      (status, entries, canonical) => {
+        call.begin();
+        call.send(status !== 0 ? EAI_BASE + status : this.#writeAddrInfo(call, entries, canonical));
+        call.end();
+      },
+    );
     return 0;
   }
 
@@ -237,7 +240,7 @@ export class Requests implements RequestHandler {
     const failed = call.readAddr(AF_INET6, addr);
     if (failed !== 0) return -failed;
     call.isDeferred = true;
-    this.#names.nameInfo({ addr, flags: call.args[0]! }, (status, host, service) => {
+    this.#names.nameInfo({ pid: call.pid, addr, flags: call.args[0]! }, (status, host, service) => {
       call.begin();
       if (status === 0) {
         const text = Buffer.from(`${host}\0${service}\0`, 'utf8');

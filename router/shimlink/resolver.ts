@@ -20,15 +20,13 @@ import {
   reverseDnsName,
   sameDnsName,
 } from '../wire/dns.ts';
-
-/** A name server: its address, and the link for link-local ones. */
-export interface NameServer {
-  readonly addr: Addr;
-  readonly link: string | undefined;
-}
+import type { NameServer, QueryAction, QueryEvent } from './dns-port.ts';
+import { framed, Reassembly } from './dns-stream.ts';
 
 export interface ResolverSettings {
   readonly servers: readonly NameServer[];
+  /** Those of uplinks, for lookups in the name of flows that take one; by its number. */
+  readonly uplinks?: ReadonlyMap<number, readonly NameServer[]>;
   readonly search: readonly string[];
   /** Names with fewer dots try the search list first; 1 when missing, as in resolv.conf(5). */
   readonly ndots?: number;
@@ -41,39 +39,21 @@ export interface ResolverSettings {
 }
 
 export type ResolverEvent =
-  | { readonly kind: 'lookup'; readonly id: number; readonly name: string; readonly families: readonly (4 | 6)[] }
-  | { readonly kind: 'reverse'; readonly id: number; readonly addr: Addr }
+  | {
+      readonly kind: 'lookup';
+      readonly id: number;
+      readonly name: string;
+      readonly families: readonly (4 | 6)[];
+      /** The uplink whose servers are asked, and whose answers count; 0 = none in particular. */
+      readonly via: number;
+    }
+  | { readonly kind: 'reverse'; readonly id: number; readonly addr: Addr; readonly via: number }
   /** The asker is gone. */
   | { readonly kind: 'cancel'; readonly id: number }
-  /** A datagram came in on the socket of this query. */
-  | {
-      readonly kind: 'datagram';
-      readonly query: number;
-      readonly from: Addr;
-      readonly fromPort: number;
-      readonly bytes: Uint8Array;
-    }
-  /** Octets came in on the stream of this query, cut anywhere. */
-  | { readonly kind: 'stream-octets'; readonly query: number; readonly bytes: Uint8Array }
-  /** The socket or stream of this query failed or ended. */
-  | { readonly kind: 'failed'; readonly query: number };
+  | QueryEvent;
 
 export type ResolverAction =
-  | {
-      readonly kind: 'send';
-      readonly query: number;
-      readonly server: NameServer;
-      readonly port: number;
-      readonly bytes: Uint8Array;
-    }
-  | {
-      readonly kind: 'send-stream';
-      readonly query: number;
-      readonly server: NameServer;
-      readonly port: number;
-      readonly bytes: Uint8Array;
-    }
-  | { readonly kind: 'close'; readonly query: number }
+  | QueryAction
   | { readonly kind: 'answer'; readonly id: number; readonly answer: ResolverAnswer };
 
 /** `no-name`: no such domain; `no-data`: it exists without such records; `failed`: no server gave an answer. */
@@ -107,18 +87,20 @@ interface Question {
   readonly key: string;
   readonly name: string;
   readonly type: number;
+  readonly via: number;
   readonly waiting: Lookup[];
   query: number;
   dnsId: number;
   attempt: number;
   withEdns: boolean;
   isStream: boolean;
-  stream: Uint8Array;
+  stream: Reassembly;
   expires: number;
 }
 
 interface Lookup {
   readonly id: number;
+  readonly via: number;
   readonly types: readonly number[];
   /** Absolute names still to try, the present one first. */
   readonly candidates: string[];
@@ -167,13 +149,14 @@ export class Resolver {
       case 'lookup':
         this.#startLookup(
           event.id,
+          event.via,
           this.#candidates(event.name),
           event.families.map((f) => (f === 4 ? DnsType.A : DnsType.AAAA)),
           now,
         );
         break;
       case 'reverse':
-        this.#startLookup(event.id, [reverseDnsName(event.addr)], [DnsType.PTR], now);
+        this.#startLookup(event.id, event.via, [reverseDnsName(event.addr)], [DnsType.PTR], now);
         break;
       case 'cancel':
         this.#cancel(event.id);
@@ -218,9 +201,9 @@ export class Resolver {
     return dots >= (this.#settings.ndots ?? 1) ? [name, ...searched] : [...searched, name];
   }
 
-  #startLookup(id: number, candidates: string[], types: readonly number[], now: Instant): void {
+  #startLookup(id: number, via: number, candidates: string[], types: readonly number[], now: Instant): void {
     const usable = candidates.filter((c) => (dnsLabels(c)?.length ?? 0) > 0);
-    const lookup: Lookup = { id, types, candidates: usable, outcomes: new Map(), worst: 'no-name' };
+    const lookup: Lookup = { id, via, types, candidates: usable, outcomes: new Map(), worst: 'no-name' };
     this.#lookups.set(id, lookup);
     this.#tryCandidate(lookup, now);
   }
@@ -236,7 +219,7 @@ export class Resolver {
   }
 
   #ask(lookup: Lookup, name: string, type: number, now: Instant): void {
-    const key = `${type} ${dnsNameKey(name)}`;
+    const key = `${lookup.via} ${type} ${dnsNameKey(name)}`;
     const cached = this.#cached(key, now);
     if (cached !== undefined) {
       this.counters.cacheHits++;
@@ -253,13 +236,14 @@ export class Resolver {
       key,
       name,
       type,
+      via: lookup.via,
       waiting: [lookup],
       query: 0,
       dnsId: 0,
       attempt: 0,
       withEdns: true,
       isStream: false,
-      stream: new Uint8Array(0),
+      stream: new Reassembly(),
       expires: 0,
     };
     this.#questions.set(key, question);
@@ -276,7 +260,8 @@ export class Resolver {
   }
 
   #server(question: Question): NameServer | undefined {
-    const { servers, attempts = DEFAULT_ATTEMPTS } = this.#settings;
+    const { attempts = DEFAULT_ATTEMPTS } = this.#settings;
+    const servers = serversOf(this.#settings, question.via);
     return question.attempt < servers.length * attempts ? servers[question.attempt % servers.length] : undefined;
   }
 
@@ -293,7 +278,7 @@ export class Resolver {
     this.counters.queries++;
     question.query = this.#nextQuery++;
     question.dnsId = dnsId;
-    question.stream = new Uint8Array(0);
+    question.stream = new Reassembly();
     question.expires = now + (this.#settings.timeoutMs ?? DEFAULT_TIMEOUT_MS);
     this.#byQuery.set(question.query, question);
     const { query, isStream } = question;
@@ -332,13 +317,9 @@ export class Resolver {
   #onStream(query: number, bytes: Uint8Array, now: Instant): void {
     const question = this.#byQuery.get(query);
     if (question === undefined || !question.isStream) return;
-    const all = new Uint8Array(question.stream.length + bytes.length);
-    all.set(question.stream);
-    all.set(bytes, question.stream.length);
-    question.stream = all;
-    // RFC 1035 §4.2.2: two octets of length in front of each message.
-    if (all.length < 2 || all.length < 2 + ((all[0]! << 8) | all[1]!)) return;
-    const message = this.#believable(question, all.subarray(2, 2 + ((all[0]! << 8) | all[1]!)));
+    const [first] = question.stream.take(bytes);
+    if (first === undefined) return;
+    const message = this.#believable(question, first);
     if (message === undefined || message.isTruncated) {
       this.counters.rejectedAnswers++;
       this.#nextAttempt(question, now);
@@ -423,6 +404,11 @@ export class Resolver {
   }
 }
 
+/** Whom lookups for flows through an uplink ask: its servers, or those of everybody. */
+export function serversOf({ uplinks, servers }: ResolverSettings, via: number): readonly NameServer[] {
+  return uplinks?.get(via) ?? servers;
+}
+
 /** What an answer says about the question: CNAMEs followed inside the message (RFC 1034 §3.6.2). */
 function read(m: DnsMessage, { name, type }: Question): Outcome {
   let owner = name;
@@ -447,13 +433,4 @@ function read(m: DnsMessage, { name, type }: Question): Outcome {
   const negativeS = soa?.data.kind === 'soa' ? Math.min(soa.ttlS, soa.data.minimumS, ttlS) : 0;
   const status = m.rcode === DnsRcode.NxDomain ? 'no-name' : 'no-data';
   return { status, canonicalName: '', addresses: [], ttlMs: Math.min(negativeS * 1000, MAX_NEGATIVE_TTL_MS) };
-}
-
-/** RFC 1035 §4.2.2. */
-function framed(message: Uint8Array): Uint8Array {
-  const out = new Uint8Array(message.length + 2);
-  out[0] = message.length >>> 8;
-  out[1] = message.length;
-  out.set(message, 2);
-  return out;
 }

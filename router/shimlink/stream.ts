@@ -13,7 +13,7 @@ import type { FlowKey, TcpOwner } from '../tcp/port.ts';
 import type { PeerTerms, TcpSettings } from '../tcp/settings.ts';
 import { type AcceptedSocket, Acceptor, isKernelPortFree, type ListeningSocket } from './acceptor.ts';
 import type { Call } from './call.ts';
-import { DNS_PORT, type Hub, MAX_SPANS } from './hub.ts';
+import { FORWARDER_4, FORWARDER_6, type Hub, MAX_SPANS } from './hub.ts';
 import { Md5Keys } from './md5-keys.ts';
 import { Option, optionKey } from './option-table.ts';
 import { OptionStore, putInt } from './options.ts';
@@ -123,7 +123,8 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
     if (to.isMulticast) return -E.ENETUNREACH;
     const redirected = this.hub.redirect(to);
     if (!redirected && this.isDirect(to)) return this.goDirect(call);
-    const real = redirected ? this.hub.askNameServer(this.family) : to;
+    const real = redirected ? this.#forwarder() : to;
+    if (redirected && this.#ownLink() !== 0) return -E.ENETUNREACH; // the forwarder is behind none of our links
     const link = this.#ownLink() === 0 ? this.chooseLink(real) : 0;
     if (link < 0) return link;
     const way = this.hub.policy?.hostWayOf(link);
@@ -171,6 +172,10 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
     call.begin();
     call.send(result);
     call.end();
+  }
+
+  #forwarder(): SockAddr {
+    return this.isV6 && this.options.number(Option.V6Only) !== 0 ? FORWARDER_6 : FORWARDER_4;
   }
 
   /** The link that the app has chosen itself, 0 = none: its device, or that of a link-local source. */
@@ -491,7 +496,6 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
 
   established(c: TcpConnection): void {
     this.state = StreamState.Connected;
-    if (c.remotePort === DNS_PORT) this.hub.nameServerAnswered(c.r0, c.r1, c.r2, c.r3);
     this.local.set(this.family, c.l0, c.l1, c.l2, c.l3, c.localPort, c.scope);
     this.opened();
   }

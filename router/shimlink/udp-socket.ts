@@ -3,11 +3,11 @@
  * address reaches through kernel sockets of the router (kernel-relay.ts): the host's loopback, and host uplinks.
  */
 import type { HostWay } from '../lib/host-way.ts';
-import type { DatagramInfo, DatagramOwner, DatagramSpec } from '../stack/port.ts';
+import { DatagramInfo, type DatagramOwner, type DatagramSpec } from '../stack/port.ts';
 import type { UdpEndpoint } from '../stack/udp-endpoint.ts';
 import type { Call } from './call.ts';
 import { DatagramSocket } from './datagram.ts';
-import type { Hub } from './hub.ts';
+import { DNS_PORT, type Hub } from './hub.ts';
 import { KernelRelay, type RelayOwner } from './kernel-relay.ts';
 import { Option, optionKey } from './option-table.ts';
 import { OptionStore } from './options.ts';
@@ -22,11 +22,13 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
   #endpoint: UdpEndpoint;
   #relay4: KernelRelay | undefined;
   #relay6: KernelRelay | undefined;
-  /** The host's name server the app believes to ask; answers of ours appear to come from it. */
+  /** The host's name server that the app is connected to: the forwarder answers in its name. */
   #asked: SockAddr | undefined;
   readonly #to = new SockAddr();
   /** bind() named a port. */
   #hasBoundPort = false;
+  /** What is told of answers of the forwarder: they came by the loopback. */
+  readonly #forwarded = Object.assign(new DatagramInfo(), { link: 1, ttl: 64 });
   /** Relays through host uplinks: by link, IPv6 destinations apart. */
   #uplinkRelays: Map<number, KernelRelay> | undefined;
   /** The relay of a socket that is connected through a host uplink and could not become the kernel's. */
@@ -54,7 +56,7 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
   }
 
   override get isConnected(): boolean {
-    return this.#endpoint.isConnected || this.#connectedRelay !== undefined;
+    return this.#endpoint.isConnected || this.#connectedRelay !== undefined || this.#asked !== undefined;
   }
 
   // ---- Requests
@@ -69,22 +71,21 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
       this.#nameFromEndpoint();
       return 0;
     }
-    const redirected = this.hub.redirect(to);
-    if (!redirected && this.isDirect(to)) return this.goDirect(call);
-    const real = redirected ? this.hub.askNameServer(this.family) : to;
-    const link = this.chooseLink(real);
+    if (this.hub.redirect(to)) return this.#connectToForwarder(to);
+    if (this.isDirect(to)) return this.goDirect(call);
+    const link = this.chooseLink(to);
     if (link < 0) return link;
     const way = this.hub.policy?.hostWayOf(link);
-    if (way !== undefined) return this.#connectByHost(call, link, way, to, real);
+    if (way !== undefined) return this.#connectByHost(call, link, way, to);
     const e = this.#endpoint;
     this.#prepare();
     this.#dropConnectedRelay();
     this.chosenLink = link;
     if (this.device === 0) e.setDevice(link);
-    const scope = real.isLinkLocal ? real.scope || this.device : 0;
-    const failed = e.connect(real.a0, real.a1, real.a2, real.a3, scope, real.port);
+    const scope = to.isLinkLocal ? to.scope || this.device : 0;
+    const failed = e.connect(to.a0, to.a1, to.a2, to.a3, scope, to.port);
     if (failed !== 0) return -failed;
-    this.#asked = redirected ? new SockAddr().copy(to) : undefined;
+    this.#asked = undefined;
     this.remote.copy(to);
     if (to.isWildcard) this.remote.set(this.family, e.binding.r0, e.binding.r1, e.binding.r2, e.binding.r3, to.port, 0);
     this.remote.family = this.family;
@@ -92,15 +93,36 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
     return 0;
   }
 
-  /** A socket that nobody has bound or sent by becomes the kernel's; another one keeps what it has, and is relayed. */
-  #connectByHost(call: Call, link: number, way: HostWay, to: SockAddr, real: SockAddr): number {
+  /** No packet goes there: the port is for getsockname() alone. */
+  #connectToForwarder(to: SockAddr): number {
+    const e = this.#endpoint;
+    this.#prepare();
+    this.#dropConnectedRelay();
+    e.disconnect();
+    const any = this.local;
+    const failed = e.binding.port === 0 ? e.bind(any.a0, any.a1, any.a2, any.a3, 0, 0) : 0;
+    if (failed !== 0) return -failed;
+    this.#asked = new SockAddr().copy(to);
+    this.remote.copy(to);
+    this.remote.family = this.family;
+    this.#nameFromEndpoint();
+    return 0;
+  }
+
+  /**
+   * A socket that nobody has bound or sent by becomes the kernel's; another one keeps what it has, and is relayed. So is one that
+   * speaks DNS while rules name domains: what its answers say has to pass through here.
+   */
+  #connectByHost(call: Call, link: number, way: HostWay, to: SockAddr): number {
     const isUntouched = this.#endpoint.binding.port === 0 && this.#uplinkRelays === undefined;
-    if (isUntouched) return this.goByHost(call, link, way, to);
+    const isHeard = to.port === DNS_PORT && this.hub.policy?.hasDomains === true;
+    this.#asked = undefined;
+    if (isUntouched && !isHeard) return this.goByHost(call, link, way, to);
     this.#dropConnectedRelay();
     this.#endpoint.disconnect();
-    const relay = this.#openUplinkRelay(link, way, real);
+    const relay = this.#openUplinkRelay(link, way, to);
     if (typeof relay === 'number') return -relay;
-    const failed = relay.connect(real);
+    const failed = relay.connect(to);
     if (failed !== 0) {
       relay.close();
       return -failed;
@@ -189,26 +211,29 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
   protected override sendDatagram(spec: DatagramSpec, at: number, length: number): number {
     if (spec.hasRemote) {
       const to = this.#to.set(this.family, spec.r0, spec.r1, spec.r2, spec.r3, spec.remotePort, spec.scope);
-      if (this.hub.redirect(to)) {
-        const real = this.hub.askNameServer(this.family);
-        this.#asked ??= new SockAddr();
-        this.#asked.copy(to);
-        spec.r0 = real.a0;
-        spec.r1 = real.a1;
-        spec.r2 = real.a2;
-        spec.r3 = real.a3;
-        spec.scope = real.scope;
-        to.set(this.family, real.a0, real.a1, real.a2, real.a3, real.port, real.scope);
-      } else if (this.isDirect(to)) return this.#sendToHost(to, at, length, spec.gsoSize);
+      if (this.hub.redirect(to)) return this.#forward(to, at, length);
+      if (this.isDirect(to)) return this.#sendToHost(to, at, length, spec.gsoSize);
       const refused = this.chooseWay(spec, to);
       if (refused !== 0) return refused;
       const way = this.hub.policy?.hostWayOf(spec.link);
       if (way !== undefined) return this.#sendToUplink(spec.link, way, to, at, length, spec.gsoSize);
-    } else if (this.#connectedRelay !== undefined) {
+    } else if (this.#asked !== undefined) return this.#forward(this.#asked, at, length);
+    else if (this.#connectedRelay !== undefined)
       return this.#connectedRelay.send(this.remote, at, length, spec.gsoSize || this.options.number(Option.UdpSegment));
-    }
     if (spec.gsoSize === 0) spec.gsoSize = this.options.number(Option.UdpSegment);
     return this.#endpoint.send(spec, at, length);
+  }
+
+  /** A query for one of the host's name servers. */
+  #forward(to: SockAddr, at: number, length: number): number {
+    const asked = new SockAddr().copy(to);
+    const { dns, world, relayAt } = this.hub;
+    dns?.forward(this.pid, world.u8.slice(at, at + length), false, (answer) => {
+      world.u8.set(answer, relayAt);
+      const info = this.#forwarded;
+      this.pass(info, asked.a0, asked.a1, asked.a2, asked.a3, asked.port, relayAt, answer.length, 0);
+    });
+    return 0;
   }
 
   #sendToUplink(link: number, way: HostWay, to: SockAddr, at: number, length: number, gsoSize: number): number {
@@ -237,11 +262,7 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
   }
 
   deliver(_e: UdpEndpoint, info: DatagramInfo, at: number, length: number, gsoSize: number): void {
-    const asked = this.#asked;
-    if (asked !== undefined && this.hub.nameServerAnswered(info.r0, info.r1, info.r2, info.r3)) {
-      this.pass(info, asked.a0, asked.a1, asked.a2, asked.a3, info.remotePort, at, length, gsoSize);
-      return;
-    }
+    if (info.remotePort === DNS_PORT) this.hub.dns?.heard(at, length);
     this.pass(info, info.r0, info.r1, info.r2, info.r3, info.remotePort, at, length, gsoSize);
   }
 
@@ -250,6 +271,7 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
   }
 
   relayed(info: DatagramInfo, at: number, length: number): void {
+    if (info.remotePort === DNS_PORT) this.hub.dns?.heard(at, length);
     this.pass(info, info.r0, info.r1, info.r2, info.r3, info.remotePort, at, length, 0);
   }
 

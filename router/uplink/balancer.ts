@@ -121,6 +121,12 @@ export class Balancer {
     return this.group.members[member]!.uplink;
   }
 
+  /** The uplink a flow would be given that came now; what is asked for here takes no turn. @returns as `pick` */
+  peek(flow: FlowKey): number {
+    const member = this.group.balance === 'round_robin' ? this.#firstInTurn() : this.#choose(flow);
+    return member < 0 ? NO_UPLINK : this.group.members[member]!.uplink;
+  }
+
   #choose(flow: FlowKey): number {
     switch (this.group.balance) {
       case 'round_robin':
@@ -158,6 +164,20 @@ export class Balancer {
       if (best < 0 || credit[i]! > credit[best]!) best = i;
     }
     if (best >= 0) credit[best]! -= sum;
+    return best;
+  }
+
+  /** Who `#nextInTurn` would name. */
+  #firstInTurn(): number {
+    let best = -1;
+    let most = 0;
+    for (let i = 0; i < this.#credit.length; i++) {
+      if (!this.#isUsable(i)) continue;
+      const credit = this.#credit[i]! + this.#weights[i]!;
+      if (best >= 0 && credit <= most) continue;
+      best = i;
+      most = credit;
+    }
     return best;
   }
 

@@ -7,7 +7,16 @@ import { Random } from '../lib/rand.ts';
 import { Balancer, type FlowKey, NO_UPLINK, type UplinkGroup, type UplinkLoad } from './balancer.ts';
 import { LearnedNames } from './learned-names.ts';
 import { NO_RULE } from './port-table.ts';
-import { type FlowFacts, matches, matchesProcess, matchesSource, type ProcessFacts, type Rule } from './rule.ts';
+import {
+  canMatchName,
+  type FlowFacts,
+  matches,
+  matchesProcess,
+  matchesSource,
+  type NameFacts,
+  type ProcessFacts,
+  type Rule,
+} from './rule.ts';
 import { RuleTables } from './tables.ts';
 
 /** A flow that asks for a way. Filled and reused by its owner: a decision allocates nothing. */
@@ -102,6 +111,33 @@ export class Policy {
   decide(q: FlowQuery): void {
     const first = this.tablesOf(q.processClass, q.from).find(q.protocol, q.d0, q.d1, q.d2, q.d3, q.port);
     this.#follow(first, q);
+  }
+
+  /**
+   * Decide where a flow to a name would go that is being resolved: by the first rule that can be the one, and the uplink whose
+   * turn it is. Nothing is counted and nobody's turn is taken. Rules that refuse say nothing about where to ask.
+   */
+  decideName(processClass: number, facts: NameFacts, key: FlowKey): void {
+    for (const i of this.#members[processClass]!.rules) {
+      const { match, action, onFailure } = this.rules[i]!;
+      if (action.kind === 'reject' || !canMatchName(match, facts)) continue;
+      const uplink = action.kind === 'group' ? this.#balancers[action.group]!.peek(key) : NO_UPLINK;
+      if (action.kind === 'group' && uplink === NO_UPLINK && onFailure === 'next') continue;
+      this.rule = i;
+      this.uplink = uplink;
+      this.vrf = action.kind === 'vrf' ? action.vrf : 0;
+      this.kind = action.kind === 'vrf' ? 'vrf' : uplink === NO_UPLINK ? 'no-uplink' : 'uplink';
+      return;
+    }
+    this.kind = 'default';
+    this.rule = NO_RULE;
+    this.uplink = NO_UPLINK;
+    this.vrf = 0;
+  }
+
+  /** Some rule names domains: what DNS answers say is of use. */
+  get hasDomains(): boolean {
+    return this.rules.some((r) => r.match.domains.length > 0);
   }
 
   /** The tables that flows of a class from a source are looked up in. */

@@ -105,6 +105,35 @@ export function matchesSource(m: RuleMatch, from: Addr | undefined): boolean {
   return m.from.length === 0 || (from !== undefined && m.from.some((p) => p.contains(from)));
 }
 
+/** What is known of a flow before its name is resolved. */
+export interface NameFacts {
+  /** Lower case, without a dot at the end; empty = not known either. */
+  readonly name: string;
+  /** Undefined = not known yet. */
+  readonly protocol: number | undefined;
+  readonly port: number | undefined;
+}
+
+/**
+ * Whether the rule can be the one that decides over a flow to this name. Conditions that are not known yet may hold, but not one
+ * about the address that is being asked for, nor one about a source: nothing is bound.
+ */
+export function canMatchName(m: RuleMatch, { name, protocol, port }: NameFacts): boolean {
+  if (m.from.length > 0) return false;
+  if (m.protocols.length > 0) {
+    const fits = protocol === undefined ? m.protocols.some(hasPorts) : m.protocols.includes(protocol);
+    if (!fits) return false;
+  }
+  if (m.ports.length > 0 && port !== undefined && !m.ports.some((r) => r.first <= port && port <= r.last)) return false;
+  if (m.domains.some((pattern) => isDomain(pattern, name))) return true;
+  return m.domains.length === 0 && m.to.length === 0;
+}
+
+/** Flows to names are TCP's and UDP's, as long as nothing else is said. */
+function hasPorts(protocol: number): boolean {
+  return protocol === Protocol.Tcp || protocol === Protocol.Udp;
+}
+
 function matchesService(m: RuleMatch, flow: FlowFacts): boolean {
   if (m.protocols.length > 0 && !m.protocols.includes(flow.protocol)) return false;
   return m.ports.length === 0 || m.ports.some((r) => r.first <= flow.port && flow.port <= r.last);

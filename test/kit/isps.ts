@@ -111,6 +111,19 @@ ${options[name] ?? options['*'] ?? ''}`;
     return `uplinks:\n${parts.join('')}`;
   }
 
+  /** Another address of the server, reached as its first one is. */
+  async serverAddress(address: string): Promise<void> {
+    await this.lab.host('ip', ['-n', this.#server, 'addr', 'add', `${address}/32`, 'dev', 'lo']);
+    for (const { name, inside } of ISPS)
+      await this.peers.get(name)!.ip('route', 'add', `${address}/32`, 'via', `${inside}.2`);
+  }
+
+  /** Let the server answer to the host's own address at an ISP, too: the host is its customer beside the tunnel. */
+  async reachHost({ outside, inside }: IspPlan): Promise<void> {
+    const route = ['route', 'add', `${outside}.1/32`, 'via', `${inside}.1`, 'src', SERVER.v4];
+    await this.lab.host('ip', ['-n', this.#server, ...route]);
+  }
+
   /** Let nothing pass between host and ISP any more, or again. */
   async cut(name: string, isCut: boolean): Promise<void> {
     await this.lab.host('ip', ['-n', this.peers.get(name)!.ns, 'link', 'set', `o${name}`, isCut ? 'down' : 'up']);

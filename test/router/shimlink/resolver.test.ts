@@ -56,16 +56,16 @@ class Bench {
     );
   }
 
-  lookup(name: string, families: readonly (4 | 6)[] = [4]): number {
+  lookup(name: string, families: readonly (4 | 6)[] = [4], via = 0): number {
     const id = ++this.#id;
-    this.resolver.handle({ kind: 'lookup', id, name, families }, this.now);
+    this.resolver.handle({ kind: 'lookup', id, name, families, via }, this.now);
     this.drain();
     return id;
   }
 
   reverse(addr: string): number {
     const id = ++this.#id;
-    this.resolver.handle({ kind: 'reverse', id, addr: a(addr) }, this.now);
+    this.resolver.handle({ kind: 'reverse', id, addr: a(addr), via: 0 }, this.now);
     this.drain();
     return id;
   }
@@ -317,4 +317,24 @@ test('without servers, and for names that can not be, the answer comes at once',
   t.is(b.answers.get(b.lookup('www.example'))!.status, 'failed');
   t.is(b.answers.get(b.lookup('a..b'))!.status, 'no-name');
   t.is(b.answers.get(b.lookup('.'))!.status, 'no-name');
+});
+
+test('lookups for different uplinks are asked of their servers, and remembered apart', (t) => {
+  const own = { addr: a('203.0.113.53'), link: undefined, path: { kind: 'uplink', uplink: 1001 } } as const;
+  const b = new Bench({ uplinks: new Map([[1001, [own]]]) });
+  const answered = (via: number, address_: string): void => {
+    const id = b.lookup('www.example', [4], via);
+    b.reply({ answers: [address('www.example', address_)] });
+    t.deepEqual(b.answers.get(id)!.addresses.map(String), [address_]);
+  };
+  answered(0, '192.0.2.1');
+  answered(1001, '198.51.100.1');
+  t.is(b.last().send.server, own);
+  answered(1002, '192.0.2.2'); // one without servers of its own asks everybody's
+  t.deepEqual(
+    b.sends.map((s) => String(s.server.addr)),
+    ['192.0.2.53', '203.0.113.53', '192.0.2.53'],
+  );
+  const again = b.lookup('www.example', [4], 1001);
+  t.deepEqual(b.answers.get(again)!.addresses.map(String), ['198.51.100.1']);
 });

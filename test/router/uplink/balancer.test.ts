@@ -137,3 +137,15 @@ test('least loaded takes a line for as fast as it was seen to be, never for slow
   loads[1]!.rate = 1_000_000;
   t.is(b.pick(flow(1)), 0);
 });
+
+test('what is peeked at is what comes next, and takes no turn', (t) => {
+  for (const kind of ['round_robin', 'hash', 'sticky', 'least_loaded', 'failover'] as const) {
+    const { balancer: b, loads } = balancer(kind, [3, 1, 2]);
+    for (let i = 0; i < 40; i++) {
+      loads[i % 3]!.isUsable = i % 7 !== 0;
+      const seen = [b.peek(flow(i)), b.peek(flow(i))];
+      const taken = b.pick(flow(i));
+      t.deepEqual(seen, [taken, taken], `${kind} ${i}`);
+    }
+  }
+});

@@ -219,3 +219,37 @@ test('a rule that is said to be hidden never decides', (t) => {
   );
   t.pass();
 });
+
+test('a name goes where the first rule sends that can decide over a flow to it', (t) => {
+  const loads = [load(true), load(true)];
+  const policy = new Policy(
+    [
+      rule({ domains: ['blocked.example'] }, { kind: 'reject' }),
+      rule({ to: [prefix('10.0.0.0/8')] }, { kind: 'vrf', vrf: 3 }),
+      rule({ from: [prefix('192.0.2.0/24')] }, { kind: 'vrf', vrf: 4 }),
+      rule({ protocols: [Protocol.Icmp], domains: ['video.example'] }, { kind: 'vrf', vrf: 5 }),
+      rule({ domains: ['video.example'], ports: [port(443)] }, { kind: 'group', group: 1 }, 'next'),
+      rule({ to: [prefix('10.0.0.0/8')], domains: ['*.inside.example'] }, { kind: 'vrf', vrf: 6 }),
+      rule({}, { kind: 'group', group: 0 }),
+    ],
+    GROUPS,
+    loads,
+  );
+  policy.classOf(APP);
+  const decide = (name: string, over: { protocol?: number; port?: number } = {}): readonly [string, number, number] => {
+    policy.decideName(0, { name, protocol: over.protocol, port: over.port }, { flowHash: 1, targetHash: 1 });
+    return [policy.kind, policy.rule, policy.uplink];
+  };
+  t.deepEqual(decide('www.video.example'), ['uplink', 4, 1], 'the port may still be the one');
+  t.deepEqual(decide('video.example', { port: 443 }), ['uplink', 4, 1]);
+  t.deepEqual(decide('video.example', { port: 80 }), ['uplink', 6, 0]);
+  t.is(decide('video.example', { protocol: Protocol.Icmp })[1], 3);
+  t.is(decide('host.inside.example')[1], 5);
+  t.deepEqual(decide('blocked.example'), ['uplink', 6, 0]);
+  t.deepEqual(decide(''), ['uplink', 6, 0]);
+  loads[1]!.isUsable = false;
+  t.deepEqual(decide('video.example'), ['uplink', 6, 0]);
+  loads[0]!.isUsable = false;
+  t.is(decide('video.example')[0], 'no-uplink');
+  t.deepEqual(policy.counters.rules, [0, 0, 0, 0, 0, 0, 0], 'only flows are counted');
+});
