@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
+import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
 import { PEER_B, Peer, randomFile } from '../kit/peer.ts';
 import { ROUTER, Router } from '../kit/router.ts';
@@ -20,12 +20,8 @@ interface Context {
 }
 
 const missing = Lab.missing('bird', 'birdc', 'nginx', 'dnsmasq', 'iperf3', 'curl', 'dig', 'wg', 'sha256sum');
-const test = anyTest as TestFn<Context>;
 /** Tests that need the lab; where it cannot be made they are skipped with the reason in their name. */
-const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
-  if (missing === undefined) test.serial(name, body);
-  else test.skip(`${name} (${missing})`, body);
-};
+const { test, it } = labTests<Context>(missing);
 
 if (missing === undefined) {
   test.before('lab', async (t) => {

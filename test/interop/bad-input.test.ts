@@ -4,7 +4,8 @@
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
+import type { ExecutionContext } from 'ava';
+import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
 import { PEER_B, Peer } from '../kit/peer.ts';
 import { ROUTER, Router } from '../kit/router.ts';
@@ -28,11 +29,7 @@ interface Status {
 let shared: Router | undefined;
 
 const missing = Lab.missing('bird', 'nginx', 'dnsmasq', 'curl', 'wg', 'iperf3', 'python3');
-const test = anyTest as TestFn<Context>;
-const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
-  if (missing === undefined) test.serial(name, body);
-  else test.skip(`${name} (${missing})`, body);
-};
+const { test, it } = labTests<Context>(missing);
 
 if (missing === undefined) {
   test.before('lab', async (t) => {

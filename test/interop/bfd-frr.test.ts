@@ -2,9 +2,9 @@
  * The same against FRR, the other way round: FRR's bgpd connects to our listener over several hops by IPv4, signed with a
  * password and within a TTL limit, and its bfdd watches the path by multihop BFD (RFC 5883).
  */
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import type { BfdSessions, BgpPeers, Status } from '../../router/control/messages.ts';
 import { Frr, frrMissing } from '../kit/frr.ts';
+import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
 import { PEER_B, Peer } from '../kit/peer.ts';
 import { ROUTER, Router } from '../kit/router.ts';
@@ -17,11 +17,7 @@ interface Context {
 }
 
 const missing = frrMissing() ?? Lab.missing('vtysh', 'wg', 'iptables');
-const test = anyTest as TestFn<Context>;
-const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
-  if (missing === undefined) test.serial(name, body);
-  else test.skip(`${name} (${missing})`, body);
-};
+const { test, it } = labTests<Context>(missing);
 
 const BGPD = `router bgp ${PEER_B.asn}
  bgp router-id ${PEER_B.v4}

@@ -3,8 +3,8 @@
  * path that breaks without a word, TCP MD5 (RFC 2385) and TTL security (RFC 5082) are those of BIRD and its kernel.
  */
 import { readFileSync } from 'node:fs';
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import type { BfdSessions, BgpPeers, Status } from '../../router/control/messages.ts';
+import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
 import { PEER_B, Peer } from '../kit/peer.ts';
 import { ROUTER, Router } from '../kit/router.ts';
@@ -16,11 +16,7 @@ interface Context {
 }
 
 const missing = Lab.missing('bird', 'birdc', 'wg', 'tcpdump', 'iptables');
-const test = anyTest as TestFn<Context>;
-const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
-  if (missing === undefined) test.serial(name, body);
-  else test.skip(`${name} (${missing})`, body);
-};
+const { test, it } = labTests<Context>(missing);
 
 const PASSWORD = 'correct horse';
 const INTERVAL_MS = 100;

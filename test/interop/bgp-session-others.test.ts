@@ -1,5 +1,5 @@
 /** What our sessions negotiate and keep, against FRR's bgpd and GoBGP of the distribution on loopback addresses. */
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import type { RangeConfig } from '../../bgp/speaker.ts';
 import { Addr, Prefix } from '../../router/lib/addr.ts';
 import { until } from '../bgp/kit/bird.ts';
@@ -7,11 +7,10 @@ import { Bgpd, hasBgpd } from '../bgp/kit/frr-bgpd.ts';
 import { Gobgp, hasGobgp } from '../bgp/kit/gobgp.ts';
 import { freePort } from '../bgp/kit/loopback.ts';
 import { Node, OUR_AS, OUR_HOP, THEIR_AS } from '../bgp/kit/node.ts';
+import { labTests } from '../kit/it.ts';
 
-function interop(name: string, missing: string, body: (t: ExecutionContext) => Promise<void>): void {
-  if (missing === '') test.serial(name, body);
-  else test.serial.skip(`${name} (not installed: ${missing})`, body);
-}
+const interop = (name: string, missing: string, body: (t: ExecutionContext) => Promise<void>): void =>
+  labTests(missing === '' ? undefined : `not installed: ${missing}`).it(name, body);
 
 const FRR = hasBgpd() ? '' : 'frr';
 const GOBGP = hasGobgp() ? '' : 'gobgpd';

@@ -1,15 +1,13 @@
 /** What our sessions negotiate and keep, against the BIRD of the distribution on loopback addresses. */
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import type { PeerConfig, SpeakerOptions } from '../../bgp/speaker.ts';
 import { Addr, Prefix } from '../../router/lib/addr.ts';
 import { Bird, hasBird, until } from '../bgp/kit/bird.ts';
 import { freePort } from '../bgp/kit/loopback.ts';
 import { Node, OUR_AS, THEIR_AS } from '../bgp/kit/node.ts';
+import { labTests } from '../kit/it.ts';
 
-function interop(name: string, body: (t: ExecutionContext) => Promise<void>): void {
-  if (hasBird()) test.serial(name, body);
-  else test.serial.skip(`${name} (not installed: bird2)`, body);
-}
+const { it: interop } = labTests(hasBird() ? undefined : 'not installed: bird2');
 
 interface Setup {
   /** Lines of BIRD's `protocol bgp`. */

@@ -1,5 +1,5 @@
 /** What our sessions negotiate with FRR, GoBGP and ExaBGP of the distribution on loopback addresses, and what they make of it. */
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import type { PeerConfig, SpeakerOptions } from '../../bgp/speaker.ts';
 import { Addr } from '../../router/lib/addr.ts';
 import { until } from '../bgp/kit/bird.ts';
@@ -8,15 +8,14 @@ import { Bgpd, hasBgpd } from '../bgp/kit/frr-bgpd.ts';
 import { Gobgp, hasGobgp } from '../bgp/kit/gobgp.ts';
 import { freePort } from '../bgp/kit/loopback.ts';
 import { Node, OUR_AS } from '../bgp/kit/node.ts';
+import { labTests } from '../kit/it.ts';
 
 const FRR_AS = 4242420003;
 const GOBGP_AS = 4242420004;
 const EXABGP_AS = 4242420005;
 
-function interop(missing: string, name: string, body: (t: ExecutionContext) => Promise<void>): void {
-  if (missing === '') test.serial(name, body);
-  else test.serial.skip(`${name} (${missing})`, body);
-}
+const interop = (missing: string, name: string, body: (t: ExecutionContext) => Promise<void>): void =>
+  labTests(missing === '' ? undefined : missing).it(name, body);
 
 const absent = (has: boolean, what: string): string => (has ? '' : `not installed: ${what}`);
 

@@ -4,9 +4,9 @@
  */
 import { chownSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import type { BgpPeerStatus, BgpRouteStatus, RpkiStatus, Status } from '../../router/control/messages.ts';
 import { dn42Json, type RegistryRoa } from '../bgp/kit/roas.ts';
+import { labTests } from '../kit/it.ts';
 import { Lab, NOBODY } from '../kit/lab.ts';
 import { PEER_B, Peer } from '../kit/peer.ts';
 import { ROUTER, Router } from '../kit/router.ts';
@@ -18,11 +18,7 @@ interface Context {
 }
 
 const missing = Lab.missing('bird', 'birdc', 'wg', 'ping', 'stayrtr', 'bgpdump');
-const test = anyTest as TestFn<Context>;
-const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
-  if (missing === undefined) test.serial(name, body);
-  else test.skip(`${name} (${missing})`, body);
-};
+const { test, it } = labTests<Context>(missing);
 
 /** fe80:: and the last four digits of the AS numbers; the port from those of the peer. */
 const OURS = { linkLocal: 'fe80::229', port: 20053 } as const;

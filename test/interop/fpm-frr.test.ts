@@ -2,9 +2,10 @@
  * FRR drives our data plane: its zebra, with Debian's modules, tells the daemon what staticd and ospfd decided. The daemon
  * runs as nobody; FRR as root in the same namespace, whose kernel interfaces u0 and u1 have the addresses of our uplinks.
  */
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
+import type { ExecutionContext } from 'ava';
 import type { FpmStatus, RouteStatus, Status } from '../../router/control/messages.ts';
 import { Frr, frrMissing } from '../kit/frr.ts';
+import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
 import { wgKeyPair } from '../kit/peer.ts';
 import { Router } from '../kit/router.ts';
@@ -17,11 +18,7 @@ interface Context {
 }
 
 const missing = frrMissing() ?? Lab.missing('vtysh');
-const test = anyTest as TestFn<Context>;
-const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
-  if (missing === undefined) test.serial(name, body);
-  else test.skip(`${name} (${missing})`, body);
-};
+const { test, it } = labTests<Context>(missing);
 
 const uplink = (name: string, address: string): string => `
   ${name}: { wireguard: { private_key: '${wgKeyPair().privateKey}', addresses: [${address}, 'fe80::1/64'], table: off } }`;

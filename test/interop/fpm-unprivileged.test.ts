@@ -5,9 +5,9 @@
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import type { FpmStatus, RouteAnswer, RouteStatus, Status } from '../../router/control/messages.ts';
 import { Frr, frrAccount, frrMissing } from '../kit/frr.ts';
+import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
 import { PEER_B, PEER_C, Peer } from '../kit/peer.ts';
 import { Router } from '../kit/router.ts';
@@ -23,11 +23,7 @@ interface Context {
 }
 
 const missing = frrMissing() ?? Lab.missing('vtysh', 'wg', 'ping', 'bird', 'birdc');
-const test = anyTest as TestFn<Context>;
-const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
-  if (missing === undefined) test.serial(name, body);
-  else test.skip(`${name} (${missing})`, body);
-};
+const { test, it } = labTests<Context>(missing);
 
 const OURS = '172.20.229.117';
 const TARGETS = '172.22.0.0/16';

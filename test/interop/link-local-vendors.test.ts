@@ -5,10 +5,10 @@
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import type { BgpPeerStatus, RouteStatus } from '../../router/control/messages.ts';
 import { hasGobgp } from '../bgp/kit/gobgp.ts';
 import { Frr, frrMissing } from '../kit/frr.ts';
+import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
 import { PEER_B, PEER_C, Peer } from '../kit/peer.ts';
 import { ROUTER, Router } from '../kit/router.ts';
@@ -23,11 +23,7 @@ interface Context {
 
 const missing =
   frrMissing() ?? (hasGobgp() ? undefined : 'not installed: gobgpd') ?? Lab.missing('vtysh', 'wg', 'ping');
-const test = anyTest as TestFn<Context>;
-const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
-  if (missing === undefined) test.serial(name, body);
-  else test.skip(`${name} (${missing})`, body);
-};
+const { test, it } = labTests<Context>(missing);
 
 const OURS = 'fe80::1';
 /** The attributes of this network fill more than the 4,096 octets of an ordinary message. */

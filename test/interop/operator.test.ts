@@ -4,8 +4,8 @@
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import type { BgpPeerStatus, RouteStatus } from '../../router/control/messages.ts';
+import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
 import { PEER_B, Peer } from '../kit/peer.ts';
 import { ROUTER, Router } from '../kit/router.ts';
@@ -21,11 +21,7 @@ const FAR = { asn: 4242420099, address: '172.20.53.9', prefix: '172.20.99.0/24' 
 const INNER = { address: 'fd42:53::8', prefix: '172.21.8.0/24', prefix6: 'fd42:88::/48' } as const;
 
 const missing = Lab.missing('bird', 'birdc', 'wg', 'ping');
-const test = anyTest as TestFn<Context>;
-const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
-  if (missing === undefined) test.serial(name, body);
-  else test.skip(`${name} (${missing})`, body);
-};
+const { test, it } = labTests<Context>(missing);
 
 const BIRD = (peer: Peer): string => `log stderr all;
 router id ${PEER_B.v4};

@@ -3,7 +3,6 @@
  * AS numbers and what a peer is told of graceful shutdown.
  * 127/8 next hops are martians (RFC 4271 §6.3), so all sides announce other addresses as their next hop.
  */
-import test, { type ExecutionContext } from 'ava';
 import { drive, eachRoute, type PeerConfig, Speaker, type SpeakerOptions } from '../../bgp/speaker.ts';
 import { parseCommunity } from '../../bgp/wire/attribute/communities.ts';
 import { parseConfig } from '../../router/config/load.ts';
@@ -12,11 +11,9 @@ import { systemClock } from '../../router/lib/clock.ts';
 import { formatKey, generatePrivateKey } from '../../wg/keys.ts';
 import { Bird, hasBird, until } from '../bgp/kit/bird.ts';
 import { freePort, hostTransport } from '../bgp/kit/loopback.ts';
+import { labTests } from '../kit/it.ts';
 
-function interop(name: string, body: (t: ExecutionContext) => Promise<void>): void {
-  if (hasBird()) test.serial(name, body);
-  else test.serial.skip(`${name} (not installed: bird2)`, body);
-}
+const { it: interop } = labTests(hasBird() ? undefined : 'not installed: bird2');
 
 const US = '127.0.0.1';
 

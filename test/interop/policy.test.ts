@@ -3,8 +3,8 @@
  * connections out so that the sum of both rates arrives, and an uplink that fails takes no new flow.
  */
 import { readFileSync } from 'node:fs';
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import { ISPS, SERVER, TwoIsps } from '../kit/isps.ts';
+import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
 import { Router } from '../kit/router.ts';
 
@@ -48,11 +48,7 @@ const PROBES = (target: string): string =>
   `    probe: { to: ${target}, every: 200ms, timeout: 100ms, fall: 2, rise: 2 }\n`;
 
 const missing = Lab.missing('iperf3', 'wg', 'tc', 'curl', 'nginx');
-const test = anyTest as TestFn<Context>;
-const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
-  if (missing === undefined) test.serial(name, body);
-  else test.skip(`${name} (${missing})`, body);
-};
+const { test, it } = labTests<Context>(missing);
 
 if (missing === undefined) {
   test.before('lab', async (t) => {

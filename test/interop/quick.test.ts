@@ -4,8 +4,8 @@
  */
 import { chownSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import type { Status } from '../../router/control/messages.ts';
+import { labTests } from '../kit/it.ts';
 import { Lab, NOBODY } from '../kit/lab.ts';
 import { PEER_B, Peer } from '../kit/peer.ts';
 import { ROUTER, Router } from '../kit/router.ts';
@@ -19,11 +19,7 @@ interface Context {
 }
 
 const missing = Lab.missing('nginx', 'dnsmasq', 'curl', 'wg', 'tcpdump');
-const test = anyTest as TestFn<Context>;
-const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
-  if (missing === undefined) test.serial(name, body);
-  else test.skip(`${name} (${missing})`, body);
-};
+const { test, it } = labTests<Context>(missing);
 
 if (missing === undefined) {
   test.before('lab', async (t) => {

@@ -4,12 +4,14 @@
  */
 import { chownSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
+import type { ExecutionContext } from 'ava';
 import type { Answers, BgpPeerStatus, Reloaded, Status } from '../../router/control/messages.ts';
+import { labTests } from '../kit/it.ts';
 import { Lab, type LabProcess, NOBODY } from '../kit/lab.ts';
-import { isSameSession, PEER_B, PEER_C, Peer } from '../kit/peer.ts';
+import { isSameSession, PEER_B, PEER_C, type Peer } from '../kit/peer.ts';
 import { missedPings } from '../kit/pings.ts';
-import { ROUTER, Router } from '../kit/router.ts';
+import { ROUTER, type Router } from '../kit/router.ts';
+import { knows, twoPeers } from '../kit/two-peers.ts';
 
 interface Context {
   lab: Lab;
@@ -21,39 +23,14 @@ interface Context {
 }
 
 const missing = Lab.missing('bird', 'birdc', 'wg', 'ping');
-const test = anyTest as TestFn<Context>;
-const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
-  if (missing === undefined) test.serial(name, body);
-  else test.skip(`${name} (${missing})`, body);
-};
+const { test, it } = labTests<Context>(missing);
 
 if (missing === undefined) {
   test.before('lab', async (t) => {
     const lab = new Lab();
     t.context.lab = lab;
-    const a = await lab.namespace('a');
-    const router = new Router(lab, a);
-    const peers: Peer[] = [];
-    for (const [name, plan, net] of [
-      ['b', PEER_B, '192.0.2'],
-      ['c', PEER_C, '198.51.100'],
-    ] as const) {
-      const ns = await lab.namespace(name);
-      await lab.veth(`to${name}`, a, `${net}.1/24`, ns, `${net}.2/24`);
-      const peer = new Peer(lab, ns, plan);
-      const remote = { publicKey: router.key(name).publicKey, asn: ROUTER.asn, linkLocal: 'fe80::1' };
-      await peer.tunnel(remote, 51820);
-      await peer.startBird(remote, { session: 'hold time 9;' });
-      peers.push(peer);
-    }
-    const [b, c] = peers as [Peer, Peer];
-    router.configure(
-      [
-        { name: 'b', peer: b, endpoint: '192.0.2.2:51820', linkLocal: 'fe80::1' },
-        { name: 'c', peer: c, endpoint: '198.51.100.2:51820', linkLocal: 'fe80::1' },
-      ],
-      'graceful_restart: true',
-    );
+    const { router, b, c, tunnelB, tunnelC } = await twoPeers(lab);
+    router.configure([tunnelB, tunnelC], 'graceful_restart: true');
     Object.assign(t.context, { b, c, router, base: readFileSync(router.config, 'utf8') });
     await router.up();
   });
@@ -75,9 +52,6 @@ const inBgp = (yaml: string, ...lines: readonly string[]): string => {
   const at = '  policy: transit\n';
   return yaml.replace(at, `${at}${lines.map((line) => `  ${line}\n`).join('')}`);
 };
-
-const knows = async (peer: Peer, prefix: string): Promise<boolean> =>
-  (await peer.birdc('show', 'route', 'protocol', 'upstream')).includes(prefix);
 
 async function peerNamed(router: Router, name: string): Promise<BgpPeerStatus> {
   const { peers } = await router.json<Answers['bgp_show']>('bgp', 'show');

@@ -4,11 +4,13 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
+import type { ExecutionContext } from 'ava';
 import type { BgpPeerStatus, Reloaded } from '../../router/control/messages.ts';
+import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
-import { isSameSession, PEER_B, PEER_C, Peer } from '../kit/peer.ts';
-import { ROUTER, Router } from '../kit/router.ts';
+import { isSameSession, PEER_B, PEER_C, type Peer } from '../kit/peer.ts';
+import { ROUTER, type Router } from '../kit/router.ts';
+import { knows, twoPeers } from '../kit/two-peers.ts';
 
 interface Context {
   lab: Lab;
@@ -21,34 +23,13 @@ interface Context {
 }
 
 const missing = Lab.missing('bird', 'birdc', 'wg');
-const test = anyTest as TestFn<Context>;
-const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
-  if (missing === undefined) test.serial(name, body);
-  else test.skip(`${name} (${missing})`, body);
-};
+const { test, it } = labTests<Context>(missing);
 
 if (missing === undefined) {
   test.before('lab', async (t) => {
     const lab = new Lab();
     t.context.lab = lab;
-    const a = await lab.namespace('a');
-    const router = new Router(lab, a);
-    const peers: Peer[] = [];
-    for (const [name, plan, net] of [
-      ['b', PEER_B, '192.0.2'],
-      ['c', PEER_C, '198.51.100'],
-    ] as const) {
-      const ns = await lab.namespace(name);
-      await lab.veth(`to${name}`, a, `${net}.1/24`, ns, `${net}.2/24`);
-      const peer = new Peer(lab, ns, plan);
-      const remote = { publicKey: router.key(name).publicKey, asn: ROUTER.asn, linkLocal: 'fe80::1' };
-      await peer.tunnel(remote, 51820);
-      await peer.startBird(remote, { session: 'hold time 9;' });
-      peers.push(peer);
-    }
-    const [b, c] = peers as [Peer, Peer];
-    const tunnelB = { name: 'b', peer: b, endpoint: '192.0.2.2:51820', linkLocal: 'fe80::1' };
-    const tunnelC = { name: 'c', peer: c, endpoint: '198.51.100.2:51820', linkLocal: 'fe80::1' };
+    const { router, b, c, tunnelB, tunnelC } = await twoPeers(lab);
     router.configure([tunnelB, tunnelC]);
     const both = readFileSync(router.config, 'utf8');
     router.configure([tunnelB]);
@@ -65,10 +46,6 @@ async function session(router: Router, name: string): Promise<BgpPeerStatus | un
   const { peers } = await router.json<{ peers: BgpPeerStatus[] }>('bgp', 'show');
   return peers.find((p) => p.name === name);
 }
-
-const knows = async (peer: Peer, prefix: string): Promise<boolean> => {
-  return (await peer.birdc('show', 'route', 'protocol', 'upstream')).includes(prefix);
-};
 
 /** Run `change` and expect that the session with b did not notice. */
 async function undisturbed(t: ExecutionContext<Context>, change: () => Promise<void>): Promise<void> {

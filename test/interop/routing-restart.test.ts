@@ -3,8 +3,8 @@
  * routes of before, and the new worker comes to the same ones.
  */
 import { readdirSync } from 'node:fs';
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import type { Answers, RouteStatus, Status } from '../../router/control/messages.ts';
+import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
 import { PEER_B, Peer } from '../kit/peer.ts';
 import { missedPings } from '../kit/pings.ts';
@@ -18,11 +18,7 @@ interface Context {
 
 const PRELOAD = new URL('../kit/kill-worker.js', import.meta.url).href;
 const missing = Lab.missing('bird', 'birdc', 'wg', 'ping');
-const test = anyTest as TestFn<Context>;
-const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
-  if (missing === undefined) test.serial(name, body);
-  else test.skip(`${name} (${missing})`, body);
-};
+const { test, it } = labTests<Context>(missing);
 
 if (missing === undefined) {
   test.before('lab', async (t) => {

@@ -2,7 +2,7 @@
  * Two peers of parts nobody here wrote with one unprivileged mlshim between them: it learns each one's prefixes by BGP,
  * tells them to the other, and forwards their packets from tunnel to tunnel.
  */
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
+import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
 import { PEER_B, PEER_C, Peer } from '../kit/peer.ts';
 import { ROUTER, Router } from '../kit/router.ts';
@@ -15,11 +15,7 @@ interface Context {
 }
 
 const missing = Lab.missing('bird', 'birdc', 'iperf3', 'wg', 'ping', 'traceroute');
-const test = anyTest as TestFn<Context>;
-const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
-  if (missing === undefined) test.serial(name, body);
-  else test.skip(`${name} (${missing})`, body);
-};
+const { test, it } = labTests<Context>(missing);
 
 if (missing === undefined) {
   test.before('lab', async (t) => {

@@ -2,8 +2,8 @@
  * One unprivileged router with two VRFs that import each other's routes by target, without any VPN session: customers behind
  * them reach each other, and the router's own addresses in the other VRF.
  */
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import type { Answers, Status } from '../../router/control/messages.ts';
+import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
 import { PEER_B, PEER_C, Peer } from '../kit/peer.ts';
 import { Router } from '../kit/router.ts';
@@ -16,11 +16,7 @@ interface Context {
 }
 
 const missing = Lab.missing('bird', 'birdc', 'wg', 'ping');
-const test = anyTest as TestFn<Context>;
-const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
-  if (missing === undefined) test.serial(name, body);
-  else test.skip(`${name} (${missing})`, body);
-};
+const { test, it } = labTests<Context>(missing);
 
 const ASN = 4242420001;
 /** Addresses of the router towards the two customers. */

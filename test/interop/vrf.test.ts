@@ -4,8 +4,9 @@
  * neither seen nor reached.
  */
 import { readFileSync } from 'node:fs';
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
+import type { ExecutionContext } from 'ava';
 import type { Answers, Reloaded, Status } from '../../router/control/messages.ts';
+import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
 import { PEER_B, PEER_C, Peer } from '../kit/peer.ts';
 import { missedPings } from '../kit/pings.ts';
@@ -23,11 +24,7 @@ interface Context {
 
 const PRELOAD = new URL('../kit/kill-worker.js', import.meta.url).href;
 const missing = Lab.missing('bird', 'birdc', 'wg', 'ping');
-const test = anyTest as TestFn<Context>;
-const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
-  if (missing === undefined) test.serial(name, body);
-  else test.skip(`${name} (${missing})`, body);
-};
+const { test, it } = labTests<Context>(missing);
 
 const X = { asn: 4242420001, id: '10.0.0.1' };
 const Y = { asn: 4242420002, id: '10.0.0.2' };
