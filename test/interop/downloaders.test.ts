@@ -1,6 +1,7 @@
 /**
  * Downloaders that open many connections, over two uplinks: aria2c from a web server and transmission from local peers get the
- * sum of both rates and the right octets, also when an uplink is cut meanwhile; it is used again when it is back.
+ * sum of both rates and the right octets, also when an uplink is cut meanwhile; it is used again when it is back. What they
+ * have carried becomes the uplinks' weights.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -23,6 +24,7 @@ interface UplinkRow {
   readonly flows: number;
   readonly decisions: number;
   readonly rx_bytes: number;
+  readonly peak_bits_per_s: number;
 }
 
 interface StatusAnswer {
@@ -63,7 +65,15 @@ const TRACKER_SERVER = `
   }).listen(${TRACKER}, '${SERVER.v4}', () => console.log('ready'));
 `;
 
-const missing = Lab.missing('wg', 'tc', 'aria2c', 'transmission-cli', 'transmission-daemon', 'transmission-create');
+const missing = Lab.missing(
+  'wg',
+  'tc',
+  'curl',
+  'aria2c',
+  'transmission-cli',
+  'transmission-daemon',
+  'transmission-create',
+);
 const test = anyTest as TestFn<Context>;
 const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
   if (missing === undefined) test.serial(name, body);
@@ -83,7 +93,7 @@ if (missing === undefined) {
     const sha256 = createHash('sha256').update(bytes).digest('hex');
     await isps.serve(process.execPath, ['-e', WEB_SERVER, join(lab.dir, FILE)]).until(/ready/);
     const probe = (to: string): string => `probe: { to: ${to}, every: 200ms, timeout: 150ms, fall: 2, rise: 2 }`;
-    const extra = ISPS.map((i) => [i.name, `    bandwidth: ${i.rate}Mbit\n    ${probe(i.plan.v4)}\n`] as const);
+    const extra = ISPS.map((i) => [i.name, `    weight: auto\n    ${probe(i.plan.v4)}\n`] as const);
     router.write(`${isps.uplinks(Object.fromEntries(extra))}rules:\n  - { use: [fiber, lte] }\n`);
     await router.up();
     Object.assign(t.context, { isps, router, sha256 });
@@ -221,4 +231,24 @@ it('transmission with local peers gets the sum of both uplinks, and the right oc
   isEnough(t, seen);
   await app.stop();
   for (const s of seeders) await s.stop();
+});
+
+it('weights that are measured have become those of the lines', async (t) => {
+  const { router } = t.context;
+  const rows = (): Promise<readonly UplinkRow[]> => router.json<readonly UplinkRow[]>('uplink');
+  const before = await rows();
+  for (const [i, { name, rate }] of ISPS.entries()) {
+    const mbit = before[i]!.peak_bits_per_s / 1e6;
+    t.log(`${name}: ${mbit.toFixed(1)} of ${rate} Mbit/s`);
+    // Both directions count: acknowledgements go the other way.
+    t.true(mbit > 0.8 * rate && mbit < 1.1 * rate, `${mbit}`);
+  }
+  const url = `http://${SERVER.v4}:${WEB}/`;
+  await router.appOk('sh', ['-c', `for i in $(seq 50); do curl -sS -r 0-0 -o /dev/null ${url}; done`]);
+  const after = await rows();
+  const [fiber, lte] = after.map((u, i) => u.decisions - before[i]!.decisions) as [number, number];
+  t.log(`of 50 flows ${fiber} took fiber, ${lte} lte`);
+  t.is(fiber + lte, 50);
+  // 20 and 30 for exact weights, which hold once they are off by more than a quarter.
+  t.true(fiber >= 17 && fiber <= 23, `${fiber} of 50`);
 });
