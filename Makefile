@@ -3,8 +3,8 @@ B := build
 CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Werror
 
-.PHONY: all shim addon child ts clean
-all: shim addon child ts
+.PHONY: all shim addon child kernel ts clean
+all: shim addon child kernel ts
 
 shim:
 	$(MAKE) -C shim OUT=$(abspath $(B))/shim
@@ -14,6 +14,9 @@ addon:
 
 child:
 	cd wg/child && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='-s -w' -o $(abspath $(B))/mlshim-wg .
+
+kernel:
+	$(MAKE) -C router/kernel OUT=$(abspath $(B))/kernel
 
 ts:
 	node node_modules/typescript/bin/tsc -p .

@@ -1,5 +1,5 @@
 /**
- * Builds the parts (shim, addon, child, ts; all by default), each on its own, so that one missing tool does not hide the
+ * Builds the parts (shim, addon, child, kernel, ts; all by default), each on its own, so that one missing tool does not hide the
  * others. A part whose tools are missing says in one line which Debian package to install, and the rest is still built;
  * a part that does not compile is an error.
  */
@@ -18,10 +18,20 @@ const PARTS = {
     ['make', 'make'],
     ['go', 'golang-go (1.24 or newer)'],
   ],
+  kernel: [
+    ['make', 'make'],
+    ['clang', 'clang'],
+    ['<bpf/libbpf.h>', 'gcc libbpf-dev'],
+  ],
   ts: [['make', 'make']],
 };
 
-const has = (tool) => spawnSync('sh', ['-c', `command -v ${tool}`], { stdio: 'ignore' }).status === 0;
+/** A program, or a header that the C compiler finds. */
+const has = (tool) =>
+  tool.startsWith('<')
+    ? spawnSync('cc', ['-E', '-x', 'c', '-'], { input: `#include ${tool}\n`, stdio: ['pipe', 'ignore', 'ignore'] })
+        .status === 0
+    : spawnSync('sh', ['-c', `command -v ${tool}`], { stdio: 'ignore' }).status === 0;
 
 let failed = false;
 for (const part of process.argv.length > 2 ? process.argv.slice(2) : Object.keys(PARTS)) {

@@ -86,7 +86,15 @@ async function types() {
 
 async function clangFormat() {
   const name = 'check: clang-format';
-  const sources = ['shim/src', 'shim/include', 'router/native', 'test/shim/c', 'test/bench'].flatMap((dir) =>
+  const sources = [
+    'shim/src',
+    'shim/include',
+    'router/native',
+    'router/kernel/bpf',
+    'router/kernel/loader',
+    'test/shim/c',
+    'test/bench',
+  ].flatMap((dir) =>
     readdirSync(join(ROOT, dir))
       .filter((file) => /\.(c|h|cc)$/.test(file))
       .map((file) => join(dir, file)),

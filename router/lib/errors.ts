@@ -35,6 +35,16 @@ export const ERRORS = {
     exit: 1,
     hint: 'mlshim config check shows the uplinks; "backend" says who carries them (docs/uplinks.md)',
   },
+  BPF_REFUSED: {
+    errno: undefined,
+    exit: 1,
+    hint: 'mlshim doctor lists what this kernel has; the user-space backend needs none of it',
+  },
+  POLICY_TOO_LARGE: {
+    errno: undefined,
+    exit: 1,
+    hint: 'use fewer different apps, users, cgroups and sources in rules, or the user-space backend',
+  },
   RELOAD_REFUSED: {
     errno: undefined,
     exit: 1,

@@ -226,6 +226,73 @@ Napi::Value filter_netlink(const Napi::CallbackInfo &info)
 				 netlink_filter(info[0].ToNumber().Int32Value(), program.place, program.length));
 }
 
+Napi::Value map_create(const Napi::CallbackInfo &info)
+{
+	std::string name = info[5].ToString().Utf8Value();
+	auto number = [&info](size_t i) { return info[i].ToNumber().Uint32Value(); };
+	return Napi::Number::New(info.Env(),
+				 bpf_map_make(number(0), number(1), number(2), number(3), number(4), name.c_str()));
+}
+
+Napi::Value map_pinned(const Napi::CallbackInfo &info)
+{
+	std::string path = info[0].ToString().Utf8Value();
+	return Napi::Number::New(info.Env(), bpf_pinned(path.c_str()));
+}
+
+Napi::Value map_update(const Napi::CallbackInfo &info)
+{
+	Octets keys = octets_of(info, 1, "mapUpdate wants the keys as a Uint8Array");
+	Octets values = octets_of(info, 2, "mapUpdate wants the values as a Uint8Array");
+	uint32_t count = info[3].ToNumber().Uint32Value();
+
+	if (keys.place == nullptr || values.place == nullptr)
+		return info.Env().Undefined();
+	if (count == 0 || keys.length % count != 0 || values.length % count != 0)
+		return Napi::Number::New(info.Env(), -EINVAL);
+	return Napi::Number::New(info.Env(), bpf_update(info[0].ToNumber().Int32Value(), keys.place, values.place,
+							keys.length / count, values.length / count, count));
+}
+
+Napi::Value map_lookup(const Napi::CallbackInfo &info)
+{
+	Octets key = octets_of(info, 1, "mapLookup wants the key as a Uint8Array");
+	Octets value = octets_of(info, 2, "mapLookup wants room for the value in a Uint8Array");
+
+	if (key.place == nullptr || value.place == nullptr)
+		return info.Env().Undefined();
+	return Napi::Number::New(info.Env(), bpf_lookup(info[0].ToNumber().Int32Value(), key.place, value.place));
+}
+
+Napi::Value map_delete(const Napi::CallbackInfo &info)
+{
+	Octets key = octets_of(info, 1, "mapDelete wants the key as a Uint8Array");
+
+	if (key.place == nullptr)
+		return info.Env().Undefined();
+	return Napi::Number::New(info.Env(), bpf_delete(info[0].ToNumber().Int32Value(), key.place));
+}
+
+// mapNextKey(fd, key, next): undefined as the key asks for the first one
+Napi::Value map_next_key(const Napi::CallbackInfo &info)
+{
+	Octets key = info[1].IsUndefined() ? Octets{} : octets_of(info, 1, "mapNextKey wants a Uint8Array");
+	Octets next = octets_of(info, 2, "mapNextKey wants room for the key in a Uint8Array");
+
+	if (next.place == nullptr || (key.place == nullptr && !info[1].IsUndefined()))
+		return info.Env().Undefined();
+	return Napi::Number::New(info.Env(), bpf_next_key(info[0].ToNumber().Int32Value(), key.place, next.place));
+}
+
+Napi::Value own_netns_cookie(const Napi::CallbackInfo &info)
+{
+	uint64_t cookie = 0;
+	int32_t status = netns_cookie(cookie);
+	if (status < 0)
+		return Napi::Number::New(info.Env(), status);
+	return Napi::BigInt::New(info.Env(), cookie);
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports)
 {
 	auto *self = new Instance();
@@ -250,6 +317,13 @@ Napi::Object init(Napi::Env env, Napi::Object exports)
 	exports.Set("netlinkSend", Napi::Function::New(env, send_netlink, "netlinkSend"));
 	exports.Set("netlinkRecv", Napi::Function::New(env, recv_netlink, "netlinkRecv"));
 	exports.Set("netlinkFilter", Napi::Function::New(env, filter_netlink, "netlinkFilter"));
+	exports.Set("mapCreate", Napi::Function::New(env, map_create, "mapCreate"));
+	exports.Set("mapPinned", Napi::Function::New(env, map_pinned, "mapPinned"));
+	exports.Set("mapUpdate", Napi::Function::New(env, map_update, "mapUpdate"));
+	exports.Set("mapLookup", Napi::Function::New(env, map_lookup, "mapLookup"));
+	exports.Set("mapDelete", Napi::Function::New(env, map_delete, "mapDelete"));
+	exports.Set("mapNextKey", Napi::Function::New(env, map_next_key, "mapNextKey"));
+	exports.Set("netnsCookie", Napi::Function::New(env, own_netns_cookie, "netnsCookie"));
 	return exports;
 }
 

@@ -110,6 +110,15 @@ int32_t netlink_recv(int32_t fd, uint8_t *place, size_t room, int32_t timeout_ms
 int32_t netlink_filter(int32_t fd, const uint8_t *program, size_t length);
 int32_t netlink_relay(Instance &, const int32_t *);
 
+// bpf.cc
+int32_t bpf_map_make(uint32_t type, uint32_t key, uint32_t value, uint32_t entries, uint32_t flags, const char *name);
+int32_t bpf_pinned(const char *path);
+int32_t bpf_update(int32_t fd, const uint8_t *keys, const uint8_t *values, size_t key, size_t value, uint32_t count);
+int32_t bpf_lookup(int32_t fd, const uint8_t *key, uint8_t *value);
+int32_t bpf_delete(int32_t fd, const uint8_t *key);
+int32_t bpf_next_key(int32_t fd, const uint8_t *key, uint8_t *next);
+int32_t netns_cookie(uint64_t &cookie);
+
 } // namespace mlshim
 
 #endif

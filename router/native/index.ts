@@ -178,7 +178,30 @@ export interface Native {
    * datagrams that were lost. A thread reads the netlink socket from now on and closes it when the stream is closed.
    */
   netlinkRelay(fd: number): number;
+
+  /** A map of eBPF (BPF_MAP_CREATE); returns its descriptor. Sizes in octets. */
+  mapCreate(type: number, keySize: number, valueSize: number, maxEntries: number, flags: number, name: string): number;
+  /** A descriptor of the map, program or link pinned at a path. */
+  mapPinned(path: string): number;
+  /** Write `count` entries, keys and values one behind another; 0, or -errno of the first that is refused. */
+  mapUpdate(fd: number, keys: Uint8Array, values: Uint8Array, count: number): number;
+  /** The value into `value`, which has to have its size (of every CPU, for per-CPU maps). */
+  mapLookup(fd: number, key: Uint8Array, value: Uint8Array): number;
+  mapDelete(fd: number, key: Uint8Array): number;
+  /** The key behind `key` (undefined = the first) into `next`; -ENOENT at the end. */
+  mapNextKey(fd: number, key: Uint8Array | undefined, next: Uint8Array): number;
+  /** The cookie of this process's network namespace, or -errno (SO_NETNS_COOKIE is missing before 5.14). */
+  netnsCookie(): bigint | number;
 }
+
+/** Kinds and flags of maps, see linux/bpf.h. */
+export const Bpf = {
+  Hash: 1,
+  Array: 2,
+  LpmTrie: 11,
+  NoPrealloc: 1,
+  InnerMap: 4096,
+} as const;
 
 let loaded: Native | undefined;
 

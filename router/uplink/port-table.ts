@@ -36,6 +36,16 @@ export class PortTables {
     this.#rules = rules;
   }
 
+  /** Number of words so far; what is below never changes. */
+  get size(): number {
+    return this.#used;
+  }
+
+  /** The words from `start` on, as the kernel backend writes them into its maps. */
+  words(start: number): Int32Array {
+    return this.#words.subarray(start, this.#used);
+  }
+
   /** @param list indices of rules, ascending; only their protocols and ports count here @returns the list's number */
   add(list: readonly number[]): number {
     const key = list.join();

@@ -160,13 +160,15 @@ export function* patternsOf(name: string): Generator<string> {
   }
 }
 
-function isApp(glob: string, p: ProcessFacts): boolean {
+/** Whether a process is what a rule's `app` means. */
+export function isApp(glob: string, p: ProcessFacts): boolean {
   const pattern = globPattern(glob);
   const base = p.executable.slice(p.executable.lastIndexOf('/') + 1);
   return pattern.test(p.executable) || pattern.test(base) || pattern.test(p.argv0);
 }
 
-function isWithin(glob: string, cgroup: string): boolean {
+/** Whether a cgroup is what a rule's `cgroup` means, or below one. */
+export function isWithin(glob: string, cgroup: string): boolean {
   if (cgroup === '') return false;
   const pattern = globPattern(glob);
   for (let path = cgroup; ; path = path.slice(0, path.lastIndexOf('/'))) {

@@ -12,19 +12,21 @@ import { patternsOf, type Rule } from './rule.ts';
 import { TargetTable } from './target-table.ts';
 
 /** Marks an answer that is a rule itself, of all ports and protocols, instead of a list. */
-const DIRECT = 1 << 22;
+export const DIRECT = 1 << 22;
 
 /** A prefix some rule names, and the rules that hold for all of it: its own and those of wider prefixes. */
 interface Target {
   readonly prefix: Prefix;
   readonly rules: readonly number[];
+  /** What the table says: a list, or DIRECT and a rule. */
+  readonly answer: number;
 }
 
 export class RuleTables {
   readonly #rules: readonly Rule[];
   readonly #lists: PortTables;
   /** The list of the rules that name no destination. */
-  readonly #anywhere: number;
+  readonly anywhere: number;
   /** Values are what `#answerOf` gives, 0 = nothing. */
   readonly #v4 = new TargetTable(4);
   readonly #v6 = new TargetTable(6);
@@ -34,12 +36,15 @@ export class RuleTables {
   /** Rules by domain: for each pattern, those that name it. */
   readonly #domains = new Map<string, number[]>();
 
-  /** @param applicable indices of the rules whose process and source conditions hold, ascending */
-  constructor(rules: readonly Rule[], applicable: readonly number[]) {
+  /**
+   * @param applicable indices of the rules whose process and source conditions hold, ascending
+   * @param lists where lists are kept; several tables may share it
+   */
+  constructor(rules: readonly Rule[], applicable: readonly number[], lists = new PortTables(rules)) {
     this.#rules = rules;
-    this.#lists = new PortTables(rules);
+    this.#lists = lists;
     this.#lists.add([]); // takes place 0, so that no answer is 0
-    this.#anywhere = this.#lists.add(applicable.filter((i) => isAnywhere(rules[i]!)));
+    this.anywhere = this.#lists.add(applicable.filter((i) => isAnywhere(rules[i]!)));
     for (const i of applicable)
       for (const d of rules[i]!.match.domains) {
         const list = this.#domains.get(d);
@@ -53,15 +58,28 @@ export class RuleTables {
   find(protocol: number, a0: number, a1: number, a2: number, a3: number, port: number): number {
     const isV4 = a0 === 0 && a1 === 0 && a2 === 0xffff;
     const answer = isV4 ? this.#v4.find4(a3) : this.#v6.find6(a0, a1, a2, a3);
-    const anywhere = this.#lists.find(this.#anywhere, protocol, port);
+    const anywhere = this.#lists.find(this.anywhere, protocol, port);
     if (answer === 0) return anywhere;
     const there = answer & DIRECT ? answer & ~DIRECT : this.#lists.find(answer, protocol, port);
     return there < anywhere ? there : anywhere;
   }
 
-  /** Names that DNS gave for an address are these from now on (none = they are no longer known). */
-  learn(addr: Addr, names: readonly string[]): void {
-    if (this.#domains.size === 0) return;
+  /** Rules by domain are among them. */
+  get hasDomains(): boolean {
+    return this.#domains.size > 0;
+  }
+
+  /** Every prefix that rules name, with the answer for it. */
+  *targets(): Generator<readonly [Prefix, number]> {
+    for (const { prefix, answer } of this.#targets.values()) yield [prefix, answer];
+  }
+
+  /**
+   * Names that DNS gave for an address are these from now on (none = they are no longer known).
+   * @returns the answer for it now, 0 = that of the prefixes around it
+   */
+  learn(addr: Addr, names: readonly string[]): number {
+    if (this.#domains.size === 0) return 0;
     const rules = new Set<number>();
     for (const name of names)
       for (const pattern of patternsOf(name)) for (const i of this.#domains.get(pattern) ?? []) rules.add(i);
@@ -71,6 +89,7 @@ export class RuleTables {
     for (const i of target?.rules ?? []) rules.add(i);
     const answer = rules.size > 0 ? this.#answerOf([...rules].sort((a, b) => a - b)) : 0;
     (addr.family === 4 ? this.#v4 : this.#v6).set(addr, bits, answer);
+    return answer;
   }
 
   #addTargets(applicable: readonly number[]): void {
@@ -86,11 +105,12 @@ export class RuleTables {
     for (const { prefix, rules } of sorted) {
       const outer = this.#around(prefix);
       const all = outer === undefined ? rules : [...new Set([...outer.rules, ...rules])].sort((a, b) => a - b);
-      this.#targets.set(String(prefix), { prefix, rules: all });
+      const answer = this.#answerOf(all);
+      this.#targets.set(String(prefix), { prefix, rules: all, answer });
       const lengths = this.#lengths[prefix.family];
       if (lengths[lengths.length - 1] !== prefix.length) lengths.push(prefix.length);
       const table = prefix.family === 4 ? this.#v4 : this.#v6;
-      table.set(prefix.addr, prefix.length, this.#answerOf(all));
+      table.set(prefix.addr, prefix.length, answer);
     }
   }
 

@@ -13,6 +13,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'router/tcp': ['router/wire', 'router/lib'],
   'router/stack': ['router/tcp', 'router/wire', 'router/fib', 'router/lib'],
   'router/uplink': ['router/lib', 'router/wire', 'router/fib', 'router/native'],
+  'router/kernel': ['router/lib', 'router/uplink', 'router/fib', 'router/native'],
   'router/shimlink': ['router/stack', 'router/tcp', 'router/wire', 'router/fib', 'router/native', 'router/lib'],
   'router/config': [
     'router/lib',
@@ -80,6 +81,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
     'router/uplink/kernel.ts',
   ],
   'node:child_process': [
+    'router/kernel/loader.ts',
     'router/app/',
     'router/cli/',
     'router/config/filter-probe.ts',

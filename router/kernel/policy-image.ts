@@ -1,0 +1,337 @@
+/**
+ * A policy compiled into the contents of one generation of the programs' maps (bpf/policy.h): rules, groups and what is known of
+ * processes in, octets out. Pure: `take` hands over what has to be written since it was called last, the whole at first.
+ *
+ * What rules ask about a process is split into four *parts* (cgroup, user, program, source address), each a small number that the
+ * programs look up on their own; all four together give the class. Processes that the same rules may apply to are of one
+ * class, as in router/uplink/policy.ts, and a class has the tables of router/uplink/tables.ts.
+ */
+import { type Addr, Prefix } from '../lib/addr.ts';
+import { MlshimError } from '../lib/errors.ts';
+import { BALANCE_KINDS, type UplinkGroup } from '../uplink/balancer.ts';
+import { PortTables } from '../uplink/port-table.ts';
+import { type ProcessFacts, Protocol, type Rule } from '../uplink/rule.ts';
+import { RuleTables } from '../uplink/tables.ts';
+import {
+  Action,
+  ClassWord,
+  Flag,
+  GroupWord,
+  Head,
+  KeyKind,
+  OWN_MAIN,
+  QUAD,
+  RuleFlag,
+  RuleWord,
+  TABLE_OWN,
+  TABLE_SOURCES,
+} from './layout.ts';
+import { MapWrites } from './map-writes.ts';
+import { applicableRules, type Combination, Parts } from './process-parts.ts';
+import { ringOf, ringRoom } from './rings.ts';
+
+/** Classes that may be added while a generation is in use, and room for their lists, in words. */
+const MAX_CLASSES = 1024;
+const LIST_SLACK = 16_384;
+/** Combinations of parts at most: beyond, the policy asks about too many things at once. */
+const MAX_COMBINATIONS = 65_536;
+
+export interface ImageInput {
+  readonly rules: readonly Rule[];
+  readonly groups: readonly UplinkGroup[];
+  /** Way by index of uplink. */
+  readonly wayOf: (uplink: number) => number;
+  /** Way by number of VRF; undefined = the main table. */
+  readonly vrfWayOf: (vrf: number) => number | undefined;
+  readonly isUsable: (uplink: number) => boolean;
+  readonly isStrict: boolean;
+  /** Addresses of this host, each with the way whose it is (undefined = none of them). */
+  readonly ownAddresses: readonly (readonly [Addr, number | undefined])[];
+  /** Addresses and their names, as learned so far. */
+  readonly names: Iterable<readonly [Addr, readonly string[]]>;
+}
+
+/** Processes to which the same rules may apply. */
+interface Class {
+  /** Index of its quad; also the number of its table, so that no two classes share one. */
+  readonly quad: number;
+  readonly rules: readonly number[];
+  readonly tables: RuleTables;
+}
+
+export class PolicyImage {
+  readonly #o: ImageInput;
+  readonly #parts: Parts;
+  readonly #lists: PortTables;
+  readonly #classes = new Map<string, Class>();
+  readonly #combinations = new Set<string>();
+  readonly #forwarders = new Map<string, number>();
+  readonly #names = new Map<string, readonly [Addr, readonly string[]]>();
+  readonly #passedOver: readonly boolean[];
+  /** Quads: rules, groups and classes; words: rings and lists. */
+  readonly #rulesAt = 1;
+  readonly #groupsAt: number;
+  readonly #classesAt: number;
+  readonly #ringsAt: readonly number[];
+  readonly #listsAt: number;
+  #listsWritten = 0;
+  #writes = new MapWrites();
+  /** Quads that the map needs. */
+  readonly quads: number;
+  /** Counters: flows by rule, then turns by group. */
+  readonly counters: number;
+
+  constructor(o: ImageInput) {
+    this.#o = o;
+    this.#parts = new Parts(o.rules);
+    this.#lists = new PortTables(o.rules);
+    this.#passedOver = o.rules.map((r) => this.isPassedOver(r, o.isUsable));
+    this.#groupsAt = this.#rulesAt + o.rules.length;
+    this.#classesAt = this.#groupsAt + o.groups.length;
+    let at = (this.#classesAt + MAX_CLASSES) * QUAD;
+    this.#ringsAt = o.groups.map((g) => {
+      const start = at;
+      at += Math.ceil(ringRoom(g) / QUAD) * QUAD;
+      return start;
+    });
+    this.#listsAt = at;
+    this.counters = o.rules.length + o.groups.length;
+    for (const [addr, names] of o.names) this.#names.set(String(addr), [addr, names]);
+    this.#writeRules();
+    for (const i of o.groups.keys()) this.#writeGroup(i);
+    this.#writeAddresses();
+    this.#combine();
+    this.quads = Math.ceil((this.#listsAt + 2 * this.#lists.size + LIST_SLACK) / QUAD);
+    this.#writeLists();
+    this.#writeHead();
+  }
+
+  /** What has to be written, in the order of its parts; nothing is left. */
+  take(): MapWrites {
+    const writes = this.#writes;
+    this.#writes = new MapWrites();
+    return writes;
+  }
+
+  /** Whether a rule is left out because its group has no usable uplink (`on_failure: next`). */
+  isPassedOver(rule: Rule, isUsable: (uplink: number) => boolean): boolean {
+    return (
+      rule.onFailure === 'next' &&
+      rule.action.kind === 'group' &&
+      !this.#o.groups[rule.action.group]!.members.some((m) => isUsable(m.uplink))
+    );
+  }
+
+  /** Whether this image is still right: rules that are passed over are the same ones. */
+  get isCurrent(): boolean {
+    return this.#o.rules.every((r, i) => this.isPassedOver(r, this.#o.isUsable) === this.#passedOver[i]);
+  }
+
+  /** Uplinks became usable or not: rings are written anew. Rules with `on_failure: next` want another image (`isCurrent`). */
+  usabilityChanged(uplink: number): void {
+    for (const [i, g] of this.#o.groups.entries()) if (g.members.some((m) => m.uplink === uplink)) this.#writeGroup(i);
+  }
+
+  /** The names of an address are these from now on (none = it is forgotten). */
+  learn(addr: Addr, names: readonly string[]): void {
+    if (names.length === 0) this.#names.delete(String(addr));
+    else this.#names.set(String(addr), [addr, names]);
+    for (const c of this.#classes.values()) this.#writeLearned(c, addr, names);
+    this.#writeLists();
+  }
+
+  /** @returns whether the process has to be told to the programs at all */
+  setProcess(pid: number, facts: ProcessFacts): boolean {
+    if (!this.#parts.asksAboutPrograms) return false;
+    const part = this.#parts.program(facts);
+    this.#combine();
+    this.#writeLists();
+    this.#writes.setKey([KeyKind.Process, pid, 0, 0, 0], part);
+    return true;
+  }
+
+  removeProcess(pid: number): void {
+    if (this.#parts.asksAboutPrograms) this.#writes.deleteKey([KeyKind.Process, pid, 0, 0, 0]);
+  }
+
+  setCgroup(id: bigint, path: string, group: string | undefined): void {
+    if (!this.#parts.asksAboutCgroups) return;
+    const part = this.#parts.cgroup(path, group);
+    this.#combine();
+    this.#writeLists();
+    if (part === 0) this.removeCgroup(id);
+    else this.#writes.setKey(cgroupKey(id), part);
+  }
+
+  removeCgroup(id: bigint): void {
+    if (this.#parts.asksAboutCgroups) this.#writes.deleteKey(cgroupKey(id));
+  }
+
+  /** Classes with rules by domain, by the list of their rules. */
+  dnsClasses(): { readonly key: string; readonly rules: readonly number[] }[] {
+    return [...this.#classes].filter(([, c]) => c.tables.hasDomains).map(([key, { rules }]) => ({ key, rules }));
+  }
+
+  /** @param port 0 = there is none */
+  setForwarder(key: string, port: number): void {
+    this.#forwarders.set(key, port);
+    const found = this.#classes.get(key);
+    if (found !== undefined) this.#writeClass(key, found);
+  }
+
+  // ---- Classes
+
+  /** Every combination of parts gets its class. */
+  #combine(): void {
+    for (const c of this.#parts.combinations()) {
+      const key = [c.cgroup, c.user, c.program, c.source].join();
+      if (this.#combinations.has(key)) continue;
+      this.#combinations.add(key);
+      if (this.#combinations.size > MAX_COMBINATIONS) throw tooLarge(`${MAX_COMBINATIONS} kinds of processes`);
+      const { quad } = this.#classOf(c);
+      this.#writes.setKey([KeyKind.Class, c.cgroup | (c.user << 16), c.program | (c.source << 16), 0, 0], quad);
+    }
+  }
+
+  #classOf(c: Combination): Class {
+    const rules = applicableRules(this.#o.rules, this.#parts, c).filter((i) => !this.#passedOver[i]);
+    const key = rules.join();
+    const known = this.#classes.get(key);
+    if (known !== undefined) return known;
+    if (this.#classes.size === MAX_CLASSES) throw tooLarge(`${MAX_CLASSES} classes of processes`);
+    const tables = new RuleTables(this.#o.rules, rules, this.#lists);
+    const made = { quad: this.#classesAt + this.#classes.size, rules, tables };
+    this.#classes.set(key, made);
+    this.#writeClass(key, made);
+    for (const [prefix, answer] of tables.targets()) this.#writes.setPrefix(prefix, made.quad, answer);
+    for (const [addr, names] of this.#names.values()) this.#writeLearned(made, addr, names);
+    return made;
+  }
+
+  #writeClass(key: string, { quad, tables }: Class): void {
+    const words = new Int32Array(QUAD);
+    words[ClassWord.Table] = quad;
+    words[ClassWord.Anywhere] = tables.anywhere;
+    words[ClassWord.Forwarder] = this.#forwarders.get(key) ?? 0;
+    this.#writes.setWords(quad * QUAD, words);
+  }
+
+  #writeLearned({ quad, tables }: Class, addr: Addr, names: readonly string[]): void {
+    if (!tables.hasDomains) return;
+    const answer = tables.learn(addr, names);
+    const host = Prefix.containing(addr, addr.family === 4 ? 32 : 128)!;
+    if (answer === 0) this.#writes.deletePrefix(host, quad);
+    else this.#writes.setPrefix(host, quad, answer);
+  }
+
+  // ---- Words
+
+  #writeHead(): void {
+    const head = new Int32Array(QUAD);
+    const { flags } = this.#parts;
+    head[Head.Flags] = flags | (this.#o.isStrict ? Flag.Strict : 0);
+    head[Head.Class] = this.#classOf({ cgroup: 0, user: 0, program: 0, source: 0 }).quad;
+    head[Head.Lists] = this.#listsAt;
+    head[Head.Rules] = this.#rulesAt;
+    this.#writes.setWords(0, head);
+    for (const [uid, part] of this.#parts.users()) this.#writes.setKey([KeyKind.User, uid, 0, 0, 0], part);
+    for (const [name, part] of this.#parts.names()) this.#writes.setKey([KeyKind.Name, ...nameWords(name)], part);
+    for (const [prefix, part] of this.#parts.sources()) this.#writes.setPrefix(prefix, TABLE_SOURCES, part);
+  }
+
+  #writeRules(): void {
+    const words = new Int32Array(this.#o.rules.length * QUAD);
+    for (const [i, rule] of this.#o.rules.entries()) {
+      const [action, target] = this.#actionOf(rule);
+      words[i * QUAD + RuleWord.Action] = action;
+      words[i * QUAD + RuleWord.Target] = target;
+      words[i * QUAD + RuleWord.Flags] = isForPing(rule) ? RuleFlag.ForPing : 0;
+    }
+    this.#writes.setWords(this.#rulesAt * QUAD, words);
+  }
+
+  #actionOf({ action }: Rule): readonly [action: number, target: number] {
+    switch (action.kind) {
+      case 'group':
+        return [Action.Group, this.#groupsAt + action.group];
+      case 'reject':
+        return [Action.Reject, 0];
+      case 'vrf': {
+        const way = this.#o.vrfWayOf(action.vrf);
+        return way === undefined ? [Action.Main, 0] : [Action.Way, way];
+      }
+    }
+  }
+
+  /** The ring first, all over its room, then its length: whatever a program reads in between is a way of the group. */
+  #writeGroup(index: number): void {
+    const group = this.#o.groups[index]!;
+    const ring = ringOf(group, this.#o.isUsable).map(this.#o.wayOf);
+    const at = this.#ringsAt[index]!;
+    if (ring.length > 0) {
+      const room = Math.ceil(ringRoom(group) / QUAD) * QUAD;
+      this.#writes.setWords(
+        at,
+        Int32Array.from({ length: room }, (_, i) => ring[i % ring.length]!),
+      );
+    }
+    const words = new Int32Array(QUAD);
+    words[GroupWord.Balance] = BALANCE_KINDS.indexOf(group.balance);
+    words[GroupWord.Ring] = at;
+    words[GroupWord.Length] = ring.length;
+    words[GroupWord.Turn] = this.#o.rules.length + index;
+    const quad = this.#groupsAt + index;
+    this.#writes.setWords(quad * QUAD, words);
+    for (const { uplink } of group.members) {
+      const key = [KeyKind.Member, quad, this.#o.wayOf(uplink), 0, 0];
+      if (this.#o.isUsable(uplink)) this.#writes.setKey(key, 1);
+      else this.#writes.deleteKey(key);
+    }
+  }
+
+  #writeAddresses(): void {
+    for (const [addr, way] of this.#o.ownAddresses) {
+      const host = Prefix.containing(addr, addr.family === 4 ? 32 : 128)!;
+      this.#writes.setPrefix(host, TABLE_OWN, way === undefined ? OWN_MAIN : way + 1);
+    }
+  }
+
+  /** What the lists have grown by. Quads are written whole, so the last one may be written again. */
+  #writeLists(): void {
+    const start = Math.floor(this.#listsWritten / QUAD) * QUAD;
+    const words = this.#lists.words(start);
+    if (start + words.length === this.#listsWritten) return;
+    if (this.#listsAt + this.#lists.size > this.quads * QUAD) throw new ImageFull();
+    const whole = new Int32Array(Math.ceil(words.length / QUAD) * QUAD);
+    whole.set(words);
+    this.#writes.setWords(this.#listsAt + start, whole);
+    this.#listsWritten = this.#lists.size;
+  }
+}
+
+/** The map has no room for what was added; a new image has. */
+export class ImageFull extends Error {}
+
+function tooLarge(what: string): MlshimError {
+  return new MlshimError('POLICY_TOO_LARGE', `the rules tell more than ${what} apart`);
+}
+
+function cgroupKey(id: bigint): number[] {
+  return [KeyKind.Cgroup, Number(BigInt.asIntN(32, id)), Number(BigInt.asIntN(32, id >> 32n)), 0, 0];
+}
+
+/** The name of a task as the kernel has it: at most 15 octets. */
+function nameWords(name: string): number[] {
+  const octets = new Uint8Array(16);
+  octets.set(Buffer.from(name).subarray(0, 15));
+  return [...new Int32Array(octets.buffer)];
+}
+
+/**
+ * Ping and raw sockets are bound when they are made, before it is known where they send to. A rule for everybody and
+ * everything would take the loopback from them, so it leaves them alone.
+ */
+function isForPing({ match: m }: Rule): boolean {
+  const isAboutSome = m.apps.length + m.groups.length + m.users.length + m.cgroups.length > 0;
+  return isAboutSome || m.protocols.includes(Protocol.Icmp) || m.protocols.includes(Protocol.Icmp6);
+}
