@@ -44,6 +44,8 @@ export interface ImageInput {
   /** Way by number of VRF; undefined = the main table. */
   readonly vrfWayOf: (vrf: number) => number | undefined;
   readonly isUsable: (uplink: number) => boolean;
+  /** Of a group's members, in their order, by index of group. */
+  readonly weightsOf: (group: number) => readonly number[];
   readonly isStrict: boolean;
   /** Addresses of this host, each with the way whose it is (undefined = none of them). */
   readonly ownAddresses: readonly (readonly [Addr, number | undefined])[];
@@ -130,6 +132,11 @@ export class PolicyImage {
   /** Uplinks became usable or not: rings are written anew. Rules with `on_failure: next` want another image (`isCurrent`). */
   usabilityChanged(uplink: number): void {
     for (const [i, g] of this.#o.groups.entries()) if (g.members.some((m) => m.uplink === uplink)) this.#writeGroup(i);
+  }
+
+  /** A group's measured weights are other ones now. */
+  weightsChanged(group: number): void {
+    this.#writeGroup(group);
   }
 
   /** The names of an address are these from now on (none = it is forgotten). */
@@ -266,7 +273,7 @@ export class PolicyImage {
   /** The ring first, all over its room, then its length: whatever a program reads in between is a way of the group. */
   #writeGroup(index: number): void {
     const group = this.#o.groups[index]!;
-    const ring = ringOf(group, this.#o.isUsable).map(this.#o.wayOf);
+    const ring = ringOf(group, this.#o.weightsOf(index), this.#o.isUsable).map(this.#o.wayOf);
     const at = this.#ringsAt[index]!;
     if (ring.length > 0) {
       const room = Math.ceil(ringRoom(group) / QUAD) * QUAD;

@@ -6,7 +6,8 @@
  * policy becomes active as a whole (one *generation*, bpf/policy.h); between two of them no socket is without one.
  */
 import type { Addr } from '../lib/addr.ts';
-import type { UplinkGroup } from '../uplink/balancer.ts';
+import { Random } from '../lib/rand.ts';
+import { Balancer, type UplinkGroup, type UplinkLoad } from '../uplink/balancer.ts';
 import type { ProcessFacts, Rule } from '../uplink/rule.ts';
 import { GenerationMaps, IS_LITTLE, type NumberedMap, octetsOf, PinnedMaps } from './kernel-maps.ts';
 import { Load, Settings, Total, WAYS, Way, WayCount } from './layout.ts';
@@ -57,13 +58,8 @@ export interface KernelCounters {
   readonly forwarded: number;
 }
 
-/** What an uplink carries, for `least_loaded`. */
-export interface MeasuredLoad {
-  /** Octets per second, both directions. */
-  readonly rate: number;
-  /** Octets per second; 0 = unknown. */
-  readonly capacity: number;
-}
+/** What an uplink carries, for `least_loaded` and measured weights. */
+export type MeasuredLoad = Omit<UplinkLoad, 'isUsable'>;
 
 export interface LoadOptions {
   /** A folder of its own, on a bpffs or where one may be mounted. */
@@ -107,6 +103,8 @@ export class Programs {
   #dnsKeys = '';
   #policy: KernelPolicy | undefined;
   #wayOf: readonly (number | undefined)[] = [];
+  /** By group: they know the weights of their members. */
+  #balancers: readonly Balancer[] = [];
   #vrfWays: readonly (number | undefined)[] = [];
   #image: PolicyImage | undefined;
   #inner: GenerationMaps | undefined;
@@ -184,19 +182,20 @@ export class Programs {
    */
   setPolicy(policy: KernelPolicy): void {
     const members = new Set(policy.groups.flatMap((g) => g.members.map((m) => m.uplink)));
-    const before = [this.#policy, this.#wayOf, this.#vrfWays] as const;
+    const before = [this.#policy, this.#wayOf, this.#vrfWays, this.#balancers] as const;
     this.#dnsIds.clear();
     this.#ports.clear();
     this.#dnsKeys = '';
     try {
       this.#policy = policy;
+      this.#balancers = this.#balancersOf(policy);
       this.#wayOf = policy.uplinks.map((u, i) => (members.has(i) ? this.#wayFor(u) : undefined));
       this.#vrfWays = policy.vrfs.map((v) => v && this.#wayFor(v));
       for (const i of this.#wayOf.keys()) this.#writeLoad(i);
       this.#install();
       this.#rulesEarlier = policy.rules.map(() => 0);
     } catch (error) {
-      [this.#policy, this.#wayOf, this.#vrfWays] = before;
+      [this.#policy, this.#wayOf, this.#vrfWays, this.#balancers] = before;
       throw error;
     } finally {
       this.#freeWays();
@@ -214,12 +213,14 @@ export class Programs {
     else this.#install();
   }
 
-  /** Rates and capacities, by index of uplink: once per second, say. Flows given out before are in the rates. */
+  /** What uplinks carry, by index: once per second, say. Flows given out before are in the rates. */
   measured(loads: readonly MeasuredLoad[]): void {
     for (const [i, load] of loads.entries()) {
       this.#measured.set(this.#policy!.uplinks[i]!.name, load);
       this.#writeLoad(i);
     }
+    for (const [group, balancer] of this.#balancers.entries())
+      if (balancer.measured()) this.#change((image) => image.weightsChanged(group));
   }
 
   // ---- What is known of processes and names
@@ -326,6 +327,7 @@ export class Programs {
       wayOf: (uplink) => this.#wayOf[uplink]!,
       vrfWayOf: (vrf) => this.#vrfWays[vrf],
       isUsable: (uplink) => !this.#unusable.has(policy.uplinks[uplink]!.name),
+      weightsOf: (group) => this.#balancers[group]!.weights,
       isStrict: policy.isStrict,
       ownAddresses: [
         ...policy.ownAddresses.map((a) => [a, undefined] as const),
@@ -402,10 +404,10 @@ export class Programs {
     const way = this.#wayOf[uplink];
     if (way === undefined) return;
     const { name } = this.#policy!.uplinks[uplink]!;
-    const { rate, capacity } = this.#measured.get(name) ?? { rate: 0, capacity: 0 };
+    const { rate, capacity, peak } = this.#loadOf(name);
     const octets = new Uint8Array(Load.Size);
     const view = new DataView(octets.buffer);
-    const known = capacity > 0 ? capacity : this.#weightOf(uplink) * UNKNOWN_CAPACITY;
+    const known = capacity > 0 ? capacity : Math.max(peak, this.#weightOf(uplink) * UNKNOWN_CAPACITY);
     view.setBigUint64(Load.Used, BigInt(Math.round((rate / known) * SHARE_UNIT)), IS_LITTLE);
     view.setBigUint64(Load.Share, BigInt(Math.round((FRESH_SHARE / known) * SHARE_UNIT)), IS_LITTLE);
     view.setUint32(Load.Usable, this.#unusable.has(name) ? 0 : 1, IS_LITTLE);
@@ -413,8 +415,32 @@ export class Programs {
   }
 
   #weightOf(uplink: number): number {
-    for (const g of this.#policy!.groups) for (const m of g.members) if (m.uplink === uplink) return m.weight;
+    for (const g of this.#policy!.groups)
+      for (const m of g.members) if (m.uplink === uplink) return m.weight === 'auto' ? 1 : m.weight;
     return 1;
+  }
+
+  #loadOf(name: string): MeasuredLoad {
+    return this.#measured.get(name) ?? { rate: 0, capacity: 0, peak: 0 };
+  }
+
+  #balancersOf({ groups, uplinks }: KernelPolicy): Balancer[] {
+    const loads = uplinks.map(({ name }): UplinkLoad => {
+      const of = (): MeasuredLoad => this.#loadOf(name);
+      return {
+        isUsable: true,
+        get rate() {
+          return of().rate;
+        },
+        get capacity() {
+          return of().capacity;
+        },
+        get peak() {
+          return of().peak;
+        },
+      };
+    });
+    return groups.map((g) => new Balancer(g, loads, new Random(1)));
   }
 
   /** What an earlier daemon left: its ways are in use until a policy of ours is active, its processes may be gone. */

@@ -6,10 +6,10 @@
  * balancer chooses per hash, so that losing an uplink moves only what stood at its places.
  */
 import { Random } from '../lib/rand.ts';
-import { Balancer, type UplinkGroup } from '../uplink/balancer.ts';
+import { Balancer, type UplinkGroup, type UplinkLoad } from '../uplink/balancer.ts';
 import { MEMBERS, RING } from './layout.ts';
 
-/** Places a group's ring may need, whichever members can be used. */
+/** Places a group's ring may need, whichever members can be used and whatever measured weights become. */
 export function ringRoom(group: UplinkGroup): number {
   switch (group.balance) {
     case 'failover':
@@ -19,14 +19,25 @@ export function ringRoom(group: UplinkGroup): number {
     case 'hash':
     case 'sticky':
       return RING;
-    default:
-      return Math.min(RING, sumOf(exactTurns(group.members.map((m) => m.weight))));
+    default: {
+      const weights = group.members.map((m) => m.weight).filter((w) => w !== 'auto');
+      return weights.length < group.members.length ? RING : Math.min(RING, sumOf(exactTurns(weights)));
+    }
   }
 }
 
-/** @param isUsable by index of uplink @returns indices of uplinks; empty when none can be used */
-export function ringOf(group: UplinkGroup, isUsable: (uplink: number) => boolean): number[] {
-  const members = group.members.filter((m) => isUsable(m.uplink));
+/**
+ * @param weights of the group's members, in their order
+ * @param isUsable by index of uplink
+ * @returns indices of uplinks; empty when none can be used
+ */
+export function ringOf(
+  group: UplinkGroup,
+  weights: readonly number[],
+  isUsable: (uplink: number) => boolean,
+): number[] {
+  const weighed = group.members.map(({ uplink }, i) => ({ uplink, weight: weights[i]! }));
+  const members = weighed.filter((m) => isUsable(m.uplink));
   if (members.length === 0) return [];
   switch (group.balance) {
     case 'failover':
@@ -35,7 +46,7 @@ export function ringOf(group: UplinkGroup, isUsable: (uplink: number) => boolean
       return members.slice(0, MEMBERS).map((m) => m.uplink);
     case 'hash':
     case 'sticky':
-      return places(group, isUsable);
+      return places({ ...group, members: weighed }, isUsable);
     default:
       return inTurn(
         members.map((m) => m.uplink),
@@ -50,12 +61,9 @@ function places(group: UplinkGroup, isUsable: (uplink: number) => boolean): numb
   return Array.from({ length: RING }, (_, place) => balancer.pick({ flowHash: place, targetHash: place }));
 }
 
-function loadsOf(
-  group: UplinkGroup,
-  isUsable: (uplink: number) => boolean,
-): { isUsable: boolean; rate: number; capacity: number }[] {
+function loadsOf(group: UplinkGroup, isUsable: (uplink: number) => boolean): UplinkLoad[] {
   const last = Math.max(...group.members.map((m) => m.uplink));
-  return Array.from({ length: last + 1 }, (_, i) => ({ isUsable: isUsable(i), rate: 0, capacity: 0 }));
+  return Array.from({ length: last + 1 }, (_, i) => ({ isUsable: isUsable(i), rate: 0, capacity: 0, peak: 0 }));
 }
 
 /** Everybody gains its turns, the richest pays the sum: evenly spread, as the balancer does. */

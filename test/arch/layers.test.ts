@@ -13,7 +13,6 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'router/tcp': ['router/wire', 'router/lib'],
   'router/stack': ['router/tcp', 'router/wire', 'router/fib', 'router/lib'],
   'router/uplink': ['router/lib', 'router/wire', 'router/fib', 'router/native'],
-  'router/kernel': ['router/lib', 'router/uplink', 'router/fib', 'router/native'],
   'router/shimlink': ['router/stack', 'router/tcp', 'router/wire', 'router/fib', 'router/native', 'router/lib'],
   'router/config': [
     'router/lib',

@@ -117,13 +117,17 @@ static void probe_programs(const char *objects)
 
 	for (size_t i = 0; i < HOOK_COUNT && is_full; i++)
 		is_full = try_program(objects, "policy.bpf.o", HOOKS[i].program);
-	report("full programs (5.12)", is_full, false, is_full ? "" : reason(errno));
+	report("full-programs", is_full, false, is_full ? "" : reason(errno));
 	for (size_t i = 0; i < HOOK_COUNT; i++) {
 		const char *program = HOOKS[i].program;
 		bool is_there =
 		    is_full || (!is_only_in_full(program) && try_program(objects, "policy-old.bpf.o", program));
 
-		report(program, is_there, !is_only_in_full(program), is_there ? "" : reason(errno));
+		char name[64];
+
+		snprintf(name, sizeof(name), "program-%s", program + strlen("mls_"));
+		name[strcspn(name, "_")] = '-';
+		report(name, is_there, !is_only_in_full(program), is_there ? "" : reason(errno));
 	}
 }
 
@@ -141,17 +145,16 @@ int command_probe(int argc, char **argv)
 	json_open("features", '[');
 	bool is_v2 = is_cgroup2(argv[1]);
 
-	report("cgroup v2", is_v2, true, is_v2 ? argv[1] : "no cgroup2 file system is mounted there");
+	report("cgroup-v2", is_v2, true, is_v2 ? argv[1] : "no cgroup2 file system is mounted there");
 	int error = try_attach(argv[1]);
 
-	report("programs on cgroups", error == 0, true, error == 0 ? "" : strerror(error));
+	report("cgroup-programs", error == 0, true, error == 0 ? "" : strerror(error));
 	report("bpffs", has_filesystem("bpf"), true, is_bpffs("/sys/fs/bpf") ? "/sys/fs/bpf" : "not mounted yet");
 	probe_programs(argv[0]);
 	bool has_retval = can_set_retval();
 
-	report("errno of refusals", has_retval, false, has_retval ? "" : "a refusal is always EPERM");
-	report("cookie of the network namespace", has_cookie, false,
-	       has_cookie ? "" : "learned from a socket of the daemon");
+	report("refusal-errno", has_retval, false, has_retval ? "" : "a refusal is always EPERM");
+	report("netns-cookie", has_cookie, false, has_cookie ? "" : "learned from a socket of the daemon");
 	json_close(']');
 	return 0;
 }

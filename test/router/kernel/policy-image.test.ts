@@ -18,6 +18,7 @@ function input(over: Partial<ImageInput>): ImageInput {
     wayOf: (uplink) => uplink,
     vrfWayOf: (vrf) => (vrf === 1 ? VRF_WAY : undefined),
     isUsable: () => true,
+    weightsOf: (group) => over.groups![group]!.members.map((m) => m.weight as number),
     isStrict: false,
     ownAddresses: [],
     names: [],

@@ -272,14 +272,14 @@ kernelTest(title('weights are exact for a hundred connects, and least loaded pre
   t.true(random > 130 && random < 270, `${random} of 400`);
   programs.setPolicy(policy(ways, { groups: [both('least_loaded')] }));
   programs.measured([
-    { rate: 2_000_000, capacity: 2_500_000 },
-    { rate: 100_000, capacity: 2_500_000 },
+    { rate: 2_000_000, capacity: 2_500_000, peak: 0 },
+    { rate: 100_000, capacity: 2_500_000, peak: 0 },
   ]);
   // Each flow is taken to need a twentieth until it is measured: sixteen make up for the difference.
   t.is(await share(15), 0);
   programs.measured([
-    { rate: 0, capacity: 1_250_000 },
-    { rate: 0, capacity: 3_750_000 },
+    { rate: 0, capacity: 1_250_000, peak: 0 },
+    { rate: 0, capacity: 3_750_000, peak: 0 },
   ]);
   t.is(await share(100), 25);
   await app.process.stop('SIGKILL');
@@ -306,6 +306,23 @@ kernelTest(title('hash and sticky: losing one uplink moves only its own flows'),
   const hashed = await app.ask({ op: 'decide', to: SERVER4, port: 80, times: 200 });
   const up0 = hashed.filter((a) => a.device === 'up0').length;
   t.true(up0 > 60 && up0 < 140, `sockets are flows of their own: ${up0} of 200`);
+  await app.process.stop('SIGKILL');
+});
+
+kernelTest(title('measured weights follow what uplinks carry'), async (t) => {
+  const { ways, programs } = lab();
+  const app = await ways.app();
+  const uplinks = [0, 1].map((i) => ways.uplink(i, { name: `measured${i}` }));
+  const auto = [0, 1].map((uplink) => ({ uplink, weight: 'auto' as const }));
+  programs.setPolicy(policy(ways, { uplinks, groups: [{ name: 'auto', balance: 'round_robin', members: auto }] }));
+  const share = async (): Promise<number> =>
+    (await app.sum({ op: 'decide', to: SERVER4, port: 80, times: 100 }))['up0']!;
+  t.is(await share(), 50);
+  programs.measured([
+    { rate: 0, capacity: 0, peak: 3_000_000 },
+    { rate: 0, capacity: 0, peak: 1_000_000 },
+  ]);
+  t.is(await share(), 75);
   await app.process.stop('SIGKILL');
 });
 

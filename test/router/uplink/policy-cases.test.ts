@@ -7,7 +7,7 @@ import { query } from './kit.ts';
 
 for (const c of POLICY_CASES)
   test(`the core: ${c.name}`, (t) => {
-    const loads = [0, 1].map((i) => ({ isUsable: !c.unusable.includes(i), rate: 0, capacity: 0 }));
+    const loads = [0, 1].map((i) => ({ isUsable: !c.unusable.includes(i), rate: 0, capacity: 0, peak: 0 }));
     const policy = new Policy(c.rules, c.groups, loads);
     for (const [name, addr] of c.names) policy.names.learn(name, caseAddr(addr), 60, 0 as Instant);
     for (const f of c.flows) {
