@@ -5,13 +5,14 @@
 import { maskWord } from '../lib/addr.ts';
 import { grown } from '../lib/columns.ts';
 import type { PrefixTable } from '../lib/prefix-table.ts';
+import { mix32 } from './hash.ts';
 
-/**
- * IPv4 prefixes from which on it pays to remember in bitmaps which ones exist, and the longest of those: most prefixes are
- * /24s, and few have a /24 above them.
- */
+/** Prefixes from which on it pays to remember in bitmaps which ones there may be: few are covered by another one. */
 const MANY = 16_384;
-const MAPPED_LENGTH = 23;
+/** The longest prefixes that have bitmaps: most are /24s or /48s, and few have one of those above them. */
+const MAPPED_LENGTH = { 4: 23, 6: 47 } as const;
+/** The bitmap of a length has 2^this bits at most. */
+const MAP_BITS = { 4: 23, 6: 19 } as const;
 const NONE = 0;
 
 export class CompactRib {
@@ -21,12 +22,17 @@ export class CompactRib {
   #size = 0;
   /** Prefixes per length: lengths without any are not probed. */
   readonly #perLength: Int32Array;
-  /** A large IPv4 table: one bit for each possible prefix of a length, so that a search for covering ones probes little. */
+  /**
+   * A large table: by length, one bit for each possible prefix, so that a search for covering ones probes little. Where there are too
+   * many possible ones several share a bit, which then stays set.
+   */
   #maps: Uint32Array[] | undefined;
+  readonly #mapBits: number;
 
   constructor(prefixes: PrefixTable) {
     this.prefixes = prefixes;
     this.#perLength = new Int32Array(prefixes.family === 4 ? 33 : 129);
+    this.#mapBits = MAP_BITS[prefixes.family];
   }
 
   get size(): number {
@@ -81,18 +87,16 @@ export class CompactRib {
     this.#values[prefix] = value;
     this.#size++;
     prefixes.retain(prefix);
-    const length = prefixes.length[prefix]!;
-    this.#perLength[length]!++;
-    if (this.#maps !== undefined) this.#mark(prefixes.w0[prefix]!, length, true);
-    else if (prefixes.family === 4 && this.#size === MANY) this.#makeMaps();
+    this.#perLength[prefixes.length[prefix]!]!++;
+    if (this.#maps !== undefined) this.#mark(prefix, true);
+    else if (this.#size === MANY) this.#makeMaps();
   }
 
   /** Take the value of a prefix that has one. Its number may belong to another prefix soon, unless somebody holds it. */
   remove(prefix: number): void {
     const { prefixes } = this;
-    const length = prefixes.length[prefix]!;
-    this.#perLength[length]!--;
-    if (this.#maps !== undefined) this.#mark(prefixes.w0[prefix]!, length, false);
+    this.#perLength[prefixes.length[prefix]!]!--;
+    if (this.#maps !== undefined) this.#mark(prefix, false);
     this.#values[prefix] = NONE;
     prefixes.release(prefix);
     if (--this.#size > 0) return;
@@ -103,9 +107,10 @@ export class CompactRib {
   /** The longest prefix of at most `maxLength` bits that has a value and contains the address, or -1. */
   findCovering(w0: number, w1: number, w2: number, w3: number, maxLength: number): number {
     const { prefixes } = this;
+    const mapped = this.#maps === undefined ? -1 : MAPPED_LENGTH[prefixes.family];
     for (let length = maxLength; length >= 0; length--) {
       if (this.#perLength[length] === 0) continue;
-      if (this.#maps !== undefined && length <= MAPPED_LENGTH && !this.#isMarked(w0, length)) continue;
+      if (length <= mapped && !this.#isMarked(w0, w1, length)) continue;
       const prefix =
         prefixes.family === 4
           ? prefixes.find(w0 & maskWord(length), 0, 0, 0, length)
@@ -122,27 +127,34 @@ export class CompactRib {
   }
 
   #makeMaps(): void {
-    const { prefixes } = this;
+    const { family } = this.prefixes;
     this.#maps = Array.from(
-      { length: MAPPED_LENGTH + 1 },
-      (_, length) => new Uint32Array(Math.max(1, 2 ** length / 32)),
+      { length: MAPPED_LENGTH[family] + 1 },
+      (_, length) => new Uint32Array(Math.max(1, 2 ** Math.min(length, this.#mapBits) / 32)),
     );
-    for (let prefix = 0; prefix < this.limit; prefix++) {
-      if (this.has(prefix)) this.#mark(prefixes.w0[prefix]!, prefixes.length[prefix]!, true);
-    }
+    for (const prefix of this) this.#mark(prefix, true);
   }
 
-  #mark(w0: number, length: number, isThere: boolean): void {
-    if (length > MAPPED_LENGTH) return;
-    const bit = length === 0 ? 0 : w0 >>> (32 - length);
+  #mark(prefix: number, isThere: boolean): void {
+    const { family, w0, w1, length: lengths } = this.prefixes;
+    const length = lengths[prefix]!;
+    if (length > MAPPED_LENGTH[family]) return;
+    const bit = this.#bitOf(w0[prefix]!, family === 4 ? 0 : w1[prefix]!, length);
     const map = this.#maps![length]!;
     if (isThere) map[bit >>> 5]! |= 1 << (bit & 31);
-    else map[bit >>> 5]! &= ~(1 << (bit & 31));
+    else if (length <= this.#mapBits) map[bit >>> 5]! &= ~(1 << (bit & 31));
   }
 
-  #isMarked(w0: number, length: number): boolean {
-    const bit = length === 0 ? 0 : w0 >>> (32 - length);
+  /** Whether there may be a prefix of a length that contains the address. */
+  #isMarked(w0: number, w1: number, length: number): boolean {
+    const bit = this.#bitOf(w0, w1, length);
     return (this.#maps![length]![bit >>> 5]! & (1 << (bit & 31))) !== 0;
+  }
+
+  #bitOf(w0: number, w1: number, length: number): number {
+    if (length <= this.#mapBits) return length === 0 ? 0 : w0 >>> (32 - length);
+    const top = (w0 & wordMask(length, 0)) ^ Math.imul(w1 & wordMask(length, 1), 0x9e3779b1);
+    return mix32(top) >>> (32 - this.#mapBits);
   }
 }
 

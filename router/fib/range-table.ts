@@ -127,7 +127,7 @@ const LEAF_COST = 1 / 32;
 const ROUTE_WORDS = 8;
 /** Words of chunks beyond which a table is not compacted in one go. */
 const LARGE = 1 << 16;
-/** Least free words after `build` and compaction. */
+/** Least free words after `build` and compaction, which leave as many as the index has: it is copied each time. */
 const SLACK = 1024;
 
 /** One level of a change: the key range it covers (inclusive) within a tree whose keys end before `limit`. */
@@ -175,7 +175,7 @@ export class RangeTable {
   constructor(indexBits: number, words = SLACK) {
     this.shift = 32 - indexBits;
     this.#index = new Int32Array(new SharedArrayBuffer(4 << indexBits)).fill(MIN);
-    this.#cells = new Int32Array(new SharedArrayBuffer(Math.max(words, SLACK) * 4));
+    this.#cells = new Int32Array(new SharedArrayBuffer(Math.max(words, SLACK, this.#index.length) * 4));
   }
 
   /** A large table of which most is unreachable by now: its owner had better make it anew, in slices. */
@@ -461,7 +461,8 @@ export class RangeTable {
     const index = new Int32Array(new SharedArrayBuffer(this.#index.byteLength));
     index.set(this.#index);
     this.#index = index;
-    this.#cells = new Int32Array(new SharedArrayBuffer((2 * this.#live + SLACK) * 4));
+    const room = Math.max(SLACK, index.length);
+    this.#cells = new Int32Array(new SharedArrayBuffer((2 * this.#live + room) * 4));
     this.#next = 1;
     this.#live = 0;
     for (let bucket = 0; bucket < index.length; bucket++) {
@@ -550,7 +551,7 @@ export class RangeTable {
     ranges.emit(MIN, MIN, 0);
     table.#sweep(prefixes, ranges);
     table.#fillIndex(ranges, 0, table.#index.length);
-    table.#resize(table.#next + (table.#next >>> 1) + SLACK);
+    table.#resize(table.#next + (table.#next >>> 1) + Math.max(SLACK, table.#index.length));
     return table;
   }
 

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { CompactRib, wordMask } from '../../../router/fib/compact-rib.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { PrefixTable } from '../../../router/lib/prefix-table.ts';
+import { Random } from '../../../router/lib/rand.ts';
 
 for (const family of [4, 6] as const)
   test(`IPv${family}: random inserts and removals leave what a Map holds`, (t) => {
@@ -66,19 +67,43 @@ test('the covering prefix is the longest one of at most the given length that ha
   t.deepEqual([128, 127, 31, 7].map(covering), [128, 32, 8, 0]);
 });
 
-test('a large IPv4 table finds covering prefixes through its bitmaps', (t) => {
-  const prefixes = new PrefixTable(4);
-  const rib = new CompactRib(prefixes);
-  for (let i = 0; i < 20_000; i++) rib.insert(prefixes.intern(i << 12, 0, 0, 0, 20), 1);
-  const wide = prefixes.intern(3 << 20, 0, 0, 0, 12);
-  const lengthAt = (w0: number, most: number): number | undefined =>
-    prefixes.length[rib.findCovering(w0, 0, 0, 0, most)];
-  t.deepEqual([lengthAt((3 << 20) | 5, 32), lengthAt((3 << 20) | 5, 19)], [20, undefined]);
-  rib.insert(wide, 1);
-  t.deepEqual([lengthAt((3 << 20) | 5, 32), lengthAt((3 << 20) | 5, 19)], [20, 12]);
-  rib.remove(prefixes.find(3 << 20, 0, 0, 0, 20));
-  t.is(lengthAt((3 << 20) | 5, 32), 12);
-});
+for (const family of [4, 6] as const)
+  test(`a large IPv${family} table finds the same covering prefixes as a search through all lengths`, (t) => {
+    const random = new Random(7);
+    const prefixes = new PrefixTable(family);
+    const rib = new CompactRib(prefixes);
+    const max = family === 4 ? 32 : 128;
+    const addresses = (): Addr => {
+      const low = random.int32() & 0xffff;
+      return family === 4 ? Addr.v4(0x0a000000 | (low << 6)) : Addr.v6(0x2a000000 | (low & 7), low << 12, low, 0);
+    };
+    const known: number[] = [];
+    const insert = (): void => {
+      const number = prefixes.internPrefix(Prefix.containing(addresses(), 8 + random.below(max - 7))!);
+      if (!rib.has(number)) known.push(number);
+      if (!rib.has(number)) rib.insert(number, 1);
+    };
+    const check = (): void => {
+      const addr = addresses();
+      const most = random.below(max + 1);
+      let expected = -1;
+      for (let length = most; length >= 0 && expected < 0; length--) {
+        const number = prefixes.findPrefix(Prefix.containing(addr, length)!);
+        if (rib.has(number)) expected = number;
+      }
+      const { a0, a1, a2, a3 } = addr;
+      const found = family === 4 ? rib.findCovering(a3, 0, 0, 0, most) : rib.findCovering(a0, a1, a2, a3, most);
+      if (found !== expected) t.is(found, expected, `${addr} ${most}`);
+    };
+    while (rib.size < 18_000) insert();
+    for (let i = 0; i < 2000; i++) check();
+    for (let i = 0; i < 20_000; i++) {
+      if (random.below(3) > 0) rib.remove(known.splice(random.below(known.length), 1)[0]!);
+      else insert();
+      check();
+    }
+    t.true(rib.size < 15_000, `${rib.size}`);
+  });
 
 test('masks of address words', (t) => {
   t.deepEqual(
