@@ -34,6 +34,7 @@ export class DnsDoor extends Pollable implements TcpAcceptor<TcpListener> {
     const { tcpPorts } = hub.stack;
     const binding = new PortBinding<TcpListener>(0, at.isV4 ? 4 : 6);
     binding.setLocal(at.a0, at.a1, at.a2, at.a3);
+    binding.device = at.scope;
     if (tcpPorts.bind(binding, DNS_PORT) === 0 && tcpPorts.listen(binding) === 0) new DnsDoor(hub, binding);
   }
 

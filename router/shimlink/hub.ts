@@ -27,9 +27,14 @@ const GRAVE_MS = 60_000;
 const GRAVE_MAX = 1024;
 const RETRY_MS = 20;
 export const DNS_PORT = 53;
-/** Where apps that ask the host's name servers by TCP are connected to: addresses of our loopback link that nobody else has. */
+/** Index of the loopback link of the default VRF. */
+const LOOPBACK_INDEX = 1;
+/**
+ * Where apps that ask the host's name servers by TCP are connected to: addresses of our loopback link that mean nothing on any
+ * other link, so that nobody reaches them through a tunnel.
+ */
 export const FORWARDER_4 = new SockAddr().set(AF_INET, 0, 0, 0xffff, 0x7fffff35, DNS_PORT, 0);
-export const FORWARDER_6 = new SockAddr().set(AF_INET6, 0xfd6d6c73 | 0, 0x68696d00, 0, 0x35, DNS_PORT, 0);
+export const FORWARDER_6 = new SockAddr().set(AF_INET6, 0xfe800000 | 0, 0, 0, 0x35, DNS_PORT, LOOPBACK_INDEX);
 /** 127.0.0.53 and .54, where systemd-resolved listens (systemd-resolved.service(8)). */
 const RESOLVED_STUBS: readonly number[] = [0x7f000035, 0x7f000036];
 const SINK_BYTES = 65536;

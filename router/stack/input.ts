@@ -96,9 +96,16 @@ export class IpInput implements LocalInput {
       drops.drop(DropReason['martian-source']);
       return;
     }
-    if (!link.isLoopback && (srcNet === 127 || core.links.local4(link.vrf, src) !== 0)) {
-      drops.drop(DropReason['martian-source']);
-      return;
+    if (!link.isLoopback) {
+      if (srcNet === 127 || core.links.local4(link.vrf, src) !== 0) {
+        drops.drop(DropReason['martian-source']);
+        return;
+      }
+      // RFC 1122 §3.2.1.3: "Addresses of this form MUST NOT appear outside a host", also those that our loopback has.
+      if (dst >>> 24 === 127) {
+        drops.drop(DropReason['martian-destination']);
+        return;
+      }
     }
     if (headerLen > IPV4_HEADER_LEN) {
       const options = scanIpv4Options(b, at, headerLen);
@@ -122,10 +129,6 @@ export class IpInput implements LocalInput {
         return;
       }
       if (!link.isLoopback) {
-        if (dstNet === 127) {
-          drops.drop(DropReason['martian-destination']);
-          return;
-        }
         this.#forwarder.forward4(link, at, headerLen, length, flags, gsoType, hdrLen, gsoSize);
         return;
       }

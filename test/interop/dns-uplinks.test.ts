@@ -16,6 +16,8 @@ interface Context {
 const [FIBER, LTE] = ISPS as [(typeof ISPS)[number], (typeof ISPS)[number]];
 /** The host's interface towards the second ISP, and its addresses. */
 const HOST = { device: `o${LTE.name}`, v4: `${LTE.outside}.1`, router: `${LTE.outside}.2` } as const;
+/** Where the router's own stack takes TCP connections to the host's name servers (router/shimlink/hub.ts). */
+const DOOR = 'fe80::35';
 /** What each resolver says of the same name. */
 const SAYS = { fiber: '203.0.113.11', lte: '203.0.113.12' } as const;
 
@@ -185,4 +187,21 @@ it('while no uplink of the rule can be used, the name is told to nobody', async 
   t.regex(dig, /status: SERVFAIL/);
   await router.cli(['uplink', 'undrain', 'host']);
   t.regex(await run(t.context, 'host', 'getent', 'ahostsv4', 'secret.example'), new RegExp(SAYS.lte));
+});
+
+it('the door that programs are led to is open to them only: nobody asks it through a tunnel', async (t) => {
+  const { lab, isps } = t.context;
+  const peer = isps.peers.get('fiber')!;
+  await run(t.context, 'tunnel', 'getent', 'ahostsv4', 'door.example'); // the tunnel stands
+  for (const how of ['+tcp', '+notcp']) {
+    const { status, stdout } = await lab.run(peer.ns, 'dig', [
+      how,
+      '+time=2',
+      '+tries=1',
+      `@${DOOR}%${peer.device}`,
+      'www.example',
+    ]);
+    t.not(status, 0, stdout);
+    t.notRegex(stdout, /HEADER/);
+  }
 });

@@ -26,6 +26,7 @@ interface UplinkRow {
   readonly name: string;
   readonly kind: string;
   readonly usable: boolean;
+  readonly rtt_ms?: number;
   readonly flows: number;
   readonly addresses: readonly string[];
 }
@@ -66,7 +67,14 @@ while True:
             _, a = key.fileobj.recvfrom(2048); key.fileobj.sendto(f'{a[0]} {a[1]}'.encode(), a)
 `;
 
-const missing = Lab.missing('iperf3', 'tc', 'python3');
+/** Lets everybody connect. */
+const ACCEPTER = `
+import socket
+l = socket.create_server(('', 7002)); print('serving')
+while True: l.accept()[0].close()
+`;
+
+const missing = Lab.missing('iperf3', 'tc', 'python3', 'tcpdump');
 const test = anyTest as TestFn<Context>;
 const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
   if (missing === undefined) test.serial(name, body);
@@ -241,6 +249,33 @@ print(errno.errorcode[r.connect_ex(('${HOST_SERVER.v4}', 7009))])`,
   t.deepEqual(seen, [FIBER.v4, FIBER.v4, '7001', '0', 'True', '77', '32', '7779', 'ECONNREFUSED']);
 });
 
+it('pings leave by the uplink that rules choose', async (t) => {
+  const { lab, isps } = t.context;
+  await lab.ok(isps.host, 'sh', ['-c', "echo '0 2147483647' >/proc/sys/net/ipv4/ping_group_range"]);
+  for (const [group, to, from] of [
+    ['wired', HOST_SERVER.v4, FIBER.v4],
+    ['wireless', HOST_SERVER.v4, LTE.v4],
+    ['wired', HOST_SERVER.v6, FIBER.v6],
+  ] as const) {
+    const seen = isps.serve('tcpdump', ['-lni', 'any', '-c', '1', to.includes(':') ? 'icmp6[0] = 128' : 'icmp[0] = 8']);
+    await seen.until(/listening/);
+    const [family, protocol, echo] = to.includes(':')
+      ? ['AF_INET6', 'IPPROTO_ICMPV6', 128]
+      : ['AF_INET', 'IPPROTO_ICMP', 8];
+    const answer = await python(
+      t.context,
+      group,
+      `
+import socket
+s = socket.socket(socket.${family}, socket.SOCK_DGRAM, socket.${protocol}); s.settimeout(5)
+s.sendto(bytes([${echo}, 0, 0, 0, 0, 0, 0, 1]) + b'hello', ('${to}', 0)); data, a = s.recvfrom(64)
+print(data[0], a[0], data[8:].decode())`,
+    );
+    t.deepEqual(answer, [to.includes(':') ? '129' : '0', to, 'hello']);
+    await seen.until(new RegExp(`${from} > ${to}`));
+  }
+});
+
 it('what a rule rejects, and what no uplink can carry, is refused and leaves by no other way', async (t) => {
   const connect = (port: number, host: string = HOST_SERVER.v4): string => `
 import errno, socket
@@ -325,6 +360,38 @@ it('flows of an interface that goes down are reset at once, those of the other g
   await uplinksAre(t.context, { fiber: true, lte: true });
   t.is(Object.keys((await iperf(t.context, 'mixed', '-c', HOST_SERVER.v4, '-P', '4')).streams).length, 2);
   await other.stop();
+});
+
+it('an uplink whose probes are not answered any more is left, and its flows are reset, though its interface is up', async (t) => {
+  const { lab, isps, router } = t.context;
+  const probe = (router: string): string =>
+    `probe: { to: ${router}, kind: tcp, port: 7002, every: 200ms, timeout: 100ms, fall: 2, rise: 2 }`;
+  const answers = HOST_ISPS.map((isp) => isps.serve('python3', ['-u', '-c', ACCEPTER], isp));
+  for (const a of answers) await a.until(/serving/);
+  router.write(
+    CONFIG.replace('fiber: { ', `fiber: { ${probe(FIBER.router4)}, `).replace(
+      'lte6: { ',
+      `lte6: { ${probe(LTE.router4)}, `,
+    ),
+  );
+  t.is((await router.cli(['reload'])).status, 0);
+  await lab.eventually(
+    'probes are answered',
+    async () => (await uplinks(router)).filter((u) => u.rtt_ms !== undefined).length === 2,
+  );
+  const server = await isps.iperf();
+  const doomed = router.cliStart(['run', '-g', 'wired', '--', 'iperf3', '-c', HOST_SERVER.v4, '-R', '-t', '60']);
+  await lab.eventually('it has begun', async () => (await uplinks(router))[0]!.flows === 2);
+  await answers[0]!.stop();
+  const failedAt = performance.now();
+  t.not(await doomed.exit(), 0);
+  t.log(`ended ${(performance.now() - failedAt).toFixed(0)} ms after probes were refused`);
+  await uplinksAre(t.context, { fiber: false, lte: true, lte6: true });
+  await server.stop();
+  t.deepEqual((await iperf(t.context, 'mixed', '-c', HOST_SERVER.v4, '-P', '3')).streams, { [LTE.v4]: 3 });
+  router.write(CONFIG);
+  t.is((await router.cli(['reload'])).status, 0);
+  await uplinksAre(t.context, { fiber: true, lte: true, lte6: true });
 });
 
 it('a drained uplink takes no new flow until it is undrained', async (t) => {

@@ -121,6 +121,17 @@ export class TestApp {
     };
   }
 
+  /** The name that the router gave the other end of `fd`. */
+  abstractName(fd: number): string {
+    const n = this.native.kernelName(fd, this.#at, 110, 1);
+    return Buffer.from(this.#world.u8.slice(this.#at + 3, this.#at + n)).toString();
+  }
+
+  /** The socket id in that name. */
+  idOf(fd: number): number {
+    return Number.parseInt(this.abstractName(fd).slice(-8), 16);
+  }
+
   do(q: Question): Answer {
     const a = this.answer(this.ask(q));
     if (a === undefined) throw new Error(`no answer to request ${q.op}`);

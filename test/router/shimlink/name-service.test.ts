@@ -1,6 +1,6 @@
 import test from 'ava';
 import { SOCK_STREAM } from '../../../router/native/index.ts';
-import { AF_INET, Ai, Dgram, getHost32, MlsOp } from '../../../router/shimlink/proto.ts';
+import { AF_INET, AF_INET6, Ai, Dgram, getHost32, IPPROTO_IPV6, MlsOp } from '../../../router/shimlink/proto.ts';
 import { readSockAddr, SockAddr } from '../../../router/shimlink/sockaddr.ts';
 import { type DataplaneUnderTest, startDataplane } from '../../kit/dataplane.ts';
 import { at, TestApp } from './app.ts';
@@ -9,6 +9,8 @@ const SOCK_DGRAM = 2;
 const SOCK_NONBLOCK = 0x800;
 /** The host's name server, as its resolver file would name it. */
 const ASKED = '192.0.2.53';
+const ASKED_6 = '2001:db8::53';
+const IPV6_V6ONLY = 26;
 
 let dataplane: DataplaneUnderTest;
 let app: TestApp;
@@ -17,7 +19,7 @@ let server: number;
 
 test.before(async () => {
   dataplane = await startDataplane({
-    settings: { dns: { servers: ['127.0.0.1'], search: ['example.net'] }, hostNameServers: [ASKED] },
+    settings: { dns: { servers: ['127.0.0.1'], search: ['example.net'] }, hostNameServers: [ASKED, ASKED_6] },
   });
   app = new TestApp(dataplane);
   server = app.do({ op: MlsOp.Socket, args: [AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0] }).fd;
@@ -119,4 +121,22 @@ test.serial('an asker that goes away does not disturb the others', (t) => {
   dataplane.native.close(gone);
   query.reply([198, 51, 100, 8]);
   t.is(app.do({ op: MlsOp.Hello }).result, 0);
+});
+
+test.serial("TCP connections to the host's name servers end inside, by whichever family the socket can speak", (t) => {
+  for (const [family, asked, isV6Only] of [
+    [AF_INET, ASKED, false],
+    [AF_INET6, ASKED, false],
+    [AF_INET6, ASKED_6, false],
+    [AF_INET6, ASKED_6, true],
+  ] as const) {
+    const { fd } = app.do({ op: MlsOp.Socket, args: [family, SOCK_STREAM, 0] });
+    const id = app.idOf(fd);
+    if (isV6Only)
+      app.do({ op: MlsOp.SetSockOpt, id, args: [IPPROTO_IPV6, IPV6_V6ONLY], payload: Buffer.from([1, 0, 0, 0]) });
+    const to = at(asked, 53);
+    to.family = family;
+    t.is(app.do({ op: MlsOp.Connect, id, addr: to, fd }).result, 0, asked);
+    t.is(String(app.do({ op: MlsOp.GetPeerName, id }).addr), `${asked} port 53`);
+  }
 });

@@ -30,12 +30,10 @@ const SOCK_NONBLOCK = 0x800;
 
 let dataplane: DataplaneUnderTest;
 let app: TestApp;
-let nameAt: number;
 
 test.before(async () => {
   dataplane = await startDataplane();
   app = new TestApp(dataplane);
-  nameAt = dataplane.world.alloc(128);
 });
 
 test.after.always(async (t) => {
@@ -49,20 +47,10 @@ interface Socket {
   readonly id: number;
 }
 
-/** The socket id in the name that the router gave the other end of `fd`. */
-function idOf(fd: number): number {
-  return Number.parseInt(abstractName(fd).slice(-8), 16);
-}
-
-function abstractName(fd: number): string {
-  const n = dataplane.native.kernelName(fd, nameAt, 110, 1);
-  return Buffer.from(dataplane.world.u8.slice(nameAt + 3, nameAt + n)).toString();
-}
-
 function socket(family = AF_INET, type = SOCK_STREAM, protocol = 0): Socket {
   const a = app.do({ op: MlsOp.Socket, args: [family, type | SOCK_NONBLOCK, protocol] });
   if (a.result !== 0) throw new Error(`socket: ${a.result}`);
-  return { fd: a.fd, id: idOf(a.fd) };
+  return { fd: a.fd, id: app.idOf(a.fd) };
 }
 
 function nameOf(s: Socket): SockAddr {
@@ -269,7 +257,7 @@ test.serial('accepted connections are handed over a few at a time, and all in th
     t.is(r.result, 0);
   }
   const seen = new Set<number>();
-  for (let i = 0; i < 60; i++) seen.add(idOf(app.readWithFd(l.s.fd).fd));
+  for (let i = 0; i < 60; i++) seen.add(app.idOf(app.readWithFd(l.s.fd).fd));
   t.is(seen.size, 60);
   app.closeAll();
 });
@@ -277,7 +265,7 @@ test.serial('accepted connections are handed over a few at a time, and all in th
 test.serial('the name on the wire says kind, family, session and id', (t) => {
   const s = socket(AF_INET6);
   const hex = (n: number): string => n.toString(16).padStart(8, '0');
-  t.is(abstractName(s.fd), `mls:S6:${hex(dataplane.session)}:${hex(s.id)}`);
+  t.is(app.abstractName(s.fd), `mls:S6:${hex(dataplane.session)}:${hex(s.id)}`);
   app.closeAll();
 });
 

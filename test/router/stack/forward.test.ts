@@ -420,3 +420,17 @@ test('a full queue on the next link drops and counts', (t) => {
   rig.inject(a, ip4(V4, udp({ src: 1, dst: 2 })));
   t.is(rig.drops('link-full'), 1);
 });
+
+test('addresses of the loopback link are not reached from outside, not even those that are ours', (t) => {
+  const rig = new Rig();
+  const a = rig.link(2, ['172.20.0.2/24', 'fe80::1/64']);
+  rig.link(9, ['127.0.0.1/8', '127.255.255.53/32', 'fe80::35/128'], { isLoopback: true });
+  for (const dst of ['127.0.0.1', '127.255.255.53'])
+    rig.inject(a, ip4({ src: '172.20.0.9', dst }, udp({ src: 1, dst: 53 })));
+  t.deepEqual(rig.dropped, { 'martian-destination': 2 });
+  rig.inject(a, ip6({ src: 'fe80::9', dst: 'fe80::35' }, udp({ src: 1, dst: 53 })));
+  t.true(
+    a.take().every((p) => p.icmp?.code !== 4),
+    'no port of ours is spoken of',
+  );
+});
