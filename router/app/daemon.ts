@@ -398,7 +398,8 @@ export class Daemon {
 
   /** Rules alone ask whether an uplink can be used. */
   #onWgStats(devices: readonly WgDeviceStats[]): void {
-    if (!this.#isStopping && this.#config.policy.rules.length > 0) this.#tunnels.observe(devices);
+    const isWanted = this.#config.policy.rules.length > 0 || this.#tunnels.hasDead;
+    if (!this.#isStopping && isWanted) this.#tunnels.observe(devices);
   }
 
   /** How an uplink is probed that is a path of the host. */

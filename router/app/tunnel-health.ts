@@ -31,6 +31,11 @@ export class TunnelHealth {
     this.#clock = clock;
   }
 
+  /** Whether one is known to be dead: it has to be looked at until it is not. */
+  get hasDead(): boolean {
+    return [...this.#devices.values()].some((d) => !d.isAlive);
+  }
+
   /** @param wallMs the clock that times of handshakes are of */
   observe(devices: readonly WgDeviceStats[], wallMs: number = wallClockMs()): void {
     const now = this.#clock.now();

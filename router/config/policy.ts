@@ -3,6 +3,7 @@
  * bandwidth, probe). What a rule means stands in router/uplink/rule.ts.
  */
 import { z } from 'zod';
+import type { Addr } from '../lib/addr.ts';
 import { nearest } from '../lib/nearest.ts';
 import { BALANCE_KINDS, type BalanceKind } from '../uplink/balancer.ts';
 import { type PortRange, Protocol, type Rule, type RuleMatch, shadowedRules } from '../uplink/rule.ts';
@@ -143,6 +144,7 @@ interface Parsed {
         readonly weight?: number | 'auto' | undefined;
         readonly bandwidth?: number | undefined;
         readonly probe?: ParsedProbe | undefined;
+        readonly kernel?: { readonly source?: Addr | undefined } | undefined;
       }
     >
   >;
@@ -176,8 +178,8 @@ export function checkPolicyReferences(tree: SourceTree, uplinks: readonly string
 /** What rules say must fit together, once all values are well-formed. */
 export function checkPolicy(tree: SourceTree, config: Parsed): void {
   const names = new Map<string, number>();
-  for (const [key, { probe }] of Object.entries(config.uplinks))
-    if (probe !== undefined) checkProbe(tree, probe, ['uplinks', key, 'probe']);
+  for (const [key, { probe, kernel }] of Object.entries(config.uplinks))
+    if (probe !== undefined) checkProbe(tree, probe, ['uplinks', key, 'probe'], kernel?.source);
   for (const [i, r] of config.rules.entries()) {
     const at: Path = ['rules', i];
     const actions = [r.use, r.vrf, r.reject].filter((a) => a !== undefined).length;

@@ -1,5 +1,6 @@
 /** How an uplink is asked whether it can be used, in the configuration file: `probe`. What is asked is router/uplink/probe.ts. */
 import type { z } from 'zod';
+import type { Addr } from '../lib/addr.ts';
 import { HTTP_PORT, PROBE_KINDS, type ProbeKind, type ProbeQuestion } from '../uplink/probe.ts';
 import { DNS_PORT, DnsType, dnsLabels } from '../wire/dns.ts';
 import { addr, choice, int, milliseconds, object, Refusal, some, text } from './fields.ts';
@@ -76,8 +77,14 @@ function questionOf(p: ParsedProbe): ProbeQuestion {
   }
 }
 
-/** Keys of a probe must fit its kind. */
-export function checkProbe(tree: SourceTree, p: ParsedProbe, at: Path): void {
+/**
+ * Keys of a probe must fit its kind, and its targets the uplink.
+ * @param source the address that packets of the uplink carry, where that is all it is
+ */
+export function checkProbe(tree: SourceTree, p: ParsedProbe, at: Path, source: Addr | undefined): void {
+  for (const to of p.to)
+    if (source !== undefined && to.family !== source.family)
+      tree.report('error', [...at, 'to'], `${to} cannot be asked from ${source}: it is of the other family`);
   for (const [key, kinds] of Object.entries(PROBE_KEYS) as [keyof typeof PROBE_KEYS, readonly ProbeKind[]][])
     if (p[key] !== undefined && !kinds.includes(p.kind))
       tree.report(

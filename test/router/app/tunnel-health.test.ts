@@ -8,7 +8,7 @@ class Devices {
   readonly told: string[] = [];
   readonly woken: number[] = [];
   now = 0;
-  readonly #health = new TunnelHealth(
+  readonly health = new TunnelHealth(
     {
       changed: (device, isAlive) => this.told.push(`${this.now / 1000} s: ${device} ${isAlive ? 'alive' : 'dead'}`),
       wake: (device) => this.woken.push(device),
@@ -23,7 +23,7 @@ class Devices {
       const peers = [{ latestHandshakeMs, rxBytes, txBytes: tx }];
       return { index, peers, failed: 0 } as unknown as WgDeviceStats;
     });
-    this.#health.observe(devices, this.now);
+    this.health.observe(devices, this.now);
   }
 }
 
@@ -34,9 +34,11 @@ test('a tunnel without answers is told and has handshakes tried until one is ans
   t.deepEqual(devices.woken, [0]);
   for (let i = 0; i < 10; i++) devices.look([148 * 8, 0]);
   t.deepEqual(devices.woken, [0, 0, 0], 'every ten seconds');
+  t.true(devices.health.hasDead);
   t.is(devices.told.length, 11, 'whoever has come to it since has to know, too');
   devices.look([148 * 9, 0], 92, devices.now);
   t.is(devices.told.at(-1), '38 s: 0 alive');
+  t.false(devices.health.hasDead);
   devices.look([148 * 9, 0], 92, devices.now);
   t.is(devices.told.length, 12);
 });
