@@ -210,6 +210,8 @@ export interface VpnFeed {
   refresh(family: FamilyName): void;
   /** The peer's policies are others now. */
   policyChanged(): void;
+  /** What the peer has sent, as it would send it again, in portions. */
+  receivedUpdates(): Generator<readonly Uint8Array[]>;
 }
 
 /** Takes over what a speaker has no tables for: the VPN families of its sessions (bgp/vpn/vpn-room.ts). */

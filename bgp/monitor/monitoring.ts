@@ -3,6 +3,7 @@ import type { Clock } from '../../router/lib/clock.ts';
 import type { Peer } from '../peer.ts';
 import type { Rib } from '../rib/rib.ts';
 import type { BmpStatistics } from '../wire/bmp.ts';
+import { type FamilyName, unicast } from '../wire/family.ts';
 import { type MrtCursor, mrtPortion, mrtTable, receivedUpdates } from './dump.ts';
 import type { TableKind, TableView, TableViews } from './views.ts';
 
@@ -37,7 +38,9 @@ export class Monitoring {
   /** What a peer has sent as UPDATE messages, in portions; ends at once when there is no such session. */
   *receivedUpdates(name: string): Generator<readonly Uint8Array[]> {
     const peer = this.#host.peer(name);
-    if (peer !== undefined) yield* receivedUpdates(this.#host.ribs, peer);
+    if (peer === undefined) return;
+    yield* receivedUpdates(this.#host.ribs, peer);
+    if (peer.vpn !== undefined) yield* peer.vpn.receivedUpdates();
   }
 
   /** All received routes as an MRT table, in portions (RFC 6396 §4.3). @param nowS seconds since 1970 */
@@ -64,13 +67,16 @@ export class Monitoring {
 }
 
 /** RFC 7854 §4.8, RFC 8671 §6.2. */
-function statisticsOf({ received, accepted, faults, outbound }: Peer): BmpStatistics {
-  const told = { ipv4: 0, ipv6: 0 };
-  for (const { rib, adjRibOut } of outbound) told[rib.family === 4 ? 'ipv4' : 'ipv6'] = adjRibOut.size;
-  return {
-    rejectedPrefixes: received[4] + received[6] - accepted[4] - accepted[6],
-    treatedAsWithdrawn: faults,
-    adjRibIn: { ipv4: received[4], ipv6: received[6] },
-    adjRibOut: told,
-  };
+function statisticsOf({ received, accepted, faults, outbound, vpn, session }: Peer): BmpStatistics {
+  const adjRibIn: Partial<Record<FamilyName, number>> = { ipv4: received[4], ipv6: received[6] };
+  const adjRibOut: Partial<Record<FamilyName, number>> = { ipv4: 0, ipv6: 0 };
+  for (const { rib, adjRibOut: told } of outbound) adjRibOut[unicast(rib.family)] = told.size;
+  let rejectedPrefixes = received[4] + received[6] - accepted[4] - accepted[6];
+  for (const family of ['vpnv4', 'vpnv6'] as const) {
+    if (vpn === undefined || session.negotiated?.context.families[family] === undefined) continue;
+    adjRibIn[family] = vpn.received[family];
+    adjRibOut[family] = vpn.advertised[family];
+    rejectedPrefixes += vpn.received[family] - vpn.accepted[family];
+  }
+  return { rejectedPrefixes, treatedAsWithdrawn: faults, adjRibIn, adjRibOut };
 }

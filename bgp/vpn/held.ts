@@ -6,7 +6,7 @@
 import type { VpnAccepted, VpnFamily, VpnSender } from '../ports.ts';
 import type { Attributes, NextHop } from '../wire/attribute/model.ts';
 import type { VpnPrefix } from './nlri.ts';
-import type { HeldCounts, VpnCounts } from './vpn-feed.ts';
+import type { HeldRoutes, VpnCounts } from './vpn-feed.ts';
 
 /** What the routes of one UPDATE have in common, as it came. */
 export interface Reached {
@@ -40,7 +40,7 @@ export interface HeldRoute {
 
 export const FAMILY_OF = { 4: 'vpnv4', 6: 'vpnv6' } as const;
 
-export class Held implements HeldCounts {
+export class Held implements HeldRoutes {
   readonly received: VpnCounts = { vpnv4: 0, vpnv6: 0 };
   readonly accepted: VpnCounts = { vpnv4: 0, vpnv6: 0 };
   readonly stale: VpnCounts = { vpnv4: 0, vpnv6: 0 };

@@ -6,28 +6,29 @@
 
 import type { Negotiated } from '../fsm/negotiate.ts';
 import type { VpnBundle, VpnFamily, VpnFeed, VpnPeer, VpnTold } from '../ports.ts';
-import { AttributeCode, OPTIONAL, putAttribute } from '../wire/attribute/model.ts';
 import { putAttributes } from '../wire/attribute/table.ts';
-import { FAMILIES, type FamilyName } from '../wire/family.ts';
-import { beginMessage, endMessage, HEADER_OCTETS, MessageType } from '../wire/message.ts';
+import type { FamilyName } from '../wire/family.ts';
 import { OctetWriter } from '../wire/octets.ts';
-import { putVpnPrefix, type VpnName, vpnNextHop } from './nlri.ts';
+import type { HeldRoute } from './held.ts';
+import { type VpnName, vpnNextHop } from './nlri.ts';
 import type { VpnRoute, VpnTable } from './vpn-table.ts';
+import { heldUpdates, reach, reachRoom, runsOf, unreach, unreachRoom, vpnOctets } from './vpn-update.ts';
 
 export const VPN_FAMILIES: readonly VpnFamily[] = ['vpnv4', 'vpnv6'];
 
 export type VpnCounts = Record<VpnFamily, number>;
 
 /** What is held from the peer; it is kept elsewhere, because it may outlive the session. */
-export interface HeldCounts {
+export interface HeldRoutes {
   readonly received: Readonly<VpnCounts>;
   readonly accepted: Readonly<VpnCounts>;
   readonly stale: Readonly<VpnCounts>;
+  routes(): readonly HeldRoute[];
 }
 
 export interface FeedHost {
   readonly table: VpnTable;
-  readonly held: HeldCounts;
+  readonly held: HeldRoutes;
   /** The table is as complete as it gets after a start: End-of-RIB may follow it. */
   isComplete(): boolean;
   /** Import policy changed. */
@@ -54,11 +55,6 @@ interface Changes {
   readonly groups: Map<VpnTold, { readonly family: VpnFamily; readonly paths: TellablePath[] }>;
 }
 
-/** The lengths of withdrawn routes and of attributes. */
-const LENGTHS_OCTETS = 4;
-/** Flags, code, two octets of length; AFI, SAFI, length of the next hop, reserved. */
-const REACH_HEAD_OCTETS = 9;
-const UNREACH_HEAD_OCTETS = 7;
 const BORR = 1;
 const EORR = 2;
 
@@ -123,6 +119,10 @@ export class Feed implements VpnFeed {
   policyChanged(): void {
     for (const family of VPN_FAMILIES) if (this.#speaks(family)) this.#again.add(family);
     this.#host.judgeAgain();
+  }
+
+  receivedUpdates(): Generator<readonly Uint8Array[]> {
+    return heldUpdates(this.#host.held.routes(), this.#negotiated);
   }
 
   pull(budget: number, transmit: Transmit): void {
@@ -229,11 +229,10 @@ export class Feed implements VpnFeed {
     putAttributes(w, attributes, undefined, this.#negotiated.context.fourOctetAs);
     const others = w.take();
     const next = vpnNextHop(hop, family === 'vpnv4' ? 4 : 6);
-    const used = HEADER_OCTETS + LENGTHS_OCTETS + REACH_HEAD_OCTETS + next.length + others.length;
-    const room = this.#negotiated.maxMessage - used;
+    const room = reachRoom(this.#negotiated.maxMessage, next, others);
     const fitting: Uint8Array[] = [];
     for (const path of paths) {
-      const octets = octetsOf(path, path.label);
+      const octets = vpnOctets(path.name, path.label, path.id);
       if (octets.length <= room) fitting.push(octets);
       else {
         // Too many attributes for a message: as if policy had refused it.
@@ -248,65 +247,12 @@ export class Feed implements VpnFeed {
   }
 
   #withdraw(family: VpnFamily, paths: readonly Path[], transmit: Transmit): void {
-    const room = this.#negotiated.maxMessage - HEADER_OCTETS - LENGTHS_OCTETS - UNREACH_HEAD_OCTETS;
-    const octets = paths.map((path) => octetsOf(path, undefined));
+    const room = unreachRoom(this.#negotiated.maxMessage);
+    const octets = paths.map((path) => vpnOctets(path.name, undefined, path.id));
     for (const nlri of runsOf(octets, room)) transmit(unreach(family, nlri), 1);
   }
 }
 
 function familyOf({ name }: Path): VpnFamily {
   return name.prefix.family === 4 ? 'vpnv4' : 'vpnv6';
-}
-
-function octetsOf({ name, id }: Path, label: number | undefined): Uint8Array {
-  const w = new OctetWriter(32);
-  putVpnPrefix(w, name, label, id);
-  return w.take();
-}
-
-/** Prefixes one after the other, as many in a run as there is room for. */
-function* runsOf(prefixes: readonly Uint8Array[], room: number): Generator<Uint8Array> {
-  let run = new OctetWriter(512);
-  for (const octets of prefixes) {
-    if (run.length + octets.length > room) {
-      yield run.take();
-      run = new OctetWriter(512);
-    }
-    run.put(octets);
-  }
-  if (run.length > 0) yield run.take();
-}
-
-/** A whole UPDATE: an MP attribute first (RFC 7606 §5.1), then the others. */
-function update(code: number, value: Uint8Array, others: Uint8Array): Uint8Array {
-  const w = new OctetWriter(value.length + others.length + 32);
-  const start = beginMessage(w, MessageType.Update);
-  w.u16(0);
-  const lengthAt = w.length;
-  w.u16(0);
-  putAttribute(w, OPTIONAL, code, value);
-  w.put(others);
-  w.patch16(lengthAt, w.length - lengthAt - 2);
-  endMessage(w, start);
-  return w.take();
-}
-
-function reach(family: VpnFamily, hop: Uint8Array, nlri: Uint8Array, others: Uint8Array): Uint8Array {
-  const v = new OctetWriter(nlri.length + 32);
-  v.u16(FAMILIES[family].afi);
-  v.u8(FAMILIES[family].safi);
-  v.u8(hop.length);
-  v.put(hop);
-  v.u8(0);
-  v.put(nlri);
-  return update(AttributeCode.MpReach, v.take(), others);
-}
-
-/** MP_UNREACH_NLRI; without a prefix it is the family's End-of-RIB (RFC 4724 §2). */
-function unreach(family: VpnFamily, nlri: Uint8Array): Uint8Array {
-  const v = new OctetWriter(nlri.length + 8);
-  v.u16(FAMILIES[family].afi);
-  v.u8(FAMILIES[family].safi);
-  v.put(nlri);
-  return update(AttributeCode.MpUnreach, v.take(), new Uint8Array(0));
 }

@@ -5,7 +5,7 @@
  */
 
 import type { Addr } from '../../router/lib/addr.ts';
-import { FAMILIES } from './family.ts';
+import { FAMILIES, type FamilyName } from './family.ts';
 import { OctetWriter } from './octets.ts';
 
 const VERSION = 3;
@@ -29,7 +29,7 @@ export const BmpTable = {
 } as const;
 
 /** Peer types: RFC 7854 §4.2, RFC 9069 §4.1. */
-const PEER_TYPE = { global: 0, locRib: 3 } as const;
+const PEER_TYPE = { global: 0, rd: 1, local: 2, locRib: 3 } as const;
 
 /** RFC 7854 §4.9, RFC 9069 §5.3. */
 const DOWN_REASON = { sent: 1, received: 3, lost: 4, locRib: 6 } as const;
@@ -41,7 +41,7 @@ const INFO_TABLE_NAME = 3;
 const TERMINATION_REASON = 1;
 
 /** RFC 9069 §5.2.1: "The default value of "global" MUST be used for the default Loc-RIB instance". */
-const TABLE_NAME = 'global';
+export const GLOBAL_TABLE = 'global';
 
 /** RFC 7854 §4.5 */
 export const TerminationReason = { AdministrativelyClosed: 0, Unspecified: 1, OutOfResources: 2 } as const;
@@ -49,6 +49,8 @@ export const TerminationReason = { AdministrativelyClosed: 0, Unspecified: 1, Ou
 /** The monitored session in a message's per-peer header (RFC 7854 §4.2), or the Loc-RIB. */
 export interface BmpPeer {
   readonly type: keyof typeof PEER_TYPE;
+  /** Whose table it is: a route distinguisher, or a number of ours; undefined = the default instance's. */
+  readonly distinguisher: { readonly high: number; readonly low: number } | undefined;
   /** Undefined for the Loc-RIB. */
   readonly address: Addr | undefined;
   readonly asn: number;
@@ -66,11 +68,8 @@ export type PeerDown =
   | { readonly kind: 'sent' | 'received'; readonly notification: Uint8Array }
   | { readonly kind: 'lost' };
 
-/** Routes of each family. */
-export interface BmpCounts {
-  readonly ipv4: number;
-  readonly ipv6: number;
-}
+/** Routes of each family there is. */
+export type BmpCounts = Readonly<Partial<Record<FamilyName, number>>>;
 
 /** Statistics (RFC 7854 §4.8, RFC 8671 §6.2), of those there are. */
 export interface BmpStatistics {
@@ -126,23 +125,23 @@ export function peerDown(peer: BmpPeer, atMs: number, down: PeerDown): Uint8Arra
   });
 }
 
-/** RFC 9069 §5.2: no session, but the same message; `open` stands for both of its sides. */
-export function locRibUp(peer: BmpPeer, atMs: number, open: Uint8Array): Uint8Array {
+/** RFC 9069 §5.2: no session, but the same message; `open` stands for both of its sides. @param table its name */
+export function locRibUp(peer: BmpPeer, table: string, atMs: number, open: Uint8Array): Uint8Array {
   return message(BmpType.PeerUp, (w) => {
     putPeer(w, peer, 0, atMs);
     w.put(new Uint8Array(20)); // local address and both ports
     w.put(open);
     w.put(open);
-    putText(w, INFO_TABLE_NAME, TABLE_NAME);
+    putText(w, INFO_TABLE_NAME, table);
   });
 }
 
 /** RFC 9069 §5.3 */
-export function locRibDown(peer: BmpPeer, atMs: number): Uint8Array {
+export function locRibDown(peer: BmpPeer, table: string, atMs: number): Uint8Array {
   return message(BmpType.PeerDown, (w) => {
     putPeer(w, peer, 0, atMs);
     w.u8(DOWN_REASON.locRib);
-    putText(w, INFO_TABLE_NAME, TABLE_NAME);
+    putText(w, INFO_TABLE_NAME, table);
   });
 }
 
@@ -175,12 +174,18 @@ export function statistics(peer: BmpPeer, atMs: number, s: BmpStatistics): Uint8
     };
     const gauges = (type: number, perFamily: number, counts: BmpCounts | undefined): void => {
       if (counts === undefined) return;
-      put(type, 8, () => putGauge(w, counts.ipv4 + counts.ipv6));
-      for (const family of ['ipv4', 'ipv6'] as const) {
+      const perName = Object.entries(counts) as [FamilyName, number][];
+      put(type, 8, () =>
+        putGauge(
+          w,
+          perName.reduce((sum, [, n]) => sum + n, 0),
+        ),
+      );
+      for (const [family, n] of perName) {
         put(perFamily, 11, () => {
           w.u16(FAMILIES[family].afi);
           w.u8(FAMILIES[family].safi);
-          putGauge(w, counts[family]);
+          putGauge(w, n);
         });
       }
     };
@@ -207,8 +212,8 @@ function message(type: number, body: (w: OctetWriter) => void): Uint8Array {
 function putPeer(w: OctetWriter, p: BmpPeer, table: number, atMs: number): void {
   w.u8(PEER_TYPE[p.type]);
   w.u8((p.address?.family === 6 ? FLAG_V6 : 0) | (p.hasTwoOctetAs ? FLAG_TWO_OCTET_AS : 0) | table);
-  w.u32(0); // peer distinguisher
-  w.u32(0);
+  w.u32(p.distinguisher?.high ?? 0);
+  w.u32(p.distinguisher?.low ?? 0);
   if (p.address === undefined) w.put(new Uint8Array(16));
   else putAddr(w, p.address);
   w.u32(p.asn);

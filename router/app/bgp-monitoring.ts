@@ -1,6 +1,9 @@
 /** Those who only listen to BGP: the stations and files of the configuration, fed by the speaker. */
 import { BmpFeed } from '../../bgp/monitor/bmp-feed.ts';
+import type { BmpInstance } from '../../bgp/monitor/bmp-instance.ts';
 import type { Speaker } from '../../bgp/speaker.ts';
+import { isInside } from '../../bgp/vpn/vrf-peers.ts';
+import { GLOBAL_TABLE } from '../../bgp/wire/bmp.ts';
 import type { BgpConfig, BmpStation, MrtFile } from '../config/bgp-model.ts';
 import { wallClockMs } from '../lib/clock.ts';
 import { isEqual } from '../lib/equal.ts';
@@ -23,18 +26,29 @@ interface Recording {
   readonly files: MrtFiles;
 }
 
+/** A speaker and how stations tell it from others. */
+export type MonitoredSpeaker = Pick<BmpInstance, 'name' | 'distinguisher'> & { readonly speaker: Speaker };
+
 type Recorded = keyof BgpConfig['mrt'];
 
 export class BgpMonitoring {
-  readonly #speaker: Speaker;
+  /** The default one first. */
+  readonly #instances: readonly MonitoredSpeaker[];
   readonly #systemName: string;
   readonly #log: Logger;
   #stations: readonly Station[] = [];
   readonly #recordings = new Map<Recorded, Recording>();
   #isRunning = false;
 
-  constructor(settings: BgpConfig, speaker: Speaker, systemName: string, log: Logger) {
-    this.#speaker = speaker;
+  /** @param vrfs the speakers of VRFs; MRT files are about the default one's tables */
+  constructor(
+    settings: BgpConfig,
+    speaker: Speaker,
+    vrfs: readonly MonitoredSpeaker[],
+    systemName: string,
+    log: Logger,
+  ) {
+    this.#instances = [{ name: GLOBAL_TABLE, distinguisher: undefined, speaker }, ...vrfs];
     this.#systemName = systemName;
     this.#log = log;
     this.reload(settings);
@@ -57,18 +71,26 @@ export class BgpMonitoring {
   }
 
   #station(at: BmpStation): Station {
-    const speaker = this.#speaker;
     const feed = new BmpFeed({
       systemName: this.#systemName,
       description: `mlshim ${VERSION}`,
       wallMs: wallClockMs,
       tables: at.tables,
-      asn: speaker.asn,
-      routerId: speaker.routerId,
-      sessions: () => speaker.sessions(),
-      monitoring: speaker.monitoring,
+      instances: this.#instances.map(({ name, distinguisher, speaker }) => ({
+        name,
+        distinguisher,
+        asn: speaker.asn,
+        routerId: speaker.routerId,
+        sessions: () => speaker.sessions(),
+        monitoring: speaker.monitoring,
+        isHidden: isInside,
+      })),
     });
-    return { at, client: new BmpClient(at, feed, this.#log), unplug: speaker.addMonitor(feed) };
+    const unplugs = this.#instances.map(({ speaker }, i) => speaker.addMonitor(feed.monitors[i]!));
+    const unplug = (): void => {
+      for (const each of unplugs) each();
+    };
+    return { at, client: new BmpClient(at, feed, this.#log), unplug };
   }
 
   #record(kind: Recorded, file: MrtFile | undefined): void {
@@ -77,7 +99,7 @@ export class BgpMonitoring {
     before?.files.stop();
     this.#recordings.delete(kind);
     if (file === undefined) return;
-    const files = new MrtFiles(this.#speaker, this.#log);
+    const files = new MrtFiles(this.#instances[0]!.speaker, this.#log);
     files[kind](file);
     this.#recordings.set(kind, { file, files });
   }

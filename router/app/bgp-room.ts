@@ -230,7 +230,7 @@ export class BgpRoom {
       onEvent,
       vpn: this.#vrfs.room,
     });
-    this.#monitoring = new BgpMonitoring(settings, this.#speaker, hostname(), log);
+    this.#monitoring = new BgpMonitoring(settings, this.#speaker, this.#vrfs.monitored(), hostname(), log);
     this.#hostBfd = new HostBfd({
       random: () => (jitter.int32() >>> 0) / 2 ** 32,
       links: { linkOf: hostLink, zoneOf: hostZone },

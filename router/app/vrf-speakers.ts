@@ -23,6 +23,7 @@ import type { FibWriter } from '../fib/writer.ts';
 import type { Addr, Family } from '../lib/addr.ts';
 import { systemClock } from '../lib/clock.ts';
 import { BgpLinks } from './bgp-links.ts';
+import type { MonitoredSpeaker } from './bgp-monitoring.ts';
 import { changeableSettings, peerConfigOf, rangeConfigOf, speakerSettings } from './bgp-peers.ts';
 import { StackTransport, type StreamPort } from './bgp-transport.ts';
 import { SplitTransport } from './kernel-transport.ts';
@@ -208,6 +209,15 @@ export class VrfSpeakers {
 
   get names(): readonly string[] {
     return this.#speakers.map((s) => s.name);
+  }
+
+  /** As BMP stations tell them apart: by route distinguisher, or by our number of the VRF. */
+  monitored(): MonitoredSpeaker[] {
+    return this.#speakers.map(({ name, config: { rd }, links, speaker }) => ({
+      name,
+      speaker,
+      distinguisher: rd === undefined ? { kind: 'local', high: 0, low: links.vrf } : { kind: 'rd', ...rd },
+    }));
   }
 
   /** The speaker of a VRF. */

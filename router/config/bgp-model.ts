@@ -5,7 +5,7 @@
 import type { BfdAuth } from '../../bgp/bfd/auth.ts';
 import type { RemovePrivateAs } from '../../bgp/export.ts';
 import type { AsMatch } from '../../bgp/fsm/negotiate.ts';
-import type { StationTable } from '../../bgp/monitor/bmp-feed.ts';
+import type { StationTable } from '../../bgp/monitor/bmp-instance.ts';
 import type { AggregateConfig, Network } from '../../bgp/origination.ts';
 import type { Rule } from '../../bgp/policy/rule.ts';
 import type { Confederation, LocalAs } from '../../bgp/relation.ts';

@@ -1,7 +1,7 @@
 /** The shape of the `bgp` part of the configuration file. What each key means stands in bgp-model.ts. */
 import { z } from 'zod';
 import { AUTH_TYPES } from '../../bgp/bfd/auth.ts';
-import type { StationTable } from '../../bgp/monitor/bmp-feed.ts';
+import type { StationTable } from '../../bgp/monitor/bmp-instance.ts';
 import { networks, policies, policyRef } from './bgp-policy.ts';
 import { peerRouting, speakerRouting } from './bgp-routing.ts';
 import { gracefulRestart, peerAsn, sessionKeys } from './bgp-session.ts';

@@ -27,7 +27,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'bgp/export',
     'bgp/fsm/negotiate',
     'bgp/limits',
-    'bgp/monitor/bmp-feed',
+    'bgp/monitor/bmp-instance',
     'bgp/origination',
     'bgp/peer-config',
     'bgp/ranges',

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import { BmpFeed } from '../../bgp/monitor/bmp-feed.ts';
+import { parseDistinguisher } from '../../bgp/vpn/route-distinguisher.ts';
 import { BmpClient } from '../../router/app/bmp-client.ts';
 import { Addr, Prefix } from '../../router/lib/addr.ts';
 import { wallClockMs } from '../../router/lib/clock.ts';
@@ -16,6 +17,7 @@ import { makeLogger } from '../../router/lib/log.ts';
 import { Bird, ended, hasBird, until } from '../bgp/kit/bird.ts';
 import { freePort } from '../bgp/kit/loopback.ts';
 import { Node, OUR_AS, THEIR_AS } from '../bgp/kit/node.ts';
+import { instanceOf } from '../bgp/kit/station.ts';
 
 const PMBMPD = '/usr/sbin/pmbmpd';
 const missing = [...(hasBird() ? [] : ['bird2']), ...(existsSync(PMBMPD) ? [] : ['pmacct'])];
@@ -32,6 +34,7 @@ interface Logged {
   readonly peer_ip?: string;
   readonly peer_asn?: number;
   readonly peer_type_str?: string;
+  readonly rd?: string;
   readonly is_in?: number;
   readonly is_loc?: number;
   readonly is_post?: number;
@@ -163,13 +166,10 @@ const run = async (t: ExecutionContext): Promise<void> => {
     description: 'mlshim',
     wallMs: wallClockMs,
     tables: ['in_pre', 'in_post', 'out_pre', 'out_post', 'loc'],
-    asn: speaker.asn,
-    routerId: speaker.routerId,
-    sessions: () => speaker.sessions(),
-    monitoring: speaker.monitoring,
+    instances: [instanceOf(speaker)],
   });
   const client = new BmpClient({ address: Addr.parse('127.0.0.1')!, port: bmpPort }, feed, QUIET);
-  t.teardown(speaker.addMonitor(feed));
+  t.teardown(speaker.addMonitor(feed.monitors[0]!));
   client.start();
   t.teardown(() => client.stop());
   await bird.start(birdConfig(birdPort, ourPort));
@@ -216,5 +216,57 @@ const run = async (t: ExecutionContext): Promise<void> => {
   await until(() => logged((l) => l.bmp_msg_type === 'term'), 'goodbye');
   t.true(logged((l) => l.peer_type_str === 'Loc-RIB Instance Peer' && l.reason_type === 6));
 };
-if (missing.length === 0) test.serial(name, run);
-else test.serial.skip(`${name} (not installed: ${missing.join(' ')})`, run);
+
+const nameOfVrf = 'pmacct tells the peers and the Loc-RIB of a VRF apart by its route distinguisher';
+const runOfVrf = async (t: ExecutionContext): Promise<void> => {
+  const [birdPort, ourPort, bmpPort] = [await freePort(), await freePort(), await freePort()];
+  const collector = new Collector(bmpPort);
+  const bird = new Bird();
+  const node = new Node({
+    port: ourPort,
+    peers: [{ name: 'bird', address: Addr.parse('127.0.0.2')!, port: birdPort }],
+  });
+  t.teardown(async () => {
+    await node.stop();
+    await bird.remove();
+    await collector.remove();
+  });
+  await collector.start();
+  await node.start();
+  const { speaker } = node;
+  const distinguisher = { kind: 'rd', ...parseDistinguisher('64512:7')! } as const;
+  const feed = new BmpFeed({
+    systemName: 'here',
+    description: 'mlshim',
+    wallMs: wallClockMs,
+    tables: ['in_pre', 'loc'],
+    instances: [instanceOf(speaker, { name: 'red', distinguisher })],
+  });
+  const client = new BmpClient({ address: Addr.parse('127.0.0.1')!, port: bmpPort }, feed, QUIET);
+  t.teardown(speaker.addMonitor(feed.monitors[0]!));
+  client.start();
+  t.teardown(() => client.stop());
+  await bird.start(birdConfig(birdPort, ourPort));
+  const told = (isLoc: boolean): (string | undefined)[] =>
+    collector.lines
+      .filter((l) => l.bmp_msg_type === 'route_monitor' && (l.is_loc === 1) === isLoc && l.ip_prefix !== undefined)
+      .map((l) => `${l.rd} ${l.ip_prefix}`);
+  await until(() => told(false).length === 3 && told(true).length === 5, 'both tables').catch(() => undefined);
+  const theirs = ['172.20.1.0/24', '172.20.2.0/24', 'fd42:1::/48'].map((p) => `0:64512:7 ${p}`);
+  t.deepEqual(told(false).sort(), theirs);
+  t.deepEqual(told(true).sort(), [...theirs, `0:64512:7 ${OURS}`, '0:64512:7 fd42:beef::/48'].sort());
+  const ups = collector.lines.filter((l) => l.bmp_msg_type === 'peer_up');
+  t.deepEqual(ups.map((l) => [l.peer_type_str, l.rd]).sort(), [
+    ['Loc-RIB Instance Peer', '0:64512:7'],
+    ['RD Instance Peer', '0:64512:7'],
+  ]);
+  t.is(ups.find((l) => l.is_loc === 1)!.bmp_peer_up_info_3, '72-65-64', 'the table is called red');
+};
+
+for (const [what, body] of [
+  [name, run],
+  [nameOfVrf, runOfVrf],
+] as const) {
+  if (missing.length === 0) test.serial(what, body);
+  else test.serial.skip(`${what} (not installed: ${missing.join(' ')})`, body);
+}

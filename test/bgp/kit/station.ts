@@ -1,7 +1,10 @@
 /** A BMP station as RFC 7854 §4 wants one, written for tests: it knows tables by peer and per-peer flags, and nothing else. */
 
-import { BmpFeed, type StationTable } from '../../../bgp/monitor/bmp-feed.ts';
+import { BmpFeed } from '../../../bgp/monitor/bmp-feed.ts';
+import type { BmpInstance, StationTable } from '../../../bgp/monitor/bmp-instance.ts';
+import type { Speaker } from '../../../bgp/speaker.ts';
 import type { WireContext } from '../../../bgp/wire/attribute/model.ts';
+import { GLOBAL_TABLE } from '../../../bgp/wire/bmp.ts';
 import { describe, PLAIN_CONTEXT } from './describe.ts';
 import type { SimRouter } from './net.ts';
 
@@ -111,6 +114,15 @@ function withoutHop(lines: readonly string[]): string[] {
   );
 }
 
+/** A speaker as the default instance, or with another name and distinguisher. */
+export function instanceOf(
+  speaker: Speaker,
+  more: Partial<Pick<BmpInstance, 'name' | 'distinguisher' | 'isHidden'>> = {},
+): BmpInstance {
+  const { asn, routerId, monitoring } = speaker;
+  return { name: GLOBAL_TABLE, asn, routerId, sessions: () => speaker.sessions(), monitoring, ...more };
+}
+
 /** What a simulated router tells a station, by default what peers send. */
 export function feedOf(r: SimRouter, ...tables: StationTable[]): BmpFeed {
   return new BmpFeed({
@@ -118,9 +130,6 @@ export function feedOf(r: SimRouter, ...tables: StationTable[]): BmpFeed {
     description: 'test',
     wallMs: () => 1_795_668_065_123,
     tables: tables.length === 0 ? ['in_pre'] : tables,
-    asn: r.speaker.asn,
-    routerId: r.speaker.routerId,
-    sessions: () => r.speaker.sessions(),
-    monitoring: r.speaker.monitoring,
+    instances: [instanceOf(r.speaker)],
   });
 }

@@ -19,7 +19,7 @@ test('a station that is there from the start sees the session, its routes, their
   const station = new Station();
   const feed = feedOf(a);
   feed.connected(station.write, () => {});
-  a.speaker.addMonitor(feed);
+  a.speaker.addMonitor(feed.monitors[0]!);
   net.start();
   net.runUntil(() => a.fib.size === 3);
   t.regex(station.types, /^4 3 0( 0)*$/, 'initiation, peer up, route monitoring');
@@ -48,7 +48,7 @@ test('a station that comes late is told the tables first, also while they change
   net.runUntil(() => a.fib.size === 3);
   const station = new Station();
   const feed = feedOf(a);
-  a.speaker.addMonitor(feed);
+  a.speaker.addMonitor(feed.monitors[0]!);
   feed.connected(station.write, () => {});
   t.is(station.types, '4 3');
   b.speaker.announce({ prefix: Prefix.parse('172.20.9.0/24')! });
@@ -74,7 +74,7 @@ test('a lost link is told as a session that ended without a word', (t) => {
   const station = new Station();
   const feed = feedOf(a);
   feed.connected(station.write, () => {});
-  a.speaker.addMonitor(feed);
+  a.speaker.addMonitor(feed.monitors[0]!);
   net.start();
   net.runUntil(() => a.fib.size === 3);
   net.setCable(cable, false);

@@ -1,7 +1,8 @@
 /** Tables that a station is told (RFC 8671, RFC 9069): whatever happens and however slowly it reads, it knows what we know. */
 import test from 'ava';
 import fc from 'fast-check';
-import type { BmpFeed, StationTable } from '../../../bgp/monitor/bmp-feed.ts';
+import type { BmpFeed } from '../../../bgp/monitor/bmp-feed.ts';
+import type { StationTable } from '../../../bgp/monitor/bmp-instance.ts';
 import type { Policy, RouteView } from '../../../bgp/speaker.ts';
 import { Prefix } from '../../../router/lib/addr.ts';
 import { describe, hex, PLAIN_CONTEXT } from '../kit/describe.ts';
@@ -70,7 +71,7 @@ test('a station hears each table it wants, before and after policy, once and who
   net.run(30_000);
   const station = new Station();
   const feed = feedOf(a, ...TABLES);
-  a.speaker.addMonitor(feed);
+  a.speaker.addMonitor(feed.monitors[0]!);
   feed.connected(station.write, () => {});
   drain(feed);
   t.deepEqual(agrees(station, a), []);
@@ -91,7 +92,7 @@ test('a station that wants the Loc-RIB only hears of that and of sessions', (t) 
   const feed = feedOf(a, 'loc');
   let wakes = 0;
   feed.connected(station.write, () => wakes++);
-  a.speaker.addMonitor(feed);
+  a.speaker.addMonitor(feed.monitors[0]!);
   drain(feed);
   t.deepEqual(told(station, 'loc', A), ['172.20.1.0/24', 'fd42:1::/48']);
   wakes = 0;
@@ -196,7 +197,7 @@ for (const addPath of [undefined, 'both'] as const) {
             families: [...a.speaker.sessions()][0]!.negotiated.context.families,
           });
           const feed = feedOf(a, ...tables);
-          a.speaker.addMonitor(feed);
+          a.speaker.addMonitor(feed.monitors[0]!);
           feed.connected(station.write, () => {});
           for (const { kind, who, net: n } of happenings) {
             const router = [b, c, a][who]!;

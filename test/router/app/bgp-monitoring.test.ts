@@ -62,6 +62,7 @@ function monitored(t: ExecutionContext, first: BgpConfig) {
   const monitoring = new BgpMonitoring(
     first,
     speaker,
+    [],
     'test',
     makeLogger(() => undefined, 'bgp', 'debug'),
   );

@@ -15,16 +15,21 @@ function feed(portions: Iterable<readonly Uint8Array[]> = [], sessions: readonly
     description: 'test',
     wallMs: () => 0,
     tables: ['in_pre'],
-    asn: 64512,
-    routerId: Addr.v4(1),
-    sessions: () => sessions,
-    monitoring: {
-      receivedUpdates: function* () {
-        yield* portions;
+    instances: [
+      {
+        name: 'global',
+        asn: 64512,
+        routerId: Addr.v4(1),
+        sessions: () => sessions,
+        monitoring: {
+          receivedUpdates: function* () {
+            yield* portions;
+          },
+          statistics: () => undefined,
+          view: () => undefined,
+        },
       },
-      statistics: () => undefined,
-      view: () => undefined,
-    },
+    ],
   });
 }
 

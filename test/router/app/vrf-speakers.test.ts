@@ -81,6 +81,18 @@ test('a peer may be called "vpn", and the session inside the process cannot be n
   );
 });
 
+test('stations tell VRFs apart by name and route distinguisher', (t) => {
+  t.deepEqual(
+    speakers({}, { importers: ['blue'] })
+      .monitored()
+      .map((m) => [m.name, m.distinguisher]),
+    [
+      ['red', { kind: 'rd', ...parseDistinguisher('64601:1')! }],
+      ['blue', { kind: 'rd', ...parseDistinguisher('64601:2')! }],
+    ],
+  );
+});
+
 test('ROAs judge the routes of VRFs too', (t) => {
   const roas = new RoaTable();
   const vrfs = speakers({}, { roas });
