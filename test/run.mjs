@@ -15,7 +15,13 @@ const BIN = join(ROOT, 'node_modules', '.bin');
 
 const folder = (path) => path.split(sep)[0];
 /** Tests that start routers as a user would take seconds each and are no part of the inner loop. */
-const DAEMON = ['router/app/daemon', 'router/app/worker-death', 'router/cli/demo'].map((p) => p.replaceAll('/', sep));
+const DAEMON = [
+  'router/app/daemon',
+  'router/app/worker-death',
+  'router/cli/demo',
+  'router/kernel/programs',
+  'router/kernel/programs-old',
+].map((p) => p.replaceAll('/', sep));
 const isDaemon = (path) => DAEMON.some((p) => path === `${p}.test.js`);
 const isOwnGroup = (path) =>
   ['arch', 'sim', 'shim', 'interop', 'lab'].includes(folder(path)) ||

@@ -9,7 +9,7 @@ import { MlshimError } from '../lib/errors.ts';
 /** The verifier's log can be long. */
 const MAX_ANSWER = 1 << 20;
 
-/** Where the compiled programs are. */
+/** Where the compiled programs are, `policy.bpf.o` and `policy-old.bpf.o`. */
 export const OBJECTS = fileURLToPath(new URL('../../kernel', import.meta.url));
 
 interface Failure {

@@ -68,6 +68,8 @@ export interface LoadOptions {
   readonly cgroup: string;
   /** Cookie of the network namespace the policy is for; undefined = this process's. */
   readonly netns?: bigint;
+  /** Folder of the compiled programs; undefined = that of the build. */
+  readonly objects?: string;
 }
 
 /** As in router/uplink/balancer.ts: what one weight stands for, and what a flow needs before it is measured. */
@@ -80,6 +82,7 @@ const NOWHERE = '192.0.2.1';
 export class Programs {
   readonly #pinDir: string;
   readonly #cgroup: string;
+  readonly #objects: string;
   readonly #maps: PinnedMaps;
   readonly #ways: NumberedMap;
   readonly #loads: NumberedMap;
@@ -116,6 +119,7 @@ export class Programs {
   private constructor(o: LoadOptions & { readonly dir: string; readonly variant: 'full' | 'old' }) {
     this.#pinDir = o.pinDir;
     this.#cgroup = o.cgroup;
+    this.#objects = o.objects ?? OBJECTS;
     this.variant = o.variant;
     this.#maps = new PinnedMaps(o.dir);
     this.#ways = this.#maps.map('mls_ways', Way.Size);
@@ -134,7 +138,7 @@ export class Programs {
    * @throws MlshimError BPF_REFUSED, with the verifier's log
    */
   static async load(o: LoadOptions): Promise<Programs> {
-    const { dir, variant } = await runLoader('load', OBJECTS, o.pinDir);
+    const { dir, variant } = await runLoader('load', o.objects ?? OBJECTS, o.pinDir);
     return new Programs({ ...o, dir, variant });
   }
 
@@ -147,7 +151,7 @@ export class Programs {
 
   /** Load the programs again and put them in the place of the running ones, without a gap. */
   async replace(): Promise<void> {
-    await runLoader('load', OBJECTS, this.#pinDir);
+    await runLoader('load', this.#objects, this.#pinDir);
     await this.attach();
   }
 

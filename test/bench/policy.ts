@@ -3,13 +3,14 @@
  * new flows still go to an uplink that was cut. The first is code alone (CPU time); the others are a lab of namespaces, with
  * the router and its apps as uid nobody (root makes the lab).
  */
-import { Prefix } from '../../router/lib/addr.ts';
+import { Addr, Prefix } from '../../router/lib/addr.ts';
 import { Random } from '../../router/lib/rand.ts';
 import { type FlowQuery, Policy } from '../../router/uplink/policy.ts';
 import { ANYTHING, Protocol, type Rule, type RuleMatch } from '../../router/uplink/rule.ts';
 import { ISPS, SERVER, TwoIsps } from '../kit/isps.ts';
 import { Lab } from '../kit/lab.ts';
 import { Router } from '../kit/router.ts';
+import { measurePrograms, type RuleSet } from './policy-programs.ts';
 import { type BenchOptions, type BenchReport, cpuSeconds, Samples } from './table.ts';
 
 const COUNTS: readonly number[] = [1, 10, 100, 1000, 10_000];
@@ -55,6 +56,13 @@ const KINDS: Readonly<Record<string, (i: number) => Partial<RuleMatch>>> = {
   'ports only': (i) => ({ ports: [{ first: 1000 + i, last: 1000 + i }] }),
 };
 
+function rulesOf(count: number, match: (i: number) => Partial<RuleMatch>): Rule[] {
+  return Array.from({ length: count }, (_, i): Rule => {
+    const action = { kind: 'group', group: 0 } as const;
+    return { name: String(i), match: { ...ANYTHING, ...match(i) }, action, onFailure: 'reject' };
+  });
+}
+
 /** Flows that reach all rules alike. */
 function queries(rules: readonly Rule[], processClass: number): FlowQuery[] {
   const random = new Random(11);
@@ -82,10 +90,7 @@ function decisions(samples: Samples, rounds: number, log: (line: string) => void
   const process = { executable: '/usr/bin/curl', argv0: 'curl', group: undefined, uid: 1000, cgroup: '/' };
   const cases = Object.entries(KINDS).flatMap(([kind, match]) =>
     COUNTS.map((count) => {
-      const rules = Array.from({ length: count }, (_, i): Rule => {
-        const action = { kind: 'group', group: 0 } as const;
-        return { name: String(i), match: { ...ANYTHING, ...match(i) }, action, onFailure: 'reject' };
-      });
+      const rules = rulesOf(count, match);
       const policy = new Policy(rules, [{ name: 'g', balance: 'round_robin', members }], loads);
       const before = cpuSeconds();
       const flows = queries(rules, policy.classOf(process));
@@ -100,6 +105,17 @@ function decisions(samples: Samples, rounds: number, log: (line: string) => void
       for (let i = 0; i < DECISIONS; i++) policy.decide(flows[i & (QUERIES - 1)]!);
       if (round > 0) samples.add(name, 'ns', ((cpuSeconds() - before) / DECISIONS) * 1e9);
     }
+}
+
+/** The same rules for the programs in the kernel, with a part of the same flows. */
+export function ruleSets(): RuleSet[] {
+  return Object.entries(KINDS).flatMap(([kind, match]) =>
+    COUNTS.map((count) => {
+      const rules = rulesOf(count, match);
+      const targets = queries(rules, 0).map((q) => ({ addr: Addr.fromWords(q.d0, q.d1, q.d2, q.d3), port: q.port }));
+      return { name: `${count} ${kind}`, rules, targets: targets.slice(0, 4096) };
+    }),
+  );
 }
 
 interface Iperf {
@@ -173,6 +189,7 @@ async function lab(samples: Samples, rounds: number, log: (line: string) => void
 export async function run({ rounds, log }: BenchOptions): Promise<BenchReport> {
   const samples = new Samples();
   decisions(samples, rounds, log);
+  const noPrograms = await measurePrograms(ruleSets(), samples, rounds, log);
   const missing = Lab.missing('iperf3', 'wg', 'tc', 'python3');
   if (missing === undefined) await lab(samples, rounds, log);
   const sum = ISPS.reduce((n, { rate }) => n + rate, 0);
@@ -183,6 +200,13 @@ export async function run({ rounds, log }: BenchOptions): Promise<BenchReport> {
         'decision, 10000 rules of all kinds',
         'decision, 10 rules of all kinds',
       ),
+      ...(noPrograms === undefined && {
+        program_10000_vs_10_rules: samples.ratio(
+          'programs, 10000 rules of all kinds',
+          'programs, 10 rules of all kinds',
+        ),
+        connect_rate_with_bpf: samples.ratio('socket, connect, close', 'socket, connect, close with programs'),
+      }),
       ...(missing === undefined && {
         sum_of_uplinks_userspace: samples.median('both') / sum,
         sum_of_uplinks_vs_each_alone:
@@ -193,6 +217,9 @@ export async function run({ rounds, log }: BenchOptions): Promise<BenchReport> {
     notes: [
       `uplinks of ${ISPS.map(({ rate }) => rate).join(' and ')} Mbit/s as tbf counts them, Ethernet and IP headers included; iperf3 counts payload`,
       'probes every 200 ms, 100 ms patience, two lost in a row',
+      ...(noPrograms === undefined
+        ? ['programs: UDP sockets, so that no packet is sent; CPU time; one default route per uplink']
+        : [`no programs: ${noPrograms}`]),
       ...(missing === undefined ? [] : [`no lab: ${missing}`]),
     ],
   };

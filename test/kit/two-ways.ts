@@ -258,8 +258,10 @@ export class TwoWays {
     await lab.start(this.server, 'python3', ['-c', SERVER], { isTalkedTo: true }).until(/ready/);
   }
 
-  load(): Promise<Programs> {
-    return Programs.load({ pinDir: this.pinDir, cgroup: this.cgroup, netns: this.cookie });
+  /** @param objects folder of the compiled programs; undefined = that of the build */
+  load(objects?: string): Promise<Programs> {
+    const over = objects === undefined ? {} : { objects };
+    return Programs.load({ pinDir: this.pinDir, cgroup: this.cgroup, netns: this.cookie, ...over });
   }
 
   /** An uplink as the programs want it. */

@@ -133,16 +133,19 @@ int mls_connect6(struct bpf_sock_addr *ctx)
 	return on_connect(ctx, true);
 }
 
-/* The way of a destination: as before, while the policy is the same and the way can be used. */
-static __always_inline __u32 known_way(struct flow *f, struct mls_flow_key *key)
+/* What was decided for a destination holds while the policy is the same and the way can be used. */
+static __always_inline bool is_decided(struct flow *f, struct mls_flow_key *key, __u32 *way)
 {
 	struct mls_flow *known = bpf_map_lookup_elem(&mls_flows, key);
 
 	if (!known || known->generation != f->generation)
-		return NO_WAY;
+		return false;
+	*way = known->way;
+	if (*way == NO_WAY)
+		return true;
 	struct mls_load *load = bpf_map_lookup_elem(&mls_loads, &known->way);
 
-	return load && load->usable ? known->way : NO_WAY;
+	return load && load->usable;
 }
 
 /* Send a datagram of a socket that is not connected through a way. Returns whether it may go. */
@@ -202,9 +205,9 @@ static __always_inline int on_sendmsg(struct bpf_sock_addr *ctx, bool is_v6)
 	/* Connected IPv6 sockets with an IPv4-mapped peer come by here too, with the address that connect() gave them. */
 	if (f.bound && f.is_dns && bpf_map_lookup_elem(&mls_origins, &key))
 		return ALLOWED;
-	__u32 way = f.is_dns ? NO_WAY : known_way(&f, &key);
+	__u32 way = NO_WAY;
 
-	if (way == NO_WAY) {
+	if (f.is_dns || !is_decided(&f, &key, &way)) {
 		__u32 class = classify(&f);
 
 		if (f.is_dns && !f.bound && forward(&f, is_v6, class))
@@ -217,8 +220,6 @@ static __always_inline int on_sendmsg(struct bpf_sock_addr *ctx, bool is_v6)
 		if (d.verdict == NO_UPLINK)
 			return refuse(ENETUNREACH, MLS_NO_UPLINK);
 		way = f.bound ? f.bound - 1 : d.way;
-		if (way == NO_WAY)
-			return ALLOWED;
 		struct mls_way_count *n = bpf_map_lookup_elem(&mls_way_counts, &way);
 		struct mls_flow flow = {f.generation, way};
 
@@ -227,10 +228,8 @@ static __always_inline int on_sendmsg(struct bpf_sock_addr *ctx, bool is_v6)
 		bpf_map_update_elem(&mls_flows, &key, &flow, BPF_ANY);
 		if (f.is_dns && resolve(&f, is_v6, way))
 			f.own = 0;
-		if (f.own)
-			return ALLOWED;
 	}
-	if (f.bound)
+	if (f.own || f.bound || way == NO_WAY)
 		return ALLOWED;
 	return send_through(&f, is_v6, way) ? ALLOWED : refuse(EPERM, MLS_STRICT_REFUSED);
 }

@@ -2,25 +2,15 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { OBJECTS } from '../../../router/kernel/loader.ts';
-import { type KernelPolicy, Programs } from '../../../router/kernel/programs.ts';
-import { Addr } from '../../../router/lib/addr.ts';
-import type { UplinkGroup } from '../../../router/uplink/balancer.ts';
-import { CASE_APPS, type CaseApp, POLICY_CASES } from '../../kit/policy-cases.ts';
+import { Programs } from '../../../router/kernel/programs.ts';
+import { POLICY_CASES } from '../../kit/policy-cases.ts';
 import { missingForPrograms, TwoWays, type WaysApp } from '../../kit/two-ways.ts';
 import { addr, port, rule } from '../uplink/kit.ts';
+import { both, checkCase, checkSockets, type KernelLab, member, policy, SERVER4, SERVER6 } from './program-cases.ts';
 
 const missing = await missingForPrograms();
 const title = (name: string): string => (missing === undefined ? name : `${name} (${missing})`);
 const kernelTest = missing === undefined ? test.serial : test.skip;
-
-const member = (uplink: number, weight = 1): { uplink: number; weight: number } => ({ uplink, weight });
-const both = (balance: UplinkGroup['balance'], w0 = 1, w1 = 1): UplinkGroup => ({
-  name: 'both',
-  balance,
-  members: [member(0, w0), member(1, w1)],
-});
-const SERVER4 = '203.0.113.7';
-const SERVER6 = '2001:db8::7';
 
 /** One lab for all tests, which run one after another; the last owner of the programs. */
 const shared: { ways: TwoWays | undefined; programs: Programs | undefined } = { ways: undefined, programs: undefined };
@@ -39,86 +29,14 @@ if (missing === undefined) {
   });
 }
 
-function lab(): { ways: TwoWays; programs: Programs } {
+function lab(): KernelLab {
   return { ways: shared.ways!, programs: shared.programs! };
 }
 
-function policy(ways: TwoWays, over: Partial<KernelPolicy>): KernelPolicy {
-  return {
-    rules: [rule({})],
-    groups: [both('round_robin')],
-    uplinks: [ways.uplink(0), ways.uplink(1)],
-    vrfs: [undefined, undefined],
-    isStrict: false,
-    ownAddresses: [],
-    ...over,
-  };
-}
+for (const c of POLICY_CASES) kernelTest(title(`the programs: ${c.name}`), (t) => checkCase(t, lab(), c));
 
-const ERRNO: Readonly<Record<string, string>> = { EACCES: 'reject', ENETUNREACH: 'no-uplink' };
-const WAY: Readonly<Record<string, string>> = { up0: 'uplink 0', up1: 'uplink 1', vrf1: 'vrf 1', '': 'default' };
-
-for (const c of POLICY_CASES)
-  kernelTest(title(`the programs: ${c.name}`), async (t) => {
-    const { ways, programs } = lab();
-    const vrf = { ...ways.uplink(0), name: 'vrf1', device: 'lo', dns: [], source4: undefined, source6: undefined };
-    programs.setPolicy(policy(ways, { rules: c.rules, groups: c.groups, vrfs: [undefined, vrf] }));
-    for (const i of [0, 1]) programs.setUsable(i, !c.unusable.includes(i));
-    for (const [name, a] of c.names) programs.learn(addr(a), [name]);
-    const apps = new Map<CaseApp, WaysApp>();
-    const ids: bigint[] = [];
-    for (const f of c.flows) {
-      let app = apps.get(f.app);
-      if (app === undefined) {
-        const facts = CASE_APPS[f.app];
-        const cgroup = join(ways.cgroup, `case-${apps.size}`);
-        const id = ways.folder(cgroup);
-        ids.push(id);
-        programs.setCgroup(id, facts.cgroup, facts.group);
-        app = await ways.app({ cgroup, uid: facts.uid });
-        programs.setProcess(app.pid, facts);
-        apps.set(f.app, app);
-      }
-      const { to, port: dstPort, from } = f;
-      const tcp = f.protocol === 'tcp';
-      const { device, error } = await app.one({ op: 'decide', to, port: dstPort, tcp, ...(from && { from }) });
-      const said = device === 'lo' ? 'vrf 1' : (ERRNO[error ?? ''] ?? WAY[device]);
-      t.is(said, f.expect === 'vrf 0' ? 'default' : f.expect, JSON.stringify({ ...f, device, error }));
-    }
-    for (const app of apps.values()) {
-      await app.process.stop('SIGKILL');
-      programs.removeProcess(app.pid);
-    }
-    for (const id of ids) programs.removeCgroup(id);
-    for (const i of [0, 1]) programs.setUsable(i, true);
-    for (const [, a] of c.names) programs.learn(Addr.parse(a)!, []);
-    ways.removeFolders();
-  });
-
-kernelTest(
-  title('every kind of socket of both families takes the uplink, and its first datagram is answered'),
-  async (t) => {
-    const { ways, programs } = lab();
-    const app = await ways.app();
-    for (const only of [0, 1]) {
-      programs.setPolicy(policy(ways, { groups: [{ name: 'one', balance: 'failover', members: [member(only)] }] }));
-      for (const [to, local, v6] of [
-        [SERVER4, `10.${only + 1}.0.2`, false],
-        [SERVER6, `fd0${only + 1}::2`, true],
-        [`::ffff:${SERVER4}`, `::ffff:10.${only + 1}.0.2`, true],
-      ] as const) {
-        for (const tcp of [true, false]) {
-          const said = await app.one({ op: 'talk', to, port: 7000, tcp });
-          t.like(said, { device: `up${only}`, local }, JSON.stringify({ to, tcp, said }));
-          t.is(said.answer, `${local.replace('::ffff:', '')} ${to.replace('::ffff:', '')}`);
-        }
-        const sent = await app.one({ op: 'send', to, port: 7000, v6 });
-        t.like(sent, { device: '', peer: to }, JSON.stringify({ to, sent }));
-        t.is(sent.answer, `${local.replace('::ffff:', '')} ${to.replace('::ffff:', '')}`);
-      }
-    }
-    await app.process.stop('SIGKILL');
-  },
+kernelTest(title('every kind of socket of both families takes the uplink, and its first datagram is answered'), (t) =>
+  checkSockets(t, lab()),
 );
 
 kernelTest(title('each destination of one unconnected socket has its own uplink, and keeps it'), async (t) => {
@@ -357,6 +275,35 @@ kernelTest(
       device: 'up1',
     });
     await app.process.stop('SIGKILL');
+  },
+);
+
+kernelTest(
+  title('getent and dig are answered by the uplink of their app, with a stub as their resolver'),
+  async (t) => {
+    const { ways, programs } = lab();
+    const uplinks = [
+      ways.uplink(0, { dns: [addr('198.51.100.10')] }),
+      ways.uplink(1, { dns: [addr('198.51.100.11')] }),
+    ];
+    const file = join(ways.lab.dir, 'resolv.conf');
+    writeFileSync(file, 'nameserver 127.0.0.53\n');
+    const run = async (command: string): Promise<string> => {
+      const inner = `mount --bind ${file} /etc/resolv.conf && exec ${command}`;
+      const script = `echo $$ > ${ways.cgroup}/cgroup.procs && exec unshare --mount sh -c "$1"`;
+      return ways.lab.ok(ways.host, 'sh', ['-c', script, 'sh', inner]);
+    };
+    for (const only of [0, 1]) {
+      programs.setPolicy(
+        policy(ways, { uplinks, groups: [{ name: 'g', balance: 'failover', members: [member(only)] }] }),
+      );
+      const expected = `198.51.100.1${only}`;
+      t.regex(await run('getent ahostsv4 name.test'), new RegExp(`^${expected} +STREAM`));
+      for (const how of ['', '+tcp']) {
+        t.is((await run(`dig +short +tries=1 ${how} name.test`)).trim(), expected);
+        t.is((await run(`dig +short +tries=1 ${how} @192.0.2.53 name.test`)).trim(), expected);
+      }
+    }
   },
 );
 
