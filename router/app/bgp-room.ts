@@ -49,11 +49,12 @@ import {
   routeStatus,
   verdict,
 } from './bgp-status.ts';
-import { StackTransport, type StreamPort } from './bgp-transport.ts';
+import type { StreamPort } from './bgp-transport.ts';
 import { BgpWatch, type WatchPort } from './bgp-watch.ts';
 import { BirdAnswers, type BirdFacts, type BirdPart, type BirdPosition } from './bird-answers.ts';
 import { Dn42Latency, type PingPort } from './dn42-latency.ts';
 import { HostBfd } from './host-bfd.ts';
+import type { HostEndpoint } from './host-listener.ts';
 import { refusedSegments, requireSignatures, zoned } from './host-socket.ts';
 import { KernelTransport, SplitTransport } from './kernel-transport.ts';
 import { MrtTransport } from './mrt-transport.ts';
@@ -62,6 +63,7 @@ import { RibToFib } from './rib-to-fib.ts';
 import type { RoutingLink, RoutingTakeover, RoutingVrf } from './routing-protocol.ts';
 import { RpkiRoom } from './rpki-room.ts';
 import { schedule, speakerTurnEnds } from './turns.ts';
+import { setUplinks, type UplinkTransport, uplinkTransport } from './uplink-transport.ts';
 import { vpnListing } from './vpn-listing.ts';
 import { VrfSpeakers } from './vrf-speakers.ts';
 
@@ -100,7 +102,7 @@ export interface BgpRoomOptions {
 export type BgpReload = Pick<BgpRoomOptions, 'settings' | 'vrfs' | 'links' | 'filters'>;
 
 export class BgpRoom {
-  readonly #transport: StackTransport;
+  readonly #transport: UplinkTransport;
   readonly #vrfs: VrfSpeakers;
   readonly #hostTransport: KernelTransport;
   readonly #mrtTransport: MrtTransport;
@@ -134,14 +136,22 @@ export class BgpRoom {
     this.#allLinks = [...links];
     this.#links = new BgpLinks(DEFAULT_VRF, links, fib, (dst) => sourceTo(DEFAULT_VRF, dst));
     const jitter = new Random(randomSeed());
-    this.#transport = new StackTransport(streams(DEFAULT_VRF), settings.listenPort, (link, remote) =>
-      this.#links.localOn(link, remote),
-    );
+    const onError = ({ address, port, zone, device }: HostEndpoint, why: string): void => {
+      const where = device === undefined ? { address: zoned(address, zone) } : { device };
+      log.error('cannot listen as configured', { ...where, port, why, code: 'B103' });
+    };
+    this.#transport = uplinkTransport({
+      vrf: DEFAULT_VRF,
+      links,
+      listenPort: settings.listenPort,
+      port: streams(DEFAULT_VRF),
+      localOn: (link, remote) => this.#links.localOn(link, remote),
+      onError,
+    });
     this.#hostTransport = new KernelTransport({
       listen: settings.hostListen,
       links: { linkOf: hostLink, zoneOf: hostZone },
-      onError: ({ address, port, zone }, why) =>
-        log.error('cannot listen as configured', { address: zoned(address, zone), port, why, code: 'B103' }),
+      onError,
     });
     this.#mrtTransport = new MrtTransport(replaysOf(settings));
     const random = (): number => (jitter.int32() >>> 0) / 2 ** 32;
@@ -187,6 +197,7 @@ export class BgpRoom {
       filters,
       roas: this.#rpki.table,
       port: streams,
+      onError,
       sourceTo,
       changed,
       onEvent,
@@ -250,7 +261,7 @@ export class BgpRoom {
   }
 
   /** The streams of a VRF. */
-  transport(vrf: number): StackTransport {
+  transport(vrf: number): UplinkTransport {
     return this.#vrfs.transport(vrf) ?? this.#transport;
   }
 
@@ -287,6 +298,7 @@ export class BgpRoom {
     this.#mrtTransport.close();
     await this.#monitoring.stop();
     await this.#hostTransport.close();
+    if (this.#transport instanceof KernelTransport) await this.#transport.close();
   }
 
   /** After a restart: routes are selected, ROAs are read, and what is found through other routes has been found. */
@@ -309,7 +321,8 @@ export class BgpRoom {
 
   /** What the host's sockets cannot do for its peers, in words. */
   get hostFaults(): string[] {
-    return [...this.#hostTransport.faults, ...this.#hostBfd.faults];
+    const own = this.#transport instanceof KernelTransport ? this.#transport.faults : [];
+    return [...own, ...this.#hostTransport.faults, ...this.#hostBfd.faults];
   }
 
   /** What the host's kernel has refused, where a peer of its sockets is secured. */
@@ -381,6 +394,7 @@ export class BgpRoom {
     for (const name of renewed) this.#speaker.removePeer(name, 'changed');
     this.#allLinks = [...links];
     this.#links.setLinks(links);
+    setUplinks(this.#transport, DEFAULT_VRF, links, settings.listenPort);
     this.#latency.setPeers(this.#inMain(settings.peers), settings.dn42.latencyWindowS);
     this.#rpki.reload(settings.rpki);
     const begun = [...this.#speaker.reconfigure(this.#wanted()), ...this.#vrfs.reload(settings, vrfs, links, filters)];

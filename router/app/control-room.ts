@@ -2,6 +2,7 @@
  * What a router has for people, whatever carries its flows: the control socket with the verbs that the routing worker answers,
  * BIRD's socket, watchers of BGP, and reloading. The daemons add what only they can answer.
  */
+import type { Socket } from 'node:net';
 import type { ConfigChange } from '../config/diff.ts';
 import type { Config } from '../config/model.ts';
 import type { Answers, BgpEvent } from '../control/messages.ts';
@@ -12,7 +13,10 @@ import { birdConfigure, Reloader, type ReloadPort } from './reload.ts';
 import type { RoutingClient } from './routing-client.ts';
 
 /** Verbs that each kind of router answers in its own way. */
-export type OwnVerbs = Pick<Handlers, 'status' | 'bfd_show' | 'wg_show' | 'uplink_drain' | 'capture' | 'down'>;
+export type OwnVerbs = Pick<
+  Handlers,
+  'status' | 'bfd_show' | 'wg_show' | 'uplink_drain' | 'join_group' | 'capture' | 'down'
+>;
 
 export interface ControlRoomPort {
   /** The routing worker that runs now. */
@@ -21,6 +25,8 @@ export interface ControlRoomPort {
   load: ReloadPort['load'];
   /** Go over to another configuration. @throws MlshimError when it cannot be; all is as it was then */
   carryOut(next: Config, changes: readonly ConfigChange[]): Promise<void>;
+  /** The process at the other end of a connection, for verbs that want to know. */
+  pidOf?(socket: Socket): number | undefined;
 }
 
 export class ControlRoom {
@@ -41,7 +47,7 @@ export class ControlRoom {
 
   /** @throws MlshimError DAEMON_RUNNING, USAGE when the bird_socket cannot be listened on */
   async listen(path: string, own: OwnVerbs): Promise<void> {
-    this.#server = new ControlServer({ ...this.#verbs(), ...own });
+    this.#server = new ControlServer({ ...this.#verbs(), ...own }, this.#port.pidOf);
     await this.#server.listen(path);
     this.#bird = await this.#birdSocketOn(this.config.birdSocket);
   }

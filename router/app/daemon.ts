@@ -3,7 +3,7 @@
  * order (apps, BGP, data plane, WireGuard child). Runs on the main thread and touches no packet.
  */
 import { randomInt } from 'node:crypto';
-import { readFileSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { formatKey } from '../../wg/keys.ts';
@@ -14,6 +14,7 @@ import type { Config } from '../config/model.ts';
 import type { Answers, Verbs } from '../control/messages.ts';
 import { pathsIn, type SocketPaths } from '../control/paths.ts';
 import { claimFolder, type Stream } from '../control/server.ts';
+import { undoKernelBackend } from '../kernel/takedown.ts';
 import { Addr } from '../lib/addr.ts';
 import { systemClock, wallClockMs } from '../lib/clock.ts';
 import { MlshimError } from '../lib/errors.ts';
@@ -29,10 +30,12 @@ import { HostProbes, type ProbedPath } from './host-probes.ts';
 import { HostUplinks } from './host-uplinks.ts';
 import { pcapngHeader, pcapngPackets } from './pcapng.ts';
 import { type Plan, type PlannedLink, planOf } from './plan.ts';
+import { hostNameServers } from './resolv-conf.ts';
 import type { RoutingClient, RoutingEvent } from './routing-client.ts';
 import { RoutingSupervisor } from './routing-supervisor.ts';
 import { type Sample, statusOf } from './status.ts';
 import { TunnelHealth } from './tunnel-health.ts';
+import { wgPeerStatus } from './wg-status.ts';
 import { checked, REGION_BYTES, WireguardChild } from './wireguard.ts';
 
 const PAGE = 65536;
@@ -69,6 +72,7 @@ export class Daemon {
   readonly ended: Promise<number>;
   readonly #control: ControlRoom;
   readonly #paths: SocketPaths;
+  readonly #backendReason: string;
   readonly #log: Logger;
   #plan: Plan;
   readonly #startedAt = systemClock.now();
@@ -98,8 +102,10 @@ export class Daemon {
   /**
    * @param folder where the sockets live
    * @param load reads the configuration again
+   * @param backendReason why it is not the kernel that carries flows, for `status`
    */
-  constructor(config: Config, folder: string, log: Logger, load: () => Promise<Config>) {
+  constructor(config: Config, folder: string, log: Logger, load: () => Promise<Config>, backendReason = '') {
+    this.#backendReason = backendReason;
     const carryOut = (next: Config, changes: readonly ConfigChange[]): Promise<void> => this.#carryOut(next, changes);
     this.#control = new ControlRoom(config, { routing: () => this.#routing, load, carryOut }, log);
     this.#paths = pathsIn(folder);
@@ -148,6 +154,7 @@ export class Daemon {
     this.#native = loadNative();
     const release = await claimFolder(this.#paths);
     try {
+      await undoKernelBackend(this.#paths.folder, this.#log);
       const arenaAt = PAGE + REGION_BYTES;
       const world = new World(arenaAt + this.#config.bufferBytes + DATAPLANE_EXTRA);
       this.#native.attachWorld(world.u8);
@@ -300,6 +307,14 @@ export class Daemon {
   async abort(): Promise<void> {
     this.#isStopping = true;
     await this.#takeDown();
+  }
+
+  /**
+   * End by a fault of our own. The data plane sleeps in the kernel, where no exit wakes it: it has to be told, or it is waited
+   * for for ever.
+   */
+  fail(): Promise<void> {
+    return this.abort();
   }
 
   async #takeDown(): Promise<void> {
@@ -531,6 +546,9 @@ export class Daemon {
       wg_show: (args) => this.#wgShow(args),
       uplink_drain: (args) => this.#drainUplink(args),
       capture: (args, stream) => this.#capture(args, stream),
+      join_group: () => {
+        throw new MlshimError('USAGE', 'groups are known by MLSHIM_GROUP with the user-space backend');
+      },
       down: () => {
         void this.stop('mlshim down');
         return {};
@@ -595,6 +613,7 @@ export class Daemon {
       configFile: this.#config.file,
       revertsInS: this.#control.reloader.revertsInS,
       shimSocket: this.#paths.shim,
+      backendReason: this.#backendReason,
       links: this.#plan.links,
       hosts: this.#plan.hosts.map((h) => ({ ...h, addresses: this.#hosts?.addressesOf(h.link) ?? [] })),
       order: this.#config.uplinks.map((u) => u.name),
@@ -619,17 +638,7 @@ export class Daemon {
         name: d.name,
         public_key: formatKey(d.publicKey),
         listen_port: d.listenPort,
-        peers: d.peers.map((p) => ({
-          name: p.name ?? '',
-          public_key: formatKey(p.publicKey),
-          has_preshared_key: p.hasPresharedKey,
-          endpoint: p.endpoint ?? '',
-          allowed_ips: p.allowedIps,
-          ...(p.latestHandshakeMs !== 0 && { handshake_age_s: (now - p.latestHandshakeMs) / 1000 }),
-          rx_bytes: p.rxBytes,
-          tx_bytes: p.txBytes,
-          keepalive_s: p.keepaliveS,
-        })),
+        peers: d.peers.map((p) => wgPeerStatus(p, now)),
       })),
     };
   }
@@ -681,14 +690,4 @@ function failure(worker: Worker, name: string): Promise<never> {
     worker.once('error', (e) => reject(new MlshimError('INTERNAL', `${name}: ${e.message}`)));
     worker.once('exit', () => reject(new MlshimError('INTERNAL', `${name}: ended`)));
   });
-}
-
-/** The host's own name servers (resolv.conf(5)). */
-function hostNameServers(): string[] {
-  try {
-    const text = readFileSync('/etc/resolv.conf', 'utf8');
-    return [...text.matchAll(/^\s*nameserver\s+(\S+)/gm)].map((m) => m[1]!);
-  } catch {
-    return [];
-  }
 }

@@ -4,7 +4,7 @@
  * another daemon may go.
  */
 import { createServer, type Server, type Socket } from 'node:net';
-import type { PeerSecurity } from '../../bgp/ports.ts';
+import type { LinkId, PeerSecurity } from '../../bgp/ports.ts';
 import type { Addr, Prefix } from '../lib/addr.ts';
 import { loadNative, SockOpt } from '../native/index.ts';
 import { errnoText, limitTtl, MAX_TTL, markRouting, setKey, tcpSocket, zoned } from './host-socket.ts';
@@ -18,6 +18,9 @@ export interface HostEndpoint {
   readonly port: number;
   /** The interface of a link-local address. */
   readonly zone?: string | undefined;
+  /** Only what comes by this device (SO_BINDTODEVICE), and the uplink that this is. */
+  readonly device?: string | undefined;
+  readonly link?: LinkId | undefined;
 }
 
 /** What a listener asks of all that connect. */
@@ -65,9 +68,10 @@ export class HostListener {
 
   /** What does not work, in words. */
   get faults(): string[] {
-    const { address, port, zone } = this.endpoint;
+    const { address, port, zone, device } = this.endpoint;
+    const where = device === undefined ? zoned(address, zone) : device;
     const all = this.#openFault === undefined ? [...this.#keyFaults.values()] : [this.#openFault];
-    return all.map((why) => `${zoned(address, zone)} port ${port}: ${why}`);
+    return all.map((why) => `${where} port ${port}: ${why}`);
   }
 
   /** Peers have other passwords from now on; connections that stand keep theirs. */
@@ -102,10 +106,16 @@ export class HostListener {
   }
 
   #open(): void {
-    const { address, port, zone } = this.endpoint;
+    const { address, port, zone, device } = this.endpoint;
     const fd = tcpSocket(address.family);
     if (fd < 0) {
       this.#failed(-fd);
+      return;
+    }
+    const onDevice = device === undefined ? 0 : loadNative().bindToDevice(fd, device);
+    if (onDevice < 0) {
+      loadNative().close(fd);
+      this.#failed(-onDevice);
       return;
     }
     this.#fd = fd;

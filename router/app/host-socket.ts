@@ -3,8 +3,10 @@
  * (RFC 5082) have to be in force before the first packet, and Node has no words for them. All results are >= 0 or -errno.
  */
 import { readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import type { Addr, Family, Prefix } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
+import type { HostWay } from '../lib/host-way.ts';
 import { AF_INET, AF_INET6, loadNative, type Native, SOCK_STREAM, SockOpt } from '../native/index.ts';
 import type { StreamSecurity } from './dataplane-protocol.ts';
 
@@ -40,6 +42,22 @@ export function reasonOf(e: NodeJS.ErrnoException): string {
 /** What Node needs to take a socket over that is not connected yet: it must not read from it before. */
 export function handedOver(fd: number): { readonly fd: number; readonly readable: true; readonly writable: true } {
   return { fd, readable: true, writable: true, ...{ manualStart: true } };
+}
+
+/** Bind a socket that is not bound yet to a way out; it is closed when that cannot be. A source of the other family than `family` says nothing about it. */
+export function bindTo(fd: number, { device, source }: HostWay, family: Family): number {
+  const { bindToDevice, inetBind, close } = loadNative();
+  const onDevice = device === undefined ? 0 : bindToDevice(fd, device);
+  const isMine = source !== undefined && source.family === family;
+  const answer = onDevice < 0 || !isMine ? onDevice : inetBind(fd, zoned(source, device), 0);
+  if (answer < 0) close(fd);
+  return answer;
+}
+
+/** The descriptor of a connection that Node has. It has no public name; without it nothing can be secured. */
+export function descriptorOf(socket: Socket): number | undefined {
+  const { _handle: handle } = socket as Socket & { readonly _handle?: { readonly fd?: number } };
+  return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : undefined;
 }
 
 const NO_KEY = new Uint8Array(0);

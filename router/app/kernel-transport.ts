@@ -15,11 +15,22 @@ import type {
   Transport,
 } from '../../bgp/ports.ts';
 import { Addr, Prefix } from '../lib/addr.ts';
+import { isEqual } from '../lib/equal.ts';
 import { loadNative } from '../native/index.ts';
 import { allClosed, securityOf, streamOf } from './bgp-transport.ts';
 import { attach } from './fair-reads.ts';
 import { type HostEndpoint, HostListener, type ListenTerms } from './host-listener.ts';
-import { errnoText, handedOver, limitTtl, markRouting, reasonOf, setKey, tcpSocket, zoned } from './host-socket.ts';
+import {
+  descriptorOf,
+  errnoText,
+  handedOver,
+  limitTtl,
+  markRouting,
+  reasonOf,
+  setKey,
+  tcpSocket,
+  zoned,
+} from './host-socket.ts';
 
 type Accept = (stream: Stream, remote: Addr, link: LinkId) => StreamHandler | undefined;
 
@@ -27,6 +38,8 @@ type Accept = (stream: Stream, remote: Addr, link: LinkId) => StreamHandler | un
 export interface HostLinks {
   linkOf(zone: string | undefined): LinkId;
   zoneOf(link: LinkId): string | undefined;
+  /** What sockets to a peer on a link are bound to (SO_BINDTODEVICE). */
+  deviceOf?(link: LinkId): string | undefined;
 }
 
 export interface KernelTransportOptions {
@@ -41,12 +54,15 @@ export interface KernelTransportOptions {
 
 export class KernelTransport implements Transport {
   readonly #options: KernelTransportOptions;
-  readonly #listeners: HostListener[] = [];
+  #listeners: HostListener[] = [];
   readonly #sockets = new Set<Socket>();
   #peers: readonly PeerSecurity[] = [];
+  #links: HostLinks;
+  #accept: Accept | undefined;
 
   constructor(options: KernelTransportOptions) {
     this.#options = options;
+    this.#links = options.links;
   }
 
   connect(target: ConnectTarget, opened: (stream: Stream) => StreamHandler, failed: (reason: string) => void): Attempt {
@@ -58,7 +74,7 @@ export class KernelTransport implements Transport {
     const socket = this.#keep(new Socket(handedOver(fd)));
     const onError = (e: NodeJS.ErrnoException): void => failed(reasonOf(e));
     socket.once('error', onError);
-    const zone = this.#options.links.zoneOf(target.link);
+    const zone = this.#links.zoneOf(target.link);
     const { localAddress } = target;
     socket.connect(
       {
@@ -80,8 +96,24 @@ export class KernelTransport implements Transport {
   }
 
   listen(accept: Accept): void {
-    const { listen, onError, retryMs } = this.#options;
-    for (const endpoint of listen) {
+    this.#accept = accept;
+    this.#open(this.#options.listen, accept);
+  }
+
+  /** Other links, and other endpoints for them, from now on; those that stay are not touched. */
+  setLinks(links: HostLinks, endpoints: readonly HostEndpoint[]): void {
+    this.#links = links;
+    const isWanted = (l: HostListener): boolean => endpoints.some((e) => isEqual(e, l.endpoint));
+    const gone = this.#listeners.filter((l) => !isWanted(l));
+    this.#listeners = this.#listeners.filter(isWanted);
+    for (const l of gone) void l.close();
+    const isNew = (e: HostEndpoint): boolean => !this.#listeners.some((l) => isEqual(e, l.endpoint));
+    if (this.#accept !== undefined) this.#open(endpoints.filter(isNew), this.#accept);
+  }
+
+  #open(endpoints: readonly HostEndpoint[], accept: Accept): void {
+    const { onError, retryMs } = this.#options;
+    for (const endpoint of endpoints) {
       const taken = (socket: Socket, listener: HostListener): void => this.#taken(socket, listener, accept);
       const failed = (why: string): void => onError?.(endpoint, why);
       this.#listeners.push(new HostListener(endpoint, this.#termsOf(endpoint), taken, failed, retryMs));
@@ -123,7 +155,9 @@ export class KernelTransport implements Transport {
     markRouting(fd, family, false);
     const security = securityOf(target);
     const remote = hostPrefix(target.address);
+    const device = this.#links.deviceOf?.(target.link);
     const answer = Math.min(
+      device === undefined ? 0 : loadNative().bindToDevice(fd, device),
       limitTtl(fd, family, security),
       security.password === undefined ? 0 : setKey(fd, family, remote, security.password),
     );
@@ -132,10 +166,10 @@ export class KernelTransport implements Transport {
   }
 
   /** Who may connect to an endpoint: a link-local peer only where its interface is heard. */
-  #termsOf({ address, zone }: HostEndpoint): ListenTerms {
+  #termsOf({ address, zone, link: only }: HostEndpoint): ListenTerms {
     const isDual = address.family === 6 && address.isUnspecified;
     const heard = this.#peers.filter(({ link, from }) => {
-      const isOnWire = zone === undefined || this.#options.links.zoneOf(link) === zone;
+      const isOnWire = only === undefined ? zone === undefined || this.#links.zoneOf(link) === zone : link === only;
       return isOnWire && (from.family === address.family || isDual);
     });
     const minTtl = heard.length === 0 ? 0 : Math.min(...heard.map((p) => securityOf(p).minTtl ?? 0));
@@ -147,7 +181,7 @@ export class KernelTransport implements Transport {
     this.#keep(socket);
     const [text = '', zone] = (socket.remoteAddress ?? '').split('%');
     const remote = parse(text);
-    const link = this.#options.links.linkOf(zone);
+    const link = listener.endpoint.link ?? this.#links.linkOf(zone);
     const isGood = remote !== undefined && this.#secures(socket, listener, remote, link);
     const handler = isGood ? accept(hostStream(socket), remote, link) : undefined;
     if (handler === undefined) socket.destroy();
@@ -202,12 +236,6 @@ export class SplitTransport implements Transport {
     this.#main.secure?.(peers.filter((p) => this.#other(p.link) === undefined));
     for (const side of this.#others) side.secure?.(peers.filter((p) => this.#other(p.link) === side));
   }
-}
-
-/** The descriptor of a connection that Node accepted. It has no public name; without it nothing can be secured. */
-function descriptorOf(socket: Socket): number | undefined {
-  const { _handle: handle } = socket as Socket & { readonly _handle?: { readonly fd?: number } };
-  return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : undefined;
 }
 
 function hostStream(socket: Socket): Stream {

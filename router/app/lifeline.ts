@@ -6,7 +6,16 @@
 export const LIFELINE_FD = 3;
 
 export type LifelineMessage =
-  | { readonly kind: 'ready'; readonly pid: number; readonly shim: string; readonly control: string }
+  | {
+      readonly kind: 'ready';
+      readonly pid: number;
+      /** Empty with the kernel backend. */
+      readonly shim: string;
+      readonly control: string;
+      readonly backend: 'userspace' | 'kernel';
+      /** Why it is not the kernel, where that was left to the router. */
+      readonly reason: string;
+    }
   | {
       readonly kind: 'failed';
       readonly code: string;

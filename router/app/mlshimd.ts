@@ -9,7 +9,9 @@ import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/model.ts';
 import { ERRORS, MlshimError } from '../lib/errors.ts';
 import { formatLine, type Logger, makeLogger } from '../lib/log.ts';
+import { type Choice, chooseBackend } from './backend.ts';
 import { Daemon } from './daemon.ts';
+import { KernelDaemon } from './kernel-daemon.ts';
 import { type DaemonOrders, LIFELINE_FD, type LifelineMessage } from './lifeline.ts';
 
 /** The command has ended: what still holds sockets are its stray children. */
@@ -56,8 +58,14 @@ function failed(e: unknown): LifelineMessage {
   return { kind: 'failed', code: 'INTERNAL', message, hint: ERRORS.INTERNAL.hint, exit: ERRORS.INTERNAL.exit };
 }
 
+function routerOf({ backend, reason }: Choice, config: Config, load: () => Promise<Config>): Daemon | KernelDaemon {
+  if (backend === 'kernel') return new KernelDaemon(config, orders.folder, log, load);
+  if (reason !== '') log.info('user-space backend', { why: reason });
+  return new Daemon(config, orders.folder, log, load, reason);
+}
+
 const log = stderrLogger();
-let daemon: Daemon | undefined;
+let daemon: Daemon | KernelDaemon | undefined;
 const stop = (reason: string, drainMs?: number): void => {
   if (daemon === undefined) process.exit(0);
   if (daemon.isStopping) daemon.stopNow();
@@ -71,8 +79,7 @@ process.on('SIGHUP', () => undefined);
 process.stderr.on('error', () => undefined);
 process.on('uncaughtException', (e) => {
   log.error('internal error', { error: e.stack ?? e.message });
-  // The data plane sleeps in the kernel, where no exit wakes it: it has to be told, or we wait for it for ever.
-  const told = daemon?.abort() ?? Promise.resolve();
+  const told = daemon?.fail() ?? Promise.resolve();
   void told.catch(() => undefined).finally(() => process.exit(ERRORS.INTERNAL.exit));
 });
 
@@ -83,11 +90,12 @@ try {
     return orders.loopback === undefined ? config : { ...config, loopback: orders.loopback };
   };
   const config = await load();
-  daemon = new Daemon(config, orders.folder, log, load);
+  const choice = await chooseBackend(config, orders.isFolderTemporary);
+  daemon = routerOf(choice, config, load);
   const { shim, control } = await daemon.start();
-  log.info('ready', { pid: process.pid, shim, config: config.file });
+  log.info('ready', { pid: process.pid, shim, config: config.file, backend: choice.backend });
   if (hasLifeline()) {
-    tell({ kind: 'ready', pid: process.pid, shim, control });
+    tell({ kind: 'ready', pid: process.pid, shim, control, ...choice });
     watchLifeline(() => {
       if (orders.isTied) stop('the command that started this router ended', ORPHAN_DRAIN_MS);
     });

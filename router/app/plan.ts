@@ -4,6 +4,7 @@
  */
 import type { Config, InterfaceAddr, ScopedAddr, StaticRoute, UplinkConfig, WireguardConfig } from '../config/model.ts';
 import { RouteSource } from '../fib/shared.ts';
+import type { Prefix } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
 import { posted } from '../lib/post.ts';
 import type { DataplaneSettings, LinkSpec, PolicySettings } from './dataplane-protocol.ts';
@@ -71,7 +72,7 @@ export function planOf(config: Config, hostNameServers: readonly string[], runni
     routing: {
       links: links.map(({ spec: { index, name, vrf, mtu, addresses } }) => ({ index, name, vrf, mtu, addresses })),
       vrfs: posted(config.vrfs.map((vrf) => ({ name: vrf.name, number: vrfNumber(vrfs, vrf.name), config: vrf }))),
-      routes: routesOf(config, links, vrfs),
+      routes: routesOf(config, links.map(routedLink), vrfs),
       bgp: config.bgp && posted(config.bgp),
       fpm: config.fpm && posted(config.fpm),
       source,
@@ -96,7 +97,7 @@ function serverText(s: ScopedAddr): string {
 }
 
 /** Numbers by name: those there are, and for others the lowest that are free, in the order of the configuration. */
-function numbered(
+export function numbered(
   things: readonly { readonly name: string }[],
   taken: ReadonlyMap<string, number>,
   first: number,
@@ -113,7 +114,7 @@ function numbered(
   );
 }
 
-function vrfNumber(vrfs: Plan['vrfs'], name: string | undefined): number {
+export function vrfNumber(vrfs: Plan['vrfs'], name: string | undefined): number {
   return name === undefined ? DEFAULT_VRF : vrfs.get(name)!;
 }
 
@@ -132,14 +133,12 @@ function checkRoutes({ routes, bgp, dns }: Config, hosts: readonly HostUplink[])
   for (const { addr, uplink } of dns.servers) refuse(`name server ${addr} is reached`, uplink);
 }
 
-/** Rules with numbers in the place of names. */
-function policyOf(
-  { policy, uplinks }: Config,
-  numberOf: (name: string) => number,
-  hosts: readonly HostUplink[],
+/** Rules and groups with numbers in the place of names. @param uplinkOf index of an uplink, as groups are to name it */
+export function rulesOf(
+  policy: Config['policy'],
+  uplinkOf: (name: string) => number,
   vrfs: Plan['vrfs'],
-): PolicySettings {
-  const uplinkOf = (name: string): number => uplinks.findIndex((u) => u.name === name);
+): Pick<PolicySettings, 'rules' | 'groups'> {
   return {
     rules: policy.rules.map(({ action, ...rule }) => ({
       ...rule,
@@ -154,6 +153,17 @@ function policyOf(
       ...g,
       members: g.members.map((m) => ({ uplink: uplinkOf(m.uplink), weight: m.weight })),
     })),
+  };
+}
+
+function policyOf(
+  { policy, uplinks }: Config,
+  numberOf: (name: string) => number,
+  hosts: readonly HostUplink[],
+  vrfs: Plan['vrfs'],
+): PolicySettings {
+  return {
+    ...rulesOf(policy, (name) => uplinks.findIndex((u) => u.name === name), vrfs),
     uplinks: uplinks.map((uplink) => ({
       name: uplink.name,
       link: numberOf(uplink.name),
@@ -166,21 +176,35 @@ function policyOf(
   };
 }
 
+/** A link that routes lead to. */
+export interface RoutedLink {
+  readonly index: number;
+  readonly name: string;
+  readonly vrf: number;
+  readonly addresses: readonly InterfaceAddr[];
+  /** Prefixes that are routed to it as they are allowed there. */
+  readonly allowed: readonly Prefix[];
+}
+
+function routedLink({ spec: { index, name, vrf }, tunnel }: PlannedLink): RoutedLink {
+  const { addresses, installRoutes, peers } = tunnel;
+  return { index, name, vrf, addresses, allowed: installRoutes ? peers.flatMap((p) => p.allowedIps) : [] };
+}
+
 /** Connected prefixes, allowed IPs where they are routes, then `routes`, which win over allowed IPs. */
-function routesOf(config: Config, links: readonly PlannedLink[], vrfs: Plan['vrfs']): ConfiguredRoute[] {
+export function routesOf(config: Config, links: readonly RoutedLink[], vrfs: Plan['vrfs']): ConfiguredRoute[] {
   const connected = new Routes(RouteSource.Connected);
   const allowed = new Routes(RouteSource.Static);
-  for (const { spec, tunnel } of links) {
-    const hop: RoutingHop = { link: spec.index, gateway: undefined, weight: 1 };
-    for (const { addr, prefix } of tunnel.addresses) {
+  for (const { index, vrf, addresses, allowed: prefixes } of links) {
+    const hop: RoutingHop = { link: index, gateway: undefined, weight: 1 };
+    for (const { addr, prefix } of addresses) {
       const isHost = prefix.length === (addr.family === 4 ? 32 : 128);
       // Link-local prefixes exist once per link and are not in the table (RFC 4007 §9).
-      if (!isHost && !(addr.family === 6 && addr.isLinkLocal)) connected.add(spec.vrf, String(prefix), hop);
+      if (!isHost && !(addr.family === 6 && addr.isLinkLocal)) connected.add(vrf, String(prefix), hop);
     }
-    if (tunnel.installRoutes)
-      for (const peer of tunnel.peers) for (const prefix of peer.allowedIps) allowed.add(spec.vrf, String(prefix), hop);
+    for (const prefix of prefixes) allowed.add(vrf, String(prefix), hop);
   }
-  const linkOf = (name: string): number => links.find((l) => l.spec.name === name)!.spec.index;
+  const linkOf = (name: string): number => links.find((l) => l.name === name)!.index;
   const statics = config.routes.map((r) => staticRoute(r, vrfNumber(vrfs, r.vrf), linkOf));
   for (const route of statics) allowed.delete(route.vrf, route.prefix);
   const known = [...connected.all, ...allowed.all, ...statics];

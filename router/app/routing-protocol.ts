@@ -24,6 +24,8 @@ export interface RoutingLink {
   readonly mtu: number;
   /** ADDR/LENGTH texts. */
   readonly addresses: readonly string[];
+  /** Where the host's kernel carries it: its interface, and what sockets of our own are bound to. */
+  readonly host?: { readonly interface: string; readonly device: string | undefined };
 }
 
 export interface RoutingHop {
@@ -58,8 +60,27 @@ export interface RoutingBoot {
   readonly fpm: Posted<FpmConfig> | undefined;
   /** Preferred source addresses. */
   readonly source: { readonly v4: string | undefined; readonly v6: string | undefined };
+  /** Routes go into tables of the host's kernel as well. */
+  readonly kernelRoutes?: KernelRoutes;
   /** Packets go by the FIB of a worker that ended; `settled` says when ours may take its place. */
   readonly restart?: RoutingTakeover;
+}
+
+/** Which routes the host's kernel gets. */
+export interface KernelRoutes {
+  /** `rtm_protocol` that they are known by. */
+  readonly protocol: number;
+  readonly metric: number;
+  readonly targets: readonly {
+    /** The table they come from. */
+    readonly vrf: number;
+    /** The kernel's table they go to. */
+    readonly table: number;
+    /** Only next hops over these; undefined = over any. */
+    readonly links: readonly number[] | undefined;
+  }[];
+  /** Interfaces of links. */
+  readonly devices: readonly (readonly [link: number, device: string])[];
 }
 
 /** What a worker is told of the one before it. */

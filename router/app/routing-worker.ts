@@ -17,7 +17,7 @@ import { type Logger, makeLogger } from '../lib/log.ts';
 import { posted, revived } from '../lib/post.ts';
 import type { BfdWatcher } from './bgp-bfd.ts';
 import { BgpRoom } from './bgp-room.ts';
-import type { StreamPort } from './bgp-transport.ts';
+import { StackTransport, type StreamPort } from './bgp-transport.ts';
 import { loadFilters } from './filter-module.ts';
 import { FpmRoom } from './fpm-room.ts';
 import { type RouteFacts, routeGet, routeShow, sourceTo } from './route-answers.ts';
@@ -325,6 +325,12 @@ function settle(): void {
   else setTimeout(settle, SETTLE_POLL_MS);
 }
 
+/** The transport that asked for a stream of our stack. */
+function stackOf(stream: number): StackTransport | undefined {
+  const transport = bgp?.transport(vrfOfStream.get(stream) ?? DEFAULT_VRF);
+  return transport instanceof StackTransport ? transport : undefined;
+}
+
 port.on('message', (m: ToRouting) => {
   turns.begin();
   switch (m.kind) {
@@ -347,12 +353,12 @@ port.on('message', (m: ToRouting) => {
       break;
     case 'stream-opened':
       if (m.fd >= 0) send({ kind: 'stream-taken', fd: m.fd });
-      bgp?.transport(vrfOfStream.get(m.id) ?? DEFAULT_VRF).opened(m.id, m.fd, m.errno);
+      stackOf(m.id)?.opened(m.id, m.fd, m.errno);
       vrfOfStream.delete(m.id);
       break;
     case 'stream-accepted':
       send({ kind: 'stream-taken', fd: m.fd });
-      bgp?.transport(vrfOfStream.get(m.listen) ?? DEFAULT_VRF).accepted(m.fd, m.remote, m.local, m.link);
+      stackOf(m.listen)?.accepted(m.fd, m.remote, m.local, m.link);
       break;
     case 'bfd-change':
       bgp?.bfd.changed(m.change);

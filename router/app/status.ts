@@ -34,6 +34,7 @@ export interface StatusInput {
   /** Seconds until the configuration before comes back, while one is on trial. */
   readonly revertsInS: number | undefined;
   readonly shimSocket: string;
+  readonly backendReason: string;
   readonly links: readonly PlannedLink[];
   readonly hosts: readonly HostUplinkState[];
   /** Names of uplinks as they are shown. */
@@ -69,6 +70,8 @@ export function statusOf(s: StatusInput): Status {
     drops: s.now.stats.drops,
     counters: { ...s.now.stats.counters, ...s.routing.counters },
     shim_socket: s.shimSocket,
+    backend: 'userspace',
+    backend_reason: s.backendReason,
     ...(s.routing.fpm !== undefined && { fpm: s.routing.fpm }),
   };
 }
@@ -95,7 +98,7 @@ function hostUplinkStatus(s: StatusInput, { name, link, addresses }: HostUplinkS
   const way = s.ways.find((w) => w.name === name);
   return {
     name,
-    kind: 'host',
+    kind: 'kernel',
     state: addresses.length === 0 || way?.state === 'down' ? 'down' : 'up',
     index: link,
     mtu: 0,
@@ -110,7 +113,11 @@ type Traffic = Pick<
   'rx_packets' | 'rx_bytes' | 'tx_packets' | 'tx_bytes' | 'tx_dropped' | 'rx_bits_per_s' | 'tx_bits_per_s'
 >;
 
-function traffic(s: StatusInput, find: (sample: Sample) => InterfaceCounters | undefined): Traffic {
+/** What was carried so far, and how fast at present. @param S figures of a moment */
+export function traffic<S extends { readonly atMs: number }>(
+  s: { readonly now: S; readonly before: S },
+  find: (sample: S) => InterfaceCounters | undefined,
+): Traffic {
   const now = find(s.now);
   const before = find(s.before);
   const seconds = (s.now.atMs - s.before.atMs) / 1000;
@@ -141,7 +148,7 @@ type WayStatus = Pick<
   | 'reason'
 >;
 
-function wayStatus(way: UplinkReport | undefined): WayStatus {
+export function wayStatus(way: UplinkReport | undefined): WayStatus {
   return {
     usable: way?.isUsable ?? false,
     drained: way?.isDrained ?? false,
@@ -179,10 +186,7 @@ function problemsOf(s: StatusInput, uplinks: readonly UplinkStatus[]): Problem[]
   const add = (code: Problem['code'], text: string): void => {
     problems.push({ code, text });
   };
-  if (s.revertsInS !== undefined)
-    add('C102', `the configuration before comes back in ${Math.ceil(s.revertsInS)} s unless confirmed`);
   if (s.childIsRestarting) add('C101', 'the WireGuard child is being restarted');
-  if (s.routingRestart !== undefined) add('C103', restartProblem(s.routingRestart));
   for (const u of uplinks) {
     const device = deviceOf(s, u.index);
     if (device?.error !== undefined) add('U104', `uplink ${u.name}: WireGuard refused the device (${device.error})`);
@@ -196,10 +200,27 @@ function problemsOf(s: StatusInput, uplinks: readonly UplinkStatus[]): Problem[]
       add('U105', `uplink ${u.name}: probes fail (${way.reason})`);
       continue;
     }
-    if (u.kind === 'host') add('U107', `uplink ${u.name}: its interface is down, or has no address`);
+    if (u.kind === 'kernel') add('U107', `uplink ${u.name}: its interface is down, or has no address`);
     else if (u.handshake_age_s === undefined) add('U101', `uplink ${u.name}: no handshake yet`);
     else add('U102', `uplink ${u.name}: last handshake ${Math.round(u.handshake_age_s)} s ago`);
   }
+  return [...configProblems(s), ...problems, ...routingProblems(s)];
+}
+
+/** A configuration on trial. */
+export function configProblems({ revertsInS }: Pick<StatusInput, 'revertsInS'>): Problem[] {
+  if (revertsInS === undefined) return [];
+  const text = `the configuration before comes back in ${Math.ceil(revertsInS)} s unless confirmed`;
+  return [{ code: 'C102', text }];
+}
+
+/** What the routing worker has to complain about, whatever carries the packets. */
+export function routingProblems(s: Pick<StatusInput, 'routing' | 'routingRestart'>): Problem[] {
+  const problems: Problem[] = [];
+  const add = (code: Problem['code'], text: string): void => {
+    problems.push({ code, text });
+  };
+  if (s.routingRestart !== undefined) add('C103', restartProblem(s.routingRestart));
   for (const p of s.routing.bgp.peers) if (p.state !== 'Established') add('B101', bgpProblem(p));
   for (const p of s.routing.bgp.peers)
     if (p.state === 'Established' && p.bfd !== '' && p.bfd !== 'Up') add('B102', `bgp peer ${p.name}: BFD is ${p.bfd}`);

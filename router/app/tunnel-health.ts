@@ -2,12 +2,19 @@
  * Which WireGuard tunnels carry nothing any more, by the figures of their peers (router/uplink/tunnel-watch.ts). One that is dead
  * is told again and again and has handshakes tried: what is down is sent nothing, so nothing else would find out that it is back.
  */
-import type { WgDeviceStats } from '../../wg/model.ts';
+import type { WgPeerStats } from '../../wg/model.ts';
 import { type Clock, systemClock, wallClockMs } from '../lib/clock.ts';
 import { TunnelWatch } from '../uplink/tunnel-watch.ts';
 
 /** Between handshakes that are tried with a dead tunnel; WireGuard itself tries every 5 s for 90 s. */
 const WAKE_EVERY_MS = 10_000;
+
+/** What is looked at. */
+export interface TunnelStats {
+  readonly index: number;
+  readonly failed: number;
+  readonly peers: readonly Pick<WgPeerStats, 'latestHandshakeMs' | 'rxBytes' | 'txBytes'>[];
+}
 
 export interface TunnelPort {
   changed(device: number, isAlive: boolean): void;
@@ -37,7 +44,7 @@ export class TunnelHealth {
   }
 
   /** @param wallMs the clock that times of handshakes are of */
-  observe(devices: readonly WgDeviceStats[], wallMs: number = wallClockMs()): void {
+  observe(devices: readonly TunnelStats[], wallMs: number = wallClockMs()): void {
     const now = this.#clock.now();
     const there = new Set(devices.map((d) => d.index));
     for (const index of this.#devices.keys()) if (!there.has(index)) this.#devices.delete(index);

@@ -25,11 +25,12 @@ import { systemClock } from '../lib/clock.ts';
 import { BgpLinks } from './bgp-links.ts';
 import type { MonitoredSpeaker } from './bgp-monitoring.ts';
 import { changeableSettings, peerConfigOf, rangeConfigOf, speakerSettings } from './bgp-peers.ts';
-import { StackTransport, type StreamPort } from './bgp-transport.ts';
+import type { StreamPort } from './bgp-transport.ts';
 import { SplitTransport } from './kernel-transport.ts';
 import { RibToFib } from './rib-to-fib.ts';
 import type { RoutingLink, RoutingVrf } from './routing-protocol.ts';
 import { schedule, speakerTurnEnds } from './turns.ts';
+import { setUplinks, type UplinkTransport, type UplinkTransportOptions, uplinkTransport } from './uplink-transport.ts';
 
 interface VrfSpeaker {
   readonly name: string;
@@ -38,7 +39,7 @@ interface VrfSpeaker {
   readonly others: readonly string[];
   readonly speaker: Speaker;
   readonly links: BgpLinks;
-  readonly transport: StackTransport;
+  readonly transport: UplinkTransport;
 }
 
 export interface VrfSpeakersOptions {
@@ -58,6 +59,7 @@ export interface VrfSpeakersOptions {
   readonly onEvent: (event: SpeakerEvent) => void;
   /** A worker ended before this one, and its FIB forwards on. */
   readonly restarting: Restarting | undefined;
+  readonly onError: UplinkTransportOptions['onError'];
   /** Something waits to be told to the VPN sessions, which are the default VRF's. */
   readonly wake: () => void;
 }
@@ -79,9 +81,14 @@ export class VrfSpeakers {
 
   #make({ name, number, config }: RoutingVrf, o: VrfSpeakersOptions): VrfSpeaker {
     const links = new BgpLinks(number, o.links, o.fib, (dst) => o.sourceTo(number, dst));
-    const transport = new StackTransport(o.port(number), o.settings.listenPort, (link, remote) =>
-      links.localOn(link, remote),
-    );
+    const transport = uplinkTransport({
+      vrf: number,
+      links: o.links,
+      listenPort: o.settings.listenPort,
+      port: o.port(number),
+      localOn: (link, remote) => links.localOn(link, remote),
+      onError: o.onError,
+    });
     const others = o.vrfs.filter((v) => v.name !== name && v.config.rd !== undefined);
     const pipe = roomTransport(this.room, name, setImmediate);
     const insideLinks = [VPN_LINK, ...others.map((v) => vrfLink(v.name))];
@@ -151,6 +158,7 @@ export class VrfSpeakers {
     return this.#speakers.flatMap((vrf) => {
       vrf.config = vrfs.find((v) => v.name === vrf.name)!.config;
       vrf.links.setLinks(links);
+      setUplinks(vrf.transport, vrf.links.vrf, links, settings.listenPort);
       return vrf.speaker.reconfigure(wanted(vrf, settings, filters)).filter((peer) => !isInside(peer));
     });
   }
@@ -187,7 +195,7 @@ export class VrfSpeakers {
   }
 
   /** The transport that asked for a stream, by its VRF. */
-  transport(vrf: number): StackTransport | undefined {
+  transport(vrf: number): UplinkTransport | undefined {
     return this.#speakers.find((s) => s.links.vrf === vrf)?.transport;
   }
 

@@ -70,7 +70,10 @@ export const COMMANDS: readonly Command[] = [
     words: ['down'],
     args: '',
     summary: 'stop the router: drain until the last application socket closes, at most 25 s',
-    options: { now: { type: 'boolean', help: 'do not drain' } },
+    options: {
+      now: { type: 'boolean', help: 'do not drain' },
+      keep: { type: 'boolean', help: 'kernel backend: leave what it has set up in force' },
+    },
     min: 0,
     max: 0,
     run: async (input) => (await import('./up.ts')).down(input),

@@ -12,6 +12,9 @@ export interface RunningDaemon {
   readonly process: ChildProcess;
   readonly shim: string;
   readonly control: string;
+  readonly backend: 'userspace' | 'kernel';
+  /** Why it is not the kernel, where that was left to the router. */
+  readonly backendReason: string;
   /** Closing it stops a tied daemon. */
   readonly lifeline: Socket;
   /** Resolves when the process has ended. */
@@ -56,7 +59,10 @@ export async function startDaemon(orders: DaemonOrders, logFile: string | undefi
   const lifeline = child.stdio[LIFELINE_FD] as Socket;
   lifeline.on('error', () => undefined); // a reset is an end; `ended` tells more
   const first = await firstMessage(lifeline);
-  if (first?.kind === 'ready') return { process: child, shim: first.shim, control: first.control, lifeline, ended };
+  if (first?.kind === 'ready') {
+    const { shim, control, backend, reason } = first;
+    return { process: child, shim, control, backend, backendReason: reason, lifeline, ended };
+  }
   lifeline.destroy();
   await ended;
   if (first !== undefined) throw new DaemonFailure(first);

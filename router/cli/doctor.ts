@@ -10,6 +10,7 @@ import type { Config, Diagnostic } from '../config/model.ts';
 import { ask } from '../control/client.ts';
 import type { Status } from '../control/messages.ts';
 import { socketPaths } from '../control/paths.ts';
+import { type HostProbe, impediment, needsOf, probeHost } from '../kernel/host-probes.ts';
 import { Addr } from '../lib/addr.ts';
 import { wallClockMs } from '../lib/clock.ts';
 import type { Input } from './command.ts';
@@ -46,6 +47,7 @@ export async function doctor(input: Input): Promise<number> {
     checkPorts(say, config);
     await checkEgress(say, config);
   }
+  await checkKernel(say, config);
   await checkRouter(say, input);
   const app = input.rest ?? input.args;
   if (app.length > 0) checkProgram(say, app[0]!, input.io.env);
@@ -188,6 +190,22 @@ function udpFailure(to: Addr): Promise<string | undefined> {
   });
 }
 
+/** What the kernel backend needs: a failure where that backend is asked for, something to know where it is not. */
+async function checkKernel(say: Say, config: Config | undefined): Promise<void> {
+  if (config?.backend === 'userspace') return;
+  const probes = await probeHost(needsOf(config));
+  const missing: Verdict = config?.backend === 'kernel' ? 'fail' : 'warn';
+  for (const { name, isPresent, isNeeded, detail, hint } of probes)
+    say(name, isPresent ? 'ok' : isNeeded ? missing : 'warn', detail, isPresent ? '' : hint);
+  const why = impediment(probes);
+  if (why === undefined) say('kernel-backend', 'ok', 'the kernel backend can be had');
+  else say('kernel-backend', missing, `the kernel backend cannot be had: ${why}`, hintOf(probes));
+}
+
+function hintOf(probes: readonly HostProbe[]): string {
+  return probes.find((p) => p.isNeeded && !p.isPresent)?.hint ?? '';
+}
+
 /** The router that this environment uses, if one runs. */
 async function checkRouter(say: Say, input: Input): Promise<void> {
   let status: Status;
@@ -227,7 +245,7 @@ function checkProgram(say: Say, name: string, env: NodeJS.ProcessEnv): void {
       'app-is-dynamic',
       'fail',
       `${name} ${BYPASS[why]}: a preload library cannot reach it`,
-      "it would use the host's network",
+      'it would use the host\'s network; "backend: kernel" reaches every program',
     );
   if ((statSync(path).mode & SET_ID_BITS) === 0) say('app-not-setuid', 'ok', `${name} runs as who starts it`);
   else

@@ -5,10 +5,10 @@
 import { spawn } from 'node:child_process';
 import { accessSync, constants, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { constants as osConstants, tmpdir } from 'node:os';
-import { delimiter, join, resolve } from 'node:path';
+import { delimiter, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ask } from '../control/client.ts';
-import { type SocketPaths, socketPaths } from '../control/paths.ts';
+import { pathsIn, socketPaths } from '../control/paths.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Input } from './command.ts';
 import { type RunningDaemon, startDaemon } from './daemon-process.ts';
@@ -29,19 +29,13 @@ export const SHIM_LIBRARY = fileURLToPath(new URL('../../shim/libmlshim.so', imp
 export async function run(input: Input): Promise<number> {
   const app = input.rest ?? input.args;
   if (app.length === 0) throw new MlshimError('USAGE', 'no application given: mlshim run [-c FILE] -- APP ARGS...');
-  const library = input.io.env['MLSHIM_LIBRARY'] ?? SHIM_LIBRARY;
   let daemon: RunningDaemon | undefined;
   let folder: string | undefined;
   const early = new EarlySignals();
   try {
-    const warning = reachWarning(app[0]!, checkApp(app[0]!, input.io.env));
-    if (warning !== undefined) input.io.err(warning);
-    if (!isFile(library))
-      throw new MlshimError('INTERNAL', `the shim ${library} does not exist; npm run build builds it`);
-    let shim: string;
-    const running = await runningDaemon(input);
-    if (running !== undefined) shim = running.shim;
-    else {
+    const path = checkApp(app[0]!, input.io.env);
+    let router = await runningRouter(input);
+    if (router === undefined) {
       folder = mkdtempSync(join(tmpdir(), 'mlshim-'));
       daemon = await startDaemon(
         {
@@ -55,15 +49,16 @@ export async function run(input: Input): Promise<number> {
         },
         undefined,
       );
-      shim = daemon.shim;
+      router = daemon;
     }
     const signal = early.release();
     if (signal !== undefined) return 128 + osConstants.signals[signal];
-    const env: NodeJS.ProcessEnv = { ...input.io.env, MLSHIM_SOCKET: shim, LD_PRELOAD: preload(library, input.io.env) };
+    const group = input.options['group'] as string | undefined;
+    const chosen = router.backend === 'kernel' ? await kernelEnv(router, group) : shimEnv(input, router, app[0]!, path);
+    const env: NodeJS.ProcessEnv = { ...input.io.env, ...chosen };
     // Asked for each time: what a routing daemon starts may be anything.
     if (input.options['routing-daemon'] === true) env['MLSHIM_ROUTING'] = '1';
     else delete env['MLSHIM_ROUTING'];
-    const group = input.options['group'] as string | undefined;
     if (group !== undefined) env['MLSHIM_GROUP'] = group;
     return await runApp(app, env);
   } catch (e) {
@@ -81,6 +76,24 @@ export async function run(input: Input): Promise<number> {
     }
     if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** The router that serves an application. */
+type Router = Pick<RunningDaemon, 'backend' | 'shim' | 'control'>;
+
+/** The kernel reaches every program: all there is to do is to be of the group. What we start inherits our cgroup. */
+async function kernelEnv({ control }: Router, group: string | undefined): Promise<NodeJS.ProcessEnv> {
+  if (group !== undefined) await ask(control, 'join_group', { group });
+  return { MLSHIM_SOCKET: pathsIn(dirname(control)).shim };
+}
+
+function shimEnv(input: Input, { shim }: Router, name: string, path: string): NodeJS.ProcessEnv {
+  const library = input.io.env['MLSHIM_LIBRARY'] ?? SHIM_LIBRARY;
+  if (!isFile(library))
+    throw new MlshimError('INTERNAL', `the shim ${library} does not exist; npm run build builds it`);
+  const warning = reachWarning(name, path);
+  if (warning !== undefined) input.io.err(warning);
+  return { MLSHIM_SOCKET: shim, LD_PRELOAD: preload(library, input.io.env) };
 }
 
 /** A signal while the router starts must not leave it behind: it is kept until there is something to take down. */
@@ -109,12 +122,12 @@ export class NotRunnable extends Error {
 }
 
 /** Without -c, a daemon that already serves this environment is used. */
-async function runningDaemon(input: Input): Promise<SocketPaths | undefined> {
+async function runningRouter(input: Input): Promise<Router | undefined> {
   if (input.options['config'] !== undefined) return undefined;
-  const paths = socketPaths(input.io.env);
+  const { control } = socketPaths(input.io.env);
   try {
-    const status = await ask(paths.control, 'status', {});
-    return { ...paths, shim: status.shim_socket };
+    const { backend, shim_socket: shim } = await ask(control, 'status', {});
+    return { control, shim, backend: backend === 'kernel' ? 'kernel' : 'userspace' };
   } catch {
     return undefined;
   }

@@ -1,11 +1,13 @@
 /** `mlshim up` and `down`: a daemon in the background (or, for service managers, in the foreground). */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ask } from '../control/client.ts';
-import { socketPaths } from '../control/paths.ts';
+import { type SocketPaths, socketPaths } from '../control/paths.ts';
+import { undoKernelBackend } from '../kernel/takedown.ts';
 import { systemClock } from '../lib/clock.ts';
 import { MlshimError } from '../lib/errors.ts';
+import { makeLogger } from '../lib/log.ts';
 import type { Input } from './command.ts';
 import { startDaemon } from './daemon-process.ts';
 import { durationMs } from './duration.ts';
@@ -53,6 +55,7 @@ export async function up(input: Input): Promise<number> {
     return daemon.process.exitCode ?? 1;
   }
   input.io.out(`mlshim is up, pid ${daemon.process.pid}, log ${log}\n`);
+  if (daemon.backendReason !== '') input.io.out(`user-space backend: ${daemon.backendReason}\n`);
   release();
   return 0;
 }
@@ -78,14 +81,34 @@ async function waitForUplinks(input: Input, control: string, waitMs: number): Pr
 
 export async function down(input: Input): Promise<number> {
   const paths = socketPaths(input.io.env);
-  const { pid } = await ask(paths.control, 'status', {});
-  await ask(paths.control, 'down', {});
+  const keep = input.options['keep'] === true;
+  const pid = await runningPid(paths.control);
+  if (pid === undefined) return undoLeftovers(input, paths, keep);
+  await ask(paths.control, 'down', { keep });
   if (input.options['now'] === true) process.kill(pid, 'SIGTERM'); // the second order: do not drain
   for (let left = DOWN_WAIT_MS; left > 0; left -= POLL_MS) {
     if (!isAlive(pid)) return 0;
     await sleep(POLL_MS);
   }
   throw new MlshimError('TIMEOUT', `the daemon (pid ${pid}) is still there after ${DOWN_WAIT_MS / 1000} s`);
+}
+
+async function runningPid(control: string): Promise<number | undefined> {
+  try {
+    return (await ask(control, 'status', {})).pid;
+  } catch (e) {
+    if (e instanceof MlshimError && e.code === 'DAEMON_UNREACHABLE') return undefined;
+    throw e;
+  }
+}
+
+/** A router that was killed may have left the kernel backend in force. @throws MlshimError DAEMON_UNREACHABLE when there is nothing */
+async function undoLeftovers(input: Input, { folder, control }: SocketPaths, keep: boolean): Promise<number> {
+  const log = makeLogger((line) => input.io.err(`${line.level} ${line.message}\n`), 'down', 'warn');
+  const isUndone = !keep && existsSync(folder) && (await undoKernelBackend(folder, log));
+  if (!isUndone) throw new MlshimError('DAEMON_UNREACHABLE', `no daemon runs at ${control}`, { path: control });
+  input.io.out('no daemon runs; what the last one had left in force was undone\n');
+  return 0;
 }
 
 function isAlive(pid: number): boolean {

@@ -25,7 +25,8 @@ export const DESCRIPTOR = {
         "bfd_show",
         "bgp_dump",
         "uplink_drain",
-        "bgp_vpn"
+        "bgp_vpn",
+        "join_group"
        ]
       }
      },
@@ -67,7 +68,7 @@ export const DESCRIPTOR = {
        "id": 9
       },
       "down": {
-       "type": "Empty",
+       "type": "Down",
        "id": 10
       },
       "bgp_peer": {
@@ -105,6 +106,10 @@ export const DESCRIPTOR = {
       "bgp_vpn": {
        "type": "BgpVpnQuery",
        "id": 80
+      },
+      "join_group": {
+       "type": "JoinGroup",
+       "id": 90
       }
      }
     },
@@ -208,6 +213,22 @@ export const DESCRIPTOR = {
     "Empty": {
      "fields": {}
     },
+    "Down": {
+     "fields": {
+      "keep": {
+       "type": "bool",
+       "id": 1
+      }
+     }
+    },
+    "JoinGroup": {
+     "fields": {
+      "group": {
+       "type": "string",
+       "id": 1
+      }
+     }
+    },
     "Failure": {
      "fields": {
       "code": {
@@ -301,6 +322,14 @@ export const DESCRIPTOR = {
       "shim_socket": {
        "type": "string",
        "id": 15
+      },
+      "backend": {
+       "type": "string",
+       "id": 16
+      },
+      "backend_reason": {
+       "type": "string",
+       "id": 17
       },
       "fpm": {
        "type": "Fpm",

@@ -176,7 +176,10 @@ export interface Status {
   readonly bgp_peers: readonly BgpPeerStatus[];
   readonly drops: Readonly<Record<string, number>>;
   readonly counters: Readonly<Record<string, number>>;
+  /** Empty with the kernel backend. */
   readonly shim_socket: string;
+  readonly backend: string;
+  readonly backend_reason: string;
   readonly fpm?: FpmStatus;
 }
 
@@ -482,7 +485,10 @@ export interface Verbs {
   readonly wg_show: { readonly device: string };
   readonly uplink_drain: { readonly uplink: string; readonly drained: boolean };
   readonly capture: { readonly uplink: string; readonly snap_length: number };
-  readonly down: Empty;
+  /** `keep`: leave what the kernel backend has set up in force. */
+  readonly down: { readonly keep: boolean };
+  /** Move the process that asks, and so what it starts, into the cgroup of a group; empty = into none. */
+  readonly join_group: { readonly group: string };
   readonly reload: { readonly check: boolean; readonly confirm_s: number };
   readonly confirm: Empty;
   readonly bgp_watch: Empty;
@@ -505,6 +511,7 @@ export interface Answers {
   readonly wg_show: WgDevices;
   readonly capture: Captured;
   readonly down: Empty;
+  readonly join_group: Empty;
   readonly reload: Reloaded;
   readonly confirm: Empty;
   readonly bgp_watch: BgpEvents;
@@ -535,6 +542,7 @@ export const BODY_OF = {
   wg_show: 'wg_devices',
   capture: 'captured',
   down: 'done',
+  join_group: 'done',
   reload: 'reloaded',
   confirm: 'done',
   bgp_watch: 'bgp_events',

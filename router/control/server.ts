@@ -28,8 +28,14 @@ export interface Stream<A> {
   onClose(fn: () => void): void;
 }
 
+/** Who asks. */
+export interface Client {
+  /** As the kernel says (SO_PEERCRED); undefined where nobody has looked. */
+  readonly pid: number | undefined;
+}
+
 export type Handlers = {
-  readonly [V in Exclude<Verb, StreamVerb>]: (args: Verbs[V]) => Answers[V] | Promise<Answers[V]>;
+  readonly [V in Exclude<Verb, StreamVerb>]: (args: Verbs[V], client: Client) => Answers[V] | Promise<Answers[V]>;
 } & {
   readonly [V in StreamVerb]: (args: Verbs[V], stream: Stream<Answers[V]>) => void | Promise<void>;
 };
@@ -130,9 +136,12 @@ export class ControlServer {
   readonly #handlers: Handlers;
   readonly #server: Server;
   readonly #clients = new Set<Socket>();
+  readonly #pidOf: (socket: Socket) => number | undefined;
 
-  constructor(handlers: Handlers) {
+  /** @param pidOf the process at the other end of a connection */
+  constructor(handlers: Handlers, pidOf: (socket: Socket) => number | undefined = () => undefined) {
     this.#handlers = handlers;
+    this.#pidOf = pidOf;
     this.#server = createServer((socket) => this.#accept(socket));
   }
 
@@ -177,8 +186,8 @@ export class ControlServer {
         return await this.#handlers.capture(request.args, streamOf(socket, id, 'capture'));
       if (request.verb === 'bgp_watch')
         return await this.#handlers.bgp_watch(request.args, streamOf(socket, id, 'bgp_watch'));
-      const handler = this.#handlers[request.verb] as (args: unknown) => unknown;
-      const body = await handler(request.args);
+      const handler = this.#handlers[request.verb] as (args: unknown, client: Client) => unknown;
+      const body = await handler(request.args, { pid: this.#pidOf(socket) });
       socket.write(encodeResponse(verb, { id, more: false, body }));
     } catch (e) {
       socket.write(encodeResponse(verb, { id, more: false, failure: failureOf(e) }));

@@ -58,6 +58,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'wg/keys',
     'wg/show',
     'router/app/lifeline',
+    'router/kernel/host-probes',
+    'router/kernel/takedown',
   ],
 };
 
@@ -94,8 +96,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
     'router/cli/',
     'wg/supervisor.ts',
     'router/lib/version.ts',
-    'router/kernel/journal.ts',
-    'router/kernel/sysctl.ts',
+    'router/kernel/',
   ],
 };
 

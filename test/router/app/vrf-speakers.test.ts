@@ -67,6 +67,7 @@ function speakers(
     changed: () => undefined,
     onEvent: () => undefined,
     restarting: undefined,
+    onError: () => undefined,
     wake: () => undefined,
   });
 }

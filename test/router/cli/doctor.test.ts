@@ -37,7 +37,8 @@ async function doctor(dir: string, yaml: string, app: readonly string[] = [], en
 }
 
 const uplink = (endpoint: string, key: string = KEY): string =>
-  `uplinks: { a: { wireguard: { private_key: ${key}, peers: [{ public_key: ${PEER}, endpoint: '${endpoint}' }] } } }\n`;
+  `backend: userspace
+uplinks: { a: { wireguard: { private_key: ${key}, peers: [{ public_key: ${PEER}, endpoint: '${endpoint}' }] } } }\n`;
 
 test('what is in order is ok, and nothing failed is 0', async (t) => {
   const { status, checks, verdicts } = await doctor(folder(t), uplink('127.0.0.1:51820'), ['sh']);
@@ -90,6 +91,21 @@ test('programs that a preload library cannot reach fail, and so does one that is
   t.deepEqual((await doctor(dir, yaml, [GO_PROGRAM])).verdicts('app-is-dynamic'), ['fail']);
   t.deepEqual((await doctor(dir, yaml, [suid])).verdicts('app-not-setuid'), ['fail']);
   t.deepEqual((await doctor(dir, yaml, ['no-such-program'])).verdicts('app-found'), ['fail']);
+});
+
+test('what the kernel backend lacks is a failure only where it is asked for', async (t) => {
+  const dir = folder(t);
+  const kernel = (backend: string) =>
+    `backend: ${backend}\nuplinks: { a: { kernel: { interface: eth1 } } }\nrules: [{ use: a }]\n`;
+  const demanded = await doctor(dir, kernel('kernel'));
+  for (const name of ['privileges', 'cgroup-v2', 'kernel-version', 'kernel-backend'])
+    t.is(demanded.verdicts(name).length, 1, name);
+  const offered = await doctor(dir, kernel('auto'));
+  t.false(offered.checks.some((c) => c.verdict === 'fail'));
+  const isThere = demanded.verdicts('kernel-backend')[0] === 'ok';
+  t.is(demanded.status, isThere ? 0 : 1);
+  t.deepEqual(offered.verdicts('kernel-backend'), [isThere ? 'ok' : 'warn']);
+  t.deepEqual((await doctor(dir, kernel('userspace'))).verdicts('kernel-backend'), []);
 });
 
 test('parts that are not built fail', async (t) => {

@@ -249,6 +249,8 @@ export const STATUS: Status = {
   drops: {},
   counters: {},
   shim_socket: '/run/user/1000/mlshim/shim',
+  backend: 'userspace',
+  backend_reason: '',
 };
 
 const ANSWER: RouteAnswer = {

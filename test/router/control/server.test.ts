@@ -25,6 +25,8 @@ const STATUS: Status = {
   drops: { 'no-route': 7 },
   counters: {},
   shim_socket: '/x/shim',
+  backend: 'userspace',
+  backend_reason: '',
 };
 
 function handlers(over: Partial<Handlers> = {}): Handlers {
@@ -48,6 +50,7 @@ function handlers(over: Partial<Handlers> = {}): Handlers {
     capture: unused,
     bgp_watch: unused,
     down: () => ({}),
+    join_group: unused,
     reload: unused,
     confirm: unused,
     ...over,
