@@ -10,6 +10,7 @@
  */
 
 import { get16 } from '../../router/lib/bytes.ts';
+import { isEqual } from '../../router/lib/equal.ts';
 import type { Chore } from '../chores.ts';
 import type { MonitoredSession } from '../monitor/monitor.ts';
 import type { FarEnd } from '../pipe.ts';
@@ -41,7 +42,7 @@ export interface Vrf {
 export interface VpnRoomOptions {
   readonly localAs: number;
   readonly vrfs: readonly Vrf[];
-  /** Something waits to be told where nothing waited before: the speaker of the VPN sessions may work. */
+  /** Something waits to be told or done where nothing waited before: the speaker of the VPN sessions may work. */
   readonly wake: () => void;
 }
 
@@ -65,6 +66,7 @@ type Bundles = Map<VpnAccepted, VpnBundle>;
 
 export class VpnRoom implements VpnPort {
   readonly #options: VpnRoomOptions;
+  #vrfs: readonly Vrf[];
   readonly #ends: ReadonlyMap<string, VrfEnd>;
   /** Ends at VRFs for what they import from others of this router, by both names. */
   readonly #leakEnds: ReadonlyMap<string, VrfEnd>;
@@ -85,6 +87,7 @@ export class VpnRoom implements VpnPort {
   /** @throws RangeError when two VRFs have the same route distinguisher: each would withdraw the other's routes */
   constructor(options: VpnRoomOptions) {
     this.#options = options;
+    this.#vrfs = options.vrfs;
     const { vrfs, localAs } = options;
     const distinguishers = vrfs.map((vrf) => distinguisherText(vrf.rd));
     const twice = distinguishers.find((rd, i) => distinguishers.indexOf(rd) !== i);
@@ -94,7 +97,7 @@ export class VpnRoom implements VpnPort {
       vrfs.map((vrf) => {
         for (const family of VPN_FAMILIES) this.#incomplete.add(`${vrf.name} ${family}`);
         const end = new VrfEnd(localAs, numberOf(vrf), {
-          route: (route) => this.#export(vrf, route),
+          route: (route) => this.#export(this.#named(vrf.name), route),
           endOfRib: (family) => this.#told(vrf, FAMILY_OF[family]),
           ended: () => this.#forgetVrf(vrf),
         });
@@ -112,7 +115,22 @@ export class VpnRoom implements VpnPort {
 
   /** Names of all VRFs. */
   get vrfs(): readonly string[] {
-    return this.#options.vrfs.map((vrf) => vrf.name);
+    return this.#vrfs.map((vrf) => vrf.name);
+  }
+
+  /** Go over to other targets of VRFs; whoever imports or is told what differs hears of that alone. */
+  setTargets(all: readonly Pick<Vrf, 'name' | 'importTargets' | 'exportTargets'>[]): void {
+    const before = this.#vrfs;
+    this.#vrfs = before.map((vrf) => {
+      const to = all.find((v) => v.name === vrf.name);
+      const isSame = to === undefined || isEqual(targetsOf(vrf), targetsOf(to));
+      // The distinguisher stays the same object: routes are known by it.
+      return isSame ? vrf : { ...vrf, importTargets: to.importTargets, exportTargets: to.exportTargets };
+    });
+    if (this.#vrfs.every((vrf, i) => vrf === before[i])) return;
+    this.#each([...this.#exported], ([key, exported]) => this.#exportAgain(key, exported));
+    for (const held of this.#held.values()) this.#each(held.routes(), (route) => this.#importAgain(held, route));
+    this.#options.wake();
   }
 
   /** The far end of the session that a VRF's speaker has with this room. */
@@ -132,7 +150,7 @@ export class VpnRoom implements VpnPort {
 
   /** The VRF of ours that a route comes from; undefined for one of a peer. */
   originOf({ bundle, name }: VpnRoute): string | undefined {
-    return bundle.from === undefined ? this.#options.vrfs.find((vrf) => vrf.rd === name.rd)?.name : undefined;
+    return bundle.from === undefined ? this.#vrfs.find((vrf) => vrf.rd === name.rd)?.name : undefined;
   }
 
   /** VRFs of ours that have a route of a peer, or of another VRF. */
@@ -276,8 +294,50 @@ export class VpnRoom implements VpnPort {
     this.#touch(key, prefix);
   }
 
+  /** A VRF's route, where the VRF exports by other targets now, or others import it. */
+  #exportAgain(key: string, exported: Exported): void {
+    const { name, number, vrfs } = exported;
+    const route = this.#table.routes(key).find((r) => r.number === number);
+    if (route === undefined || this.#exported.get(key) !== exported) return; // it has changed meanwhile
+    const vrf = this.#vrfs.find((v) => v.rd === name.rd)!;
+    const { attributes, hop } = route.bundle;
+    if (!isEqual(attributes.extendedCommunities, exportedCommunities(vrf, attributes))) {
+      this.#export(vrf, { prefix: name.prefix, attributes, hop });
+      return;
+    }
+    const now = this.#importersOf(attributes).filter((v) => v !== vrf.name);
+    for (const to of vrfs) if (!now.includes(to)) this.#leakEnd(to, vrf)?.withdraw(name.prefix, number);
+    for (const to of now) {
+      if (!vrfs.includes(to)) this.#leakEnd(to, vrf)?.announce({ prefix: name.prefix, attributes, hop }, number);
+    }
+    this.#exported.set(key, { ...exported, vrfs: now });
+  }
+
+  /** A route of a peer, where other VRFs import it now. */
+  #importAgain(held: Held, route: HeldRoute): void {
+    const { accepted, isLabelled, number, prefix } = route;
+    if (accepted === undefined || !held.has(route)) return;
+    const now = { ...route, vrfs: this.#importersOf(accepted.attributes) };
+    if (isEqual(now.vrfs, route.vrfs)) return;
+    if (isLabelled) this.#labelled += Number(now.vrfs.length > 0) - Number(route.vrfs.length > 0);
+    const [before, after] = [importersOf(route), importersOf(now)];
+    for (const vrf of before) if (!after.includes(vrf)) this.#ends.get(vrf)?.withdraw(prefix.prefix, number);
+    for (const vrf of after) {
+      if (!before.includes(vrf)) this.#ends.get(vrf)?.announce({ prefix: prefix.prefix, ...accepted }, number);
+    }
+    held.put(now);
+  }
+
+  #named(name: string): Vrf {
+    return this.#vrfs.find((vrf) => vrf.name === name)!;
+  }
+
+  #leakEnd(to: string, from: Vrf): VrfEnd | undefined {
+    return this.#leakEnds.get(leakKey(to, from.name));
+  }
+
   #importersOf(a: Attributes): string[] {
-    return this.#options.vrfs.filter((v) => hasTarget(a, v.importTargets)).map((v) => v.name);
+    return this.#vrfs.filter((v) => hasTarget(a, v.importTargets)).map((v) => v.name);
   }
 
   /** Import policy changed: what the peer has sent is judged again without asking it. */
@@ -328,7 +388,7 @@ export class VpnRoom implements VpnPort {
   }
 
   /** Do something for many routes without holding up the turn. */
-  #each(routes: readonly HeldRoute[], act: (route: HeldRoute) => void): void {
+  #each<R>(routes: readonly R[], act: (route: R) => void): void {
     let at = 0;
     const chore: Chore = {
       step: (budget) => {
@@ -358,7 +418,7 @@ export class VpnRoom implements VpnPort {
     const number = before?.number ?? this.#nextNumber++;
     const vrfs = bundle === undefined ? [] : this.#importersOf(bundle.attributes).filter((v) => v !== vrf.name);
     for (const to of before?.vrfs ?? []) {
-      if (!vrfs.includes(to)) this.#leakEnds.get(leakKey(to, vrf.name))?.withdraw(prefix, number);
+      if (!vrfs.includes(to)) this.#leakEnd(to, vrf)?.withdraw(prefix, number);
     }
     if (bundle === undefined) {
       this.#exported.delete(key);
@@ -366,7 +426,7 @@ export class VpnRoom implements VpnPort {
     } else {
       this.#exported.set(key, { name, number, vrfs });
       this.#table.put(key, { name, label: IMPLICIT_NULL, bundle, number });
-      for (const to of vrfs) this.#leakEnds.get(leakKey(to, vrf.name))?.announce({ prefix, ...bundle }, number);
+      for (const to of vrfs) this.#leakEnd(to, vrf)?.announce({ prefix, ...bundle }, number);
     }
     this.#touch(key, name);
   }
@@ -374,12 +434,9 @@ export class VpnRoom implements VpnPort {
   #bundleOf(vrf: Vrf, family: VpnFamily, attributes: Attributes, hop: NextHop): VpnBundle {
     const last = this.#bundled;
     if (last?.vrf === vrf && last.attributes === attributes && last.bundle.hop === hop) return last.bundle;
-    const targets = vrf.exportTargets.flatMap((t) => [t.high, t.low]);
-    // RFC 4364 §4.3.1: the targets are the VRF's to say, and not those of whoever told it the route.
-    const extendedCommunities = [...withoutTargets(attributes.extendedCommunities), ...targets];
     const bundle = {
       family,
-      attributes: { ...copyOf(attributes), extendedCommunities },
+      attributes: { ...copyOf(attributes), extendedCommunities: exportedCommunities(vrf, attributes) },
       hop,
       from: undefined,
       weight: 0,
@@ -406,6 +463,15 @@ export class VpnRoom implements VpnPort {
     }
     for (const family of VPN_FAMILIES) this.#told(vrf, family);
   }
+}
+
+/** RFC 4364 §4.3.1: the targets are the VRF's to say, and not those of whoever told it the route. */
+function exportedCommunities({ exportTargets }: Vrf, { extendedCommunities }: Attributes): readonly number[] {
+  return [...withoutTargets(extendedCommunities), ...exportTargets.flatMap((t) => [t.high, t.low])];
+}
+
+function targetsOf({ importTargets, exportTargets }: Pick<Vrf, 'importTargets' | 'exportTargets'>) {
+  return [importTargets, exportTargets];
 }
 
 function leakKey(to: string, from: string): string {

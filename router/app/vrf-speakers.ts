@@ -155,6 +155,7 @@ export class VrfSpeakers {
     links: readonly RoutingLink[],
     filters: ReadonlyMap<string, RouteFunction>,
   ): readonly string[] {
+    this.room.setTargets(vrfs.map(({ name, config }) => ({ ...config, name })));
     return this.#speakers.flatMap((vrf) => {
       vrf.config = vrfs.find((v) => v.name === vrf.name)!.config;
       vrf.links.setLinks(links);

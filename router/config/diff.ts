@@ -97,6 +97,9 @@ const SPEAKER_KEYS: readonly string[] = [
   'host_listen',
 ];
 
+/** What may be another in a VRF that stays. */
+const LIVE_VRF_KEYS: readonly string[] = ['networks', 'import', 'export'];
+
 /** Settings of a peer that neither its OPEN nor its connection depends on. The speaker's view: PARTS in bgp/reconfigure.ts. */
 const LIVE_PEER_KEYS: readonly string[] = [
   'description',
@@ -135,7 +138,7 @@ function effectOf(path: string, value: Tree | string): Effect {
     case 'uplinks':
       return third !== undefined && isOfLink(third, key) ? 'uplink' : 'live';
     case 'vrfs':
-      return third === 'networks' ? 'live' : 'routing';
+      return LIVE_VRF_KEYS.includes(third ?? '') ? 'live' : 'routing';
     case 'bgp':
       if (part === undefined || SPEAKER_KEYS.includes(part)) return 'routing';
       // RFC 4724 §3, RFC 9494 §3.1: told in OPEN.

@@ -222,6 +222,26 @@ it('peers and networks of VRFs change while the sessions go on', async (t) => {
   t.deepEqual([await upSince(b), await upSince(twin)], before, 'BIRD saw no new session');
 });
 
+it('route targets of a VRF change while the sessions go on', async (t) => {
+  const { lab, x, b, twin } = t.context;
+  const before = [await upSince(b), await upSince(twin)];
+  const core = async (): Promise<number> => {
+    const { peers } = await x.json<Answers['bgp_show']>('bgp', 'show');
+    return peers.find((p) => p.name === 'core')!.establishments;
+  };
+  const established = await core();
+  const original = readFileSync(x.config, 'utf8');
+  const other = "red: { rd: '$1', import: ['4242420000:300'], export: ['4242420000:300'] }";
+  const changes = await load(t, (yaml) => yaml.replace(/red: \{ rd: '(\d+:1)'.* \}/, other));
+  t.deepEqual(changes.sort(), ['vrfs.red.export live', 'vrfs.red.import live']);
+  await lab.eventually('red imports nothing', async () => (await kindOf(x, 'red')) === 'none');
+  t.is(await kindOf(x, 'blue'), 'unicast');
+  await load(t, () => original);
+  await lab.eventually('red has it again', async () => (await kindOf(x, 'red')) === 'unicast');
+  t.deepEqual([await upSince(b), await upSince(twin)], before, 'BIRD saw no new session');
+  t.is(await core(), established);
+});
+
 it('an uplink moves to another VRF with its session, and back', async (t) => {
   const { lab, x, b } = t.context;
   const before = await upSince(b);

@@ -191,7 +191,7 @@ test('a range stands among the peers, a VRF among the VRFs', (t) => {
   const vrf = (text: string): Parts => ({ more: `vrfs: { red: { ${text} } }` });
   t.deepEqual(changes(vrf('rd: 65001:1'), vrf("rd: 65001:2, import: ['65001:7', '10.0.0.1:8']")), [
     'changed vrfs.red.rd 65001:1 65001:2 routing',
-    'changed vrfs.red.import  65001:7, 10.0.0.1:8 routing',
+    'changed vrfs.red.import  65001:7, 10.0.0.1:8 live',
   ]);
   t.deepEqual(changes(vrf(''), vrf('networks: [10.5.0.0/16]')), ['added vrfs.red.networks.10.5.0.0/16  yes live']);
   t.deepEqual(changes({}, vrf('')), ['added vrfs.red   routing']);
