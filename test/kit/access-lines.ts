@@ -63,6 +63,11 @@ export class AccessLines {
     for (const line of LINES) await this.#line(line, withDelay);
   }
 
+  /** The namespace of the server. */
+  get server(): string {
+    return this.#server;
+  }
+
   /** The namespace of an ISP, by the line's name. */
   isp(name: string): string {
     return this.#spaces.get(name)!;

@@ -2,9 +2,10 @@
 import type { BootKind, Case, Suite } from './guest/case.ts';
 import { facts } from './guest/facts.ts';
 import { lines } from './guest/lines.ts';
+import { programsSuite } from './guest/programs.ts';
 import { systemd } from './guest/systemd.ts';
 
-export const SUITES: readonly Suite[] = [facts, lines, systemd];
+export const SUITES: readonly Suite[] = [facts, lines, programsSuite, systemd];
 
 export const BOOTS: readonly BootKind[] = ['plain', 'systemd'];
 

@@ -40,7 +40,6 @@ static __always_inline bool forward(struct flow *f, bool is_v6, __u32 class)
 		return false;
 	if (f->port == port && is_loopback(f->addr))
 		return true;
-	unbind(f);
 	redirect(f, is_v6, is_mapped(f->addr) ? v4 : v6, port);
 	count(MLS_FORWARDED);
 	return true;

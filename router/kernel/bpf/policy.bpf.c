@@ -100,8 +100,10 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, bool is_v6)
 	}
 	__u32 class = classify(&f);
 
-	if (f.is_dns && forward(&f, is_v6, class))
+	if (f.is_dns && forward(&f, is_v6, class)) {
+		unbind(&f);
 		return ALLOWED;
+	}
 	struct decision d = decide(&f, class, true);
 
 	if (d.verdict == REJECT)

@@ -126,7 +126,8 @@ static void probe_programs(const char *objects)
 		char name[64];
 
 		snprintf(name, sizeof(name), "program-%s", program + strlen("mls_"));
-		name[strcspn(name, "_")] = '-';
+		for (char *c = strchr(name, '_'); c != NULL; c = strchr(c, '_'))
+			*c = '-';
 		report(name, is_there, !is_only_in_full(program), is_there ? "" : reason(errno));
 	}
 }
