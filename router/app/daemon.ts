@@ -35,6 +35,7 @@ import type { RoutingClient, RoutingEvent } from './routing-client.ts';
 import { RoutingSupervisor } from './routing-supervisor.ts';
 import { type Sample, statusOf } from './status.ts';
 import { TunnelHealth } from './tunnel-health.ts';
+import { noTunnel, noUplink } from './unknown-uplink.ts';
 import { wgPeerStatus } from './wg-status.ts';
 import { checked, REGION_BYTES, WireguardChild } from './wireguard.ts';
 
@@ -631,7 +632,7 @@ export class Daemon {
   async #wgShow({ device }: Verbs['wg_show']): Promise<Answers['wg_show']> {
     const all = await this.#wireguard!.supervisor.get();
     const chosen = device === '' ? all : all.filter((d) => d.name === device);
-    if (chosen.length === 0 && device !== '') throw noUplink(device, this.#plan);
+    if (chosen.length === 0 && device !== '') throw noTunnel(device, this.#plan);
     const now = wallClockMs();
     return {
       devices: chosen.map((d) => ({
@@ -646,7 +647,7 @@ export class Daemon {
   async #capture({ uplink, snap_length }: Verbs['capture'], stream: Stream<Answers['capture']>): Promise<void> {
     const { links } = this.#plan;
     const link = uplink === '' ? undefined : links.find((l) => l.spec.name === uplink);
-    if (uplink !== '' && link === undefined) throw noUplink(uplink, this.#plan);
+    if (uplink !== '' && link === undefined) throw noTunnel(uplink, this.#plan);
     const names = links.map((l) => l.spec.name);
     stream.send({ pcapng: pcapngHeader(names, snap_length, `mlshim ${VERSION}`) });
     const { id, reply } = this.#dataplane.request({
@@ -670,13 +671,6 @@ function has(links: readonly PlannedLink[], l: PlannedLink): boolean {
 
 function wordsOf(e: unknown): string {
   return e instanceof Error ? e.message : String(e);
-}
-
-function noUplink(name: string, plan: Plan): MlshimError {
-  return new MlshimError(
-    'UNKNOWN',
-    `no uplink "${name}" (known: ${[...plan.links.map((l) => l.spec.name), ...plan.hosts.map((h) => h.name)].join(', ')})`,
-  );
 }
 
 /** An IPv6 address may carry a zone. */

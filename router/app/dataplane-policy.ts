@@ -100,7 +100,7 @@ export class DataplanePolicy implements PolicyPort {
     this.#classes = policy && new ProcessTable((facts) => policy.classOf(facts));
     this.generation = (this.generation + 1) | 0;
     this.hasDomains = policy?.hasDomains ?? false;
-    this.#o.hub.policy = policy && this;
+    this.#o.hub.policy = policy === undefined && this.#hosts.size === 0 ? undefined : this;
     this.#act();
   }
 
@@ -178,6 +178,21 @@ export class DataplanePolicy implements PolicyPort {
 
   hostWayOf(link: number): HostWay | undefined {
     return this.#hosts.get(link)?.way;
+  }
+
+  hostLinkOfDevice(name: string): number {
+    for (const [link, { way }] of this.#hosts) if (way.device === name) return link;
+    return 0;
+  }
+
+  hostLinkOfAddress(address: SockAddr): number {
+    if (this.#hosts.size === 0) return 0;
+    const a = address.toAddr();
+    // An address of an interface that an uplink names is bound to that, whoever else has it for a source.
+    let found = 0;
+    for (const [link, { way, addresses }] of this.#hosts)
+      if ((found === 0 || way.device !== undefined) && addresses.some((own) => own.equals(a))) found = link;
+    return found;
   }
 
   hostFlowBegan(link: number, pid: number, inode: number): void {

@@ -62,14 +62,21 @@ int32_t socket_inode(Instance &self, const int32_t *a)
 	return 0;
 }
 
-// Both directions of one socket end, and whoever waits is woken. TCP: a reset towards the peer, ECONNRESET here.
+// Both directions of a flow end, and whoever waits is woken. TCP: a reset towards the peer, ECONNRESET here. What has no peer is no
+// flow: listeners and servers' datagram sockets stay.
 static int end_socket(int fd)
 {
-	int type = 0;
+	int type = 0, is_listening = 0;
 	socklen_t length = sizeof(type);
+	sockaddr_storage peer;
+	socklen_t peer_length = sizeof(peer);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0)
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &length) < 0)
 		return -errno;
+	if (is_listening != 0 ||
+	    (type != SOCK_STREAM && getpeername(fd, reinterpret_cast<sockaddr *>(&peer), &peer_length) < 0))
+		return 0;
 	if (type == SOCK_STREAM) {
 		sockaddr nobody = {};
 

@@ -129,7 +129,7 @@ export class Hub {
     kernelDoorsRefused: 0,
     lateReusePort: 0,
   };
-  /** Undefined while there are no rules. */
+  /** Undefined while there are neither rules nor host uplinks. */
   policy: PolicyPort | undefined;
   dns: DnsPort | undefined;
   #settings: HubSettings = { hasLoopback: false, hasNameServers: false, hostNameServers: [] };

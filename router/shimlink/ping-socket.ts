@@ -63,6 +63,8 @@ export class PingSocket extends DatagramSocket implements DatagramOwner<PingEndp
 
   override bind(call: Call, at: SockAddr): number {
     if (!this.hub.hasLoopback && at.family !== AF_UNSPEC && at.isLoopback) return this.goDirect(call);
+    const byHost = this.bindByHost(call, at);
+    if (byHost !== undefined) return byHost;
     const failed = this.checkBind(at);
     if (failed !== 0) return -failed;
     const scope = at.isLinkLocal ? at.scope || this.device : 0;

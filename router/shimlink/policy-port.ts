@@ -23,6 +23,9 @@ export interface PolicyPort {
   readonly hasDomains: boolean;
   /** Families that the host's addresses on its uplinks have now. */
   readonly hostFamilies: ReadonlySet<4 | 6>;
+  /** The host uplink over this interface, or with this address of the host, 0 = none: an app that binds it has chosen it. */
+  hostLinkOfDevice(name: string): number;
+  hostLinkOfAddress(address: SockAddr): number;
   /** What a link is when it is no link of the stack's but a way through the host's network. */
   hostWayOf(link: number): HostWay | undefined;
   /** A kernel socket of the app's, named by /proc with `inode`, leaves by a host uplink from now on. */

@@ -64,17 +64,24 @@ export abstract class AppSocket extends Pollable {
   /** Link that SO_BINDTODEVICE or SO_BINDTOIFINDEX chose, 0 = any; NO_LINK when it is gone, so that nothing leaves elsewhere. */
   get device(): number {
     const name = this.options.bytes(Option.BindToDevice);
-    if (name !== undefined && name.length > 0) return this.hub.linkByName(String.fromCharCode(...name)) ?? NO_LINK;
+    if (name !== undefined && name.length > 0) return this.#linkNamed(String.fromCharCode(...name)) ?? NO_LINK;
     return this.options.number(Option.BindToIfIndex);
+  }
+
+  /** A link of the stack's, or a host uplink by its interface. */
+  #linkNamed(name: string): number | undefined {
+    return this.hub.linkByName(name) ?? (this.hub.policy?.hostLinkOfDevice(name) || undefined);
   }
 
   /**
    * The link that rules choose for a new flow to `to`, 0 = the routing table decides, or a negative errno: the flow may not
-   * begin. What the app has chosen itself (a device, a link-local name) is not asked about.
+   * begin. What the app has chosen itself (a device, a link-local name) is not asked about; a device of the host is the answer.
    */
   protected chooseLink(to: SockAddr): number {
     const { policy } = this.hub;
-    if (policy === undefined || this.device !== 0 || to.isLinkLocal || to.isMulticast) return 0;
+    if (policy === undefined || to.isLinkLocal || to.isMulticast) return 0;
+    const { device } = this;
+    if (device !== 0) return policy.hostWayOf(device) === undefined ? 0 : device;
     const refused = policy.choose(this.pid, this.id, this.protocol, to, this.hasLocalAddress ? this.local : undefined);
     if (refused !== 0) return -refused;
     if (policy.vrf !== this.vrf && !this.enterVrf(policy.vrf)) return -E.EADDRNOTAVAIL;
@@ -146,7 +153,7 @@ export abstract class AppSocket extends Pollable {
     if (key === Option.BindToDevice) {
       let n = 0;
       while (n < length && u8[at + n] !== 0) n++;
-      if (n > 0 && this.hub.linkByName(String.fromCharCode(...u8.subarray(at, at + n))) === undefined) return -E.ENODEV;
+      if (n > 0 && this.#linkNamed(String.fromCharCode(...u8.subarray(at, at + n))) === undefined) return -E.ENODEV;
     }
     if (key === Option.ReusePort && this.local.port !== 0 && length >= 4 && getHost32(u8, at) !== 0)
       this.hub.counters.lateReusePort++;
@@ -219,6 +226,15 @@ export abstract class AppSocket extends Pollable {
       hub.policy?.hostFlowBegan(link, this.pid, hub.world.i32[hub.recordAt >> 2]! >>> 0);
     hub.counters.hostFlows++;
     return this.goDirect(call);
+  }
+
+  /** bind() to an address of the host's on one of its uplinks: the kernel's socket from now on, to be bound by the shim. */
+  protected bindByHost(call: Call, at: SockAddr): number | undefined {
+    const { hub } = this;
+    const link = at.isWildcard ? 0 : (hub.policy?.hostLinkOfAddress(at) ?? 0);
+    if (link === 0 || this.local.port !== 0) return undefined;
+    const way = hub.policy!.hostWayOf(link)!;
+    return this.goByHost(call, link, { device: way.device, source: undefined }, at);
   }
 
   /**

@@ -125,7 +125,7 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
     if (!redirected && this.isDirect(to)) return this.goDirect(call);
     const real = redirected ? this.#forwarder() : to;
     if (redirected && this.#ownLink() !== 0) return -E.ENETUNREACH; // the forwarder is behind none of our links
-    const link = this.#ownLink() === 0 ? this.chooseLink(real) : 0;
+    const link = this.hasLocalAddress && this.local.isLinkLocal ? 0 : this.chooseLink(real);
     if (link < 0) return link;
     const way = this.hub.policy?.hostWayOf(link);
     if (way !== undefined) return this.goByHost(call, link, way, real);
@@ -210,6 +210,8 @@ export class StreamSocket extends AppSocket implements TcpOwner<TcpConnection>, 
   override bind(call: Call, at: SockAddr): number {
     if (this.state !== StreamState.Fresh) return -E.EINVAL;
     if (!this.hub.hasLoopback && at.family !== AF_UNSPEC && at.isLoopback) return this.goDirect(call);
+    const byHost = this.bindByHost(call, at);
+    if (byHost !== undefined) return byHost;
     const claim = this.#claimPort(at);
     if (typeof claim === 'number') return -claim;
     this.#binding = claim;

@@ -15,6 +15,8 @@ import { AF_INET, AF_INET6, AF_UNSPEC, E, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_UDP 
 import { SockAddr } from './sockaddr.ts';
 
 const IP_RECVERR = optionKey(IPPROTO_IP, 11);
+/** What a kernel socket says whose interface or address is no longer there. */
+const WAY_IS_GONE: readonly number[] = [E.ENODEV, E.EINVAL, E.ENETUNREACH, E.ENETDOWN, E.EADDRNOTAVAIL];
 const IPV6_RECVERR = optionKey(IPPROTO_IPV6, 25);
 
 export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoint>, RelayOwner {
@@ -155,6 +157,8 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
   override bind(call: Call, at: SockAddr): number {
     if (this.#endpoint.binding.port !== 0) return -E.EINVAL;
     if (!this.hub.hasLoopback && at.family !== AF_UNSPEC && at.isLoopback) return this.goDirect(call);
+    const byHost = this.bindByHost(call, at);
+    if (byHost !== undefined) return byHost;
     const failed = this.checkBind(at);
     if (failed !== 0) return -failed;
     this.#prepare();
@@ -245,7 +249,13 @@ export class UdpSocket extends DatagramSocket implements DatagramOwner<UdpEndpoi
       if (typeof relay === 'number') return relay;
       this.#uplinkRelays.set(key, relay);
     }
-    return relay.send(to, at, length, gsoSize || this.options.number(Option.UdpSegment));
+    const failed = relay.send(to, at, length, gsoSize || this.options.number(Option.UdpSegment));
+    if (WAY_IS_GONE.includes(failed)) {
+      // An interface that comes back is another one to the kernel, and so is its address.
+      relay.close();
+      this.#uplinkRelays.delete(key);
+    }
+    return failed;
   }
 
   /** A datagram for the host's loopback. */

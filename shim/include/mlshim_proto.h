@@ -62,8 +62,8 @@ enum mls_op {
 #define MLS_VERSION	1
 #define MLS_LANE_STACK	0
 /*
- * The shim replaces the fd by a kernel socket: payload = struct mls_opt[] to replay. With a descriptor (to MLS_CONNECT and
- * MLS_ROUTE_LANE) that is the socket, bound as it has to be; else the shim makes one and binds it to addr, if there is one.
+ * The shim replaces the fd by a kernel socket: payload = struct mls_opt[] to replay. With a descriptor that is the socket, bound
+ * to where it has to leave; else the shim makes one and binds it to addr, if there is one.
  */
 #define MLS_LANE_DIRECT 1
 

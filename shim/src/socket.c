@@ -105,6 +105,8 @@ static long bind_ours(int fd, const struct mls_id *id, const struct sockaddr *ad
 	c.addr = native;
 	c.room = opts;
 	c.room_len = sizeof(opts);
+	c.may_fd = 1;
+	c.cloexec = 1;
 	r = chan_do(&c);
 	if (r == MLS_LANE_DIRECT) {
 		r = lane_to_kernel(fd, id, &c);

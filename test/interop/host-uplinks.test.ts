@@ -249,6 +249,63 @@ print(errno.errorcode[r.connect_ex(('${HOST_SERVER.v4}', 7009))])`,
   t.deepEqual(seen, [FIBER.v4, FIBER.v4, '7001', '0', 'True', '77', '32', '7779', 'ECONNREFUSED']);
 });
 
+it('an app that binds an interface or an address of the host has chosen it, whatever rules say', async (t) => {
+  const seen = await python(
+    t.context,
+    'wired',
+    `
+import socket
+def ask(kind, device=None, address=None):
+    s = socket.socket(socket.AF_INET, kind); s.settimeout(5)
+    if device: s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
+    if address: s.bind((address, 0))
+    if kind == socket.SOCK_STREAM: s.connect(('${HOST_SERVER.v4}', 7001))
+    else: s.sendto(b'x', ('${HOST_SERVER.v4}', 7000))
+    print(s.recv(64).decode().split()[0])
+for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM:
+    ask(kind); ask(kind, device=b'${LTE.device}'); ask(kind, address='${LTE.v4}')
+try: ask(socket.SOCK_STREAM, device=b'nosuch')
+except OSError as e: print(e.errno)
+try: ask(socket.SOCK_STREAM, address='192.0.2.77')
+except OSError as e: print(e.errno)`,
+  );
+  t.deepEqual(seen, [FIBER.v4, LTE.v4, LTE.v4, FIBER.v4, LTE.v4, LTE.v4, '19', '99']);
+});
+
+it('a server on an address of the host is reached there, and stays when the interface goes', async (t) => {
+  const { isps, lab, router } = t.context;
+  const server = router.cliStart([
+    'run',
+    '--',
+    'python3',
+    '-u',
+    '-c',
+    `
+import socket
+l = socket.create_server(('${FIBER.v4}', 7100)); u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(('${FIBER.v4}', 7100))
+print('serving')
+while True:
+    c, a = l.accept(); c.sendall(b'hello'); c.close()
+    print(u.recv(64).decode())`,
+  ]);
+  await server.until(/serving/);
+  const visit = `
+import socket
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.sendto(b'datagram', ('${FIBER.v4}', 7100))
+print(socket.create_connection(('${FIBER.v4}', 7100), 5).recv(64).decode())`;
+  const visitor = isps.serve('python3', ['-c', visit]);
+  t.is(await visitor.exit(), 0, visitor.stderr);
+  await server.until(/datagram/);
+  await isps.link(FIBER, false);
+  await uplinksAre(t.context, { fiber: false });
+  await isps.link(FIBER, true);
+  await uplinksAre(t.context, { fiber: true });
+  const again = isps.serve('python3', ['-c', visit]);
+  t.is(await again.exit(), 0, again.stderr);
+  await lab.eventually('the second datagram is there', async () => server.stdout.split('datagram').length === 3);
+  await server.stop();
+});
+
 it('pings leave by the uplink that rules choose', async (t) => {
   const { lab, isps } = t.context;
   await lab.ok(isps.host, 'sh', ['-c', "echo '0 2147483647' >/proc/sys/net/ipv4/ping_group_range"]);
@@ -400,4 +457,10 @@ it('a drained uplink takes no new flow until it is undrained', async (t) => {
   t.deepEqual((await iperf(t.context, 'mixed', '-c', HOST_SERVER.v4, '-P', '3')).streams, { [FIBER.v4]: 3 });
   t.is((await router.cli(['uplink', 'undrain', 'lte6'])).status, 0);
   t.is(Object.keys((await iperf(t.context, 'mixed', '-c', HOST_SERVER.v4, '-P', '4')).streams).length, 2);
+});
+
+it('what is asked about packets of such an uplink says where they are', async (t) => {
+  const { status, stderr } = await t.context.router.cli(['capture', '--uplink', 'fiber', '-w', '-']);
+  t.not(status, 0);
+  t.regex(stderr, /uplink "fiber" is a path of the host's network/);
 });
