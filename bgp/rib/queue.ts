@@ -1,6 +1,6 @@
 /** A first-in-first-out queue of prefix ids in which each id stands at most once; waiting ids are kept alive. */
 
-import { grown } from '../../router/lib/columns.ts';
+import { emptyColumn, grown } from '../../router/lib/columns.ts';
 import type { PrefixTable } from '../../router/lib/prefix-table.ts';
 
 export class IdQueue {
@@ -47,7 +47,7 @@ export class IdQueue {
   /** Move the ids to the front, into a larger array when they fill more than half of it. */
   #makeRoom(): void {
     const size = this.#tail - this.#head;
-    const ids = size * 2 > this.#ids.length ? new Int32Array(this.#ids.length * 2) : this.#ids;
+    const ids = size * 2 > this.#ids.length ? emptyColumn(this.#ids, this.#ids.length * 2) : this.#ids;
     ids.set(this.#ids.subarray(this.#head, this.#tail));
     this.#ids = ids;
     this.#head = 0;

@@ -43,7 +43,8 @@ export class Dir24 {
   readonly #cells: Cells;
   readonly #blockFlag: number;
   readonly #maxBlocks: number;
-  readonly #owners = new Uint8Array(SLASH24);
+  /** Shared with nobody: see `emptyColumn`. */
+  readonly #owners = new Uint8Array(new SharedArrayBuffer(SLASH24));
   #blockOwners = new Uint8Array(64 * 256);
   #blocks = 1;
 
