@@ -68,6 +68,8 @@ export interface WgDeviceSpec {
   /** Source addresses (at most one per family) and interface for its UDP sockets. */
   readonly bindAddresses?: readonly Addr[];
   readonly bindDevice?: string;
+  /** Instead of the rings: a TUN of the host by this name, which stays when the device is removed. Excludes the two above. */
+  readonly tun?: string;
 }
 
 interface DeviceState {
@@ -426,11 +428,12 @@ export class WgSupervisor {
   }
 
   async #create(d: DeviceState): Promise<void> {
-    const { index, name, mtu, bindAddresses, bindDevice } = d.spec;
+    const { index, name, mtu, bindAddresses, bindDevice, tun } = d.spec;
     if (this.#devices.get(index) !== d) return;
     const lines = [`device=${index}`, 'create=1', `name=${name}`, `mtu=${mtu}`];
     for (const a of bindAddresses ?? []) lines.push(`bind_address=${a}`);
     if (bindDevice !== undefined) lines.push(`bind_device=${bindDevice}`);
+    if (tun !== undefined) lines.push(`tun=${tun}`);
     const created = this.#child?.request(`${lines.join('\n')}\n`);
     const applied = this.#apply(d, EAGER_KEEPALIVE_S);
     const reply = await created;

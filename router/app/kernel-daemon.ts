@@ -28,6 +28,7 @@ import { VERSION } from '../lib/version.ts';
 import type { HealthState } from '../uplink/health.ts';
 import { ControlRoom, type OwnVerbs } from './control-room.ts';
 import { ownAddresses } from './host-interfaces.ts';
+import { HostTunnels } from './host-tunnels.ts';
 import { interfaceCounters } from './host-uplinks.ts';
 import { KernelNames } from './kernel-names.ts';
 import { endpointHosts, hostUplinksOf, type KernelPlan, kernelPlanOf, kernelPolicyOf, wayOf } from './kernel-plan.ts';
@@ -56,6 +57,7 @@ export class KernelDaemon {
   readonly #routing: KernelRouting;
   readonly #watch: UplinkWatch;
   readonly #tunnels: KernelTunnels;
+  readonly #hostTunnels: HostTunnels;
   #plan: KernelPlan;
   #end: (status: number) => void = () => undefined;
   #isStopping = false;
@@ -89,6 +91,7 @@ export class KernelDaemon {
     this.#watch = new UplinkWatch({
       onState: (name, state, reason) => this.#uplinkState(name, state, reason),
     });
+    this.#hostTunnels = new HostTunnels(log.for('wg'));
     this.#tunnels = new KernelTunnels((name, isAlive) => this.#watch.tunnelState(name, isAlive), log.for('wg'));
     this.#routing = new KernelRouting(
       {
@@ -129,7 +132,8 @@ export class KernelDaemon {
       this.#hasBegun = true;
       this.#instance = claimInstance(this.#paths.folder);
       this.#groups = new GroupCgroups(mount, this.#instance.name);
-      this.#host = new HostNetwork({ folder: this.#paths.folder, log: this.#log.for('host') });
+      const { folder } = this.#paths;
+      this.#host = new HostNetwork({ folder, log: this.#log.for('host'), tunnels: this.#hostTunnels });
       await Promise.race([this.#resolveEndpoints(this.#config), sleep(RESOLVE_MS, undefined, { ref: false })]);
       await this.#applyNetwork(this.#plan);
       await this.#routing.start();
@@ -368,6 +372,7 @@ export class KernelDaemon {
     this.#named?.close();
     this.#processes?.close();
     this.#host?.close();
+    void this.#hostTunnels.end();
     this.#programs?.close();
   }
 

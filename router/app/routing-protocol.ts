@@ -11,6 +11,7 @@ import type { FpmConfig } from '../config/fpm.ts';
 import type { VrfConfig } from '../config/model.ts';
 import type { Answers, BgpEvent, FpmStatus, RpkiStatus, Verbs } from '../control/messages.ts';
 import type { RouteSource } from '../fib/shared.ts';
+import type { KernelRoutes } from '../kernel/route-mirror.ts';
 import type { ErrorCode } from '../lib/errors.ts';
 import type { Posted } from '../lib/post.ts';
 import type { BirdPosition } from './bird-answers.ts';
@@ -64,23 +65,6 @@ export interface RoutingBoot {
   readonly kernelRoutes?: KernelRoutes;
   /** Packets go by the FIB of a worker that ended; `settled` says when ours may take its place. */
   readonly restart?: RoutingTakeover;
-}
-
-/** Which routes the host's kernel gets. */
-export interface KernelRoutes {
-  /** `rtm_protocol` that they are known by. */
-  readonly protocol: number;
-  readonly metric: number;
-  readonly targets: readonly {
-    /** The table they come from. */
-    readonly vrf: number;
-    /** The kernel's table they go to. */
-    readonly table: number;
-    /** Only next hops over these; undefined = over any. */
-    readonly links: readonly number[] | undefined;
-  }[];
-  /** Interfaces of links. */
-  readonly devices: readonly (readonly [link: number, device: string])[];
 }
 
 /** What a worker is told of the one before it. */

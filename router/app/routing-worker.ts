@@ -20,6 +20,7 @@ import { BgpRoom } from './bgp-room.ts';
 import { StackTransport, type StreamPort } from './bgp-transport.ts';
 import { loadFilters } from './filter-module.ts';
 import { FpmRoom } from './fpm-room.ts';
+import { KernelRoutesRoom } from './kernel-routes.ts';
 import { type RouteFacts, routeGet, routeShow, sourceTo } from './route-answers.ts';
 import type {
   ConfiguredRoute,
@@ -59,6 +60,7 @@ const SETTLE_POLL_MS = 100;
 
 /** Tell the data plane when the FIB's arrays were replaced, and go on with tables that are being made anew. */
 function publish(): void {
+  kernelRoutes?.pump();
   if (!isReady) return;
   const shared = fib.takeChangedShared();
   if (shared !== undefined) send({ kind: 'fib', fib: shared });
@@ -91,6 +93,22 @@ function routeChange(r: ConfiguredRoute): RouteChange {
 for (const link of links) fib.linkDown(link.index);
 let configured = boot.routes.map(routeChange);
 fib.apply(configured);
+
+const kernelRoutes = kernelRoutesRoom();
+
+function kernelRoutesRoom(): KernelRoutesRoom | undefined {
+  if (boot.kernelRoutes === undefined) return undefined;
+  try {
+    return new KernelRoutesRoom(fib, boot.kernelRoutes, boot.restart !== undefined, log.for('kernel-routes'));
+  } catch (e) {
+    send({
+      kind: 'failed',
+      code: 'HOST_REFUSED',
+      message: `routes of the kernel: ${e instanceof Error ? e.message : e}`,
+    });
+    process.exit(1); // of this thread
+  }
+}
 
 let { source } = boot;
 const vrfs = revived(boot.vrfs);
@@ -264,6 +282,7 @@ async function reload(next: RoutingBoot): Promise<void> {
   configured = routes;
   for (const link of before) if (!isKept(link)) fib.linkDown(link.index);
   reloadFpm(next.fpm && revived(next.fpm));
+  kernelRoutes?.reload(next.kernelRoutes);
   publish();
 }
 
@@ -290,7 +309,7 @@ function summary(): RoutingSummary {
     rpki: bgp?.rpkiSummary(),
     fpm: fpm?.show(),
     hostFaults: bgp?.hostFaults ?? [],
-    counters: { ...turns.counters(), ...bgp?.counters, ...bgp?.hostCounters },
+    counters: { ...turns.counters(), ...bgp?.counters, ...bgp?.hostCounters, ...kernelRoutes?.counters },
   };
 }
 
@@ -315,14 +334,17 @@ function onLinkState(index: number, up: boolean): void {
   else fib.linkDown(index);
   const link = links.find((l) => l.index === index);
   if (link !== undefined) bgp?.linkState(link.name, up);
+  kernelRoutes?.linkChanged();
   publish();
 }
 
 /** After a restart, until everything that fills the FIB has told all it knows. */
 function settle(): void {
   const isComplete = (bgp?.checkSettled() ?? true) && (fpm?.isSettled ?? true) && !fib.isBuilding;
-  if (isComplete) send({ kind: 'settled' });
-  else setTimeout(settle, SETTLE_POLL_MS);
+  if (isComplete) {
+    kernelRoutes?.settled();
+    send({ kind: 'settled' });
+  } else setTimeout(settle, SETTLE_POLL_MS);
 }
 
 /** The transport that asked for a stream of our stack. */
@@ -365,11 +387,15 @@ port.on('message', (m: ToRouting) => {
       break;
     case 'hand-over':
       fpm?.stop();
+      kernelRoutes?.leave();
       void (bgp?.handOver() ?? Promise.resolve()).then(() => send({ kind: 'stopped' }));
       break;
     case 'stop':
       fpm?.stop();
-      void (bgp?.stop(m.reason) ?? Promise.resolve()).then(() => send({ kind: 'stopped' }));
+      void (bgp?.stop(m.reason) ?? Promise.resolve()).then(() => {
+        kernelRoutes?.stop();
+        send({ kind: 'stopped' });
+      });
       break;
   }
 });

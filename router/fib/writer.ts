@@ -34,6 +34,8 @@ export class FibWriter {
   readonly #tables = new Map<number, VrfTable>();
   /** `identity` of each table when the last bundle was made. */
   readonly #published = new Map<VrfTable, SharedArrayBuffer>();
+  /** Told before routes of a prefix change, while its number is what it was: another table that is to follow this one. */
+  follower: ((vrf: number, prefixes: PrefixTable, prefix: number) => void) | undefined;
   #version = 0;
   #shared: FibShared;
   #isTaken = false;
@@ -76,6 +78,7 @@ export class FibWriter {
       const { prefixes } = table.rib;
       // What is to be withdrawn need not be there.
       const prefix = group === 0 ? prefixes.findPrefix(c.prefix) : prefixes.internPrefix(c.prefix);
+      if (prefix >= 0) this.follower?.(c.vrf, prefixes, prefix);
       const old = prefix < 0 ? 0 : table.change(prefix, c.source, group);
       if (old === 0) continue;
       if (table.isBulk) unused.push(old);
@@ -115,7 +118,9 @@ export class FibWriter {
       last = t;
       const id = group === undefined ? 0 : group.id;
       const number = numberOf === undefined ? prefix[i]! : numberOf(prefix[i]!, id !== 0);
-      if (number >= 0) table.replace(number, source, id, sources, release);
+      if (number < 0) continue;
+      this.follower?.(batch.vrf, table.rib.prefixes, number);
+      table.replace(number, source, id, sources, release);
     }
     if (table.isBulk) table.rebuild();
     for (const old of unused) this.#groups.release(old);
@@ -143,6 +148,10 @@ export class FibWriter {
   /** A link went down: groups stop using it, O(groups). Routes stay; their protocols decide about them. */
   linkDown(link: number): void {
     if (this.#groups.linkDown(link)) this.#bump();
+  }
+
+  isLinkDown(link: number): boolean {
+    return this.#groups.isLinkDown(link);
   }
 
   linkUp(link: number): void {
@@ -186,6 +195,17 @@ export class FibWriter {
     const table = this.#tables.get(tableKey(vrf, prefix.family));
     const number = table?.rib.prefixes.findPrefix(prefix) ?? -1;
     return table?.rib.has(number) === true ? this.#routesAt(table, number) : [];
+  }
+
+  /** The route that is used for a prefix by its number in `prefixes`. */
+  bestAt(vrf: number, family: Family, prefix: number): RouteInfo | undefined {
+    const table = this.#tables.get(tableKey(vrf, family));
+    return table?.rib.has(prefix) === true ? this.#routesAt(table, prefix)[0] : undefined;
+  }
+
+  /** Numbers of all prefixes of a VRF that have a route. The FIB must not change while the iteration runs. */
+  routedPrefixes(vrf: number, family: Family): Iterable<number> {
+    return this.#tables.get(tableKey(vrf, family))?.rib ?? [];
   }
 
   /** All routes of a VRF, in no particular order. The FIB must not change while the iteration runs. */

@@ -4,6 +4,7 @@
  * first; `undo` takes everything back, also what a daemon has left that was killed.
  */
 import { join } from 'node:path';
+import { isEqual } from '../lib/equal.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import { MAIN_TABLE, NlFlag, Rtm } from '../wire/netlink.ts';
@@ -39,18 +40,25 @@ import { copiedRoutes, ownRoutes, routeKey, tunnelMark, type UplinkFacts, wanted
 const JOURNAL = 'host-network.journal';
 /** Sockets that are bound to no VRF get what comes through one: listeners of the host, and the tunnels of the kernel. */
 const ACCEPT = ['ipv4/tcp_l3mdev_accept', 'ipv4/udp_l3mdev_accept'];
+/** The kernel's WireGuard turns this off for all interfaces when a device of it goes up. */
+const WIREGUARD_CHANGES = 'ipv4/conf/all/send_redirects';
 /** Multicast groups of rtnetlink: links, addresses, routes and rules of both families. */
 const GROUPS = [1, 5, 7, 8, 9, 11, 19].reduce((mask, n) => mask | (1 << (n - 1)), 0);
+
+/** WireGuard devices on TUNs of the host, which stay when who made them ends. */
+export interface UserTunnels {
+  /** Make one, take over what is there, or make it what the configuration says now. @throws MlshimError */
+  open(device: string, uplink: WireguardUplink, fwmark: number): Promise<void>;
+  /** Nobody is to serve it any more. */
+  close(device: string): void | Promise<void>;
+}
 
 export interface HostNetworkOptions {
   /** Of the daemon's own; the journal is in it. */
   readonly folder: string;
   readonly log: Logger;
-  /**
-   * Make a WireGuard device on a TUN that stays when its process ends, where the kernel has no WireGuard.
-   * @throws MlshimError
-   */
-  readonly openTun?: (device: string, uplink: WireguardUplink, fwmark: number) => Promise<void>;
+  /** Where the kernel has no WireGuard. */
+  readonly tunnels?: UserTunnels;
 }
 
 export class HostNetwork {
@@ -59,7 +67,7 @@ export class HostNetwork {
   readonly #journal: Journal;
   #uplinks: readonly HostUplink[] = [];
   /** What tunnels were told last. */
-  readonly #told = new Map<string, WireguardUplink>();
+  readonly #told = new Map<string, { readonly uplink: WireguardUplink; readonly fwmark: number }>();
   /** What the last attempt to set one up said. */
   readonly #faults = new Map<string, string>();
   #relay: Relay | undefined;
@@ -84,7 +92,7 @@ export class HostNetwork {
       const before = new Set(this.#journal.entries);
       const uplinksBefore = this.#uplinks;
       try {
-        await this.#setUp(uplinks, (u, e) => {
+        await this.#setUp(uplinks, true, (u, e) => {
           throw typed(e, `uplink ${u.name}`);
         });
       } catch (e) {
@@ -147,6 +155,10 @@ export class HostNetwork {
   }
 
   #undo(entries: readonly JournalEntry[]): boolean {
+    for (const e of entries) {
+      if (e.kind !== 'link' || !this.#told.delete(e.name) || e.is !== 'tun') continue;
+      void this.#o.tunnels?.close(e.name);
+    }
     return undoEntries(this.#context, entries);
   }
 
@@ -163,7 +175,7 @@ export class HostNetwork {
   async #look(changed: (states: readonly UplinkState[]) => void): Promise<void> {
     if (this.#relay === undefined) return;
     try {
-      await this.#setUp(this.#uplinks, (u, e) => {
+      await this.#setUp(this.#uplinks, false, (u, e) => {
         if (this.#faults.get(u.name) !== reason(e)) this.#o.log.warn('not set up', { uplink: u.name, why: reason(e) });
         this.#faults.set(u.name, reason(e));
       });
@@ -194,7 +206,12 @@ export class HostNetwork {
     };
   }
 
-  async #setUp(uplinks: readonly HostUplink[], failed: (u: HostUplink, e: unknown) => void): Promise<void> {
+  /** @param isOrder an interface that is down is to be up; else somebody may have taken it down meanwhile */
+  async #setUp(
+    uplinks: readonly HostUplink[],
+    isOrder: boolean,
+    failed: (u: HostUplink, e: unknown) => void,
+  ): Promise<void> {
     this.#dropOthers(uplinks);
     this.#uplinks = uplinks;
     // Interfaces first: the way of tunnels may be through them.
@@ -202,9 +219,10 @@ export class HostNetwork {
       for (const u of uplinks) {
         if (u.kind !== kind) continue;
         try {
+          this.#claimTable(u);
           if (isInVrf(u)) this.#makeVrf(u);
-          if (u.kind === 'interface') this.#takeInterface(u);
-          if (u.kind === 'wireguard') await this.#makeTunnel(u);
+          if (u.kind === 'interface') this.#takeInterface(u, isOrder);
+          if (u.kind === 'wireguard') await this.#makeTunnel(u, isOrder);
           this.#faults.delete(u.name);
         } catch (e) {
           failed(u, e);
@@ -247,18 +265,34 @@ export class HostNetwork {
     // A VRF that is gone is no longer ours to remove; nothing is lost by making it anew.
     const gone = this.#journal.entries.filter((e) => !isWanted(e));
     if (gone.length > 0) this.#undo(gone);
-    if (!uplinks.some(isInVrf))
-      this.#undo(this.#journal.entries.filter((e) => e.kind === 'l3mdev' || e.kind === 'sysctl'));
+    const hasVrf = uplinks.some(isInVrf);
+    const hasTunnel = uplinks.some((u) => u.kind === 'wireguard');
+    const isIdle = (e: JournalEntry): boolean =>
+      (e.kind === 'l3mdev' && !hasVrf) ||
+      (e.kind === 'sysctl' && (e.name === WIREGUARD_CHANGES ? !hasTunnel : !hasVrf));
+    this.#undo(this.#journal.entries.filter(isIdle));
+  }
+
+  #keepSysctl(name: string): void {
+    const value = readSysctl(name);
+    if (value !== undefined && this.#journal.find('sysctl', name) === undefined)
+      this.#journal.write({ kind: 'sysctl', uplink: undefined, name, value });
   }
 
   #acceptAcrossVrfs(): void {
     for (const name of ACCEPT) {
       const value = readSysctl(name);
       if (value === undefined || value === '1') continue;
-      if (this.#journal.find('sysctl', name) === undefined)
-        this.#journal.write({ kind: 'sysctl', uplink: undefined, name, value });
+      this.#keepSysctl(name);
       writeSysctl(name, '1');
     }
+  }
+
+  /** Before anything is in it: what a killed daemon has put there is known for ours. */
+  #claimTable(u: HostUplink): void {
+    const name = u.kind === 'source' ? String(u.source) : (interfaceOf(u) ?? u.name);
+    if (this.#journal.find('table', name) === undefined)
+      this.#journal.write({ kind: 'table', uplink: u.name, name, table: u.table });
   }
 
   #makeVrf(u: HostUplink): Link {
@@ -278,7 +312,7 @@ export class HostNetwork {
     return this.#host.link(name)!;
   }
 
-  #takeInterface(u: HostUplink & { kind: 'interface' }): void {
+  #takeInterface(u: HostUplink & { kind: 'interface' }, isOrder: boolean): void {
     const link = this.#host.link(u.interface);
     if (link === undefined) return;
     if (u.mtu !== undefined && link.mtu !== u.mtu) {
@@ -286,24 +320,27 @@ export class HostNetwork {
         this.#journal.write({ kind: 'mtu', uplink: u.name, name: link.name, mtu: link.mtu });
       this.#host.changeLink(link, { mtu: u.mtu });
     }
-    if (!link.isUp) {
+    if (!link.isUp && isOrder) {
       this.#journal.write({ kind: 'up', uplink: u.name, name: link.name });
       this.#host.changeLink(link, { isUp: true });
     }
     if (u.isolation === 'vrf') holdPort(this.#context, link, this.#makeVrf(u), u.table, u.name);
   }
 
-  async #makeTunnel(u: WireguardUplink): Promise<void> {
+  async #makeTunnel(u: WireguardUplink, isOrder: boolean): Promise<void> {
     const name = tunnelDevice(u.name);
     const fwmark = tunnelMark(this.#underlayOf(u));
-    if (this.#host.link(name) === undefined) await this.#addTunnel(name, u, fwmark);
+    const isNew = this.#host.link(name) === undefined;
+    if (isNew) await this.#addTunnel(name, u, fwmark);
     const link = this.#host.link(name)!;
     const vrf = u.isolation === 'vrf' ? this.#makeVrf(u) : undefined;
     if (link.mtu !== u.mtu) this.#host.changeLink(link, { mtu: u.mtu });
     if (link.master !== (vrf?.index ?? 0)) this.#host.changeLink(link, { master: vrf?.index ?? 0 });
-    if (link.kind === 'wireguard') setTunnel(name, u.wireguard, fwmark, this.#told.get(u.name)?.wireguard);
-    this.#told.set(u.name, u);
-    if (!link.isUp) this.#host.changeLink(link, { isUp: true });
+    const told = this.#told.get(name);
+    if (link.kind === 'wireguard') setTunnel(name, u.wireguard, fwmark, told?.uplink.wireguard);
+    else if (!isEqual(told, { uplink: u, fwmark })) await this.#o.tunnels?.open(name, u, fwmark);
+    this.#told.set(name, { uplink: u, fwmark });
+    if (!link.isUp && (isNew || isOrder)) this.#host.changeLink(link, { isUp: true });
     const present = this.#host.addresses().filter((a) => a.index === link.index);
     for (const { addr, prefix } of u.addresses)
       if (!present.some((a) => a.addr.equals(addr)))
@@ -311,13 +348,15 @@ export class HostNetwork {
   }
 
   async #addTunnel(name: string, u: WireguardUplink, fwmark: number): Promise<void> {
+    this.#keepSysctl(WIREGUARD_CHANGES);
     this.#journal.write({ kind: 'link', uplink: u.name, name, is: 'wireguard' });
     try {
       this.#host.addLink(name, 'wireguard');
     } catch (e) {
-      if (!isRefusal(e, 'ENOTSUP') || this.#o.openTun === undefined) throw e;
+      if (!isRefusal(e, 'ENOTSUP') || this.#o.tunnels === undefined) throw e;
       this.#journal.write({ kind: 'link', uplink: u.name, name, is: 'tun' });
-      await this.#o.openTun(name, u, fwmark);
+      await this.#o.tunnels.open(name, u, fwmark);
+      this.#told.set(name, { uplink: u, fwmark });
     }
   }
 
@@ -358,9 +397,6 @@ export class HostNetwork {
             writeRouteAgain(w, r, { table, onlyOver: ifindex, protocol: SETUP_PROTOCOL }),
           ),
         );
-    const name = u.kind === 'source' ? String(u.source) : (interfaceOf(u) ?? u.name);
-    if (this.#journal.find('table', name) === undefined)
-      this.#journal.write({ kind: 'table', uplink: u.name, name, table });
     for (const r of this.#host.routes({ table, protocol: SETUP_PROTOCOL })) {
       if (wanted.delete(routeKey(r))) continue;
       this.#host.send(Rtm.DelRoute, 0, (w) => writeRouteAgain(w, r));

@@ -2,7 +2,7 @@
  * What the kernel backend needs of this host, looked at by trying, not by version numbers: feeds the choice of the backend and
  * `mlshim doctor`. Leaves nothing behind.
  */
-import { readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { systemReason } from '../lib/reason.ts';
 import { cgroupMount } from './cgroups.ts';
@@ -37,7 +37,7 @@ const HINTS: Readonly<Record<string, string>> = {
     'mount it: mount -t cgroup2 none /sys/fs/cgroup/unified; or boot with systemd.unified_cgroup_hierarchy=1',
   'kernel-version': 'a kernel from 5.8 on; from 6.1 on nothing is missing',
   'vrf-device': 'modprobe vrf; or "isolation: device", which needs none',
-  'kernel-wireguard': 'modprobe wireguard; without it the WireGuard child serves',
+  'kernel-wireguard': 'modprobe wireguard, or give it /dev/net/tun: the WireGuard child serves a TUN then',
   'socket-destroy': 'a kernel with CONFIG_INET_DIAG_DESTROY; without it flows of a dead uplink end by themselves',
 };
 
@@ -91,11 +91,13 @@ export async function probeHost(needs: HostNeeds): Promise<readonly HostProbe[]>
   }
   const network = probeNetwork();
   add('vrf-device', network.vrf === undefined, needs.vrf, network.vrf ?? 'VRF devices can be made');
+  const canServeTun = hasTun();
+  const substitute = canServeTun ? '; the WireGuard child serves a TUN instead' : '; nor a TUN for the WireGuard child';
   add(
     'kernel-wireguard',
     network.wireguard === undefined,
-    needs.wireguard,
-    network.wireguard ?? 'WireGuard devices can be made',
+    needs.wireguard && !canServeTun,
+    network.wireguard === undefined ? 'WireGuard devices can be made' : network.wireguard + substitute,
   );
   add(
     'socket-destroy',
@@ -127,6 +129,15 @@ function missingCapabilities(): string[] {
   if (!has(CAP_NET_ADMIN)) missing.push('CAP_NET_ADMIN');
   if (!has(CAP_BPF) && !has(CAP_SYS_ADMIN)) missing.push('CAP_BPF');
   return missing;
+}
+
+function hasTun(): boolean {
+  try {
+    accessSync('/dev/net/tun', constants.R_OK | constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function isNewEnough(version: string): boolean {

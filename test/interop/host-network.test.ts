@@ -1,4 +1,5 @@
 import test, { type ExecutionContext } from 'ava';
+import { formatKey, generatePrivateKey, publicKey } from '../../wg/keys.ts';
 import type { PlainUplink } from '../kit/host-driver.ts';
 import { Driver, type Failure, type TwoWays, twoWays } from '../kit/host-network.ts';
 import { changedSince } from '../kit/host-snapshot.ts';
@@ -201,6 +202,48 @@ inLab(`sockets of a device are counted and ended, others are not${why}`, (t) =>
     await client.until(/ended by 103/);
     t.is(await driver.ask({ do: 'count', device: 'eth2' }), 0);
     t.is(await driver.ask({ do: 'count', device: 'eth1' }), 2);
+  }),
+);
+
+inLab(`where the kernel has no WireGuard our child carries the tunnel, and another daemon goes on with it${why}`, (t) =>
+  inTwoWays(t, async ({ lab, host, far, snapshot }) => {
+    const before = await snapshot();
+    const [near, remote] = [generatePrivateKey(), generatePrivateKey()];
+    const tunnel = (own: Uint8Array, peer: Uint8Array, n: number, more: object): PlainUplink => ({
+      ...{
+        name: 'tun',
+        kind: 'wireguard',
+        isolation: 'device',
+        table: 51010,
+        addresses: [`10.100.0.${n}/32`, `fd64::${n}/128`],
+      },
+      wireguard: {
+        ...{ privateKey: formatKey(own), ...(n === 1 && { listenPort: 51820 }) },
+        peers: [
+          {
+            publicKey: formatKey(publicKey(peer)),
+            allowedIps: [`10.100.0.${3 - n}/32`, `fd64::${3 - n}/128`],
+            ...more,
+          },
+        ],
+      },
+    });
+    const distant = await Driver.start(lab, far);
+    await distant.apply(tunnel(remote, near, 1, {}));
+    const uplink = tunnel(near, remote, 2, { endpoint: ['10.9.0.1', 51820] });
+    const driver = await Driver.start(lab, host);
+    t.like(await driver.apply(ONE, uplink), [{ isUp: true }, { isUp: true, bindDevice: 'mlw-tun' }]);
+    for (const target of ['10.100.0.1', 'fd64::1']) await lab.ok(host, 'ping', ['-c1', '-W5', '-I', 'mlw-tun', target]);
+    const set = await snapshot();
+    await driver.apply(ONE, uplink);
+    t.deepEqual(changedSince(set, await snapshot()), [], 'a second time changes nothing');
+    await driver.kill();
+    const next = await Driver.start(lab, host);
+    await next.apply(ONE, uplink);
+    t.deepEqual(changedSince(set, await snapshot()), []);
+    await lab.ok(host, 'ping', ['-c3', '-W5', '-I', 'mlw-tun', '10.100.0.1']);
+    await next.ask({ do: 'undo' });
+    t.deepEqual(changedSince(before, await snapshot()), []);
   }),
 );
 

@@ -7,6 +7,7 @@
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { createInterface } from 'node:readline';
+import { HostTunnels } from '../../router/app/host-tunnels.ts';
 import { HostNetwork, undoHostNetwork } from '../../router/kernel/host-network.ts';
 import { countSockets, destroySockets, type SocketChoice } from '../../router/kernel/sockets.ts';
 import type { HostUplink, WgHostConfig } from '../../router/kernel/uplink.ts';
@@ -56,7 +57,8 @@ const log = makeLogger(
   'host',
   'debug',
 );
-const network = new HostNetwork({ folder, log });
+const tunnels = new HostTunnels(log);
+const network = new HostNetwork({ folder, log, tunnels });
 
 function wireguardOf({ privateKey, listenPort = 0, peers }: NonNullable<PlainUplink['wireguard']>): WgHostConfig {
   return {
@@ -136,3 +138,4 @@ for await (const line of createInterface(process.stdin)) {
   }
 }
 network.close();
+await tunnels.end();

@@ -4,8 +4,6 @@ import type { PlainUplink, Request } from './host-driver.ts';
 import { hostSnapshot } from './host-snapshot.ts';
 import { Lab, type LabProcess } from './lab.ts';
 
-const DRIVER = join(import.meta.dirname, 'host-driver.js');
-
 export interface DriverState {
   readonly name: string;
   readonly isUp: boolean;
@@ -22,41 +20,57 @@ export interface Failure {
   readonly hint: string;
 }
 
-/** A daemon's part that runs in the host's namespace. */
-export class Driver {
-  readonly #process: LabProcess;
+/** A program of the kit that runs in a namespace and answers line by line. */
+export class Answering<Asked> {
+  protected readonly process: LabProcess;
   #read = 0;
 
-  private constructor(process: LabProcess) {
-    this.#process = process;
-  }
-
-  /** @param dieAt the line of its journal that is the last thing it does */
-  static async start(lab: Lab, ns: string, dieAt?: number): Promise<Driver> {
-    const args = [DRIVER, join(lab.dir, 'run'), ...(dieAt === undefined ? [] : [String(dieAt)])];
-    const driver = new Driver(lab.start(ns, process.execPath, args, { isTalkedTo: true }));
-    await driver.event((e) => e['event'] === 'ready');
-    return driver;
+  constructor(lab: Lab, ns: string, script: string, args: readonly string[]) {
+    this.process = lab.start(ns, process.execPath, [join(import.meta.dirname, script), ...args], { isTalkedTo: true });
   }
 
   /** The next line that fits; others before it are passed over. */
   async event(fits: (line: Record<string, unknown>) => boolean): Promise<Record<string, unknown>> {
     for (;;) {
-      const end = this.#process.stdout.indexOf('\n', this.#read);
+      const end = this.process.stdout.indexOf('\n', this.#read);
       if (end < 0) {
-        await this.#process.until(new RegExp(`[^]{${this.#process.stdout.length + 1},}`));
+        await this.process.outputBeyond(this.process.stdout.length);
         continue;
       }
-      const line = JSON.parse(this.#process.stdout.slice(this.#read, end)) as Record<string, unknown>;
+      const line = JSON.parse(this.process.stdout.slice(this.#read, end)) as Record<string, unknown>;
       this.#read = end + 1;
       if (fits(line)) return line;
     }
   }
 
-  async ask(request: Request): Promise<unknown> {
-    this.#process.child.stdin!.write(`${JSON.stringify(request)}\n`);
+  async ask(request: Asked): Promise<unknown> {
+    this.process.child.stdin!.write(`${JSON.stringify(request)}\n`);
     const line = await this.event((l) => 'answer' in l || 'failure' in l);
     return 'failure' in line ? line : line['answer'];
+  }
+
+  /** Whether it lives to answer. */
+  ends(request: Asked): Promise<boolean> {
+    const answer = this.ask(request).then(
+      () => true,
+      () => false,
+    );
+    return Promise.race([answer, this.process.exit().then(() => false)]);
+  }
+
+  kill(): Promise<number> {
+    return this.process.stop('SIGKILL');
+  }
+}
+
+/** The host-network half of a daemon. */
+export class Driver extends Answering<Request> {
+  /** @param dieAt the line of its journal that is the last thing it does */
+  static async start(lab: Lab, ns: string, dieAt?: number): Promise<Driver> {
+    const args = [join(lab.dir, `run-${ns}`), ...(dieAt === undefined ? [] : [String(dieAt)])];
+    const driver = new Driver(lab, ns, 'host-driver.js', args);
+    await driver.event((e) => e['event'] === 'ready');
+    return driver;
   }
 
   apply(...uplinks: readonly PlainUplink[]): Promise<readonly DriverState[] | Failure> {
@@ -70,16 +84,8 @@ export class Driver {
   }
 
   /** Whether it lives to tell that it has applied them. */
-  async survives(...uplinks: readonly PlainUplink[]): Promise<boolean> {
-    const answer = this.apply(...uplinks).then(
-      () => true,
-      () => false,
-    );
-    return Promise.race([answer, this.#process.exit().then(() => false)]);
-  }
-
-  kill(): Promise<number> {
-    return this.#process.stop('SIGKILL');
+  survives(...uplinks: readonly PlainUplink[]): Promise<boolean> {
+    return this.ends({ do: 'apply', uplinks });
   }
 }
 
@@ -95,32 +101,28 @@ export interface TwoWays {
 /** Two networks to one far end that knows the way back by the network a packet came from. */
 export async function twoWays(): Promise<TwoWays> {
   const lab = new Lab();
-  const host = await lab.namespace('host');
-  const far = await lab.namespace('far');
-  const ip = (ns: string, ...args: readonly string[]): Promise<string> => lab.host('ip', ['-n', ns, ...args]);
+  try {
+    const host = await lab.namespace('host');
+    const far = await lab.namespace('far');
+    await connect(lab, host, far);
+    return { lab, host, far, snapshot: () => hostSnapshot(lab, host) };
+  } catch (e) {
+    await lab.close();
+    throw e;
+  }
+}
+
+async function connect(lab: Lab, host: string, far: string): Promise<void> {
   // Nobody else is on these links: addresses need not be looked for elsewhere before they are used.
-  for (const ns of [host, far]) await lab.ok(ns, 'sh', ['-c', 'echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad']);
+  for (const ns of [host, far]) await lab.ok(ns, 'sysctl', ['-qw', 'net.ipv6.conf.default.accept_dad=0']);
   for (const n of [1, 2]) {
     await lab.veth(`eth${n}`, host, `10.${n}.0.2/24`, far, `10.${n}.0.1/24`);
-    await ip(host, 'addr', 'add', `fd0${n}::2/64`, 'dev', `eth${n}`, 'nodad');
-    await ip(far, 'addr', 'add', `fd0${n}::1/64`, 'dev', `eth${n}`, 'nodad');
-    await ip(
-      host,
-      'route',
-      'add',
-      'default',
-      'via',
-      `10.${n}.0.1`,
-      'dev',
-      `eth${n}`,
-      'metric',
-      `${n}00`,
-      'proto',
-      'dhcp',
-    );
-    await ip(host, '-6', 'route', 'add', 'default', 'via', `fd0${n}::1`, 'dev', `eth${n}`, 'metric', `${n}00`);
+    await lab.ok(far, 'ip', ['addr', 'add', `fd0${n}::1/64`, 'dev', `eth${n}`, 'nodad']);
+    const way = ['dev', `eth${n}`, 'metric', `${n}00`];
+    await lab.ok(host, 'ip', ['addr', 'add', `fd0${n}::2/64`, 'dev', `eth${n}`, 'nodad']);
+    await lab.ok(host, 'ip', ['route', 'add', 'default', 'via', `10.${n}.0.1`, ...way, 'proto', 'dhcp']);
+    await lab.ok(host, 'ip', ['-6', 'route', 'add', 'default', 'via', `fd0${n}::1`, ...way]);
   }
-  await ip(far, 'addr', 'add', '10.9.0.1/32', 'dev', 'lo');
-  await ip(far, 'addr', 'add', 'fd09::1/128', 'dev', 'lo', 'nodad');
-  return { lab, host, far, snapshot: () => hostSnapshot(lab, host) };
+  await lab.ok(far, 'ip', ['addr', 'add', '10.9.0.1/32', 'dev', 'lo']);
+  await lab.ok(far, 'ip', ['addr', 'add', 'fd09::1/128', 'dev', 'lo', 'nodad']);
 }

@@ -84,14 +84,23 @@ export class LabProcess {
 
   /** Resolves when the output so far matches; rejects when the process ends first or time is up. */
   async until(pattern: RegExp, timeoutMs = 20_000): Promise<RegExpExecArray> {
+    const find = (): RegExpExecArray | null => pattern.exec(this.stdout) ?? pattern.exec(this.stderr);
+    return (await this.#untilNot(null, find, `print ${pattern}`, timeoutMs))!;
+  }
+
+  /** Resolves when standard output is longer than that; rejects as `until` does. */
+  async outputBeyond(length: number, timeoutMs = 60_000): Promise<void> {
+    await this.#untilNot(false, () => this.stdout.length > length, 'print any more', timeoutMs);
+  }
+
+  async #untilNot<T>(missing: T, find: () => T, what: string, timeoutMs: number): Promise<T> {
     const limit = AbortSignal.timeout(timeoutMs);
     for (;;) {
-      const found = pattern.exec(this.stdout) ?? pattern.exec(this.stderr);
-      if (found !== null) return found;
-      if (this.#exited)
-        throw new Error(`${this.name} ended before it printed ${pattern}:\n${this.stdout}${this.stderr}`);
-      if (limit.aborted)
-        throw new Error(`${this.name} did not print ${pattern} in ${timeoutMs} ms:\n${this.stdout}${this.stderr}`);
+      const found = find();
+      if (found !== missing) return found;
+      const soFar = `:\n${this.stdout}${this.stderr}`;
+      if (this.#exited) throw new Error(`${this.name} ended and did not ${what}${soFar}`);
+      if (limit.aborted) throw new Error(`${this.name} did not ${what} in ${timeoutMs} ms${soFar}`);
       await new Promise<void>((resolve) => {
         this.#waiters.push(resolve);
         limit.addEventListener('abort', () => resolve(), { once: true });

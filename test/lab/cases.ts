@@ -1,11 +1,12 @@
 /** Every suite of the guest: the host's tests are named after them, the guest runs them in this order. */
 import type { BootKind, Case, Suite } from './guest/case.ts';
 import { facts } from './guest/facts.ts';
+import { hostNetwork } from './guest/host-network.ts';
 import { lines } from './guest/lines.ts';
 import { programsSuite } from './guest/programs.ts';
 import { systemd } from './guest/systemd.ts';
 
-export const SUITES: readonly Suite[] = [facts, lines, programsSuite, systemd];
+export const SUITES: readonly Suite[] = [facts, lines, hostNetwork, programsSuite, systemd];
 
 export const BOOTS: readonly BootKind[] = ['plain', 'systemd'];
 

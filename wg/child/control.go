@@ -18,13 +18,15 @@ import (
 	"syscall"
 	"time"
 
+	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/device"
 )
 
 const maxBlock = 16 << 20
 
-// host is one WireGuard device and what it is made of.
+// host is one WireGuard device and what it is made of. One on a TUN of the host has no part in the rings: tun and bind are nil.
 type host struct {
+	name string
 	tun  *tunDevice
 	bind *udpBind
 	dev  *device.Device
@@ -128,6 +130,7 @@ func (s *server) handle(block []line, out *bytes.Buffer) int {
 func (s *server) create(index int, lines []line) int {
 	name, mtu := fmt.Sprintf("wg%d", index), device.DefaultMTU
 	var opts bindOptions
+	hostTUN := ""
 	for _, l := range lines {
 		var err error
 		switch l.key {
@@ -135,6 +138,8 @@ func (s *server) create(index int, lines []line) int {
 			name = l.value
 		case "mtu":
 			mtu, err = parseMTU(l.value)
+		case "tun":
+			hostTUN = l.value
 		case "bind_address":
 			var a netip.Addr
 			if a, err = netip.ParseAddr(l.value); err == nil {
@@ -153,15 +158,28 @@ func (s *server) create(index int, lines []line) int {
 			return -int(syscall.EINVAL)
 		}
 	}
-	t := newTunDevice(index, name, mtu, s.txRing, s.rxRing, &s.sums)
-	b := newBind(t, opts, func(kind string, lines ...string) { s.event(kind, index, lines...) })
-	h := &host{tun: t, bind: b}
-	h.dev = device.NewDevice(t, b, &device.Logger{
+	logger := &device.Logger{
 		Verbosef: device.DiscardLogf,
 		Errorf:   func(format string, args ...any) { logf("warn", name+": "+format, args...) },
-	})
+	}
+	h := &host{name: name}
+	if hostTUN != "" {
+		if opts != (bindOptions{}) {
+			return -int(syscall.EINVAL) // the host's routes and rules say where its packets leave
+		}
+		t, err := openHostTUN(hostTUN, mtu)
+		if err != nil {
+			logf("error", "%s: %v", name, err)
+			return -errnoOf(err)
+		}
+		h.dev = device.NewDevice(t, conn.NewDefaultBind(), logger)
+	} else {
+		h.tun = newTunDevice(index, name, mtu, s.txRing, s.rxRing, &s.sums)
+		h.bind = newBind(h.tun, opts, func(kind string, lines ...string) { s.event(kind, index, lines...) })
+		h.dev = device.NewDevice(h.tun, h.bind, logger)
+		s.txRing.devices[index].Store(h.tun)
+	}
 	s.hosts[index] = h
-	s.txRing.devices[index].Store(t)
 	setMemoryLimit(len(s.hosts))
 	go func() {
 		<-h.dev.Wait()
@@ -187,7 +205,9 @@ func (s *server) set(h *host, lines []line) int {
 			if err != nil {
 				return -int(syscall.EINVAL)
 			}
-			h.tun.setMTU(n)
+			if h.tun != nil { // of a TUN it is the host's business
+				h.tun.setMTU(n)
+			}
 			continue
 		}
 		uapi.WriteString(l.key)
@@ -213,13 +233,18 @@ func (s *server) set(h *host, lines []line) int {
 
 // get writes our own counters, then WireGuard's answer.
 func (s *server) get(h *host, out *bytes.Buffer) {
-	fmt.Fprintf(out, "name=%s\nmtu=%d\nsent=%d\nfailed=%d\nno_peer=%d\nstuck=%d\nrcvbuf=%d\n", h.tun.name, h.tun.mtu.Load(),
-		h.bind.sent.Load(), h.bind.failed.Load(), h.tun.noPeer.Load(), h.tun.drained.Load(), h.bind.rcvbuf.Load())
+	fmt.Fprintf(out, "name=%s\n", h.name)
+	if h.tun != nil {
+		fmt.Fprintf(out, "mtu=%d\nsent=%d\nfailed=%d\nno_peer=%d\nstuck=%d\nrcvbuf=%d\n", h.tun.mtu.Load(), h.bind.sent.Load(),
+			h.bind.failed.Load(), h.tun.noPeer.Load(), h.tun.drained.Load(), h.bind.rcvbuf.Load())
+	}
 	_ = h.dev.IpcGetOperation(out)
 }
 
 func (s *server) remove(index int, h *host) {
-	s.txRing.devices[index].Store(nil)
+	if h.tun != nil {
+		s.txRing.devices[index].Store(nil)
+	}
 	h.dev.Close()
 	delete(s.hosts, index)
 	setMemoryLimit(len(s.hosts))

@@ -1,0 +1,90 @@
+/** The whole router with the kernel backend: routes of a BGP neighbour (BIRD) and of the configuration in tables of the kernel. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'ava';
+import { cgroupMount } from '../../router/kernel/cgroups.ts';
+import { formatKey, generatePrivateKey, publicKey } from '../../wg/keys.ts';
+import { twoWays } from '../kit/host-network.ts';
+import { changedSince } from '../kit/host-snapshot.ts';
+import { Lab } from '../kit/lab.ts';
+import { Router } from '../kit/router.ts';
+
+const missing = Lab.missing('bird') ?? (cgroupMount() === undefined ? 'no cgroup v2 hierarchy' : undefined);
+const inLab = missing === undefined ? test.serial : test.serial.skip;
+const ROOT = { unprivileged: false };
+
+const BIRD = `
+router id 10.9.0.1;
+log stderr all;
+protocol device {}
+protocol static { ipv4; route 10.90.0.0/16 blackhole; route 10.91.0.0/16 blackhole; }
+protocol bgp {
+  local 10.1.0.1 as 65001; neighbor 10.1.0.2 as 65002;
+  ipv4 { import none; export all; next hop self; };
+}
+`;
+
+const config = (peer: string): string => `
+backend: kernel
+isolation: device
+uplinks:
+  fiber: { kernel: { interface: eth1 } }
+  lte: { kernel: { interface: eth2 } }
+  tun:
+    wireguard:
+      private_key: !file tun.key
+      addresses: [10.100.0.2/32]
+      peers: [{ public_key: ${peer}, endpoint: '10.9.0.1:51820', allowed_ips: [10.100.0.0/24] }]
+routes:
+  - { to: 10.77.0.0/16, via: lte, gateway: 10.2.0.1 }
+  - { to: 10.78.0.0/16, type: blackhole }
+bgp:
+  asn: 65002
+  router_id: 10.1.0.2
+  peers: [{ name: bird, address: 10.1.0.1, asn: 65001, via: fiber, import: all, export: none }]
+`;
+
+inLab(
+  `routes of BGP and of the configuration are in the kernel's tables until the router ends${missing === undefined ? '' : ` (${missing})`}`,
+  async (t) => {
+    const ways = await twoWays();
+    const { lab, host, far } = ways;
+    try {
+      const before = await ways.snapshot();
+      writeFileSync(join(lab.dir, 'bird.conf'), BIRD);
+      lab.start(far, 'bird', ['-f', '-c', join(lab.dir, 'bird.conf'), '-s', join(lab.dir, 'bird.ctl')]);
+      const router = new Router(lab, host, { uid: 0, gid: 0 });
+      writeFileSync(join(router.dir, 'tun.key'), `${formatKey(generatePrivateKey())}\n`, { mode: 0o600 });
+      router.write(config(formatKey(publicKey(generatePrivateKey()))));
+      await router.up(ROOT);
+      const told = async (): Promise<string[]> => {
+        const text = await lab.ok(host, 'ip', ['route', 'show', 'table', 'all', 'proto', '117']);
+        return text
+          .trim()
+          .split('\n')
+          .map((line) => line.replace(/ metric \d+/, '').trim())
+          .sort();
+      };
+      const table = async (device: string): Promise<string> =>
+        new RegExp(`oif ${device} lookup (\\d+)`).exec(await lab.ok(host, 'ip', ['rule']))![1]!;
+      const [fiber, lte, tun] = [await table('eth1'), await table('eth2'), await table('mlw-tun')];
+      await lab.eventually('what BIRD told is in the table of its uplink', async () =>
+        (await told()).some((line) => line.startsWith('10.91.')),
+      );
+      t.deepEqual(
+        await told(),
+        [
+          `10.100.0.0/24 dev mlw-tun table ${tun} scope link`,
+          `10.77.0.0/16 via 10.2.0.1 dev eth2 table ${lte} onlink`,
+          `10.90.0.0/16 via 10.1.0.1 dev eth1 table ${fiber} onlink`,
+          `10.91.0.0/16 via 10.1.0.1 dev eth1 table ${fiber} onlink`,
+          ...[fiber, lte, tun].map((n) => `blackhole 10.78.0.0/16 table ${n}`),
+        ].sort(),
+      );
+      await router.cli(['down'], ROOT);
+      t.deepEqual(changedSince(before, await ways.snapshot()), []);
+    } finally {
+      await lab.close();
+    }
+  },
+);
