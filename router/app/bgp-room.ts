@@ -398,6 +398,8 @@ export class BgpRoom {
     this.#latency.setPeers(this.#inMain(settings.peers), settings.dn42.latencyWindowS);
     this.#rpki.reload(settings.rpki);
     const begun = [...this.#speaker.reconfigure(this.#wanted()), ...this.#vrfs.reload(settings, vrfs, links, filters)];
+    // Passwords of new peers are known by now: a listener has them from before it listens.
+    this.#hostTransport.setEndpoints(settings.hostListen);
     this.#watchAgain(before, begun);
     this.#monitoring.reload(settings);
   }

@@ -43,7 +43,7 @@ export interface HostLinks {
 }
 
 export interface KernelTransportOptions {
-  /** Where inbound connections are taken; with none, sessions are only opened by us. */
+  /** Where inbound connections are taken at first; with none, sessions are only opened by us. */
   readonly listen: readonly HostEndpoint[];
   readonly links: HostLinks;
   /** An endpoint cannot be listened on, or not with the passwords of its peers; it is tried again. */
@@ -103,6 +103,11 @@ export class KernelTransport implements Transport {
   /** Other links, and other endpoints for them, from now on; those that stay are not touched. */
   setLinks(links: HostLinks, endpoints: readonly HostEndpoint[]): void {
     this.#links = links;
+    this.setEndpoints(endpoints);
+  }
+
+  /** Other endpoints from now on; those that stay and all connections are not touched. */
+  setEndpoints(endpoints: readonly HostEndpoint[]): void {
     const isWanted = (l: HostListener): boolean => endpoints.some((e) => isEqual(e, l.endpoint));
     const gone = this.#listeners.filter((l) => !isWanted(l));
     this.#listeners = this.#listeners.filter(isWanted);

@@ -88,14 +88,7 @@ const LINK_KEYS: readonly string[] = ['kernel', 'vrf'];
 const DEVICE_KEYS: readonly string[] = ['mtu', 'addresses'];
 
 /** Who we are, where we listen: another speaker. */
-const SPEAKER_KEYS: readonly string[] = [
-  'asn',
-  'router_id',
-  'cluster_id',
-  'confederation',
-  'listen_port',
-  'host_listen',
-];
+const SPEAKER_KEYS: readonly string[] = ['asn', 'router_id', 'cluster_id', 'confederation', 'listen_port'];
 
 /** What may be another in a VRF that stays. */
 const LIVE_VRF_KEYS: readonly string[] = ['networks', 'import', 'export'];

@@ -163,6 +163,23 @@ it('a BMP station comes and goes, and the FPM server starts, moves and stops', a
   t.is((await router.json<Status>('status')).fpm, undefined);
 });
 
+it('where peers of the host may connect changes in place', async (t) => {
+  const { router, base, lab } = t.context;
+  const listensAt = async (port: number): Promise<boolean> =>
+    (await lab.ok(router.ns, 'ss', ['-Hltn'])).includes(`127.0.0.1:${port} `);
+  await live(t, inBgp(base, 'host_listen: [127.0.0.1:2179, 127.0.0.1:2180]'));
+  await lab.eventually('both ports', async () => (await listensAt(2179)) && (await listensAt(2180)));
+  const changes = await live(t, inBgp(base, 'host_listen: [127.0.0.1:2180, 127.0.0.1:2181]'));
+  t.true(
+    changes.every((path) => path.startsWith('bgp.host_listen')),
+    changes.join(),
+  );
+  await lab.eventually('others', async () => !(await listensAt(2179)) && (await listensAt(2181)));
+  t.true(await listensAt(2180));
+  await live(t, base);
+  await lab.eventually('none', async () => !(await listensAt(2180)) && !(await listensAt(2181)));
+});
+
 it('name servers, the preferred source and the BIRD socket change for what comes from now on', async (t) => {
   const { router, base, lab } = t.context;
   const socket = join(router.dir, 'other.ctl');

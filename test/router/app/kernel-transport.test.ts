@@ -6,6 +6,7 @@ import { refusedSegments, requireSignatures } from '../../../router/app/host-soc
 import { KernelTransport, SplitTransport } from '../../../router/app/kernel-transport.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import type { MlshimError } from '../../../router/lib/errors.ts';
+import { until } from '../../bgp/kit/bird.ts';
 import { freePort } from '../../bgp/kit/loopback.ts';
 
 const LINK = 'here';
@@ -102,6 +103,30 @@ for (const [local, from] of [
     t.is(await inbound.next(), 'closed: closed by the peer');
   });
 }
+
+test('another endpoint takes the place of one, while connections go on', async (t) => {
+  const [before, after] = [await freePort(), await freePort()];
+  const server = transport(t, { address: at('127.0.0.1'), port: before });
+  const inbound: Told[] = [];
+  server.listen((stream) => {
+    const told = new Told();
+    told.stream = stream;
+    inbound.push(told);
+    return told;
+  });
+  await server.listening();
+  const client = transport(t);
+  const first = (await open(client, target('127.0.0.1', before))) as Told;
+  first.stream!.write(new TextEncoder().encode('a'));
+  await until(() => inbound.length === 1, 'a connection');
+  server.setEndpoints([{ address: at('127.0.0.1'), port: after }]);
+  await server.listening();
+  t.is(typeof (await open(client, target('127.0.0.1', before))), 'string', 'refused');
+  t.true((await open(client, target('127.0.0.1', after))) instanceof Told);
+  t.is(await inbound[0]!.next(), 'a');
+  inbound[0]!.stream!.write(new TextEncoder().encode('b'));
+  t.is(await first.next(), 'b');
+});
 
 test('an IPv4 connection to a listener of both families has its IPv4 address', async (t) => {
   const port = await freePort();
