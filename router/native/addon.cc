@@ -62,6 +62,7 @@ const Entry ENTRIES[] = {
     {"sendDatagrams", bridge<send_datagrams>},
     {"accept", bridge<accept_fd>},
     {"peerCred", bridge<peer_cred>},
+    {"peerPid", bridge<peer_pid>},
     {"recvMessage", bridge<recv_message>},
     {"sendMessage", bridge<send_message>},
     {"kernelSocket", bridge<kernel_socket>},

@@ -71,6 +71,7 @@ int32_t send_datagrams(Instance &, const int32_t *);
 // fdpass.cc
 int32_t accept_fd(Instance &, const int32_t *);
 int32_t peer_cred(Instance &, const int32_t *);
+int32_t peer_pid(Instance &, const int32_t *);
 int32_t recv_message(Instance &, const int32_t *);
 int32_t send_message(Instance &, const int32_t *);
 

@@ -35,6 +35,15 @@ int32_t peer_cred(Instance &self, const int32_t *a)
 	return 0;
 }
 
+// peerPid(fd): the process at the other end of a UNIX socket
+int32_t peer_pid(Instance &, const int32_t *a)
+{
+	ucred cred;
+	socklen_t length = sizeof(cred);
+
+	return getsockopt(a[0], SOL_SOCKET, SO_PEERCRED, &cred, &length) < 0 ? -errno : cred.pid;
+}
+
 // recvMessage(fd, at, room, fdsAt, maxFds): octets read; fdsAt gets the number of descriptors and then the descriptors
 int32_t recv_message(Instance &self, const int32_t *a)
 {

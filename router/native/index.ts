@@ -113,6 +113,8 @@ export interface Native {
   accept(listenFd: number, isBlocking: number): number;
   /** Write pid, uid, gid of a UNIX socket's peer as int32s to `at`. */
   peerCred(fd: number, at: number): number;
+  /** The process at the other end of a UNIX socket. */
+  peerPid(fd: number): number;
   /** One message; `fdsAt` gets the number of descriptors that came with it, then the descriptors (int32s, at most `maxFds`). */
   recvMessage(fd: number, at: number, room: number, fdsAt: number, maxFds: number): number;
   sendMessage(fd: number, at: number, length: number, fdsAt: number, fdCount: number): number;
