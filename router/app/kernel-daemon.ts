@@ -61,6 +61,7 @@ export class KernelDaemon {
   #plan: KernelPlan;
   #end: (status: number) => void = () => undefined;
   #isStopping = false;
+  #isChanging = false;
   /** Something of the host has been changed. */
   #hasBegun = false;
   #instance!: Instance;
@@ -95,8 +96,8 @@ export class KernelDaemon {
     this.#tunnels = new KernelTunnels((name, isAlive) => this.#watch.tunnelState(name, isAlive), log.for('wg'));
     this.#routing = new KernelRouting(
       {
-        input: () => ({
-          plan: this.#plan,
+        input: (plan = this.#plan) => ({
+          plan,
           states: this.#states,
           own: ownAddresses(),
           firstTable: this.#instance.firstTable,
@@ -143,6 +144,7 @@ export class KernelDaemon {
       this.#follow(programs, mount);
       this.#tellPolicy();
       await this.#names!.served;
+      this.#names!.tick(); // or queries of the first second would pass it by
       await programs.attach();
       this.#host.watch(() => this.#hostChanged());
       this.#hostChanged();
@@ -240,6 +242,7 @@ export class KernelDaemon {
 
   /** Interfaces, addresses or routes of the host have changed. */
   #hostChanged(): void {
+    if (this.#isChanging) return;
     for (const { name, isUp } of this.#states) {
       this.#watch.linkState(name, isUp);
       this.#routing.linkState(name, isUp);
@@ -303,14 +306,16 @@ export class KernelDaemon {
     const before = this.#plan;
     const plan = kernelPlanOf(next, before);
     await Promise.race([this.#resolveEndpoints(next), sleep(RESOLVE_MS, undefined, { ref: false })]);
-    await this.#applyNetwork(plan); // or the network is as it was
+    this.#isChanging = true; // what the network says meanwhile is of the next plan, which is not in force yet
     try {
+      await this.#applyNetwork(plan); // or the network is as it was
+      await this.#routing.change(changes, plan).catch(async (e: unknown) => {
+        await this.#applyNetwork(before);
+        throw e;
+      });
       this.#plan = plan;
-      await this.#routing.change(changes);
-    } catch (e) {
-      this.#plan = before;
-      await this.#applyNetwork(before);
-      throw e;
+    } finally {
+      this.#isChanging = false;
     }
     this.#watchUplinks();
     this.#tellPolicy();
@@ -320,6 +325,7 @@ export class KernelDaemon {
       this.#programs!.removeCgroup(this.#groups.ensure(group).id);
       this.#groups.remove(group);
     }
+    this.#hostChanged();
   }
 
   // ---- End

@@ -30,7 +30,8 @@ export interface RoutingInput {
 }
 
 export interface KernelRoutingPort {
-  input(): RoutingInput;
+  /** @param plan another one than that in force */
+  input(plan?: KernelPlan): RoutingInput;
   control(): ControlRoom;
   /** No worker will be started any more. */
   gaveUp(): void;
@@ -88,9 +89,9 @@ export class KernelRouting {
     this.client.send({ kind: 'link-state', index: this.linkOf(name), up: isUp });
   }
 
-  /** Go over to what the input says now. @throws MlshimError when it cannot be; nothing has changed then */
-  async change(changes: readonly ConfigChange[]): Promise<void> {
-    const boot = routingBootOf(this.#port.input());
+  /** Go over to another plan. @throws MlshimError when it cannot be; nothing has changed then */
+  async change(changes: readonly ConfigChange[], plan: KernelPlan): Promise<void> {
+    const boot = routingBootOf(this.#port.input(plan));
     if (changes.some((c) => c.effect === 'routing')) await this.#supervisor.replace(boot, () => undefined);
     else await this.client.reload(boot);
   }
