@@ -77,6 +77,7 @@ export class PolicyImage {
   readonly #ringsAt: readonly number[];
   readonly #listsAt: number;
   #listsWritten = 0;
+  #partsCombined = 0;
   #writes = new MapWrites();
   /** Quads that the map needs. */
   readonly quads: number;
@@ -174,6 +175,11 @@ export class PolicyImage {
     if (this.#parts.asksAboutCgroups) this.#writes.deleteKey(cgroupKey(id));
   }
 
+  /** Classes of processes so far. */
+  get classes(): number {
+    return this.#classes.size;
+  }
+
   /** Classes with rules by domain, by the list of their rules. */
   dnsClasses(): { readonly key: string; readonly rules: readonly number[] }[] {
     return [...this.#classes].filter(([, c]) => c.tables.hasDomains).map(([key, { rules }]) => ({ key, rules }));
@@ -190,6 +196,7 @@ export class PolicyImage {
 
   /** Every combination of parts gets its class. */
   #combine(): void {
+    if (this.#parts.count === this.#partsCombined) return;
     for (const c of this.#parts.combinations()) {
       const key = [c.cgroup, c.user, c.program, c.source].join();
       if (this.#combinations.has(key)) continue;
@@ -198,6 +205,7 @@ export class PolicyImage {
       const { quad } = this.#classOf(c);
       this.#writes.setKey([KeyKind.Class, c.cgroup | (c.user << 16), c.program | (c.source << 16), 0, 0], quad);
     }
+    this.#partsCombined = this.#parts.count;
   }
 
   #classOf(c: Combination): Class {

@@ -113,6 +113,11 @@ export class Parts {
     return this.#nameParts;
   }
 
+  /** How many parts there are; combinations are the same ones as long as it is. */
+  get count(): number {
+    return this.#cgroups.values.length + this.#programs.values.length + this.#sources.values.length;
+  }
+
   *combinations(): Generator<Combination> {
     for (const cgroup of this.#cgroups.values.keys())
       for (let user = 0; user <= this.#users.length; user++)

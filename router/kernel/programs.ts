@@ -288,10 +288,12 @@ export class Programs {
       }
   }
 
-  /** The forwarder is alive: every second, say. Without it, queries go to the uplinks' resolvers after three. */
-  heartbeat(): void {
-    // The clock of bpf_ktime_get_ns(): CLOCK_MONOTONIC.
-    this.#beat.set(0, new Uint8Array(new BigUint64Array([process.hrtime.bigint()]).buffer));
+  /**
+   * The forwarder is alive: every second, say. Without it, queries go to the uplinks' resolvers after three.
+   * @param at nanoseconds of CLOCK_MONOTONIC, that of bpf_ktime_get_ns()
+   */
+  heartbeat(at: bigint = process.hrtime.bigint()): void {
+    this.#beat.set(0, new Uint8Array(new BigUint64Array([at]).buffer));
   }
 
   // ---- Figures
@@ -359,6 +361,7 @@ export class Programs {
   #change(what: (image: PolicyImage) => void): void {
     const image = this.#image;
     if (image === undefined) return;
+    const { classes } = image;
     try {
       what(image);
     } catch (error) {
@@ -367,7 +370,7 @@ export class Programs {
       return;
     }
     this.#inner!.apply(image.take());
-    this.#tellDnsClasses();
+    if (image.classes !== classes) this.#tellDnsClasses();
   }
 
   #tellDnsClasses(): void {

@@ -31,7 +31,7 @@ static __always_inline void redirect(struct flow *f, bool is_v6, const __u32 to[
 static __always_inline bool forward(struct flow *f, bool is_v6, __u32 class)
 {
 	void *words = bpf_map_lookup_elem(&mls_words, &f->place);
-	struct mls_quad *c = words ? quad(words, class) : 0;
+	struct mls_quad *c = words && class ? quad(words, class) : 0;
 	__u32 zero = 0, port = c ? c->w[MLS_CLASS_FORWARDER] : 0;
 	__u64 *beat = bpf_map_lookup_elem(&mls_beat, &zero);
 	__u32 v4[4] = {0, 0, MAPPED, bpf_htonl(0x7f000001)}, v6[4] = {0, 0, 0, bpf_htonl(1)};

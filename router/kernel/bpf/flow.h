@@ -138,7 +138,8 @@ static __always_inline struct decision decide(struct flow *f, __u32 class, bool 
 	void *words = bpf_map_lookup_elem(&mls_words, &f->place);
 	struct mls_quad *head = words ? quad(words, 0) : 0, *c = words ? quad(words, class) : 0;
 
-	if (!head || !c)
+	/* Quad 0 is the head: no class has it. */
+	if (!head || !c || !class)
 		return d;
 	__u32 rule = find_in_list(f->place, c->w[MLS_CLASS_ANYWHERE], f->protocol, f->port);
 	__u32 answer = match_prefix(f->place, c->w[MLS_CLASS_TABLE], f->addr);

@@ -335,7 +335,7 @@ int mls_sock_create(struct bpf_sock *sk)
 	void *words = bpf_map_lookup_elem(&mls_words, &place);
 	struct mls_quad *head = words ? quad(words, 0) : 0, *c = words ? quad(words, class) : 0;
 
-	if (!head || !c)
+	if (!head || !c || !class)
 		return ALLOWED;
 	__u32 rule = find_in_list(place, c->w[MLS_CLASS_ANYWHERE], sk->protocol, NO_PORT);
 	struct mls_quad *r = rule == MLS_NO_RULE ? 0 : quad(words, head->w[MLS_HEAD_RULES] + rule);

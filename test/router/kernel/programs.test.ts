@@ -346,6 +346,8 @@ run(socket.AF_INET, "127.0.0.1", b"\\x09\\x09\\x09\\x09")
       t.like(await query('2001:db8:1::1', { ...how, aaaa: true }), { answer: '::9', peer: '2001:db8:1::1' });
     }
     t.is(programs.counters().forwarded, 6);
+    programs.heartbeat(process.hrtime.bigint() - 3_100_000_000n);
+    t.is((await query('127.0.0.53')).answer, '198.51.100.53', 'it has been silent for too long');
     // What it learned counts for the flow that follows.
     programs.learn(addr('203.0.113.20'), ['www.example.org']);
     t.is((await app.one({ op: 'decide', to: '203.0.113.20', port: 443, tcp: true })).device, 'up1');
