@@ -10,6 +10,7 @@ import { ANYTHING, Protocol, type Rule, type RuleMatch } from '../../router/upli
 import { ISPS, SERVER, TwoIsps } from '../kit/isps.ts';
 import { Lab } from '../kit/lab.ts';
 import { Router } from '../kit/router.ts';
+import { measureKernelBackend } from './policy-kernel.ts';
 import { measurePrograms, type RuleSet } from './policy-programs.ts';
 import { type BenchOptions, type BenchReport, cpuSeconds, Samples } from './table.ts';
 
@@ -192,6 +193,8 @@ export async function run({ rounds, log }: BenchOptions): Promise<BenchReport> {
   const noPrograms = await measurePrograms(ruleSets(), samples, rounds, log);
   const missing = Lab.missing('iperf3', 'wg', 'tc', 'python3');
   if (missing === undefined) await lab(samples, rounds, log);
+  const isKernelMeasured = missing === undefined && noPrograms === undefined;
+  if (isKernelMeasured) await measureKernelBackend(samples, rounds, log);
   const sum = ISPS.reduce((n, { rate }) => n + rate, 0);
   return {
     results: samples.figures(),
@@ -207,6 +210,7 @@ export async function run({ rounds, log }: BenchOptions): Promise<BenchReport> {
         ),
         connect_rate_with_bpf: samples.ratio('socket, connect, close', 'socket, connect, close with programs'),
       }),
+      ...(isKernelMeasured && { sum_of_uplinks_kernel: samples.median('both, kernel') / sum }),
       ...(missing === undefined && {
         sum_of_uplinks_userspace: samples.median('both') / sum,
         sum_of_uplinks_vs_each_alone:
