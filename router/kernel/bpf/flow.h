@@ -32,8 +32,9 @@ struct flow {
 	__u32 addr[4];
 	__u32 from[4]; /* the address the app bound the socket to, or 0 */
 	__u32 own_port;
-	__u32 bound; /* 1 + the way this program bound it to before */
-	__u32 own;   /* what the target is among own addresses, of MLS_TABLE_OWN; 0 = none of them */
+	__u32 bound;	    /* 1 + the way this program bound it to before */
+	__u32 own;	    /* what the target is among own addresses, of MLS_TABLE_OWN; 0 = none of them */
+	bool is_by_address; /* bound so because of the address that its app bound */
 	bool is_dns;
 };
 
@@ -200,12 +201,12 @@ static __always_inline int refuse(int error, __u32 total)
 
 /* ---- Binding */
 
-static __always_inline void remember(struct bpf_sock *sk, __u32 way)
+static __always_inline void remember(struct bpf_sock *sk, __u32 way, __u32 why)
 {
 	__u32 *bound = bpf_sk_storage_get(&mls_bound, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
 	if (bound)
-		*bound = way + 1;
+		*bound = (way + 1) | why;
 }
 
 static __always_inline long bind_device(struct bpf_sock_addr *ctx, const char *device)
@@ -219,7 +220,7 @@ static __always_inline void unbind(struct flow *f)
 	const char nowhere[16] = {};
 	struct bpf_sock *sk = f->ctx->sk;
 
-	if (!f->bound || !sk)
+	if (!f->bound || f->is_by_address || !sk)
 		return;
 	bind_device(f->ctx, nowhere);
 	__u32 *bound = bpf_sk_storage_get(&mls_bound, sk, 0, 0);
@@ -268,7 +269,7 @@ static __always_inline bool bind_to(struct flow *f, bool is_v6, __u32 index)
 		return !(f->flags & MLS_IS_STRICT);
 	}
 	__sync_fetch_and_add(&n->bound, 1);
-	remember(sk, index);
+	remember(sk, index, f->is_by_address ? BY_ADDRESS : 0);
 	return true;
 }
 

@@ -14,6 +14,7 @@
 #define IPPROTO_ICMPV6 58
 #define NO_PORT	       0xffffffffu /* of flows without ports */
 #define NO_WAY	       0xffffffffu
+#define BY_ADDRESS     0x10000u /* because its app bound an address that lives there */
 
 /* Sizes, not types: clang leaves the types of inner maps incomplete. */
 struct words {
@@ -103,7 +104,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
 	__type(value, __u32);
-} mls_bound SEC(".maps"); /* 1 + the way that this program bound a socket to */
+} mls_bound SEC(".maps"); /* 1 + the way that these programs bound a socket to, and BY_ADDRESS */
 
 static __always_inline void count(__u32 which)
 {

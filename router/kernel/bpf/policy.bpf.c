@@ -29,6 +29,7 @@ static __always_inline bool begin(struct flow *f, struct bpf_sock_addr *ctx, boo
 	f->protocol = ctx->protocol;
 	f->port = bpf_ntohs(ctx->user_port);
 	f->bound = 0;
+	f->is_by_address = false;
 	f->own = 0;
 	if (is_v6) {
 		f->addr[0] = ctx->user_ip6[0];
@@ -52,8 +53,10 @@ static __always_inline bool begin(struct flow *f, struct bpf_sock_addr *ctx, boo
 		return false;
 	__u32 *bound = bpf_sk_storage_get(&mls_bound, sk, 0, 0);
 
-	if (bound)
-		f->bound = *bound;
+	if (bound) {
+		f->bound = *bound & ~BY_ADDRESS;
+		f->is_by_address = *bound & BY_ADDRESS;
+	}
 	if (sk->bound_dev_if && !f->bound)
 		return false; /* the app has chosen itself */
 	f->own_port = sk->src_port;
@@ -81,12 +84,14 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, bool is_v6)
 	if (!sk)
 		return ALLOWED;
 	f.from[0] = f.from[1] = f.from[2] = f.from[3] = 0;
-	if (!f.bound && is_v6) {
+	bool is_bound_by_app = !f.bound || f.is_by_address;
+
+	if (is_bound_by_app && is_v6) {
 		f.from[0] = sk->src_ip6[0];
 		f.from[1] = sk->src_ip6[1];
 		f.from[2] = sk->src_ip6[2];
 		f.from[3] = sk->src_ip6[3];
-	} else if (!f.bound && sk->src_ip4) {
+	} else if (is_bound_by_app && sk->src_ip4) {
 		f.from[2] = MAPPED;
 		f.from[3] = sk->src_ip4;
 	}
@@ -176,7 +181,7 @@ static __always_inline bool send_through(struct flow *f, bool is_v6, __u32 index
 	struct bpf_sock *sk = f->ctx->sk;
 
 	if (sk && way->flags & MLS_WAY_DEVICE && !bind_device(f->ctx, way->device)) {
-		remember(sk, index);
+		remember(sk, index, 0);
 		return !(f->flags & MLS_IS_STRICT);
 	}
 #endif
@@ -297,7 +302,7 @@ static __always_inline int on_bind(struct bpf_sock_addr *ctx, bool is_v6)
 	struct mls_way *way = is_vrf(own) ? bpf_map_lookup_elem(&mls_ways, &index) : 0;
 
 	if (way && !bind_device(ctx, way->device))
-		remember(sk, index);
+		remember(sk, index, BY_ADDRESS);
 	return ALLOWED;
 }
 

@@ -112,6 +112,16 @@ kernelTest(title('an address that lives in a VRF can be bound from outside it'),
       t.like(await app.one({ op: 'bind', from }), { device: 'up0', local: from });
   t.like(await app.one({ op: 'bind', from: '10.2.0.2' }), { device: '', local: '10.2.0.2' });
   t.is((await app.one({ op: 'decide', to: '10.1.0.2', port: 9 })).device, 'up0', 'and connected to');
+  // What bound itself so leaves by that uplink, though another one is first, and stays there.
+  const uplinks = [ways.uplink(0), ways.uplink(1, { isVrf: true })];
+  programs.setPolicy(policy(ways, { uplinks, groups: [both('failover')] }));
+  if (programs.variant === 'full')
+    for (const [to, from] of [
+      [SERVER4, '10.2.0.2'],
+      [SERVER6, 'fd02::2'],
+    ] as const)
+      for (const tcp of [true, false])
+        t.like(await app.one({ op: 'talk', to, port: 7000, tcp, from }), { device: 'up1', answer: `${from} ${to}` });
   await app.process.stop('SIGKILL');
 });
 
