@@ -334,15 +334,18 @@ kernelTest(
     // A forwarder of nothing but a fixed answer, in the app's namespace and outside its cgroup.
     const forwarder = `
 import socket, threading
-def run(family, own, answer):
+def open(family, own):
     s = socket.socket(family, socket.SOCK_DGRAM)
     s.bind((own, 5300))
+    return s
+def run(s, answer):
     while True:
         q, peer = s.recvfrom(600)
         s.sendto(q[:2] + b"\\x81\\x80" + q[4:6] + b"\\0\\1" + bytes(4) + q[12:] + b"\\xc0\\x0c" + q[-4:] + bytes(4) + len(answer).to_bytes(2, "big") + answer, peer)
-threading.Thread(target=run, args=(socket.AF_INET6, "::1", bytes(15) + b"\\x09"), daemon=True).start()
+v6, v4 = open(socket.AF_INET6, "::1"), open(socket.AF_INET, "127.0.0.1")
+threading.Thread(target=run, args=(v6, bytes(15) + b"\\x09"), daemon=True).start()
 print("ready", flush=True)
-run(socket.AF_INET, "127.0.0.1", b"\\x09\\x09\\x09\\x09")
+run(v4, b"\\x09\\x09\\x09\\x09")
 `;
     await ways.lab.start(ways.host, 'python3', ['-c', forwarder]).until(/ready/);
     programs.setForwarder(dnsClass!.id, 5300);
