@@ -101,8 +101,8 @@ export class Host {
   }
 
   /** @throws KernelRefusal */
-  addLink(name: string, kind: Parameters<typeof writeNewLink>[2]): void {
-    this.send(Rtm.NewLink, NlFlag.Create | NlFlag.Exclusive, (w) => writeNewLink(w, name, kind));
+  addLink(name: string, kind: Parameters<typeof writeNewLink>[2], isUp = true): void {
+    this.send(Rtm.NewLink, NlFlag.Create | NlFlag.Exclusive, (w) => writeNewLink(w, name, kind, isUp));
   }
 
   /** @throws KernelRefusal */

@@ -78,7 +78,7 @@ export function releaseInstance(folder: string, slots: string = SLOTS_FOLDER): v
   const slot = mine(folder, slots);
   if (slot !== undefined) rmSync(join(slots, String(slot)), { force: true });
   rmSync(join(folder, MARK), { force: true });
-  for (const empty of [slots, OWN_PINS, dirname(slots)]) removeEmpty(empty);
+  for (const empty of [slots, OWN_PINS, join(BPF_FS, 'mlshim'), dirname(slots)]) removeEmpty(empty);
 }
 
 function removeEmpty(folder: string): void {

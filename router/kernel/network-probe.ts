@@ -34,7 +34,8 @@ function vrf(host: Host): string | undefined {
 }
 
 function wireguard(host: Host): string | undefined {
-  const why = whyNot(() => host.addLink(PROBE_DEVICE, 'wireguard'));
+  // Never up: the kernel's WireGuard turns send_redirects off for all interfaces with its first device that is.
+  const why = whyNot(() => host.addLink(PROBE_DEVICE, 'wireguard', false));
   const made = host.link(PROBE_DEVICE);
   if (made !== undefined) host.removeLink(made);
   return why;

@@ -11,6 +11,9 @@ import { SERVER, shaper } from './isps.ts';
 import type { Lab, LabProcess } from './lab.ts';
 import { randomFile } from './peer.ts';
 
+/** Another address of the server, known to both resolvers as video.example. */
+export const VIDEO = { name: 'video.example', v4: '203.0.113.2' } as const;
+
 export interface LinePlan {
   /** Of the ISP's namespace, and of the uplink in a configuration. */
   readonly name: string;
@@ -59,7 +62,8 @@ export class AccessLines {
   /** @param withDelay needs sch_netem in the kernel */
   async build({ withDelay }: { withDelay: boolean }): Promise<void> {
     this.#server = await this.lab.namespace('server');
-    await this.#ip(this.#server, `addr add ${SERVER.v4}/32 dev lo`, `addr add ${SERVER.v6}/128 dev lo nodad`);
+    const own = [`${SERVER.v4}/32`, `${VIDEO.v4}/32`, `${SERVER.v6}/128`];
+    await this.#ip(this.#server, ...own.map((address) => `addr add ${address} dev lo`));
     for (const line of LINES) await this.#line(line, withDelay);
   }
 
@@ -152,6 +156,7 @@ export class AccessLines {
         ...['--bind-interfaces', `--listen-address=${v4}`, `--listen-address=${v6}`, '--pid-file='],
         ...['--local=/example/', `--host-record=which.example,${line.which}`],
         `--host-record=server.example,${SERVER.v4},${SERVER.v6}`,
+        `--host-record=${VIDEO.name},${VIDEO.v4}`,
       ]);
       await this.lab.eventually(`the resolver of ${line.name} listens`, async () =>
         (await this.lab.ok(ns, 'ss', ['-Hlun'])).includes(`${v4}:53`),

@@ -83,13 +83,13 @@ export class LabProcess {
   }
 
   /** Resolves when the output so far matches; rejects when the process ends first or time is up. */
-  async until(pattern: RegExp, timeoutMs = 20_000): Promise<RegExpExecArray> {
+  async until(pattern: RegExp, timeoutMs = 20_000 * Lab.patience): Promise<RegExpExecArray> {
     const find = (): RegExpExecArray | null => pattern.exec(this.stdout) ?? pattern.exec(this.stderr);
     return (await this.#untilNot(null, find, `print ${pattern}`, timeoutMs))!;
   }
 
   /** Resolves when standard output is longer than that; rejects as `until` does. */
-  async outputBeyond(length: number, timeoutMs = 60_000): Promise<void> {
+  async outputBeyond(length: number, timeoutMs = 60_000 * Lab.patience): Promise<void> {
     await this.#untilNot(false, () => this.stdout.length > length, 'print any more', timeoutMs);
   }
 
@@ -136,6 +136,8 @@ function signalGroup(pid: number, signal: NodeJS.Signals): void {
 let labs = 0;
 
 export class Lab {
+  /** What times to wait are multiplied by, unless the caller says a time: more than 1 on an emulated processor. */
+  static patience = 1;
   /** A folder of the lab's own, readable by everyone, removed at the end. */
   readonly dir: string;
   readonly #prefix: string;
@@ -227,7 +229,7 @@ export class Lab {
   /** Run a program in a namespace to its end. Never rejects for a non-zero status. */
   async run(ns: string, command: string, args: readonly string[], options: RunOptions = {}): Promise<Finished> {
     const process_ = this.start(ns, command, args, options);
-    const limit = options.timeoutMs ?? 60_000;
+    const limit = options.timeoutMs ?? 60_000 * Lab.patience;
     let expired = false;
     const timer = setTimeout(() => {
       expired = true;
@@ -249,7 +251,7 @@ export class Lab {
   }
 
   /** Poll a condition that only another program's state can show (a routing table, a log of theirs). */
-  async eventually(what: string, check: () => Promise<boolean>, timeoutMs = 30_000): Promise<void> {
+  async eventually(what: string, check: () => Promise<boolean>, timeoutMs = 30_000 * Lab.patience): Promise<void> {
     const limit = performance.now() + timeoutMs;
     while (!(await check())) {
       if (performance.now() > limit) throw new Error(`not in ${timeoutMs} ms: ${what}`);

@@ -10,6 +10,9 @@ import { type KeyPair, type Peer, wgKeyPair } from './peer.ts';
 const ROOT = join(import.meta.dirname, '..', '..', '..');
 export const CLI = join(ROOT, 'build', 'router', 'cli', 'main.js');
 
+/** For the kernel backend. */
+export const ROOT_ACCOUNT: Account = { uid: 0, gid: 0 };
+
 /** One tunnel of the router under test. */
 export interface Tunnel {
   readonly name: string;
@@ -35,7 +38,7 @@ export class Router {
   daemon: LabProcess | undefined;
   readonly #account: Account;
 
-  /** @param account the ordinary user everything runs as */
+  /** @param account whom everything runs as: an ordinary user without capabilities, or root with all of them */
   constructor(lab: Lab, ns: string, account: Account = { uid: NOBODY, gid: NOBODY }) {
     this.#account = account;
     this.lab = lab;
@@ -118,7 +121,7 @@ ${sessions.join('')}`);
 
   #options(options: RunOptions): RunOptions {
     return {
-      unprivileged: this.#account,
+      unprivileged: this.#account.uid === 0 ? false : this.#account,
       cwd: this.dir,
       ...options,
       env: { HOME: this.dir, XDG_RUNTIME_DIR: this.dir, NO_COLOR: '1', ...options.env },
@@ -138,6 +141,11 @@ ${sessions.join('')}`);
   /** Run a command of the command line to its end. */
   async cli(args: readonly string[], options: RunOptions = {}): Promise<Finished> {
     return this.lab.run(this.ns, process.execPath, [CLI, ...args], this.#options(options));
+  }
+
+  /** The words of a command, and how it is to be run, for those who put something in front of it. */
+  command(args: readonly string[]): { readonly words: readonly string[]; readonly options: RunOptions } {
+    return { words: [process.execPath, CLI, ...args], options: this.#options({}) };
   }
 
   cliStart(args: readonly string[], options: RunOptions = {}): LabProcess {

@@ -5,8 +5,9 @@ import { hostNetwork } from './guest/host-network.ts';
 import { lines } from './guest/lines.ts';
 import { programsSuite } from './guest/programs.ts';
 import { systemd } from './guest/systemd.ts';
+import { uplinks } from './guest/uplinks.ts';
 
-export const SUITES: readonly Suite[] = [facts, lines, hostNetwork, programsSuite, systemd];
+export const SUITES: readonly Suite[] = [facts, lines, hostNetwork, programsSuite, uplinks, systemd];
 
 export const BOOTS: readonly BootKind[] = ['plain', 'systemd'];
 

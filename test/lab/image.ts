@@ -123,6 +123,8 @@ async function buildRoot(root: string, files: readonly string[]): Promise<void> 
   const left = ['doc', 'man', 'locale', 'info', 'bash-completion'].map((dir) => `--exclude=./usr/share/${dir}/*`);
   const unpack = 'deb=$1; shift; dpkg-deb --fsys-tarfile "$deb" | tar -x --keep-directory-symlink --no-same-owner "$@"';
   for (const file of files) await run('bash', ['-o', 'pipefail', '-c', unpack, 'bash', file, ...left], root);
+  // Debian's own link is made when its package is configured.
+  if (!existsSync(join(root, 'usr', 'bin', 'sh'))) symlinkSync('bash', join(root, 'usr', 'bin', 'sh'));
   await addNode(root);
   const etc = (name: string, text: string): void => writeFileSync(join(root, 'etc', name), text);
   etc('passwd', PASSWD);

@@ -23,7 +23,8 @@ class Board {
 
   /** Cases that have told nothing so far never will. */
   close(names: readonly string[], why: string): void {
-    for (const name of names) this.tell({ name, isOk: false, seconds: 0, log: [], error: `did not run: ${why}` });
+    for (const name of names)
+      this.tell({ name, isOk: false, seconds: 0, log: [], figures: {}, error: `did not run: ${why}` });
   }
 
   get(name: string): Promise<Point> {

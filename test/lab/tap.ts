@@ -6,6 +6,8 @@ export interface Point {
   readonly seconds: number;
   /** What the case said, line by line: figures and other proof. */
   readonly log: readonly string[];
+  /** Measurements by name, for benchmarks. */
+  readonly figures: Readonly<Record<string, number>>;
   /** Why it failed. */
   readonly error?: string;
 }

@@ -97,9 +97,14 @@ export function writeLink(w: NetlinkWriter, index: number, name: string, change:
   if (change.master !== undefined) w.attributeU32(Ifla.Master, change.master);
 }
 
-/** The body of RTM_NEWLINK that makes a VRF device or a WireGuard device, up at once. */
-export function writeNewLink(w: NetlinkWriter, name: string, kind: 'wireguard' | { readonly vrfTable: number }): void {
-  header(w, 0, true);
+/** The body of RTM_NEWLINK that makes a VRF device or a WireGuard device, up at once unless told otherwise. */
+export function writeNewLink(
+  w: NetlinkWriter,
+  name: string,
+  kind: 'wireguard' | { readonly vrfTable: number },
+  isUp = true,
+): void {
+  header(w, 0, isUp);
   w.attributeText(Ifla.IfName, name);
   w.nest(Ifla.LinkInfo, () => {
     w.attribute(LinkInfo.Kind, Buffer.from(kind === 'wireguard' ? kind : 'vrf'));

@@ -9,6 +9,8 @@ export interface Trial {
   readonly lab: Lab;
   /** Show a line beside the result: figures, addresses, other proof. */
   log(line: string): void;
+  /** Tell a measurement to whoever runs the case as part of a benchmark. */
+  figure(name: string, value: number): void;
 }
 
 export interface Case {
@@ -16,7 +18,7 @@ export interface Case {
   readonly name: string;
   /** The behaviour, as a sentence. */
   readonly title: string;
-  /** How long it may take, in ms; a minute unless said. */
+  /** How long it may take, in ms, where the processor is emulated and busy; three minutes unless said. */
   readonly limitMs?: number;
   /** Rejects when the sentence does not hold. */
   readonly run: (trial: Trial) => Promise<void>;

@@ -5,10 +5,11 @@ import { Lab } from '../../kit/lab.ts';
 import { isWanted, leftoverCase, SUITES } from '../cases.ts';
 import { type Point, pointLines } from '../tap.ts';
 import { type BootKind, HOST, type Suite, type Trial } from './case.ts';
-import { differences, snapshot } from './snapshot.ts';
+import { leftovers, snapshot } from './snapshot.ts';
 
-const CASE_LIMIT_MS = 60_000;
-const SETTLE_MS = 5_000;
+/** An emulated processor is about eight times slower, and this machine may be busy besides. */
+const PATIENCE = 6;
+const CASE_LIMIT_MS = 180_000;
 
 const words = readFileSync('/proc/cmdline', 'utf8').trim().split(' ');
 const word = (key: string): string | undefined =>
@@ -23,16 +24,24 @@ let points = 0;
 async function point(name: string, lab: Lab, limitMs: number, body: (trial: Trial) => Promise<void>): Promise<boolean> {
   const at = performance.now();
   const log: string[] = [];
+  const figures: Record<string, number> = {};
+  const trial: Trial = {
+    lab,
+    log: (line) => log.push(line),
+    figure: (key, value) => {
+      figures[key] = value;
+    },
+  };
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`not done in ${limitMs / 1000} s`)), limitMs);
   });
-  const failure = await Promise.race([body({ lab, log: (line) => log.push(line) }), late]).then(
+  const failure = await Promise.race([body(trial), late]).then(
     () => undefined,
     (error: unknown) => (error instanceof Error ? (error.stack ?? error.message) : String(error)),
   );
   clearTimeout(timer);
-  const told: Point = { name, isOk: failure === undefined, seconds: (performance.now() - at) / 1000, log };
+  const told: Point = { name, isOk: failure === undefined, seconds: (performance.now() - at) / 1000, log, figures };
   points += 1;
   writeSync(port, pointLines(points, failure === undefined ? told : { ...told, error: failure }));
   return told.isOk;
@@ -41,17 +50,19 @@ async function point(name: string, lab: Lab, limitMs: number, body: (trial: Tria
 async function runSuite(suite: Suite): Promise<void> {
   const cases = suite.cases.filter((one) => isWanted(only, suite, one));
   if (cases.length === 0) return;
-  const before = await snapshot();
+  const observer = new Lab();
+  const before = await snapshot(observer);
   const lab = new Lab();
-  const silent: Trial = { lab, log: () => undefined };
+  const silent: Trial = { lab, log: () => undefined, figure: () => undefined };
   let broken: unknown;
   await suite.setup?.(silent).catch((error: unknown) => {
     broken = error;
   });
-  for (const { name, limitMs, run } of cases)
-    await point(name, lab, limitMs ?? CASE_LIMIT_MS, (trial) =>
-      broken === undefined ? run(trial) : Promise.reject(broken),
-    );
+  for (const { name, limitMs, run } of cases) {
+    const why = broken;
+    await point(name, lab, limitMs ?? CASE_LIMIT_MS, (trial) => (why === undefined ? run(trial) : Promise.reject(why)));
+    if (broken !== undefined) broken = new Error(`the suite "${suite.name}" could not be set up`);
+  }
   await point(leftoverCase(suite).name, lab, CASE_LIMIT_MS, async () => {
     const undone = await suite.teardown?.(silent).then(
       () => undefined,
@@ -59,15 +70,13 @@ async function runSuite(suite: Suite): Promise<void> {
     );
     await lab.close();
     if (undone !== undefined) throw undone;
-    // The kernel takes links of a removed namespace away in its own time.
-    let left: readonly string[] = [];
-    const isAsBefore = async (): Promise<boolean> => (left = differences(before, await snapshot())).length === 0;
-    await lab.eventually('as before', isAsBefore, SETTLE_MS).catch(() => {
-      throw new Error(left.join('\n'));
-    });
+    const left = await leftovers(observer, before);
+    await observer.close();
+    if (left.length > 0) throw new Error(left.join('\n'));
   });
 }
 
+Lab.patience = PATIENCE;
 execFileSync('busybox', ['stty', '-F', '/dev/ttyS1', 'raw']);
 // What loading a module adds stays: a device node, a sysctl.
 execFileSync('modprobe', ['-a', 'tun', 'vrf', 'wireguard']);

@@ -1,73 +1,43 @@
 /**
- * What a daemon could leave behind in the guest's first network namespace and in the kernel, as sorted lines of text, so
- * that two moments can be compared.
+ * What a daemon could leave behind in the guest: its first network namespace as hostSnapshot tells it, and what the kernel
+ * keeps besides, as lines of text, so that two moments can be compared.
  */
-import { execFile } from 'node:child_process';
 import { readdirSync } from 'node:fs';
-import { promisify } from 'node:util';
+import { changedSince, hostSnapshot } from '../../kit/host-snapshot.ts';
+import type { Lab } from '../../kit/lab.ts';
+import { HOST } from './case.ts';
 
-const exec = promisify(execFile);
+const BPF_OBJECTS = ['prog', 'map', 'link'] as const;
+/** A time of loading stays the same; what a program has used so far does not. */
+const COUNTED = / (run_time_ns|run_cnt) \d+/g;
+/** systemd loads its programs anew when it is executed anew. */
+const OF_SYSTEMD = ' name sd_';
 
-export type Snapshot = ReadonlyMap<string, ReadonlySet<string>>;
-
-/** What each question answers; counters, lifetimes and numbers that only name an order are cut out of it. */
-const QUESTIONS: Readonly<Record<string, readonly string[]>> = {
-  link: ['ip', '-d', '-o', 'link'],
-  address: ['ip', '-o', 'address'],
-  'IPv4 rule': ['ip', '-4', 'rule'],
-  'IPv6 rule': ['ip', '-6', 'rule'],
-  'IPv4 route': ['ip', '-4', 'route', 'show', 'table', 'all'],
-  'IPv6 route': ['ip', '-6', 'route', 'show', 'table', 'all'],
-  program: ['bpftool', 'prog'],
-  map: ['bpftool', 'map'],
-  'BPF link': ['bpftool', 'link'],
-  sysctl: ['sysctl', '-a', '-r', '^net\\.'],
-};
-
-const VOLATILE: readonly RegExp[] = [
-  /(valid|preferred)_lft \S+/g,
-  /\b(expires|pref|users) \S+/g,
-  /\bqlen \d+/g,
-  /state (UP|DOWN|UNKNOWN|LOWERLAYERDOWN)/g,
-];
-
-/** The kernel counts these, or draws them by lot. */
-const UNSETTLED = /^net\.(netfilter\.nf_conntrack_count|ipv4\.tcp_fastopen_key|ipv6\.conf\.[^ ]*\.stable_secret)/;
-
-export async function snapshot(): Promise<Snapshot> {
-  const found = new Map<string, ReadonlySet<string>>();
-  for (const [kind, [command, ...args]] of Object.entries(QUESTIONS)) {
-    const { stdout } = await exec(command!, args, { maxBuffer: 1 << 26 });
-    found.set(kind, new Set(lines(kind, stdout)));
+export async function snapshot(lab: Lab): Promise<string> {
+  const parts = [await hostSnapshot(lab, HOST)];
+  for (const kind of BPF_OBJECTS) {
+    // Each object has several lines, the first not indented.
+    const text = (await lab.ok(HOST, 'bpftool', [kind])).replace(/\n[\t ]+/g, ' ').replace(COUNTED, '');
+    parts.push(`# BPF ${kind}`, ...text.split('\n').filter((line) => line !== '' && !line.includes(OF_SYSTEMD)));
   }
-  found.set('cgroup', new Set(folders('/sys/fs/cgroup')));
-  found.set('pin', new Set(readdirSync('/sys/fs/bpf', { recursive: true, encoding: 'utf8' })));
-  found.set('namespace', new Set(readdirSync('/run/netns')));
-  return found;
+  parts.push('# cgroups', ...below('/sys/fs/cgroup', true));
+  parts.push('# pins', ...below('/sys/fs/bpf', false));
+  parts.push('# namespaces', ...readdirSync('/run/netns'));
+  return parts.join('\n');
 }
 
-function lines(kind: string, text: string): string[] {
-  // bpftool tells each object on several lines, the first not indented.
-  const joined = kind === 'program' || kind === 'map' || kind === 'BPF link' ? text.replace(/\n[\t ]+/g, ' ') : text;
-  return joined
-    .split('\n')
-    .map((line) => VOLATILE.reduce((rest, pattern) => rest.replace(pattern, ''), line).trim())
-    .filter((line) => line !== '' && !UNSETTLED.test(line));
-}
-
-function folders(root: string): string[] {
+function below(root: string, foldersOnly: boolean): string[] {
   return readdirSync(root, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
-    .map((entry) => `${entry.parentPath}/${entry.name}`.slice(root.length));
+    .filter((entry) => !foldersOnly || entry.isDirectory())
+    .map((entry) => `${entry.parentPath}/${entry.name}`);
 }
 
-/** What is there now and was not before, and the other way round, one line each. */
-export function differences(before: Snapshot, after: Snapshot): string[] {
-  const told: string[] = [];
-  for (const [kind, now] of after) {
-    const then = before.get(kind)!;
-    for (const line of now) if (!then.has(line)) told.push(`new ${kind}: ${line}`);
-    for (const line of then) if (!now.has(line)) told.push(`lost ${kind}: ${line}`);
-  }
-  return told;
+/** What is there now and was not before (+), and the other way round (-), once the kernel has settled. */
+export async function leftovers(lab: Lab, before: string, settleMs = 5_000): Promise<readonly string[]> {
+  let left: readonly string[] = [];
+  // The kernel takes links of a removed namespace away in its own time.
+  await lab
+    .eventually('as before', async () => (left = changedSince(before, await snapshot(lab))).length === 0, settleMs)
+    .catch(() => undefined);
+  return left;
 }
