@@ -7,12 +7,12 @@ import type { Family } from '../router/lib/addr.ts';
 import type { Chore } from './chores.ts';
 import { DISCARD_HOP, nextHopOf } from './export.ts';
 import { afterImport, changesEveryRoute, type ImportSettings } from './import-rules.ts';
+import type { Origination } from './origination.ts';
 import type { Peer } from './peer.ts';
 import { MutableSubject } from './policy/filter.ts';
 import { withLlgrStale } from './policy/long-lived.ts';
 import { isLeak, marked } from './policy/otc.ts';
 import type { Outcome, Plan } from './policy/plan.ts';
-import type { PrefixGuard } from './policy/prefix-set.ts';
 import { type HopChange, RoaState } from './policy/rule.ts';
 import { Staleness, Verdict } from './rib/adj-rib-in.ts';
 import { type AttrTable, Has, MAX_SET_OCTETS, TOO_LARGE } from './rib/attrs.ts';
@@ -32,7 +32,7 @@ export interface ImportContext {
   readonly clusterId: number;
   readonly attrs: AttrTable;
   /** Prefixes we originate. */
-  readonly own: PrefixGuard;
+  readonly own: Pick<Origination, 'covers'>;
   /** RFC 6811: what is known about origins; every route is unknown without. */
   readonly roas: RoaTable | undefined;
   /** Where prefixes are noted whose verdict may depend on `roas`. */

@@ -55,6 +55,8 @@ export class Origination {
   readonly #attrs: AttrTable;
   readonly #aggregator: { readonly asn: number; readonly identifier: number };
   readonly #networks = new Map<string, Network>();
+  /** Of `#networks`; made when it is asked, so that many networks may come one by one. */
+  #guard: PrefixGuard | undefined;
   readonly #aggregates: Readonly<Record<Family, Aggregate[]>> = { 4: [], 6: [] };
   /** Summaries that are there now, by family; rebuilt when one comes or goes. */
   readonly #hidden: Record<Family, readonly Aggregate[]> = { 4: [], 6: [] };
@@ -74,19 +76,22 @@ export class Origination {
     for (const a of aggregates) this.#aggregates[a.prefix.family].push(this.#newAggregate(a, true));
   }
 
-  /** Our networks; nobody else's routes inside them are taken. */
-  guard(): PrefixGuard {
-    return new PrefixGuard([...this.#networks.values()].map((n) => n.prefix));
+  /** Whether a prefix is one of our networks or inside one: nobody else's routes there are taken. */
+  covers(family: number, w0: number, w1: number, w2: number, w3: number, length: number): boolean {
+    this.#guard ??= new PrefixGuard([...this.#networks.values()].map((n) => n.prefix));
+    return this.#guard.covers(family, w0, w1, w2, w3, length);
   }
 
   announce(network: Network): void {
     this.#networks.set(network.prefix.toString(), network);
+    this.#guard = undefined;
     this.#put(network.prefix, NETWORK, attributesOf(network), undefined);
   }
 
   /** False when the prefix was not originated. */
   withdraw(prefix: Prefix): boolean {
     if (!this.#networks.delete(prefix.toString())) return false;
+    this.#guard = undefined;
     this.#drop(prefix, NETWORK);
     return true;
   }

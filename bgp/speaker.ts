@@ -579,7 +579,7 @@ export class Speaker {
       identifier: this.routerId.a3 >>> 0,
       clusterId: this.#clusterId,
       attrs: this.#attrs,
-      own: this.#own.guard(),
+      own: this.#own,
       roas: this.#options.roas,
       indexes: this.#revalidation?.indexes,
     };

@@ -85,3 +85,21 @@ test('two speakers of one process number the ways of their aggregates apart', (t
     t.deepEqual(kinds.sort(), ['172.20.0.0/16 blackhole', ...networks.map((n) => `${n} unicast`)].sort());
   }
 });
+
+test('networks that come and go one by one are guarded at once: what others tell inside them is judged again', (t) => {
+  const net = new SimNet(53);
+  const a = net.router('a', { asn: 64601, networks: ['172.20.1.0/24', '172.20.2.0/24', '172.20.3.0/24'] });
+  const m = net.router('m', { asn: 64602 });
+  net.join(a, m);
+  net.start();
+  net.run(5_000);
+  const taken = () => [...m.fib.keys()].filter((p) => m.ways.get(p)?.kind === 'unicast').sort();
+  t.deepEqual(taken(), ['172.20.1.0/24', '172.20.2.0/24', '172.20.3.0/24']);
+  m.speaker.announce({ prefix: Prefix.parse('172.20.1.0/24')! });
+  m.speaker.announce({ prefix: Prefix.parse('172.20.2.0/23')! });
+  net.run(1000);
+  t.deepEqual(taken(), []);
+  t.true(m.speaker.withdraw(Prefix.parse('172.20.2.0/23')!));
+  net.run(1000);
+  t.deepEqual(taken(), ['172.20.2.0/24', '172.20.3.0/24']);
+});
