@@ -22,6 +22,7 @@ export interface HostProbe {
 /** What a configuration asks of the host. */
 export interface HostNeeds {
   readonly vrf: boolean;
+  readonly wireguard: boolean;
 }
 
 const CAP_NET_ADMIN = 12;
@@ -43,14 +44,18 @@ const HINTS: Readonly<Record<string, string>> = {
 /** What an uplink is, as far as it matters here. */
 interface NeedingUplink {
   readonly host: { readonly source: unknown } | undefined;
+  readonly wireguard: unknown;
 }
 
 /** Without a configuration all of it is asked. */
 export function needsOf(
   config: { readonly isolation: string; readonly uplinks: readonly NeedingUplink[] } | undefined,
 ): HostNeeds {
-  if (config === undefined) return { vrf: true };
-  return { vrf: config.isolation === 'vrf' && config.uplinks.some((u) => u.host?.source === undefined) };
+  if (config === undefined) return { vrf: true, wireguard: true };
+  return {
+    vrf: config.isolation === 'vrf' && config.uplinks.some((u) => u.host?.source === undefined),
+    wireguard: config.uplinks.some((u) => u.wireguard !== undefined),
+  };
 }
 
 export async function probeHost(needs: HostNeeds): Promise<readonly HostProbe[]> {
@@ -91,7 +96,7 @@ export async function probeHost(needs: HostNeeds): Promise<readonly HostProbe[]>
   add(
     'kernel-wireguard',
     network.wireguard === undefined,
-    false && !canServeTun,
+    needs.wireguard && !canServeTun,
     network.wireguard === undefined ? 'WireGuard devices can be made' : network.wireguard + substitute,
   );
   add(
