@@ -10,7 +10,7 @@ export const SETUP_PROTOCOL = 116;
 export const ROUTE_PROTOCOL = 117;
 /** In front of the main table (32766), behind whatever the host's administrator has decided. */
 export const RulePriority = { Underlay: 30990, Source: 31000, Device: 31010 } as const;
-/** Packets of our tunnels: this mark and the number of the table they are routed by. */
+/** Packets of our tunnels: this mark, and the number of the table they are routed by, 0 = the host's routes. */
 export const TUNNEL_MARK = 0x6d6c0000;
 /** The last resort of a VRF's table: not the main table (linux: networking/vrf.rst). */
 export const LAST_METRIC = 4278198272;

@@ -29,10 +29,10 @@ export interface UplinkFacts {
   readonly addresses: readonly Addr[];
 }
 
-/** The mark of a tunnel's own packets, which leave by an uplink; 0 = by the host's routes. */
+/** The mark of a tunnel's own packets, which the programs leave alone: it says which uplink they leave by, if any. */
 export function tunnelMark(underlay: HostUplink | undefined): number {
   // Tables of uplinks are numbered in a row, so their lower halves differ.
-  return underlay === undefined ? 0 : TUNNEL_MARK | (underlay.table & 0xffff);
+  return TUNNEL_MARK | ((underlay?.table ?? 0) & 0xffff);
 }
 
 /** @param underlays of tunnels that leave by another uplink @param foreign rules of the host that are not ours */

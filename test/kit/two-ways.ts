@@ -114,6 +114,7 @@ def run(r):
     try:
         s.settimeout(r.get("timeout", 2))
         if "device" in r: s.setsockopt(socket.SOL_SOCKET, BINDTODEVICE, r["device"].encode())
+        if "mark" in r: s.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, r["mark"])
         if "from" in r: s.bind((r["from"], 0))
         if op == "bind" or op == "ping": return facts(s)
         to = (r["to"], r["port"])

@@ -106,6 +106,12 @@ static __always_inline bool is_foreign(__u64 cookie)
 	return true;
 }
 
+/* What our WireGuard child sends: a tunnel must not be led into itself. A mark needs CAP_NET_ADMIN, so no app can pose as it. */
+static __always_inline bool is_tunnel(struct bpf_sock *sk)
+{
+	return (sk->mark & 0xffff0000u) == MLS_TUNNEL_MARK;
+}
+
 static __always_inline bool is_exempt(void)
 {
 	__u32 pid = bpf_get_current_pid_tgid() >> 32;

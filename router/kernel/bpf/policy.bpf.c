@@ -48,7 +48,7 @@ static __always_inline bool begin(struct flow *f, struct bpf_sock_addr *ctx, boo
 	}
 	if (f->protocol == IPPROTO_ICMP || f->protocol == IPPROTO_ICMPV6)
 		f->port = NO_PORT;
-	if (!sk || is_foreign(bpf_get_netns_cookie(ctx)) || is_exempt() ||
+	if (!sk || is_foreign(bpf_get_netns_cookie(ctx)) || is_tunnel(sk) || is_exempt() ||
 	    !read_generation(&f->generation, &f->place, &f->flags))
 		return false;
 	__u32 *bound = bpf_sk_storage_get(&mls_bound, sk, 0, 0);

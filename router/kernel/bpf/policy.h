@@ -17,6 +17,7 @@
 #define MLS_RING	512 /* most turns of a balancer */
 #define MLS_MEMBERS	32  /* most members of a least_loaded group */
 #define MLS_NO_RULE	0x7fffffff
+#define MLS_TUNNEL_MARK 0x6d6c0000u   /* upper half of the mark of our tunnels' own packets */
 #define MLS_BEAT_NS	3000000000ull /* a forwarder that was silent for longer is not asked */
 
 /* ---- One generation */

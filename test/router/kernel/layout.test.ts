@@ -2,6 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import test from 'ava';
 import * as layout from '../../../router/kernel/layout.ts';
+import { TUNNEL_MARK } from '../../../router/kernel/uplink.ts';
 
 const BPF = join(import.meta.dirname, '../../../../router/kernel/bpf');
 const hasCompiler = spawnSync('cc', ['--version']).status === 0;
@@ -28,6 +29,7 @@ function inC(expressions: readonly string[]): number[] {
     MLS_RESOLVERS: layout.RESOLVERS,
     MLS_RING: layout.RING,
     MLS_MEMBERS: layout.MEMBERS,
+    MLS_TUNNEL_MARK: TUNNEL_MARK,
     MLS_TABLE_V6: layout.TABLE_V6,
     MLS_TABLE_SOURCES: layout.TABLE_SOURCES,
     MLS_TABLE_OWN: layout.TABLE_OWN,

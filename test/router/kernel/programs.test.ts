@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { OBJECTS } from '../../../router/kernel/loader.ts';
 import { Programs } from '../../../router/kernel/programs.ts';
+import { TUNNEL_MARK } from '../../../router/kernel/uplink.ts';
 import { POLICY_CASES } from '../../kit/policy-cases.ts';
 import { missingForPrograms, TwoWays, type WaysApp } from '../../kit/two-ways.ts';
 import { addr, port, rule } from '../uplink/kit.ts';
@@ -84,6 +85,18 @@ kernelTest(title('an app bound to an address of an uplink takes that one where t
   );
   t.is((await app.one({ op: 'talk', to: SERVER6, port: 7000, from: 'fd02::2' })).answer, `fd02::2 ${SERVER6}`);
   t.is((await app.one({ op: 'talk', to: SERVER4, port: 7000, tcp: true })).answer, `10.1.0.2 ${SERVER4}`);
+  await app.process.stop('SIGKILL');
+});
+
+kernelTest(title('what our own tunnels send is left alone, by its mark'), async (t) => {
+  const { ways, programs } = lab();
+  const app = await ways.app();
+  programs.setPolicy(policy(ways, { rules: [rule({}, { kind: 'reject' })] }));
+  for (const to of [SERVER4, SERVER6])
+    for (const op of ['send', 'talk']) {
+      t.is((await app.one({ op, to, port: 7000, mark: 0x6d6b0001 })).error, 'EACCES');
+      t.is((await app.one({ op, to, port: 7000, mark: TUNNEL_MARK | 51001 })).error, undefined, `${op} ${to}`);
+    }
   await app.process.stop('SIGKILL');
 });
 
