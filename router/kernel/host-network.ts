@@ -35,7 +35,7 @@ import {
   vrfDevice,
   type WireguardUplink,
 } from './uplink.ts';
-import { copiedRoutes, ownRoutes, routeKey, tunnelMark, type UplinkFacts, wantedRules } from './wanted.ts';
+import { copiedRoutes, ownRoutes, routeKey, tunnelMark, type UplinkFacts, vrfRule, wantedRules } from './wanted.ts';
 
 const JOURNAL = 'host-network.journal';
 /** Sockets that are bound to no VRF get what comes through one: listeners of the host, and the tunnels of the kernel. */
@@ -298,7 +298,10 @@ export class HostNetwork {
   #makeVrf(u: HostUplink): Link {
     const name = vrfDevice(u.name);
     const there = this.#host.link(name);
-    if (there !== undefined) return there;
+    if (there !== undefined) {
+      this.#leadIntoVrfs();
+      return there;
+    }
     if (!this.#host.rules().some((r) => r.isL3mdev) && this.#journal.find('l3mdev', 'rule') === undefined)
       this.#journal.write({ kind: 'l3mdev', uplink: undefined, name: 'rule' });
     this.#journal.write({ kind: 'link', uplink: u.name, name, is: 'vrf' });
@@ -308,8 +311,16 @@ export class HostNetwork {
       if (!isRefusal(e, 'ENOTSUP')) throw e;
       throw new MlshimError('NO_VRF', `uplink ${u.name}: this kernel has no VRF devices`, { uplink: u.name });
     }
+    this.#leadIntoVrfs();
     this.#acceptAcrossVrfs();
     return this.#host.link(name)!;
+  }
+
+  /** The kernel makes its rules for VRFs with the first VRF since it has started, and never again: somebody may have taken them away. */
+  #leadIntoVrfs(): void {
+    const rules = this.#host.rules();
+    for (const family of new Set(rules.map((r) => r.family)))
+      if (!rules.some((r) => r.isL3mdev && r.family === family)) this.#host.addRule(vrfRule(family));
   }
 
   #takeInterface(u: HostUplink & { kind: 'interface' }, isOrder: boolean): void {

@@ -10,11 +10,10 @@ import { AddressFlag, decodeAddress, type HostAddress, writeAddressAgain } from 
 import type { Link } from './netlink/link.ts';
 import { decodePermanent, writeNeighbourAgain } from './netlink/neighbour.ts';
 import { decodeRoute, type HostRoute, type Rerouting, routeIdentity, writeRouteAgain } from './netlink/route.ts';
-import { ROUTE_PROTOCOL, SETUP_PROTOCOL } from './uplink.ts';
+import { KERNEL_PROTOCOL, ROUTE_PROTOCOL, SETUP_PROTOCOL } from './uplink.ts';
 
 type PortEntry = EntryOf<'port'>;
 
-const KERNEL_PROTOCOL = 2;
 /** What the kernel makes by itself, and what we make, nobody has to keep. */
 const NOT_KEPT: ReadonlySet<number> = new Set([KERNEL_PROTOCOL, SETUP_PROTOCOL, ROUTE_PROTOCOL]);
 

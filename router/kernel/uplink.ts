@@ -5,6 +5,8 @@ import type { WgPeerSettings } from './netlink/wireguard.ts';
 
 /** The first of the tables of uplinks, one each. */
 export const FIRST_TABLE = 51000;
+/** Of what the kernel sets up itself (RTPROT_KERNEL). */
+export const KERNEL_PROTOCOL = 2;
 /** `rtm_protocol` and the protocol of rules, of what sets up uplinks, and of routes that routing protocols gave us. */
 export const SETUP_PROTOCOL = 116;
 export const ROUTE_PROTOCOL = 117;

@@ -11,6 +11,7 @@ import {
   type HostUplink,
   interfaceOf,
   isInVrf,
+  KERNEL_PROTOCOL,
   LAST_METRIC,
   RulePriority,
   SETUP_PROTOCOL,
@@ -20,6 +21,7 @@ import {
 const FAMILIES: readonly Family[] = [4, 6];
 /** What the kernel takes when IPv6 routes have none. */
 const IPV6_METRIC = 1024;
+const VRF_PRIORITY = 1000;
 
 export interface UplinkFacts {
   readonly uplink: HostUplink;
@@ -27,6 +29,14 @@ export interface UplinkFacts {
   readonly ifindex: number;
   /** Its own, not link-local ones. */
   readonly addresses: readonly Addr[];
+}
+
+/** As the kernel makes it with its first VRF (drivers/net/vrf.c): whatever belongs to a VRF goes by the VRF's table. */
+export function vrfRule(family: Family): HostRule {
+  return {
+    ...{ family, priority: VRF_PRIORITY, from: undefined, oif: undefined, fwmark: 0, table: 0, isL3mdev: true },
+    protocol: KERNEL_PROTOCOL,
+  };
 }
 
 /** The mark of a tunnel's own packets, which the programs leave alone: it says which uplink they leave by, if any. */
