@@ -57,6 +57,12 @@ export class HostTunnels implements UserTunnels {
     return (await (await this.#supervisor)?.get()) ?? [];
   }
 
+  /** Have a tunnel try a handshake. */
+  async wake(device: string): Promise<void> {
+    const index = this.#indexes.get(device);
+    if (index !== undefined) await (await this.#supervisor)?.wake(index);
+  }
+
   /** End the child; tunnels carry nothing from then on. */
   async end(): Promise<void> {
     await (await this.#supervisor?.catch(() => undefined))?.close();

@@ -93,7 +93,11 @@ export class KernelDaemon {
       onState: (name, state, reason) => this.#uplinkState(name, state, reason),
     });
     this.#hostTunnels = new HostTunnels(log.for('wg'));
-    this.#tunnels = new KernelTunnels((name, isAlive) => this.#watch.tunnelState(name, isAlive), log.for('wg'));
+    this.#tunnels = new KernelTunnels(
+      this.#hostTunnels,
+      (name, isAlive) => this.#watch.tunnelState(name, isAlive),
+      log.for('wg'),
+    );
     this.#routing = new KernelRouting(
       {
         input: (plan = this.#plan) => ({
@@ -290,7 +294,7 @@ export class KernelDaemon {
       const c = device === undefined ? undefined : devices.get(device);
       if (c !== undefined) this.#watch.counted(name, c.rxBytes + c.txBytes);
     }
-    this.#tunnels.look();
+    void this.#tunnels.look();
     this.#programs?.measured(this.#watch.ways);
     this.#names?.tick();
   }

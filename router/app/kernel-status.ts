@@ -2,11 +2,11 @@
 
 import type { UplinkConfig } from '../config/model.ts';
 import type { Problem, Status, UplinkStatus } from '../control/messages.ts';
-import type { WgDeviceState } from '../kernel/netlink/wireguard.ts';
 import type { KernelCounters } from '../kernel/programs.ts';
 import type { UplinkState } from '../kernel/uplink.ts';
 import type { InterfaceCounters } from './host-uplinks.ts';
 import type { OwnAddress } from './kernel-plan.ts';
+import type { TunnelState } from './kernel-tunnels.ts';
 import type { RoutingSummary } from './routing-protocol.ts';
 import type { RoutingRestart } from './routing-supervisor.ts';
 import { configProblems, routingProblems, traffic, wayStatus } from './status.ts';
@@ -39,7 +39,7 @@ export interface KernelStatusInput {
   readonly flows: ReadonlyMap<string, number>;
   readonly mtuOf: (device: string) => number;
   /** WireGuard devices of the kernel, by uplink. */
-  readonly tunnels: ReadonlyMap<string, WgDeviceState>;
+  readonly tunnels: ReadonlyMap<string, TunnelState>;
   readonly wallClockMs: number;
   readonly routing: RoutingSummary;
   readonly routingRestart: RoutingRestart | undefined;

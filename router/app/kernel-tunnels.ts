@@ -1,38 +1,62 @@
-/** WireGuard devices of the host's kernel: whether they carry anything, and what `wg show` says of them. */
+/**
+ * WireGuard devices of the kernel backend, the kernel's own and those of our child on TUNs: whether they carry anything, and what
+ * `wg show` says of them.
+ */
 import { formatKey } from '../../wg/keys.ts';
-import type { WgPeerConfig } from '../../wg/model.ts';
+import type { WgPeerConfig, WgPeerStats } from '../../wg/model.ts';
 import { formatEndpoint } from '../../wg/quick.ts';
 import type { UplinkConfig } from '../config/model.ts';
 import type { Answers } from '../control/messages.ts';
-import type { WgDeviceState, WgPeerState } from '../kernel/netlink/wireguard.ts';
+import type { WgPeerState } from '../kernel/netlink/wireguard.ts';
 import { readTunnel, setTunnel } from '../kernel/tunnel.ts';
 import { tunnelDevice, type WireguardUplink } from '../kernel/uplink.ts';
 import { wallClockMs } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import { systemReason } from '../lib/reason.ts';
+import type { HostTunnels } from './host-tunnels.ts';
 import { TunnelHealth } from './tunnel-health.ts';
 import { wgPeerStatus } from './wg-status.ts';
 
 /** A keepalive of this many seconds, for a moment, has a handshake tried at once. */
 const WAKE_KEEPALIVE_S = 1;
 
+type PeerState = Omit<WgPeerStats, 'endpointError'>;
+
+export interface TunnelState {
+  readonly publicKey: Uint8Array | undefined;
+  readonly listenPort: number;
+  readonly fwmark: number;
+  /** Datagrams the host refused to send; of the kernel's devices nobody knows. */
+  readonly failed: number;
+  readonly peers: readonly PeerState[];
+}
+
 export class KernelTunnels {
+  readonly #child: Pick<HostTunnels, 'get' | 'wake'>;
   readonly #log: Logger;
   readonly #health: TunnelHealth;
   #uplinks: readonly WireguardUplink[] = [];
-  #states: ReadonlyMap<string, WgDeviceState> = new Map();
+  #states: ReadonlyMap<string, TunnelState> = new Map();
 
-  /** @param changed whether the tunnel of an uplink carries anything */
-  constructor(changed: (uplink: string, isAlive: boolean) => void, log: Logger) {
+  /**
+   * @param child carries the tunnels that the kernel does not
+   * @param changed whether the tunnel of an uplink carries anything
+   */
+  constructor(
+    child: Pick<HostTunnels, 'get' | 'wake'>,
+    changed: (uplink: string, isAlive: boolean) => void,
+    log: Logger,
+  ) {
+    this.#child = child;
     this.#log = log;
     this.#health = new TunnelHealth({
       changed: (i, isAlive) => changed(this.#uplinks[i]!.name, isAlive),
-      wake: (i) => this.#wake(this.#uplinks[i]!),
+      wake: (i) => void this.#wake(this.#uplinks[i]!),
     });
   }
 
   /** As they were looked at last, by uplink. */
-  get states(): ReadonlyMap<string, WgDeviceState> {
+  get states(): ReadonlyMap<string, TunnelState> {
     return this.#states;
   }
 
@@ -41,16 +65,23 @@ export class KernelTunnels {
   }
 
   /** Once per second. */
-  look(): void {
-    const found = new Map<string, WgDeviceState>();
-    for (const { name } of this.#uplinks) {
-      const state = this.#read(name);
+  async look(): Promise<void> {
+    const uplinks = this.#uplinks;
+    const ofChild = await this.#child.get().catch((e) => {
+      this.#log.debug('cannot look at tunnels of the child', { why: systemReason(e) });
+      return [];
+    });
+    if (uplinks !== this.#uplinks) return; // they are others by now
+    const found = new Map<string, TunnelState>();
+    for (const { name } of uplinks) {
+      const onTun = ofChild.find((d) => d.name === tunnelDevice(name));
+      const state = onTun ?? this.#read(name);
       if (state !== undefined) found.set(name, state);
     }
     this.#states = found;
-    const devices = this.#uplinks.flatMap(({ name }, index) => {
+    const devices = uplinks.flatMap(({ name }, index) => {
       const state = found.get(name);
-      return state === undefined ? [] : [{ index, failed: 0, peers: state.peers }];
+      return state === undefined ? [] : [{ index, failed: state.failed, peers: state.peers }];
     });
     this.#health.observe(devices);
   }
@@ -71,9 +102,10 @@ export class KernelTunnels {
     };
   }
 
-  #read(name: string): WgDeviceState | undefined {
+  #read(name: string): TunnelState | undefined {
     try {
-      return readTunnel(tunnelDevice(name));
+      const state = readTunnel(tunnelDevice(name));
+      return state && { ...state, failed: 0, peers: state.peers.map(peerOfKernel) };
     } catch (e) {
       this.#log.debug('cannot look at a tunnel', { uplink: name, why: systemReason(e) });
       return undefined;
@@ -81,11 +113,12 @@ export class KernelTunnels {
   }
 
   /** What is down is sent nothing, so nothing else has WireGuard try. */
-  #wake({ name, wireguard }: WireguardUplink): void {
+  async #wake({ name, wireguard }: WireguardUplink): Promise<void> {
     const device = tunnelDevice(name);
-    const { fwmark } = this.#states.get(name)!;
+    const fwmark = this.#states.get(name)?.fwmark ?? 0;
     const hurried = { ...wireguard, peers: wireguard.peers.map((p) => ({ ...p, keepaliveS: WAKE_KEEPALIVE_S })) };
     try {
+      await this.#child.wake(device);
       setTunnel(device, hurried, fwmark, wireguard);
       setTunnel(device, wireguard, fwmark, wireguard);
     } catch (e) {
@@ -94,21 +127,19 @@ export class KernelTunnels {
   }
 }
 
-function peerStatus(p: WgPeerState, configured: readonly WgPeerConfig[], now: number): ReturnType<typeof wgPeerStatus> {
-  const { endpoint } = p;
+function peerOfKernel(p: WgPeerState): PeerState {
+  const { publicKey, endpoint, latestHandshakeMs, rxBytes, txBytes, keepaliveS } = p;
+  return {
+    ...{ publicKey, latestHandshakeMs, rxBytes, txBytes, keepaliveS },
+    name: undefined,
+    hasPresharedKey: p.presharedKey !== undefined,
+    allowedIps: p.allowedIps.map(String),
+    endpoint: endpoint && formatEndpoint({ host: String(endpoint.addr), port: endpoint.port }),
+  };
+}
+
+/** Names of peers are the configuration's. */
+function peerStatus(p: PeerState, configured: readonly WgPeerConfig[], now: number): ReturnType<typeof wgPeerStatus> {
   const key = formatKey(p.publicKey);
-  return wgPeerStatus(
-    {
-      ...{
-        publicKey: p.publicKey,
-        hasPresharedKey: p.presharedKey !== undefined,
-        allowedIps: p.allowedIps.map(String),
-      },
-      name: configured.find((c) => formatKey(c.publicKey) === key)?.name,
-      endpoint: endpoint && formatEndpoint({ host: String(endpoint.addr), port: endpoint.port }),
-      latestHandshakeMs: p.latestHandshakeMs,
-      ...{ rxBytes: p.rxBytes, txBytes: p.txBytes, keepaliveS: p.keepaliveS },
-    },
-    now,
-  );
+  return wgPeerStatus({ ...p, name: configured.find((c) => formatKey(c.publicKey) === key)?.name }, now);
 }

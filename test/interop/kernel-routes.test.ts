@@ -7,6 +7,7 @@ import { formatKey, generatePrivateKey, publicKey } from '../../wg/keys.ts';
 import { twoWays } from '../kit/host-network.ts';
 import { changedSince } from '../kit/host-snapshot.ts';
 import { Lab } from '../kit/lab.ts';
+import { PEER_B, Peer } from '../kit/peer.ts';
 import { Router } from '../kit/router.ts';
 
 const missing = Lab.missing('bird') ?? (cgroupMount() === undefined ? 'no cgroup v2 hierarchy' : undefined);
@@ -83,6 +84,53 @@ inLab(
       );
       await router.cli(['down'], ROOT);
       t.deepEqual(changedSince(before, await ways.snapshot()), []);
+    } finally {
+      await lab.close();
+    }
+  },
+);
+
+const skipped = missing ?? Lab.missing('wg', 'curl', 'python3');
+
+(skipped === undefined ? test.serial : test.serial.skip)(
+  `where the kernel has no WireGuard our child serves, and a rule for everything does not lead its tunnel into itself${skipped === undefined ? '' : ` (${skipped})`}`,
+  async (t) => {
+    const { lab, host, far } = await twoWays();
+    try {
+      const router = new Router(lab, host, { uid: 0, gid: 0 });
+      const key = generatePrivateKey();
+      writeFileSync(join(router.dir, 'tun.key'), `${formatKey(key)}\n`, { mode: 0o600 });
+      const peer = new Peer(lab, far, PEER_B);
+      await peer.tunnel({ publicKey: formatKey(publicKey(key)), asn: 1, linkLocal: 'fe80::1' }, 51820);
+      await peer.ip('route', 'add', '10.100.0.2/32', 'dev', peer.device);
+      const web = lab.start(far, 'python3', ['-u', '-m', 'http.server', '--bind', PEER_B.v4, '8080']);
+      await web.until(/Serving HTTP/);
+      router.write(`
+backend: kernel
+isolation: device
+uplinks:
+  tun:
+    wireguard:
+      private_key: !file tun.key
+      addresses: [10.100.0.2/32]
+      peers: [{ name: far, public_key: ${peer.keys.publicKey}, endpoint: '10.1.0.1:51820', allowed_ips: [0.0.0.0/0] }]
+rules: [{ use: tun }]
+`);
+      await router.up(ROOT);
+      const { status, stderr } = await lab.run(host, 'curl', [
+        ...['-sS', '--max-time', '20', '-w', '%{stderr}%{local_ip}', '-o', '/dev/null', `http://${PEER_B.v4}:8080/`],
+      ]);
+      t.is(status, 0, stderr);
+      t.is(stderr, '10.100.0.2');
+      interface Shown {
+        readonly devices: readonly { readonly peers: readonly { readonly name: string; handshake_age_s?: number }[] }[];
+      }
+      await lab.eventually('the handshake is shown', async () => {
+        const [shown] = (await router.json<Shown>('wg', 'show')).devices;
+        return shown?.peers[0]?.name === 'far' && shown.peers[0].handshake_age_s !== undefined;
+      });
+      await router.cli(['down'], ROOT);
+      t.false((await lab.ok(host, 'ip', ['link'])).includes('mlw-tun'));
     } finally {
       await lab.close();
     }
