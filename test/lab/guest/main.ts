@@ -80,6 +80,9 @@ Lab.patience = PATIENCE;
 execFileSync('busybox', ['stty', '-F', '/dev/ttyS1', 'raw']);
 // What loading a module adds stays: a device node, a sysctl.
 execFileSync('modprobe', ['-a', 'tun', 'vrf', 'wireguard']);
+// So does the kernel's rule for VRFs, which it makes with the first one and never again.
+execFileSync('ip', ['link', 'add', 'first', 'type', 'vrf', 'table', '1']);
+execFileSync('ip', ['link', 'del', 'first']);
 // The guest's first namespace gets a name like those a lab makes; naming it changes nothing in it.
 execFileSync('ip', ['netns', 'attach', HOST, '1']);
 for (const suite of SUITES) if (suite.boot === boot) await runSuite(suite);

@@ -78,8 +78,6 @@ async function teardown({ lab }: Trial): Promise<void> {
     for (const family of ['-4', '-6'])
       await lab.ok(HOST, 'ip', [family, 'rule', 'del', 'pref', String(TABLE + line.net)]);
   }
-  // The kernel added them with the first VRF.
-  for (const family of ['-4', '-6']) await lab.ok(HOST, 'ip', [family, 'rule', 'del', 'pref', '1000']);
 }
 
 function uplinkOf(line: LinePlan): KernelUplink {
