@@ -28,14 +28,14 @@ export interface HostNeeds {
 const CAP_NET_ADMIN = 12;
 const CAP_SYS_ADMIN = 21;
 const CAP_BPF = 39;
-/** The first kernel whose connect hooks may bind a socket to a device. */
-const LEAST_KERNEL = [5, 8] as const;
+/** The first kernel that takes the maps of policies (docs/decisions/0011). */
+const LEAST_KERNEL = [5, 10] as const;
 
 const HINTS: Readonly<Record<string, string>> = {
   privileges: 'run it as root, or give the service CAP_NET_ADMIN, CAP_BPF and CAP_SYS_ADMIN',
   'cgroup-v2':
     'mount it: mount -t cgroup2 none /sys/fs/cgroup/unified; or boot with systemd.unified_cgroup_hierarchy=1',
-  'kernel-version': 'a kernel from 5.8 on; from 6.1 on nothing is missing',
+  'kernel-version': 'a kernel from 5.10 on; from 6.1 on nothing is missing',
   'vrf-device': 'modprobe vrf; or "isolation: device", which needs none',
   'kernel-wireguard': 'modprobe wireguard, or give it /dev/net/tun: the WireGuard child serves a TUN then',
   'socket-destroy': 'a kernel with CONFIG_INET_DIAG_DESTROY; without it flows of a dead uplink end by themselves',
