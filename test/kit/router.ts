@@ -10,7 +10,7 @@ import { type KeyPair, type Peer, wgKeyPair } from './peer.ts';
 const ROOT = join(import.meta.dirname, '..', '..', '..');
 export const CLI = join(ROOT, 'build', 'router', 'cli', 'main.js');
 
-/** For the kernel backend. */
+/** For the kernel backend: root with all its capabilities. */
 export const ROOT_ACCOUNT: Account = { uid: 0, gid: 0 };
 
 /** One tunnel of the router under test. */
@@ -38,7 +38,7 @@ export class Router {
   daemon: LabProcess | undefined;
   readonly #account: Account;
 
-  /** @param account whom everything runs as: an ordinary user without capabilities, or root with all of them */
+  /** @param account whom everything runs as, without capabilities unless it is ROOT_ACCOUNT */
   constructor(lab: Lab, ns: string, account: Account = { uid: NOBODY, gid: NOBODY }) {
     this.#account = account;
     this.lab = lab;
@@ -121,7 +121,7 @@ ${sessions.join('')}`);
 
   #options(options: RunOptions): RunOptions {
     return {
-      unprivileged: this.#account.uid === 0 ? false : this.#account,
+      unprivileged: this.#account === ROOT_ACCOUNT ? false : this.#account,
       cwd: this.dir,
       ...options,
       env: { HOME: this.dir, XDG_RUNTIME_DIR: this.dir, NO_COLOR: '1', ...options.env },
