@@ -30,6 +30,7 @@ import { HostProbes, type ProbedPath } from './host-probes.ts';
 import { HostUplinks } from './host-uplinks.ts';
 import { pcapngHeader, pcapngPackets } from './pcapng.ts';
 import { type Plan, type PlannedLink, planOf } from './plan.ts';
+import { RateSamples } from './rate-samples.ts';
 import { hostNameServers } from './resolv-conf.ts';
 import type { RoutingClient, RoutingEvent } from './routing-client.ts';
 import { RoutingSupervisor } from './routing-supervisor.ts';
@@ -57,9 +58,6 @@ const GOODBYE_MS = 200;
 const CHILD_GRACE_MS = 300;
 /** How long a start waits for the host's resolver; an uplink whose name is not known by then comes up later. */
 const RESOLVE_MS = 2000;
-/** Rates are measured over at least this time. */
-const RATE_MS = 200;
-const RATE_FRESH_MS = 3000;
 
 /** What is looked at in the data plane's list of flows. */
 interface Flow {
@@ -98,7 +96,7 @@ export class Daemon {
   readonly #routingSupervisor: RoutingSupervisor;
   readonly #tunnels: TunnelHealth;
   readonly #hostProbes = new HostProbes((name) => this.#probedPath(name));
-  #lastSample: Sample | undefined;
+  readonly #samples = new RateSamples(() => this.#sample());
 
   /**
    * @param folder where the sockets live
@@ -592,20 +590,12 @@ export class Daemon {
   }
 
   async #status(): Promise<Answers['status']> {
-    let before = this.#lastSample;
-    const isFresh = before !== undefined && systemClock.now() - before.atMs < RATE_FRESH_MS;
-    if (before === undefined || !isFresh) {
-      before = await this.#sample();
-      await sleep(RATE_MS);
-    }
-    const [now, ways, wireguard, routing] = await Promise.all([
-      this.#sample(),
+    const { before, now } = await this.#samples.pair();
+    const [ways, wireguard, routing] = await Promise.all([
       this.#ways(),
       this.#wireguard!.supervisor.get(),
       this.#routing.summary(),
     ]);
-    // Two questions shortly after one another are both answered over a useful time.
-    if (!isFresh || now.atMs - before.atMs >= RATE_MS) this.#lastSample = now;
     return statusOf({
       version: VERSION,
       pid: process.pid,

@@ -37,15 +37,13 @@ import { type KernelSample, kernelStatusOf } from './kernel-status.ts';
 import { KernelTunnels } from './kernel-tunnels.ts';
 import { peerPid } from './peer-pid.ts';
 import { ProcessTracker } from './process-tracker.ts';
+import { RateSamples } from './rate-samples.ts';
 import { hostNameServers } from './resolv-conf.ts';
 import { UplinkWatch } from './uplink-watch.ts';
 
 const TICK_MS = 1000;
 /** How long a start waits for the host's resolver. */
 const RESOLVE_MS = 2000;
-/** Rates are measured over at least this time. */
-const RATE_MS = 200;
-const RATE_FRESH_MS = 3000;
 
 export class KernelDaemon {
   /** Exit status, when everything is down. */
@@ -73,7 +71,7 @@ export class KernelDaemon {
   #names: KernelNames | undefined;
   #ticking: NodeJS.Timeout | undefined;
   #endpoints = new Map<string, Addr>();
-  #lastSample: KernelSample | undefined;
+  readonly #samples = new RateSamples(() => this.#sample());
   /** The policy in force. */
   #told: KernelPolicy | undefined;
 
@@ -429,14 +427,7 @@ export class KernelDaemon {
   }
 
   async #status(): Promise<Answers['status']> {
-    let before = this.#lastSample;
-    const isFresh = before !== undefined && systemClock.now() - before.atMs < RATE_FRESH_MS;
-    if (before === undefined || !isFresh) {
-      before = this.#sample();
-      await sleep(RATE_MS);
-    }
-    const now = this.#sample();
-    if (!isFresh || now.atMs - before.atMs >= RATE_MS) this.#lastSample = now;
+    const { before, now } = await this.#samples.pair();
     const { uplinks } = this.#config;
     return kernelStatusOf({
       version: VERSION,
