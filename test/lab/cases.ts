@@ -2,13 +2,24 @@
 import type { BootKind, Case, Suite } from './guest/case.ts';
 import { facts } from './guest/facts.ts';
 import { hostNetwork } from './guest/host-network.ts';
+import { device, source } from './guest/isolation.ts';
 import { lifecycle } from './guest/lifecycle.ts';
 import { lines } from './guest/lines.ts';
 import { programsSuite } from './guest/programs.ts';
 import { systemd } from './guest/systemd.ts';
 import { uplinks } from './guest/uplinks.ts';
 
-export const SUITES: readonly Suite[] = [facts, lines, hostNetwork, programsSuite, uplinks, lifecycle, systemd];
+export const SUITES: readonly Suite[] = [
+  facts,
+  lines,
+  hostNetwork,
+  programsSuite,
+  uplinks,
+  lifecycle,
+  device,
+  source,
+  systemd,
+];
 
 export const BOOTS: readonly BootKind[] = ['plain', 'systemd'];
 

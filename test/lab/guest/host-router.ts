@@ -153,10 +153,11 @@ export class HostRouter {
 /** An application opens sockets of every kind, and both lines get the same number of each. */
 export async function alternates(
   host: HostRouter,
-  families: readonly ('v4' | 'v6')[],
   log: Trial['log'],
+  kinds: readonly OpenKind[] = ['tcp', 'udp', 'udp-connected'],
+  families: readonly ('v4' | 'v6')[] = ['v4', 'v6'],
 ): Promise<void> {
-  for (const kind of ['tcp', 'udp', 'udp-connected'] as const)
+  for (const kind of kinds)
     for (const family of families) {
       const found = tally(await host.open('mixed', kind, { to: SERVER[family], count: 20, atOnce: 4 }));
       log(`${kind}, IP${family}: ${shown(found)}`);

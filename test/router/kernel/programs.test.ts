@@ -113,6 +113,10 @@ kernelTest(title('an uplink that is a source address binds that address and no d
       t.like(await app.one({ op: 'talk', to, port: 7000, tcp }), { device: '', local, answer: `${local} ${to}` });
     t.is((await app.one({ op: 'send', to, port: 7000 })).answer, `${local} ${to}`);
   }
+  // Linux binds a socket that has a port no more.
+  const { bound, failed } = programs.counters().uplinks[1]!;
+  t.is((await app.one({ op: 'talk', to: SERVER4, port: 7000, from: '0.0.0.0' })).answer, `10.1.0.2 ${SERVER4}`);
+  t.like(programs.counters().uplinks[1], { bound, failed: failed + 1 });
   await app.process.stop('SIGKILL');
 });
 
