@@ -9,8 +9,10 @@
  * What policies make of routes is the session's (bgp/vpn/vpn-policy.ts), when they are sent the feed's (bgp/vpn/vpn-feed.ts).
  */
 
+import type { Prefix } from '../../router/lib/addr.ts';
 import { get16 } from '../../router/lib/bytes.ts';
 import { isEqual } from '../../router/lib/equal.ts';
+import { hashText } from '../../router/lib/hash-text.ts';
 import type { Chore } from '../chores.ts';
 import type { MonitoredSession } from '../monitor/monitor.ts';
 import type { FarEnd } from '../pipe.ts';
@@ -53,6 +55,10 @@ interface VpnSession {
 
 /** A route of a VRF as others have it. */
 interface Exported {
+  /** The VRF's name, and the end that it was told by: one of a VRF that is gone may have the same name. */
+  readonly vrf: string;
+  readonly end: VrfEnd;
+  /** With the distinguisher that it was told under. */
   readonly name: VpnName;
   readonly number: number;
   /** VRFs of this router that import it. */
@@ -66,14 +72,15 @@ type Bundles = Map<VpnAccepted, VpnBundle>;
 
 export class VpnRoom implements VpnPort {
   readonly #options: VpnRoomOptions;
-  #vrfs: readonly Vrf[];
-  readonly #ends: ReadonlyMap<string, VrfEnd>;
+  #vrfs: readonly Vrf[] = [];
+  readonly #ends = new Map<string, VrfEnd>();
   /** Ends at VRFs for what they import from others of this router, by both names. */
-  readonly #leakEnds: ReadonlyMap<string, VrfEnd>;
+  readonly #leakEnds = new Map<string, VrfEnd>();
   readonly #sessions = new Map<string, VpnSession>();
   /** By the name of the peer; with or without a session. */
   readonly #held = new Map<string, Held>();
   readonly #table = new VpnTable();
+  /** By `exportKey`. */
   readonly #exported = new Map<string, Exported>();
   /** Tables of VRFs that have not been told whole: names of VRFs and families. */
   readonly #incomplete = new Set<string>();
@@ -84,33 +91,12 @@ export class VpnRoom implements VpnPort {
   /** The last bundle that was made of a VRF's routes, and of what: prefixes of one UPDATE stay together. */
   #bundled: { readonly vrf: Vrf; readonly attributes: Attributes; readonly bundle: VpnBundle } | undefined;
 
-  /** @throws RangeError when two VRFs have the same route distinguisher: each would withdraw the other's routes */
+  /** @throws RangeError as `setVrfs` */
   constructor(options: VpnRoomOptions) {
     this.#options = options;
     this.#vrfs = options.vrfs;
-    const { vrfs, localAs } = options;
-    const distinguishers = vrfs.map((vrf) => distinguisherText(vrf.rd));
-    const twice = distinguishers.find((rd, i) => distinguishers.indexOf(rd) !== i);
-    if (twice !== undefined) throw new RangeError(`route distinguisher ${twice} of two VRFs`);
-    const numberOf = (vrf: Vrf): number => vrfs.indexOf(vrf) + 1;
-    this.#ends = new Map(
-      vrfs.map((vrf) => {
-        for (const family of VPN_FAMILIES) this.#incomplete.add(`${vrf.name} ${family}`);
-        const end = new VrfEnd(localAs, numberOf(vrf), {
-          route: (route) => this.#export(this.#named(vrf.name), route),
-          endOfRib: (family) => this.#told(vrf, FAMILY_OF[family]),
-          ended: () => this.#forgetVrf(vrf),
-        });
-        return [vrf.name, end];
-      }),
-    );
-    this.#leakEnds = new Map(
-      vrfs.flatMap((from) =>
-        vrfs
-          .filter((to) => to !== from)
-          .map((to) => [leakKey(to.name, from.name), new VrfEnd(localAs, numberOf(from))]),
-      ),
-    );
+    checkDistinguishers(options.vrfs);
+    for (const { name } of options.vrfs) this.#addEnds(name);
   }
 
   /** Names of all VRFs. */
@@ -118,19 +104,50 @@ export class VpnRoom implements VpnPort {
     return this.#vrfs.map((vrf) => vrf.name);
   }
 
-  /** Go over to other targets of VRFs; whoever imports or is told what differs hears of that alone. */
-  setTargets(all: readonly Pick<Vrf, 'name' | 'importTargets' | 'exportTargets'>[]): void {
+  /**
+   * Go over to other VRFs: some come, some go, some have other targets or another distinguisher. Whoever imports or is told what
+   * differs hears of that alone, and the sessions with the speakers of VRFs that stay go on.
+   * @throws RangeError when two VRFs have the same route distinguisher: each would withdraw the other's routes
+   */
+  setVrfs(all: readonly Vrf[]): void {
+    checkDistinguishers(all);
     const before = this.#vrfs;
-    this.#vrfs = before.map((vrf) => {
-      const to = all.find((v) => v.name === vrf.name);
-      const isSame = to === undefined || isEqual(targetsOf(vrf), targetsOf(to));
-      // The distinguisher stays the same object: routes are known by it.
-      return isSame ? vrf : { ...vrf, importTargets: to.importTargets, exportTargets: to.exportTargets };
-    });
-    if (this.#vrfs.every((vrf, i) => vrf === before[i])) return;
-    this.#each([...this.#exported], ([key, exported]) => this.#exportAgain(key, exported));
-    for (const held of this.#held.values()) this.#each(held.routes(), (route) => this.#importAgain(held, route));
+    this.#vrfs = all.map((vrf) => before.find((v) => isEqual(v, vrf)) ?? vrf);
+    if (this.#vrfs.length === before.length && this.#vrfs.every((vrf) => before.includes(vrf))) return;
+    const isIn = (vrfs: readonly Vrf[], { name }: Vrf): boolean => vrfs.some((v) => v.name === name);
+    for (const vrf of before) if (!isIn(all, vrf)) this.#removeEnds(vrf);
+    const added = new Set(all.filter((vrf) => !isIn(before, vrf)).map((vrf) => vrf.name));
+    for (const vrf of added) this.#addEnds(vrf);
+    this.#each([...this.#exported.keys()], (key) => this.#exportAgain(key, added));
+    for (const held of this.#held.values()) this.#each(held.routes(), (route) => this.#importAgain(held, route, added));
     this.#options.wake();
+  }
+
+  #addEnds(name: string): void {
+    const { localAs } = this.#options;
+    const identifier = identifierOf(name);
+    for (const family of VPN_FAMILIES) this.#incomplete.add(`${name} ${family}`);
+    // A speaker that is gone may be heard of when there is another VRF of its name.
+    const isHere = (): boolean => this.#ends.get(name) === end;
+    const end: VrfEnd = new VrfEnd(localAs, identifier, {
+      route: (route) => isHere() && this.#export(this.#named(name)!, route),
+      endOfRib: (family) => isHere() && this.#told(name, FAMILY_OF[family]),
+      ended: () => isHere() && this.#forgetVrf(name),
+    });
+    if (this.#isSelecting) end.complete();
+    for (const other of this.#ends.keys()) {
+      this.#leakEnds.set(leakKey(other, name), new VrfEnd(localAs, identifier));
+      this.#leakEnds.set(leakKey(name, other), new VrfEnd(localAs, identifierOf(other)));
+    }
+    this.#ends.set(name, end);
+  }
+
+  /** Its routes go with it. */
+  #removeEnds({ name }: Vrf): void {
+    this.#ends.delete(name);
+    for (const other of this.#ends.keys())
+      for (const key of [leakKey(other, name), leakKey(name, other)]) this.#leakEnds.delete(key);
+    for (const family of VPN_FAMILIES) this.#told(name, family);
   }
 
   /** The far end of the session that a VRF's speaker has with this room. */
@@ -148,14 +165,9 @@ export class VpnRoom implements VpnPort {
     return this.#table.all(from);
   }
 
-  /** The VRF of ours that a route comes from; undefined for one of a peer. */
-  originOf({ bundle, name }: VpnRoute): string | undefined {
-    return bundle.from === undefined ? this.#vrfs.find((vrf) => vrf.rd === name.rd)?.name : undefined;
-  }
-
   /** VRFs of ours that have a route of a peer, or of another VRF. */
   importersOf(route: VpnRoute): string[] {
-    const from = this.originOf(route);
+    const from = route.vrf;
     if (from === undefined && route.label !== IMPLICIT_NULL) return [];
     return this.#importersOf(route.bundle.attributes).filter((vrf) => vrf !== from);
   }
@@ -287,40 +299,56 @@ export class VpnRoom implements VpnPort {
       const family = FAMILY_OF[prefix.prefix.family];
       const bundle = bundles.get(accepted) ?? { family, attributes, hop: reached.hop, from: judged.sender, weight };
       bundles.set(accepted, bundle);
-      this.#table.put(key, { name: prefix, label: prefix.label, bundle, number });
+      this.#table.put(key, { name: prefix, vrf: undefined, label: prefix.label, bundle, number });
       for (const vrf of importersOf(route))
         this.#ends.get(vrf)?.announce({ prefix: prefix.prefix, ...accepted }, number);
     }
     this.#touch(key, prefix);
   }
 
-  /** A VRF's route, where the VRF exports by other targets now, or others import it. */
-  #exportAgain(key: string, exported: Exported): void {
-    const { name, number, vrfs } = exported;
-    const route = this.#table.routes(key).find((r) => r.number === number);
-    if (route === undefined || this.#exported.get(key) !== exported) return; // it has changed meanwhile
-    const vrf = this.#vrfs.find((v) => v.rd === name.rd)!;
+  /**
+   * A VRF's route, where the VRF is gone or exports it otherwise now, or others import it.
+   * @param added VRFs that have not been told anything
+   */
+  #exportAgain(key: string, added: ReadonlySet<string>): void {
+    const exported = this.#exported.get(key);
+    if (exported === undefined) return; // it has gone meanwhile
+    const { number, end } = exported;
+    const route = this.#table.routes(vpnKey(exported.name)).find((r) => r.number === number)!;
+    const vrf = this.#ends.get(exported.vrf) === end ? this.#named(exported.vrf) : undefined;
+    if (vrf === undefined) {
+      this.#unexport(key, exported);
+      return;
+    }
     const { attributes, hop } = route.bundle;
+    const name = { ...exported.name, rd: vrf.rd };
     if (!isEqual(attributes.extendedCommunities, exportedCommunities(vrf, attributes))) {
       this.#export(vrf, { prefix: name.prefix, attributes, hop });
       return;
     }
-    const now = this.#importersOf(attributes).filter((v) => v !== vrf.name);
-    for (const to of vrfs) if (!now.includes(to)) this.#leakEnd(to, vrf)?.withdraw(name.prefix, number);
-    for (const to of now) {
-      if (!vrfs.includes(to)) this.#leakEnd(to, vrf)?.announce({ prefix: name.prefix, attributes, hop }, number);
+    if (!isEqual(name, exported.name)) {
+      this.#takeBack(exported);
+      this.#table.put(vpnKey(name), { ...route, name });
+      this.#touch(vpnKey(name), name);
     }
-    this.#exported.set(key, { ...exported, vrfs: now });
+    const before = exported.vrfs.filter((v) => !added.has(v));
+    const now = this.#importersOf(attributes).filter((v) => v !== vrf.name);
+    for (const to of before) if (!now.includes(to)) this.#leakEnd(to, vrf.name)?.withdraw(name.prefix, number);
+    for (const to of now) {
+      if (!before.includes(to)) this.#leakEnd(to, vrf.name)?.announce({ prefix: name.prefix, attributes, hop }, number);
+    }
+    this.#exported.set(key, { ...exported, name, vrfs: now });
   }
 
-  /** A route of a peer, where other VRFs import it now. */
-  #importAgain(held: Held, route: HeldRoute): void {
-    const { accepted, isLabelled, number, prefix } = route;
-    if (accepted === undefined || !held.has(route)) return;
+  /** A route of a peer, where other VRFs import it now. @param added VRFs that have not been told anything */
+  #importAgain(held: Held, { key, prefix }: HeldRoute, added: ReadonlySet<string>): void {
+    const route = held.get(key, prefix);
+    if (route?.accepted === undefined) return;
+    const { accepted, isLabelled, number } = route;
     const now = { ...route, vrfs: this.#importersOf(accepted.attributes) };
-    if (isEqual(now.vrfs, route.vrfs)) return;
+    const [before, after] = [importersOf(route).filter((v) => !added.has(v)), importersOf(now)];
+    if (isEqual(now.vrfs, route.vrfs) && isEqual(before, after)) return;
     if (isLabelled) this.#labelled += Number(now.vrfs.length > 0) - Number(route.vrfs.length > 0);
-    const [before, after] = [importersOf(route), importersOf(now)];
     for (const vrf of before) if (!after.includes(vrf)) this.#ends.get(vrf)?.withdraw(prefix.prefix, number);
     for (const vrf of after) {
       if (!before.includes(vrf)) this.#ends.get(vrf)?.announce({ prefix: prefix.prefix, ...accepted }, number);
@@ -328,12 +356,12 @@ export class VpnRoom implements VpnPort {
     held.put(now);
   }
 
-  #named(name: string): Vrf {
-    return this.#vrfs.find((vrf) => vrf.name === name)!;
+  #named(name: string): Vrf | undefined {
+    return this.#vrfs.find((vrf) => vrf.name === name);
   }
 
-  #leakEnd(to: string, from: Vrf): VrfEnd | undefined {
-    return this.#leakEnds.get(leakKey(to, from.name));
+  #leakEnd(to: string, from: string): VrfEnd | undefined {
+    return this.#leakEnds.get(leakKey(to, from));
   }
 
   #importersOf(a: Attributes): string[] {
@@ -410,25 +438,39 @@ export class VpnRoom implements VpnPort {
 
   /** A VRF's best route changed. */
   #export(vrf: Vrf, { prefix, attributes, hop }: VrfRoute): void {
-    const name = { rd: vrf.rd, prefix };
-    const key = vpnKey(name);
+    const key = exportKey(vrf.name, prefix);
     const before = this.#exported.get(key);
     const bundle = attributes && hop && this.#bundleOf(vrf, FAMILY_OF[prefix.family], attributes, hop);
-    if (bundle === undefined && before === undefined) return;
-    const number = before?.number ?? this.#nextNumber++;
-    const vrfs = bundle === undefined ? [] : this.#importersOf(bundle.attributes).filter((v) => v !== vrf.name);
-    for (const to of before?.vrfs ?? []) {
-      if (!vrfs.includes(to)) this.#leakEnd(to, vrf)?.withdraw(prefix, number);
-    }
     if (bundle === undefined) {
-      this.#exported.delete(key);
-      this.#table.remove(key, number);
-    } else {
-      this.#exported.set(key, { name, number, vrfs });
-      this.#table.put(key, { name, label: IMPLICIT_NULL, bundle, number });
-      for (const to of vrfs) this.#leakEnd(to, vrf)?.announce({ prefix, ...bundle }, number);
+      if (before !== undefined) this.#unexport(key, before);
+      return;
     }
-    this.#touch(key, name);
+    const name = { rd: vrf.rd, prefix };
+    const number = before?.number ?? this.#nextNumber++;
+    const vrfs = this.#importersOf(bundle.attributes).filter((v) => v !== vrf.name);
+    for (const to of before?.vrfs ?? []) {
+      if (!vrfs.includes(to)) this.#leakEnd(to, vrf.name)?.withdraw(prefix, number);
+    }
+    if (before !== undefined && !isEqual(before.name.rd, vrf.rd)) this.#takeBack(before);
+    this.#exported.set(key, { vrf: vrf.name, end: this.#ends.get(vrf.name)!, name, number, vrfs });
+    const told = vpnKey(name);
+    this.#table.put(told, { name, vrf: vrf.name, label: IMPLICIT_NULL, bundle, number });
+    for (const to of vrfs) this.#leakEnd(to, vrf.name)?.announce({ prefix, ...bundle }, number);
+    this.#touch(told, name);
+  }
+
+  #unexport(key: string, exported: Exported): void {
+    const { vrf, name, number, vrfs } = exported;
+    for (const to of vrfs) this.#leakEnd(to, vrf)?.withdraw(name.prefix, number);
+    this.#exported.delete(key);
+    this.#takeBack(exported);
+  }
+
+  /** Out of the table of VPN routes. */
+  #takeBack({ name, number }: Exported): void {
+    const told = vpnKey(name);
+    this.#table.remove(told, number);
+    this.#touch(told, name);
   }
 
   #bundleOf(vrf: Vrf, family: VpnFamily, attributes: Attributes, hop: NextHop): VpnBundle {
@@ -452,17 +494,22 @@ export class VpnRoom implements VpnPort {
   }
 
   /** A VRF has told its whole table of a family. */
-  #told(vrf: Vrf, family: VpnFamily): void {
-    if (this.#incomplete.delete(`${vrf.name} ${family}`) && this.#incomplete.size === 0) this.#options.wake();
+  #told(vrf: string, family: VpnFamily): void {
+    if (this.#incomplete.delete(`${vrf} ${family}`) && this.#incomplete.size === 0) this.#options.wake();
   }
 
   /** The VRF's speaker is gone, and its routes with it; what it imports is told again when it is back. */
-  #forgetVrf(vrf: Vrf): void {
-    for (const { name } of [...this.#exported.values()]) {
-      if (name.rd === vrf.rd) this.#export(vrf, { prefix: name.prefix, attributes: undefined, hop: undefined });
-    }
-    for (const family of VPN_FAMILIES) this.#told(vrf, family);
+  #forgetVrf(name: string): void {
+    for (const [key, exported] of [...this.#exported]) if (exported.vrf === name) this.#unexport(key, exported);
+    for (const family of VPN_FAMILIES) this.#told(name, family);
   }
+}
+
+/** @throws RangeError when one stands twice */
+function checkDistinguishers(vrfs: readonly Vrf[]): void {
+  const distinguishers = vrfs.map((vrf) => distinguisherText(vrf.rd));
+  const twice = distinguishers.find((rd, i) => distinguishers.indexOf(rd) !== i);
+  if (twice !== undefined) throw new RangeError(`route distinguisher ${twice} of two VRFs`);
 }
 
 /** RFC 4364 §4.3.1: the targets are the VRF's to say, and not those of whoever told it the route. */
@@ -470,8 +517,14 @@ function exportedCommunities({ exportTargets }: Vrf, { extendedCommunities }: At
   return [...withoutTargets(extendedCommunities), ...exportTargets.flatMap((t) => [t.high, t.low])];
 }
 
-function targetsOf({ importTargets, exportTargets }: Pick<Vrf, 'importTargets' | 'exportTargets'>) {
-  return [importTargets, exportTargets];
+/** Not zero. Which of two equal routes is used must not depend on which VRF was there first. */
+function identifierOf(vrf: string): number {
+  return hashText(vrf) || 1;
+}
+
+/** A route of a VRF, whatever distinguisher the VRF has. */
+function exportKey(vrf: string, prefix: Prefix): string {
+  return `${vrf} ${prefix}`;
 }
 
 function leakKey(to: string, from: string): string {

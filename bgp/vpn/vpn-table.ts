@@ -15,6 +15,8 @@ import type { VpnName } from './nlri.ts';
 
 export interface VpnRoute {
   readonly name: VpnName;
+  /** The VRF of ours that it comes from; undefined = a peer. */
+  readonly vrf: string | undefined;
   readonly label: number;
   readonly bundle: VpnBundle;
   /** Tells the paths to one prefix apart; also as RFC 7911's path identifier. */

@@ -32,8 +32,9 @@ export type MonitoredSpeaker = Pick<BmpInstance, 'name' | 'distinguisher'> & { r
 type Recorded = keyof BgpConfig['mrt'];
 
 export class BgpMonitoring {
+  readonly #speaker: Speaker;
   /** The default one first. */
-  readonly #instances: readonly MonitoredSpeaker[];
+  #instances: readonly MonitoredSpeaker[] = [];
   readonly #systemName: string;
   readonly #log: Logger;
   #stations: readonly Station[] = [];
@@ -48,10 +49,10 @@ export class BgpMonitoring {
     systemName: string,
     log: Logger,
   ) {
-    this.#instances = [{ name: GLOBAL_TABLE, distinguisher: undefined, speaker }, ...vrfs];
+    this.#speaker = speaker;
     this.#systemName = systemName;
     this.#log = log;
-    this.reload(settings);
+    this.reload(settings, vrfs);
   }
 
   start(): void {
@@ -59,9 +60,14 @@ export class BgpMonitoring {
     for (const { client } of this.#stations) client.start();
   }
 
-  /** Go over to other stations and files; those that stay notice nothing. */
-  reload({ bmp, mrt }: BgpConfig): void {
-    const gone = this.#stations.filter((s) => !bmp.some((at) => isEqual(at, s.at)));
+  /**
+   * Go over to other stations, files and VRFs; stations and files that stay notice nothing. Where VRFs come, go or are called
+   * otherwise, all stations are told everything anew.
+   */
+  reload({ bmp, mrt }: BgpConfig, vrfs: readonly MonitoredSpeaker[]): void {
+    const isTold = isEqual(this.#instances.slice(1), vrfs);
+    this.#instances = [{ name: GLOBAL_TABLE, distinguisher: undefined, speaker: this.#speaker }, ...vrfs];
+    const gone = this.#stations.filter((s) => !isTold || !bmp.some((at) => isEqual(at, s.at)));
     for (const s of gone) void leave(s);
     const kept = this.#stations.filter((s) => !gone.includes(s));
     const added = bmp.filter((at) => !kept.some((s) => isEqual(at, s.at))).map((at) => this.#station(at));
@@ -99,7 +105,7 @@ export class BgpMonitoring {
     before?.files.stop();
     this.#recordings.delete(kind);
     if (file === undefined) return;
-    const files = new MrtFiles(this.#instances[0]!.speaker, this.#log);
+    const files = new MrtFiles(this.#speaker, this.#log);
     files[kind](file);
     this.#recordings.set(kind, { file, files });
   }

@@ -378,7 +378,7 @@ export class BgpRoom {
   reload({ settings, vrfs, links, filters }: BgpReload): void {
     // Links that come are not known yet, and what only their addresses decide can be no mistake.
     this.#speaker.check(this.#wanted(settings, filters));
-    this.#vrfs.check(settings, filters);
+    this.#vrfs.check({ settings, filters });
     requireSignatures(signedOnHost(settings));
     const before = this.#settings;
     this.#settings = settings;
@@ -397,11 +397,14 @@ export class BgpRoom {
     setUplinks(this.#transport, DEFAULT_VRF, links, settings.listenPort);
     this.#latency.setPeers(this.#inMain(settings.peers), settings.dn42.latencyWindowS);
     this.#rpki.reload(settings.rpki);
-    const begun = [...this.#speaker.reconfigure(this.#wanted()), ...this.#vrfs.reload(settings, vrfs, links, filters)];
+    const begun = [
+      ...this.#speaker.reconfigure(this.#wanted()),
+      ...this.#vrfs.reload({ settings, vrfs, links, filters }),
+    ];
     // Passwords of new peers are known by now: a listener has them from before it listens.
     this.#hostTransport.setEndpoints(settings.hostListen);
     this.#watchAgain(before, begun);
-    this.#monitoring.reload(settings);
+    this.#monitoring.reload(settings, this.#vrfs.monitored());
   }
 
   /** Peers and ranges that are gone from the VRF they were in. */

@@ -24,6 +24,8 @@ export interface StreamPort {
   listen(id: number, port: number, terms: readonly StreamTerms[]): void;
   /** Others are expected by the listener `id` from now on. */
   secure(id: number, terms: readonly StreamTerms[]): void;
+  /** The listener `id` is to close; streams it has accepted go on. */
+  unlisten(id: number): void;
 }
 
 /** Direct neighbours get TTL 1 (RFC 4271 §5.1.3, as every daemon does), unless RFC 5082 is asked for. */
@@ -42,7 +44,8 @@ interface Waiting {
 
 export class StackTransport implements Transport {
   readonly #port: StreamPort;
-  readonly #listenPort: number;
+  /** Undefined = connections are not taken any more. */
+  #listenPort: number | undefined;
   /** Our address on a link, for next hop self. */
   readonly #localOn: (link: LinkId, remote: Addr) => Addr | undefined;
   readonly #waiting = new Map<number, Waiting>();
@@ -77,6 +80,20 @@ export class StackTransport implements Transport {
 
   listen(accept: (stream: Stream, remote: Addr, link: LinkId) => StreamHandler | undefined): void {
     this.#accept = accept;
+    this.#open();
+  }
+
+  /** Listen elsewhere, or with undefined nowhere, from now on; connections that stand go on. */
+  setListenPort(port: number | undefined): void {
+    if (port === this.#listenPort) return;
+    this.#listenPort = port;
+    if (this.#listenId !== undefined) this.#port.unlisten(this.#listenId);
+    this.#listenId = undefined;
+    if (this.#accept !== undefined) this.#open();
+  }
+
+  #open(): void {
+    if (this.#listenPort === undefined) return;
     this.#listenId = nextStream++;
     this.#port.listen(this.#listenId, this.#listenPort, this.#terms);
   }

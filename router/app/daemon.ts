@@ -535,6 +535,12 @@ export class Daemon {
         if (listen !== undefined) this.#dataplane.send({ kind: 'stream-secure', listen, terms: e.terms });
         break;
       }
+      case 'stream-unlisten': {
+        const listen = this.#listens.get(e.listen);
+        this.#listens.delete(e.listen);
+        if (listen !== undefined) this.#dataplane.send({ kind: 'stream-unlisten', listen });
+        break;
+      }
     }
   }
 

@@ -43,6 +43,7 @@ export class FpmRoom {
   readonly #log: Logger;
   readonly #table: FpmTable;
   readonly #interfaces: Interfaces;
+  readonly #vrfs: readonly { readonly name: string; readonly number: number }[];
   readonly #resolver: () => ReturnType<typeof hopResolver>;
   #resolve: ReturnType<typeof hopResolver>;
   #server: Server | undefined;
@@ -58,7 +59,7 @@ export class FpmRoom {
   /**
    * @param links the links as they are now; their list is kept current by its owner
    * @param known connected and configured routes as they are now
-   * @param vrfs their names and numbers
+   * @param vrfs their names and numbers; likewise
    * @param changed called after each batch of routes has reached the FIB
    */
   constructor(
@@ -73,6 +74,7 @@ export class FpmRoom {
     const room = this;
     this.#config = config;
     this.#log = log;
+    this.#vrfs = vrfs;
     this.#interfaces = new Interfaces(config, links);
     const vrfOf = (table: number): number | undefined => {
       const { vrf } = this.#config.tables.find((t) => t.table === table) ?? {};
@@ -136,6 +138,7 @@ export class FpmRoom {
    * @param config undefined = nobody is to tell routes, and those that are there go
    */
   reload(config: FpmConfig | undefined): void {
+    this.#table.forgetVrfs((vrf) => vrf === DEFAULT_VRF || this.#vrfs.some((v) => v.number === vrf));
     const before = this.#config;
     const wasClosed = this.#isClosed;
     if (config === undefined) {

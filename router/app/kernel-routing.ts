@@ -91,9 +91,17 @@ export class KernelRouting {
 
   /** Go over to another plan. @throws MlshimError when it cannot be; nothing has changed then */
   async change(changes: readonly ConfigChange[], plan: KernelPlan): Promise<void> {
+    const before = routingBootOf(this.#port.input()).links;
     const boot = routingBootOf(this.#port.input(plan));
-    if (changes.some((c) => c.effect === 'routing')) await this.#supervisor.replace(boot, () => undefined);
-    else await this.client.reload(boot);
+    if (changes.some((c) => c.effect === 'routing')) {
+      await this.#supervisor.replace(boot, () => undefined);
+      return;
+    }
+    await this.client.reload(boot);
+    // In its other VRF nobody has heard that a link is up.
+    for (const { name, index, vrf } of boot.links)
+      if (this.#linksUp.has(name) && before.some((l) => l.name === name && l.vrf !== vrf))
+        this.client.send({ kind: 'link-state', index, up: true });
   }
 
   async bfdShow(): Promise<Answers['bfd_show']> {

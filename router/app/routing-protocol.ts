@@ -186,6 +186,7 @@ export type FromRouting =
     }
   | { readonly kind: 'bfd-unwatch'; readonly name: string }
   | { readonly kind: 'stream-secure'; readonly listen: number; readonly terms: readonly StreamTerms[] }
+  | { readonly kind: 'stream-unlisten'; readonly listen: number }
   | {
       readonly kind: 'log';
       readonly level: 'debug' | 'info' | 'warn' | 'error';

@@ -28,6 +28,7 @@ import type {
   RoutingBoot,
   RoutingLink,
   RoutingSummary,
+  RoutingVrf,
   ToRouting,
   WorkerQuery,
 } from './routing-protocol.ts';
@@ -40,7 +41,7 @@ const send = (message: FromRouting): void => port.postMessage(message);
 const log: Logger = makeLogger((line) => send({ kind: 'log', ...line }), 'routing', 'debug');
 
 const fib = new FibWriter();
-/** The links and our addresses on them as they are now; those who hold these lists see every change. */
+/** The links, our addresses on them and the VRFs as they are now; those who hold these lists see every change. */
 const links: RoutingLink[] = [...boot.links];
 const own: { addr: Addr; prefix: Prefix; link: RoutingLink }[] = ownOf(links);
 
@@ -111,7 +112,7 @@ function kernelRoutesRoom(): KernelRoutesRoom | undefined {
 }
 
 let { source } = boot;
-const vrfs = revived(boot.vrfs);
+const vrfs: RoutingVrf[] = [...revived(boot.vrfs)];
 const MAIN = { name: 'main', number: DEFAULT_VRF };
 const NO_SOURCE = { v4: undefined, v6: undefined };
 
@@ -127,13 +128,17 @@ function factsOf(vrf: { readonly name: string; readonly number: number }): Route
     get source() {
       return isMain ? { v4: parsed(source.v4), v6: parsed(source.v6) } : NO_SOURCE;
     },
-    of: (number) => allFacts.find((f) => f.vrf.number === number),
+    of: factsNumbered,
     describeBgp: (prefix) => bgp?.describe(prefix, isMain ? '' : vrf.name),
     protocolOf: (prefix) => fpm?.protocolOf(vrf.number, prefix),
   };
 }
 
-const allFacts: readonly RouteFacts[] = [MAIN, ...vrfs].map(factsOf);
+let allFacts: readonly RouteFacts[] = [MAIN, ...vrfs].map(factsOf);
+
+function factsNumbered(vrf: number): RouteFacts | undefined {
+  return allFacts.find((f) => f.vrf.number === vrf);
+}
 
 /** @throws MlshimError USAGE when there is no such VRF */
 function factsNamed(name: string): RouteFacts {
@@ -155,6 +160,10 @@ const streams = (vrf: number): StreamPort => ({
     send({ kind: 'stream-listen', id, vrf, port: listenPort, terms });
   },
   secure: (listen, terms) => send({ kind: 'stream-secure', listen, terms }),
+  unlisten: (listen) => {
+    vrfOfStream.delete(listen);
+    send({ kind: 'stream-unlisten', listen });
+  },
 });
 const watcher: BfdWatcher = {
   watch: (name, target, settings) => send({ kind: 'bfd-watch', name, target: posted(target), settings }),
@@ -188,7 +197,10 @@ async function bgpRoom(settings: BgpConfig | undefined): Promise<BgpRoom | undef
       streams,
       watcher,
       ping: (id, remote, link) => send({ kind: 'ping', id, remote, link }),
-      sourceTo: (vrf, dst) => sourceTo(allFacts[vrf]!, dst),
+      sourceTo: (vrf, dst) => {
+        const facts = factsNumbered(vrf);
+        return facts && sourceTo(facts, dst);
+      },
       filters: filters.functions,
       restart: boot.restart,
       session: (peer, isUp) => send({ kind: 'session', peer, isUp }),
@@ -252,8 +264,7 @@ function answer(query: WorkerQuery): unknown {
 }
 
 /**
- * Go over to another configuration of the same BGP speaker and VRFs: routes and links as it has them, sessions only where they
- * differ.
+ * Go over to another configuration of the same BGP speaker: routes, links and VRFs as it has them, sessions only where they differ.
  * @throws MlshimError CONFIG_INVALID before anything has changed
  */
 async function reload(next: RoutingBoot): Promise<void> {
@@ -263,14 +274,17 @@ async function reload(next: RoutingBoot): Promise<void> {
   const isKept = (link: RoutingLink): boolean => next.links.some((l) => l.index === link.index);
   for (const link of next.links) if (!links.some((l) => l.index === link.index)) fib.linkDown(link.index);
   const before = [...links];
+  const vrfsBefore = [...vrfs];
   takeLinks(next.links);
+  takeVrfs(revived(next.vrfs));
   try {
     if (settings !== undefined) {
       const { functions } = nextFilters;
-      bgp?.reload({ settings, vrfs: revived(next.vrfs), links: next.links, filters: functions });
+      bgp?.reload({ settings, vrfs: [...vrfs], links: next.links, filters: functions });
     }
   } catch (e) {
     takeLinks(before);
+    takeVrfs(vrfsBefore);
     throw e;
   }
   filters = nextFilters;
@@ -280,6 +294,7 @@ async function reload(next: RoutingBoot): Promise<void> {
   const gone = configured.filter((c) => !wanted.has(keyOf(c))).map((c): RouteChange => ({ ...c, nextHops: undefined }));
   fib.apply([...gone, ...routes]);
   configured = routes;
+  for (const { number } of vrfsBefore) if (factsNumbered(number) === undefined) fib.removeVrf(number);
   for (const link of before) if (!isKept(link)) fib.linkDown(link.index);
   reloadFpm(next.fpm && revived(next.fpm));
   kernelRoutes?.reload(next.kernelRoutes);
@@ -289,6 +304,11 @@ async function reload(next: RoutingBoot): Promise<void> {
 function takeLinks(next: readonly RoutingLink[]): void {
   links.splice(0, links.length, ...next);
   own.splice(0, own.length, ...ownOf(next));
+}
+
+function takeVrfs(next: readonly RoutingVrf[]): void {
+  vrfs.splice(0, vrfs.length, ...next);
+  allFacts = [MAIN, ...vrfs].map(factsOf);
 }
 
 function reloadFpm(config: FpmConfig | undefined): void {

@@ -28,11 +28,17 @@ export function uplinkTransport(o: UplinkTransportOptions): UplinkTransport {
   return new KernelTransport({ listen: ways.endpoints(o.listenPort), links: ways, onError: o.onError });
 }
 
-/** Other links from now on. */
-export function setUplinks(transport: UplinkTransport, vrf: number, links: readonly RoutingLink[], port: number): void {
-  if (!(transport instanceof KernelTransport)) return;
-  const ways = new HostWays(vrf, links);
-  transport.setLinks(ways, ways.endpoints(port));
+/** Other links, and another port to listen on, from now on; connections that stand go on. @param port undefined = none */
+export function setUplinks(
+  transport: UplinkTransport,
+  vrf: number,
+  links: readonly RoutingLink[],
+  port: number | undefined,
+): void {
+  if (transport instanceof KernelTransport) {
+    const ways = new HostWays(vrf, links);
+    transport.setLinks(ways, port === undefined ? [] : ways.endpoints(port));
+  } else transport.setListenPort(port);
 }
 
 /** Uplinks by their names, with what sockets are bound to. */

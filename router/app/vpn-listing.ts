@@ -40,16 +40,15 @@ export function vpnListing(room: VpnRoom, { rd, prefix, from = '' }: Verbs['bgp_
 }
 
 function vpnRouteStatus(room: VpnRoom, route: VpnRoute, isBest: boolean): BgpVpnRouteStatus {
-  const { name, label, bundle } = route;
+  const { name, vrf, label, bundle } = route;
   const { attributes: a, hop, from } = bundle;
-  const origin = room.originOf(route);
   const extended = inGroups(a.extendedCommunities, 2).map(([high, low]) => extendedCommunityText(high!, low!));
   return {
     rd: distinguisherText(name.rd),
     prefix: String(name.prefix),
     label,
     next_hop: String(hop.global ?? hop.linkLocal),
-    peer: from?.name ?? (origin === undefined ? '' : vrfLink(origin)),
+    peer: from?.name ?? (vrf === undefined ? '' : vrfLink(vrf)),
     best: isBest,
     as_path: asPathText(a.asPath),
     origin: originText(a.origin),

@@ -14,8 +14,8 @@ import {
   type SpeakerSettings,
   type VrpList,
 } from '../../bgp/speaker.ts';
-import { VpnRoom } from '../../bgp/vpn/vpn-room.ts';
-import { isInside, roomPeers, roomTransport, VPN_LINK, vrfLink, vrfOfLink } from '../../bgp/vpn/vrf-peers.ts';
+import { VpnRoom, type Vrf } from '../../bgp/vpn/vpn-room.ts';
+import { isInside, roomPeers, roomTransport, VPN_LINK, vrfOfLink } from '../../bgp/vpn/vrf-peers.ts';
 import type { BgpConfig } from '../config/bgp-model.ts';
 import type { VrfConfig } from '../config/model.ts';
 import { crossTo } from '../fib/shared.ts';
@@ -35,11 +35,12 @@ import { setUplinks, type UplinkTransport, type UplinkTransportOptions, uplinkTr
 interface VrfSpeaker {
   readonly name: string;
   config: VrfConfig;
-  /** VRFs whose routes may be imported. */
-  readonly others: readonly string[];
   readonly speaker: Speaker;
   readonly links: BgpLinks;
   readonly transport: UplinkTransport;
+  /** Has selected its routes after a restart. */
+  isSettled: boolean;
+  stopDriving: () => void;
 }
 
 export interface VrfSpeakersOptions {
@@ -64,38 +65,40 @@ export interface VrfSpeakersOptions {
   readonly wake: () => void;
 }
 
+/** What VRFs go over to. */
+type VrfReload = Pick<VrfSpeakersOptions, 'settings' | 'vrfs' | 'links' | 'filters'>;
+
 export class VrfSpeakers {
   readonly room: VpnRoom;
-  readonly #speakers: readonly VrfSpeaker[];
-  #unsettled = 0;
-  #stopDriving: (() => void)[] = [];
+  readonly #options: VrfSpeakersOptions;
+  #vrfs: readonly RoutingVrf[];
+  #speakers: readonly VrfSpeaker[];
+  #isStarted = false;
 
   constructor(o: VrfSpeakersOptions) {
-    this.room = new VpnRoom({
-      localAs: o.settings.asn,
-      vrfs: o.vrfs.flatMap(({ name, config }) => (config.rd === undefined ? [] : [{ ...config, name, rd: config.rd }])),
-      wake: o.wake,
-    });
+    this.#options = o;
+    this.#vrfs = o.vrfs;
+    this.room = new VpnRoom({ localAs: o.settings.asn, vrfs: joined(o.vrfs), wake: o.wake });
     this.#speakers = o.vrfs.map((vrf) => this.#make(vrf, o));
+    for (const vrf of this.#speakers) vrf.speaker.reconfigure(this.#wanted(vrf, o));
   }
 
-  #make({ name, number, config }: RoutingVrf, o: VrfSpeakersOptions): VrfSpeaker {
-    const links = new BgpLinks(number, o.links, o.fib, (dst) => o.sourceTo(number, dst));
+  #make({ name, number, config }: RoutingVrf, { settings, links: all }: VrfReload): VrfSpeaker {
+    const o = this.#options;
+    const links = new BgpLinks(number, all, o.fib, (dst) => o.sourceTo(number, dst));
     const transport = uplinkTransport({
       vrf: number,
-      links: o.links,
-      listenPort: o.settings.listenPort,
+      links: all,
+      listenPort: settings.listenPort,
       port: o.port(number),
       localOn: (link, remote) => links.localOn(link, remote),
       onError: o.onError,
     });
-    const others = o.vrfs.filter((v) => v.name !== name && v.config.rd !== undefined);
     const pipe = roomTransport(this.room, name, setImmediate);
-    const insideLinks = [VPN_LINK, ...others.map((v) => vrfLink(v.name))];
     const sink = new RibToFib(
       o.fib,
       (uplink) => {
-        const other = o.vrfs.find((v) => v.name === vrfOfLink(uplink));
+        const other = this.#vrfs.find((v) => v.name === vrfOfLink(uplink));
         return other === undefined ? links.indexOf(uplink) : crossTo(other.number);
       },
       () => {
@@ -103,30 +106,28 @@ export class VrfSpeakers {
         links.tableChanged();
       },
     );
-    if (o.restarting !== undefined) this.#unsettled++;
+    const restarting = this.#isStarted ? undefined : o.restarting;
     const speaker = new Speaker({
-      asn: o.settings.asn,
-      routerId: o.settings.routerId,
+      asn: settings.asn,
+      routerId: settings.routerId,
       clock: systemClock,
       turnEnds: speakerTurnEnds,
       random: o.random,
       vrf: number,
       prefixes: (family) => o.fib.prefixes(number, family),
-      transport: new SplitTransport(transport, [pipe], (link) =>
-        insideLinks.includes(String(link)) ? pipe : undefined,
-      ),
+      transport: new SplitTransport(transport, [pipe], (link) => (isInside(link) ? pipe : undefined)),
       sink: {
         apply: (batch) => sink.apply(batch),
         settled: () => {
-          this.#unsettled--;
+          vrf.isSettled = true;
         },
       },
       resolver: links,
-      ...(o.restarting !== undefined && {
-        restarting: { ...o.restarting, peers: new Set([...(o.restarting.peers ?? []), VPN_LINK]) },
+      ...(restarting !== undefined && {
+        restarting: { ...restarting, peers: new Set([...(restarting.peers ?? []), VPN_LINK]) },
       }),
       roas: o.roas,
-      ...speakerSettings(o.settings),
+      ...speakerSettings(settings),
       networks: config.networks,
       onEvent: (e) => {
         if (e.kind !== 'state' || !isInside(e.peer)) o.onEvent(e);
@@ -134,55 +135,62 @@ export class VrfSpeakers {
     });
     links.onRenumbered = () => sink.forget();
     links.isRecursive = (prefix) => speaker.isRecursive(prefix);
-    const vrf = { name, config, others: others.map((v) => v.name), speaker, links, transport };
-    speaker.reconfigure(wanted(vrf, o.settings, o.filters));
+    const isSettled = restarting === undefined;
+    const vrf: VrfSpeaker = { name, config, speaker, links, transport, isSettled, stopDriving: () => undefined };
     return vrf;
   }
 
   /** @throws MlshimError CONFIG_INVALID, RangeError for settings that `reload` would refuse */
-  check(settings: BgpConfig, filters: ReadonlyMap<string, RouteFunction>): void {
-    for (const vrf of this.#speakers) vrf.speaker.check(wanted(vrf, settings, filters));
+  check(next: Pick<VrfReload, 'settings' | 'filters'>): void {
+    for (const vrf of this.#speakers) vrf.speaker.check(this.#wanted(vrf, next));
   }
 
   /**
-   * Go over to other settings of the same VRFs, as `Speaker.reconfigure`. Peers that leave a VRF have been removed.
-   * @param links all links from now on
+   * Go over to other settings and VRFs, as `Speaker.reconfigure`. Peers that leave a VRF have been removed. One whose targets or
+   * distinguisher are others is told and tells anew what differs; no session ends for that.
    * @returns the names of peers that begin
    */
-  reload(
-    settings: BgpConfig,
-    vrfs: readonly RoutingVrf[],
-    links: readonly RoutingLink[],
-    filters: ReadonlyMap<string, RouteFunction>,
-  ): readonly string[] {
-    this.room.setTargets(vrfs.map(({ name, config }) => ({ ...config, name })));
-    return this.#speakers.flatMap((vrf) => {
+  reload(next: VrfReload): readonly string[] {
+    const { settings, vrfs, links } = next;
+    this.#vrfs = vrfs;
+    this.room.setVrfs(joined(vrfs));
+    const isWanted = (vrf: VrfSpeaker): boolean => vrfs.some((v) => v.name === vrf.name);
+    for (const vrf of this.#speakers) if (!isWanted(vrf)) remove(vrf);
+    const before = this.#speakers.filter(isWanted);
+    for (const vrf of before) {
       vrf.config = vrfs.find((v) => v.name === vrf.name)!.config;
       vrf.links.setLinks(links);
       setUplinks(vrf.transport, vrf.links.vrf, links, settings.listenPort);
-      return vrf.speaker.reconfigure(wanted(vrf, settings, filters)).filter((peer) => !isInside(peer));
-    });
+    }
+    this.#speakers = vrfs.map((v) => before.find((vrf) => vrf.name === v.name) ?? this.#make(v, next));
+    const begun = this.#speakers.flatMap((vrf) => vrf.speaker.reconfigure(this.#wanted(vrf, next)));
+    if (this.#isStarted) for (const vrf of this.#speakers) if (!before.includes(vrf)) start(vrf);
+    return begun.filter((peer) => !isInside(peer));
+  }
+
+  /** What a VRF's speaker is to be told. @throws MlshimError CONFIG_INVALID for functions that are not there */
+  #wanted({ name, config, links }: VrfSpeaker, { settings, filters }: Parameters<VrfSpeakers['check']>[0]) {
+    const others = joined(this.#vrfs).flatMap((v) => (v.name === name ? [] : [v.name]));
+    return wanted({ config, links, others }, settings, filters);
   }
 
   start(): void {
-    for (const { speaker } of this.#speakers) {
-      speaker.start();
-      this.#stopDriving.push(drive(speaker, systemClock, schedule));
-    }
+    this.#isStarted = true;
+    for (const vrf of this.#speakers) start(vrf);
   }
 
   /** All have selected their routes after a restart. */
   get isSettled(): boolean {
-    return this.#unsettled === 0;
+    return this.#speakers.every((vrf) => vrf.isSettled);
   }
 
   /** Say goodbye to the peers; resolves when that has left. @param end ends a speaker's sessions */
   async stop(end: (speaker: Speaker) => void, withinMs: number): Promise<void> {
-    for (const { speaker, links } of this.#speakers) {
+    for (const { speaker, links, stopDriving } of this.#speakers) {
       links.stop();
       end(speaker);
+      stopDriving();
     }
-    for (const stop of this.#stopDriving) stop();
     await Promise.all(this.#speakers.map((s) => s.transport.finished(withinMs)));
   }
 
@@ -235,9 +243,30 @@ export class VrfSpeakers {
   }
 }
 
+/** The VRFs that VPN routes come from and go to. */
+function joined(vrfs: readonly RoutingVrf[]): Vrf[] {
+  return vrfs.flatMap(({ name, config: { rd, importTargets, exportTargets } }) =>
+    rd === undefined ? [] : [{ name, rd, importTargets, exportTargets }],
+  );
+}
+
+function start(vrf: VrfSpeaker): void {
+  vrf.speaker.start();
+  vrf.stopDriving = drive(vrf.speaker, systemClock, schedule);
+}
+
+/** The VRF is gone: its last peers hear so, and its table hears nothing more. */
+function remove({ speaker, links, transport, stopDriving }: VrfSpeaker): void {
+  speaker.reconfigure({ peers: [] });
+  speaker.abandon();
+  stopDriving();
+  links.stop();
+  setUplinks(transport, links.vrf, [], undefined);
+}
+
 /** What a VRF's speaker is to be told. @throws MlshimError CONFIG_INVALID for functions that are not there */
 function wanted(
-  { config, others, links }: Pick<VrfSpeaker, 'config' | 'others' | 'links'>,
+  { config, others, links }: Pick<VrfSpeaker, 'config' | 'links'> & { readonly others: readonly string[] },
   settings: BgpConfig,
   filters: ReadonlyMap<string, RouteFunction>,
 ): SpeakerSettings {

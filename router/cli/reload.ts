@@ -61,6 +61,7 @@ function effectText(c: ConfigChange): string {
     return c.path.startsWith('bgp.peers.') ? 'session restarts' : 'sessions with graceful_restart restart';
   if (c.effect === 'uplink') return 'uplink restarts';
   if (isWhole) return `${what} ${c.kind === 'added' ? 'starts' : 'ends'}`;
+  if (/^vrfs\.[^.]+\.rd$/.test(c.path)) return 'sessions stay, routes are told anew';
   if (c.path === 'bgp.filters') return 'sessions stay, routes are judged again';
   return /\.(import|export)(\.|$)/.test(c.path) ? 'session stays, judged anew' : 'nothing restarts';
 }

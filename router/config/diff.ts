@@ -87,11 +87,8 @@ const LINK_KEYS: readonly string[] = ['kernel', 'vrf'];
 /** Those of its tunnel. */
 const DEVICE_KEYS: readonly string[] = ['mtu', 'addresses'];
 
-/** Who we are, where we listen: another speaker. */
-const SPEAKER_KEYS: readonly string[] = ['asn', 'router_id', 'cluster_id', 'confederation', 'listen_port'];
-
-/** What may be another in a VRF that stays. */
-const LIVE_VRF_KEYS: readonly string[] = ['networks', 'import', 'export'];
+/** Who we are: another speaker. */
+const SPEAKER_KEYS: readonly string[] = ['asn', 'router_id', 'cluster_id', 'confederation'];
 
 /** Settings of a peer that neither its OPEN nor its connection depends on. The speaker's view: PARTS in bgp/reconfigure.ts. */
 const LIVE_PEER_KEYS: readonly string[] = [
@@ -122,6 +119,7 @@ function effectOf(path: string, value: Tree | string): Effect {
     case 'rules':
     case 'groups':
     case 'routes':
+    case 'vrfs':
     case 'dns':
     case 'source':
     case 'fpm':
@@ -130,8 +128,6 @@ function effectOf(path: string, value: Tree | string): Effect {
       return 'live';
     case 'uplinks':
       return third !== undefined && isOfLink(third, key) ? 'uplink' : 'live';
-    case 'vrfs':
-      return LIVE_VRF_KEYS.includes(third ?? '') ? 'live' : 'routing';
     case 'bgp':
       if (part === undefined || SPEAKER_KEYS.includes(part)) return 'routing';
       // RFC 4724 §3, RFC 9494 §3.1: told in OPEN.

@@ -7,6 +7,7 @@
  * a member that leaves, by a link going down or by another group taking this one's place, moves only its own buckets,
  * and one that joins takes buckets without shuffling the rest (RFC 2992 §3 measures the disruption of other methods).
  */
+import { hashText } from '../lib/hash-text.ts';
 import { mix32 } from './hash.ts';
 import {
   BUCKETS,
@@ -211,7 +212,7 @@ export class GroupTable {
         this.#writeHop(id, hop);
       }
       interned.references++;
-      members.push({ id: interned.id, link: hop.link, weight: hop.weight ?? 1, seed: hashText(key) });
+      members.push({ id: interned.id, link: hop.link, weight: hop.weight ?? 1, seed: mix32(hashText(key)) });
     }
     return members;
   }
@@ -263,11 +264,4 @@ function choose(members: readonly Member[], b: number): number {
 
 function nextHopKey(h: NextHop): string {
   return `${h.link},${h.gateway ?? ''},${h.source ?? ''}`;
-}
-
-/** FNV-1a, mixed: a stable identity of a next hop. */
-function hashText(text: string): number {
-  let h = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
-  return mix32(h);
 }

@@ -32,6 +32,8 @@ export class FibWriter {
   readonly #control = new Int32Array(new SharedArrayBuffer(Control.Words * 4));
   readonly #groups = new GroupTable();
   readonly #tables = new Map<number, VrfTable>();
+  /** Tables of VRFs that are gone, and the next prefix of each whose groups are to be given back. */
+  readonly #leaving: { readonly table: VrfTable; at: number }[] = [];
   /** `identity` of each table when the last bundle was made. */
   readonly #published = new Map<VrfTable, SharedArrayBuffer>();
   /** Told before routes of a prefix change, while its number is what it was: another table that is to follow this one. */
@@ -74,7 +76,9 @@ export class FibWriter {
     for (const c of changes) {
       const group =
         c.nextHops === undefined ? 0 : (this.#groups.acquire(c.kind ?? RouteKind.Unicast, c.nextHops)?.id ?? 0);
-      const table = this.#table(c.vrf, c.prefix.family);
+      const key = tableKey(c.vrf, c.prefix.family);
+      const table = group === 0 ? this.#tables.get(key) : this.#table(c.vrf, c.prefix.family);
+      if (table === undefined) continue;
       const { prefixes } = table.rib;
       // What is to be withdrawn need not be there.
       const prefix = group === 0 ? prefixes.findPrefix(c.prefix) : prefixes.internPrefix(c.prefix);
@@ -129,13 +133,14 @@ export class FibWriter {
     this.#publish();
   }
 
-  /** A table is being made anew beside the one in use: call `work` soon. */
+  /** A table is being made anew beside the one in use, or taken apart: call `work` soon. */
   get isBuilding(): boolean {
+    if (this.#leaving.length > 0) return true;
     for (const table of this.#tables.values()) if (table.isBuilding) return true;
     return false;
   }
 
-  /** Go on with tables that are being made anew, by about `budget` routes. */
+  /** Go on with tables that are being made anew or taken apart, by about `budget` routes. */
   work(budget: number): void {
     this.#advance(budget);
     if (this.#rebundle()) this.#bump();
@@ -143,6 +148,13 @@ export class FibWriter {
 
   #advance(budget: number): void {
     for (const table of this.#tables.values()) table.work(budget);
+    const leaving = this.#leaving[0];
+    if (leaving === undefined) return;
+    const { rib } = leaving.table;
+    const end = Math.min(leaving.at + budget, rib.limit);
+    for (; leaving.at < end; leaving.at++)
+      if (rib.has(leaving.at)) for (const r of leaving.table.routesAt(leaving.at)) this.#groups.release(r.group);
+    if (leaving.at >= rib.limit) this.#leaving.shift();
   }
 
   /** A link went down: groups stop using it, O(groups). Routes stay; their protocols decide about them. */
@@ -158,13 +170,13 @@ export class FibWriter {
     if (this.#groups.linkUp(link)) this.#bump();
   }
 
-  /** Drop all tables of a VRF. */
+  /** Drop all tables of a VRF. Its number may be another VRF's from now on; `work` takes apart what is left of them. */
   removeVrf(vrf: number): void {
     for (const table of [...this.#tables.values()]) {
       if (table.vrf !== vrf) continue;
       this.#tables.delete(tableKey(vrf, table.family));
       this.#published.delete(table);
-      for (const prefix of table.rib) for (const r of table.routesAt(prefix)) this.#groups.release(r.group);
+      this.#leaving.push({ table, at: 0 });
     }
     this.#shared = this.#bundle();
     this.#bump();

@@ -136,6 +136,11 @@ export class FpmTable {
     this.#flush();
   }
 
+  /** VRFs are gone, and their tables with them. @param isThere whether there is a VRF of this number */
+  forgetVrfs(isThere: (vrf: number) => boolean): void {
+    for (const entry of this.#entries.values()) if (!isThere(entry.vrf)) this.#remove(entry);
+  }
+
   /** All routes go, in slices of `tick`. */
   clear(): void {
     this.#expireAt = undefined;

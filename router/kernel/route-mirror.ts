@@ -148,6 +148,8 @@ export class RouteMirror {
   reconfigure(options: KernelRoutes): void {
     this.#empty(this.#o.targets.filter(({ table }) => !options.targets.some((t) => t.table === table)));
     this.#o = options;
+    // A VRF of the same number may come later, with other numbers for prefixes.
+    for (const q of this.#queues.values()) if (!options.targets.some((t) => t.vrf === q.vrf)) this.#forget(q);
     this.#indexes.clear();
     this.#findInterfaces();
     this.resync();
@@ -170,12 +172,14 @@ export class RouteMirror {
   /** Follow no longer, and leave the kernel's tables as they are. */
   close(): void {
     this.#fib.follower = undefined;
-    for (const q of this.#queues.values()) {
-      for (const prefix of [...q.waiting, ...q.refused]) q.prefixes.release(prefix);
-    }
-    this.#queues.clear();
+    for (const q of this.#queues.values()) this.#forget(q);
     this.#batch.close();
     this.#host.close();
+  }
+
+  #forget({ prefixes, waiting, refused }: Queue): void {
+    for (const prefix of [...waiting, ...refused]) prefixes.release(prefix);
+    this.#queues.delete(prefixes);
   }
 
   #note(vrf: number, prefixes: PrefixTable, prefix: number): void {

@@ -1,7 +1,8 @@
 /** The whole router with the kernel backend: routes of a BGP neighbour (BIRD) and of the configuration in tables of the kernel. */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
+import type { Answers } from '../../router/control/messages.ts';
 import { cgroupMount } from '../../router/kernel/cgroups.ts';
 import { formatKey, generatePrivateKey, publicKey } from '../../wg/keys.ts';
 import { twoWays } from '../kit/host-network.ts';
@@ -82,6 +83,33 @@ inLab(
           ...[fiber, lte, tun].map((n) => `blackhole 10.78.0.0/16 table ${n}`),
         ].sort(),
       );
+      // A VRF comes, takes an uplink with its table, and goes again; the session does not notice.
+      const session = async () => {
+        const { peers } = await router.json<Answers['bgp_show']>('bgp', 'show');
+        return peers.map((p) => `${p.name} ${p.state} ${p.establishments}`);
+      };
+      const original = await told();
+      const plain = readFileSync(router.config, 'utf8');
+      const inVrf = plain
+        .replace('interface: eth2 } }', 'interface: eth2 }, vrf: red }')
+        .replace('to: 10.77.0.0/16,', 'to: 10.79.0.0/16, vrf: red,');
+      router.write(`${inVrf}vrfs: { red: { rd: '65002:1', networks: [10.70.0.0/16] } }\n`);
+      t.is((await router.cli(['reload'], ROOT)).status, 0);
+      await lab.eventually('the table of the uplink has the routes of its VRF', async () =>
+        (await told()).includes(`10.79.0.0/16 via 10.2.0.1 dev eth2 table ${lte} onlink`),
+      );
+      t.deepEqual(
+        await told(),
+        [
+          ...original.filter((line) => !line.includes(`table ${lte}`)),
+          `10.79.0.0/16 via 10.2.0.1 dev eth2 table ${lte} onlink`,
+          `unreachable 10.70.0.0/16 table ${lte}`,
+        ].sort(),
+      );
+      router.write(plain);
+      t.is((await router.cli(['reload'], ROOT)).status, 0);
+      await lab.eventually('the tables are as they were', async () => (await told()).join() === original.join());
+      t.deepEqual(await session(), ['bird Established 1']);
       await router.cli(['down'], ROOT);
       t.deepEqual(changedSince(before, await ways.snapshot()), []);
     } finally {

@@ -262,15 +262,79 @@ it('an uplink moves to another VRF with its session, and back', async (t) => {
   t.is(await upSince(b), before);
 });
 
-it('another set of VRFs needs other speakers, which come to the same routes', async (t) => {
-  const { lab, x } = t.context;
+/** How often each session of ours has come up. */
+async function establishments(x: Router): Promise<string[]> {
+  const { peers } = await x.json<Answers['bgp_show']>('bgp', 'show');
+  return peers.map((p) => `${p.name} ${p.state} ${p.establishments}`).sort();
+}
+
+it('VRFs come and go, and one gets another distinguisher, while all sessions and packets go on', async (t) => {
+  const { lab, x, y, b, twin } = t.context;
   const original = readFileSync(x.config, 'utf8');
-  t.deepEqual(await load(t, (yaml) => yaml.replace('vrfs:\n', 'vrfs:\n  green: {}\n')), ['vrfs.green routing']);
-  t.is((await x.cli(['route', 'get', PEER_C.v4, '--vrf', 'green'])).status, 1, 'known, and empty');
-  const both = async (): Promise<boolean> =>
-    (await kindOf(x, 'red')) === 'unicast' && (await kindOf(x, 'blue')) === 'unicast';
-  await lab.eventually('red and blue have their ways', both);
-  await load(t, () => original);
+  const sessions = async (): Promise<string[]> => [await upSince(b), await upSince(twin), ...(await establishments(x))];
+  const distinguishers = async (): Promise<string> => {
+    const { routes } = await y.json<Answers['bgp_vpn']>('bgp', 'vpn');
+    return [...new Set(routes.filter((r) => r.peer === 'core').map((r) => r.rd))].sort().join();
+  };
+  const before = await sessions();
+  const known = await distinguishers();
+  t.is(known, '64601:1,64601:2');
+  const ping = lab.start(b.ns, 'ping', ['-i', '0.02', '-W', '2', '-I', PEER_B.v4, PEER_C.v4]);
+  await ping.until(/icmp_seq=10 /);
+  const green = "vrfs:\n  green: { rd: '64601:3', import: ['4242420000:100'] }\n";
+  t.deepEqual(await load(t, (yaml) => yaml.replace('vrfs:\n', green)), ['vrfs.green live']);
+  const inGreen = async (): Promise<Answers['route_get']> => x.json('route', 'get', PEER_B.v4, '--vrf', 'green');
+  await lab.eventually('green has what red exports', async () => (await inGreen()).kind === 'unicast');
+  t.is((await inGreen()).prefix, PEER_B.announce4);
+  t.deepEqual(await load(t, (yaml) => yaml.replace("rd: '64601:1'", "rd: '64601:11'")), ['vrfs.red.rd live']);
+  await lab.eventually('the other router has the new distinguisher in the place of the old one', async () => {
+    return (await distinguishers()) === '64601:11,64601:2';
+  });
+  t.is(await kindOf(x, 'red'), 'unicast');
+  t.deepEqual((await load(t, () => original)).sort(), ['vrfs.green live', 'vrfs.red.rd live']);
+  await lab.eventually('the other router has the first one again', async () => (await distinguishers()) === known);
   t.is((await x.cli(['route', 'get', PEER_C.v4, '--vrf', 'green'])).status, 2);
-  await lab.eventually('they have them again', both);
+  await ping.stop('SIGINT');
+  t.deepEqual(missedPings(ping.stdout), []);
+  t.deepEqual(await sessions(), before);
+});
+
+it('a VRF goes with its uplink and its peer, which hears why, and comes again', async (t) => {
+  const { lab, x, b, twin } = t.context;
+  const before = await upSince(b);
+  const original = readFileSync(x.config, 'utf8');
+  const without = (yaml: string): string =>
+    yaml
+      .replace(/ {2}blue: .*\n/, '')
+      .replace(/ {2}twin:\n(?: {4}.*\n)+/, '')
+      .replace(/.*name: twin,.*\n/, '');
+  t.deepEqual((await load(t, without)).sort(), ['bgp.peers.twin live', 'uplinks.twin live', 'vrfs.blue live']);
+  await lab.eventually('BIRD was told goodbye', async () => {
+    return (await twin.birdc('show', 'protocols', 'all', 'upstream')).includes('Peer de-configured');
+  });
+  t.is((await x.cli(['route', 'get', PEER_C.v4, '--vrf', 'blue'])).status, 2);
+  await load(t, () => original);
+  await lab.eventually('blue has its way again', async () => (await kindOf(x, 'blue')) === 'unicast');
+  t.is(await upSince(b), before);
+});
+
+it('another port to listen on concerns only who connects from then on', async (t) => {
+  const { lab, x, b, twin } = t.context;
+  const isUp = async (): Promise<boolean> => (await establishments(x)).some((line) => line.startsWith('b Established'));
+  const original = readFileSync(x.config, 'utf8');
+  // BIRD alone opens the session, to port 179.
+  await load(t, (yaml) => yaml.replace('name: b,', 'name: b, passive: true,'));
+  await lab.eventually('BIRD has connected', isUp);
+  const before = [await upSince(b), await upSince(twin)];
+  t.deepEqual(await load(t, (yaml) => yaml.replace('bgp:\n', 'bgp:\n  listen_port: 1179\n')), ['bgp.listen_port live']);
+  t.deepEqual([await upSince(b), await upSince(twin)], before);
+  await b.birdc('restart', 'upstream');
+  await lab.eventually('BIRD is refused', async () => {
+    return (await b.birdc('show', 'protocols', 'all', 'upstream')).includes('Connection refused');
+  });
+  t.deepEqual(await load(t, (yaml) => yaml.replace('  listen_port: 1179\n', '')), ['bgp.listen_port live']);
+  await b.birdc('restart', 'upstream');
+  await lab.eventually('BIRD has connected again', isUp);
+  t.is(await upSince(twin), before[1]);
+  await load(t, () => original);
 });

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { Speaker } from '../../../bgp/speaker.ts';
-import { BgpMonitoring } from '../../../router/app/bgp-monitoring.ts';
+import { BgpMonitoring, type MonitoredSpeaker } from '../../../router/app/bgp-monitoring.ts';
 import { toBgp } from '../../../router/config/bgp-load.ts';
 import type { BgpConfig } from '../../../router/config/bgp-model.ts';
 import { bgp as bgpSchema } from '../../../router/config/bgp-schema.ts';
@@ -68,7 +68,7 @@ function monitored(t: ExecutionContext, first: BgpConfig) {
   );
   t.teardown(() => monitoring.stop());
   monitoring.start();
-  return { monitoring, monitors: () => monitors };
+  return { monitoring, speaker, monitors: () => monitors };
 }
 
 test('stations come and go one by one, and one that stays notices nothing', async (t) => {
@@ -78,12 +78,33 @@ test('stations come and go one by one, and one that stays notices nothing', asyn
   await until(() => a.said > 0 && b.said > 0, 'both are told');
   const ended = new Promise((resolve) => a.connections[0]!.once('end', resolve));
   const before = b.said;
-  monitoring.reload(bmp(b, c));
+  monitoring.reload(bmp(b, c), []);
   await ended;
   await until(() => c.said > 0, 'the new one is told');
   await until(() => monitors() === 2, 'nothing is fed to the one that is gone');
   t.is(b.connections.length, 1);
   t.is(b.said, before);
+});
+
+test('stations are told everything anew when a VRF comes or has another distinguisher', async (t) => {
+  const a = await station(t);
+  const bmp = settings({ bmp: [`127.0.0.1:${a.port}`] });
+  const { monitoring, speaker } = monitored(t, bmp);
+  const red = (low: number): MonitoredSpeaker => ({
+    name: 'red',
+    speaker,
+    distinguisher: { kind: 'rd', high: 65001, low },
+  });
+  for (const [connections, vrfs] of [
+    [1, []],
+    [2, [red(1)]],
+    [2, [red(1)]],
+    [3, [red(2)]],
+  ] as const) {
+    monitoring.reload(bmp, vrfs);
+    await until(() => a.connections.length === connections && a.said > 0, 'the station is told');
+  }
+  t.is(a.connections.length, 3);
 });
 
 test('MRT files begin, change and end, each by itself', async (t) => {
@@ -92,11 +113,11 @@ test('MRT files begin, change and end, each by itself', async (t) => {
   const updates = { file: join(dir, 'updates') };
   const { monitoring, monitors } = monitored(t, settings({ mrt: { updates } }));
   t.is(monitors(), 1);
-  monitoring.reload(settings({ mrt: { updates, tables: { file: join(dir, 'tables'), every: '1s' } } }));
+  monitoring.reload(settings({ mrt: { updates, tables: { file: join(dir, 'tables'), every: '1s' } } }), []);
   await until(() => readdirSync(dir).includes('tables'), 'a table is written');
   t.is(monitors(), 1);
-  monitoring.reload(settings({ mrt: { updates: { file: join(dir, 'others') } } }));
+  monitoring.reload(settings({ mrt: { updates: { file: join(dir, 'others') } } }), []);
   t.is(monitors(), 1);
-  monitoring.reload(settings({}));
+  monitoring.reload(settings({}), []);
   t.is(monitors(), 0);
 });

@@ -1,10 +1,12 @@
 /** The speakers of VRFs have the same settings as the main one, and no name of theirs stands in a user's way. */
 import test from 'ava';
 import { RoaTable, VrpList } from '../../../bgp/speaker.ts';
-import { parseDistinguisher, parseRouteTarget } from '../../../bgp/vpn/route-distinguisher.ts';
+import { distinguisherText, parseDistinguisher, parseRouteTarget } from '../../../bgp/vpn/route-distinguisher.ts';
 import type { StreamPort } from '../../../router/app/bgp-transport.ts';
+import type { RoutingLink, RoutingVrf } from '../../../router/app/routing-protocol.ts';
 import { VrfSpeakers } from '../../../router/app/vrf-speakers.ts';
 import { toBgp } from '../../../router/config/bgp-load.ts';
+import type { BgpConfig } from '../../../router/config/bgp-model.ts';
 import { bgp as bgpSchema } from '../../../router/config/bgp-schema.ts';
 import { crossTo } from '../../../router/fib/shared.ts';
 import { FibWriter } from '../../../router/fib/writer.ts';
@@ -19,50 +21,59 @@ interface Parts {
   readonly fib?: FibWriter;
   /** More VRFs, which import what red exports. */
   readonly importers?: readonly string[];
+  /** Told of what listeners are opened and closed: their VRF and port. */
+  readonly listeners?: Map<number, string>;
+  readonly links?: readonly RoutingLink[];
 }
+
+const LINK: RoutingLink = { index: 2, name: 'a', vrf: 1, mtu: 1420, addresses: ['10.1.0.1/30'] };
+const RED: RoutingVrf = {
+  name: 'red',
+  number: 1,
+  config: {
+    name: 'red',
+    rd: parseDistinguisher('64601:1')!,
+    importTargets: [target],
+    exportTargets: [target],
+    networks: [{ prefix: NETWORK }],
+  },
+};
+
+/** A VRF that imports what red exports. */
+const importer = (name: string, number: number): RoutingVrf => ({
+  name,
+  number,
+  config: {
+    name,
+    rd: parseDistinguisher(`64601:${number}`)!,
+    importTargets: [target],
+    exportTargets: [],
+    networks: [],
+  },
+});
+
+const settingsOf = (bgp: object): BgpConfig =>
+  toBgp(bgpSchema.parse({ asn: 64601, router_id: '10.0.0.1', ...bgp }), '/nowhere/mlshim.yaml', () => 'wireguard');
 
 function speakers(
   bgp: object,
-  { roas = new RoaTable(), fib = new FibWriter(), importers = [] }: Parts = {},
+  { roas = new RoaTable(), fib = new FibWriter(), importers = [], listeners, links = [LINK] }: Parts = {},
 ): VrfSpeakers {
-  const settings = toBgp(
-    bgpSchema.parse({ asn: 64601, router_id: '10.0.0.1', ...bgp }),
-    '/nowhere/mlshim.yaml',
-    () => 'wireguard',
-  );
-  const port: StreamPort = { connect: () => undefined!, listen: () => undefined, secure: () => undefined };
+  const port = (vrf: number): StreamPort => ({
+    connect: () => undefined!,
+    listen: (id, port) => void listeners?.set(id, `${vrf}:${port}`),
+    secure: () => undefined,
+    unlisten: (id) => void listeners?.delete(id),
+  });
   return new VrfSpeakers({
-    settings,
-    vrfs: [
-      {
-        name: 'red',
-        number: 1,
-        config: {
-          name: 'red',
-          rd: parseDistinguisher('64601:1')!,
-          importTargets: [target],
-          exportTargets: [target],
-          networks: [{ prefix: NETWORK }],
-        },
-      },
-      ...importers.map((name, i) => ({
-        name,
-        number: 2 + i,
-        config: {
-          name,
-          rd: parseDistinguisher(`64601:${2 + i}`)!,
-          importTargets: [target],
-          exportTargets: [],
-          networks: [],
-        },
-      })),
-    ],
-    links: [{ index: 2, name: 'a', vrf: 1, mtu: 1420, addresses: ['10.1.0.1/30'] }],
+    settings: settingsOf(bgp),
+    vrfs: [RED, ...importers.map((name, i) => importer(name, 2 + i))],
+    links,
     fib,
     random: () => 0.5,
     filters: new Map(),
     roas,
-    port: () => port,
+    port,
     sourceTo: () => undefined,
     changed: () => undefined,
     onEvent: () => undefined,
@@ -123,4 +134,60 @@ test('what one VRF imports from another goes on by the table of that one, and no
     [['(vrf red)', '10.1.0.1']],
   );
   await vrfs.stop((s) => s.shutdown('the test is over'), 10);
+});
+
+test('VRFs come and go while the others go on, and the listeners move with the port', async (t) => {
+  const fib = new FibWriter();
+  const listeners = new Map<number, string>();
+  const peers = [{ name: 'b', asn: 64701, address: '10.1.0.2', via: 'a' }];
+  const vrfs = speakers({ peers }, { fib, listeners, importers: ['blue'] });
+  t.teardown(() => vrfs.stop((s) => s.shutdown('the test is over'), 10));
+  vrfs.start();
+  await until(() => fib.exactRoute(2, NETWORK).length > 0, 'the route of red in blue');
+  const red = vrfs.named('red');
+  const links = [LINK, { ...LINK, index: 3, name: 'g', vrf: 5, addresses: ['10.5.0.1/30'] }];
+  const more = { peers: [...peers, { name: 'c', asn: 64702, address: '10.5.0.2', via: 'g' }] };
+  const reload = (bgp: object, ...of: RoutingVrf[]): readonly string[] =>
+    vrfs.reload({ settings: settingsOf(bgp), vrfs: of, links, filters: new Map() });
+  t.deepEqual(reload(more, RED, importer('blue', 2), importer('green', 5)), ['c']);
+  t.deepEqual([...listeners.values()], ['1:179', '2:179', '5:179']);
+  await until(() => fib.exactRoute(5, NETWORK).length > 0, 'the route of red in green');
+  t.deepEqual(
+    vrfs.snapshot().map((v) => v.name),
+    ['b', 'c'],
+  );
+  t.is(vrfs.named('red'), red);
+  t.deepEqual(reload({ ...more, listen_port: 1179 }, RED, importer('blue', 2), importer('green', 5)), []);
+  t.deepEqual([...listeners.values()], ['1:1179', '2:1179', '5:1179']);
+  t.deepEqual(reload({ peers, listen_port: 1179 }, RED, importer('green', 5)), []);
+  t.deepEqual([...listeners.values()], ['1:1179', '5:1179']);
+  t.deepEqual(vrfs.names, ['red', 'green']);
+  fib.removeVrf(2);
+  t.deepEqual(reload({ peers, listen_port: 1179 }, importer('green', 5)), []);
+  await until(() => fib.exactRoute(5, NETWORK).length === 0, 'that green has lost what red exported');
+  t.deepEqual([...fib.routes(2)], [], 'a speaker that is gone fills no table');
+});
+
+test('a VRF begins to exchange routes when it gets a distinguisher, and ends when it loses it', async (t) => {
+  const fib = new FibWriter();
+  const vrfs = speakers({}, { fib, importers: ['blue'] });
+  t.teardown(() => vrfs.stop((s) => s.shutdown('the test is over'), 10));
+  vrfs.start();
+  const has = (): boolean => fib.exactRoute(2, NETWORK).length > 0;
+  await until(has, 'the route of red in blue');
+  const reload = (rd: RoutingVrf['config']['rd']): readonly string[] =>
+    vrfs.reload({
+      settings: settingsOf({}),
+      vrfs: [{ ...RED, config: { ...RED.config, rd } }, importer('blue', 2)],
+      links: [LINK],
+      filters: new Map(),
+    });
+  reload(undefined);
+  await until(() => !has(), 'that blue has lost it');
+  reload(parseDistinguisher('64601:7'));
+  await until(has, 'the route again');
+  t.deepEqual(
+    [...vrfs.room.routes(0)].flat().map((r) => [distinguisherText(r.name.rd), String(r.name.prefix), r.vrf]),
+    [['64601:7', String(NETWORK), 'red']],
+  );
 });

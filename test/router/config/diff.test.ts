@@ -139,7 +139,7 @@ test('each part has its effect, in the words of the file', (t) => {
       { bgp: '  cluster_id: 1.1.1.1\n  confederation: { id: 65100 }\n  listen_port: 1179' },
       { bgp: '  cluster_id: 1.1.1.2\n  confederation: { id: 65101 }\n  listen_port: 1180' },
     ),
-    ['bgp.listen_port routing', 'bgp.cluster_id routing', 'bgp.confederation.id routing'],
+    ['bgp.listen_port live', 'bgp.cluster_id routing', 'bgp.confederation.id routing'],
   );
   t.deepEqual(added({ bgp: '  graceful_restart: { restart_time: 60s, stale_time: 50s, long_lived: 1h }' }), [
     'bgp.graceful_restart.restart_time session',
@@ -190,11 +190,11 @@ test('a range stands among the peers, a VRF among the VRFs', (t) => {
   t.deepEqual(changes(range(''), range(', max_peers: 3')), ['added bgp.peers.r.max_peers  3 live']);
   const vrf = (text: string): Parts => ({ more: `vrfs: { red: { ${text} } }` });
   t.deepEqual(changes(vrf('rd: 65001:1'), vrf("rd: 65001:2, import: ['65001:7', '10.0.0.1:8']")), [
-    'changed vrfs.red.rd 65001:1 65001:2 routing',
+    'changed vrfs.red.rd 65001:1 65001:2 live',
     'changed vrfs.red.import  65001:7, 10.0.0.1:8 live',
   ]);
   t.deepEqual(changes(vrf(''), vrf('networks: [10.5.0.0/16]')), ['added vrfs.red.networks.10.5.0.0/16  yes live']);
-  t.deepEqual(changes({}, vrf('')), ['added vrfs.red   routing']);
+  t.deepEqual(changes({}, vrf('')), ['added vrfs.red   live']);
 });
 
 test('a filter module is another one when it says something else', (t) => {

@@ -90,6 +90,33 @@ test('VRFs hold the same prefix with different answers', (t) => {
   );
 });
 
+test('the number of a VRF that is gone may be that of another one, and its groups are given back in slices', (t) => {
+  const { writer, reader, sync } = pair();
+  const routes = Array.from({ length: 3000 }, (_, i) => ({
+    vrf: 2,
+    prefix: p(`10.${i >>> 8}.${i & 255}.0/24`),
+    source: RouteSource.Static,
+    nextHops: via(i % 5),
+  }));
+  writer.apply(routes);
+  sync();
+  writer.removeVrf(2);
+  writer.apply([{ vrf: 2, prefix: p('10.0.0.0/8'), source: RouteSource.Static, nextHops: via(9) }]);
+  sync();
+  t.is(linkOf(reader, 2, a('10.1.1.1')), 9);
+  t.true(writer.isBuilding);
+  t.is(writer.groupCount, 6);
+  while (writer.isBuilding) writer.work(1000);
+  t.is(writer.groupCount, 1);
+  t.is([...writer.routes(2)].length, 1);
+  writer.apply([{ vrf: 3, prefix: p('10.0.0.0/8'), source: RouteSource.Static, nextHops: undefined }]);
+  t.deepEqual(
+    writer.stats().map((s) => s.vrf),
+    [2],
+    'what is withdrawn from nowhere makes no table',
+  );
+});
+
 test('of several sources the smallest distance is used, the others wait', (t) => {
   const { writer, reader, sync } = pair();
   const set = (source: RouteSource, link: number | undefined): void => {
