@@ -117,14 +117,17 @@ export const bgp = shape.transform((b, ctx) => ({ ...b, peers: placePeers(b, ctx
 export type ParsedBgp = z.output<typeof bgp>;
 export type ParsedBgpPeer = ParsedBgp['peers'][number];
 
-/** What a peer is called: by its AS number, and by what tells it from others of that AS. */
+/**
+ * What a peer is called: by its AS number, and by what tells it from those of that AS before it. A peer that is added behind
+ * others, or has a name, does not change what they are called: they would be other peers.
+ */
 export function peerNameOf(p: ParsedBgpPeer, b: Pick<ParsedBgp, 'peers'>): string {
   if (p.name !== undefined) return p.name;
-  const others = b.peers.filter((o) => o !== p && o.asn === p.asn);
-  if (others.length === 0) return `AS${p.asn}`;
+  const before = b.peers.slice(0, b.peers.indexOf(p)).filter((o) => o.name === undefined && o.asn === p.asn);
+  if (before.length === 0) return `AS${p.asn}`;
   const linkOf = (o: ParsedBgpPeer): string | undefined => o.via ?? o.zone;
-  const isAlone = !others.some((o) => linkOf(o) === linkOf(p));
-  const parts = [linkOf(p), isAlone && linkOf(p) !== undefined ? undefined : p.address];
+  const isAlone = linkOf(p) !== undefined && !before.some((o) => linkOf(o) === linkOf(p));
+  const parts = [linkOf(p), isAlone ? undefined : p.address];
   return [`AS${p.asn}`, ...parts.filter((part) => part !== undefined)].join('-');
 }
 

@@ -213,7 +213,7 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
   ...under('bgp.mrt.tables', { ...MRT_FILE, every: 'a new file after this time; 2 h when missing' }),
   ...under('bgp.mrt.updates', { ...MRT_FILE, every: 'a new file after this time; 15 min when missing' }),
   ...under('bgp.peers[]', {
-    name: 'how commands and rules call it; AS and number when missing',
+    name: 'how commands and rules call it; AS and number when missing, from the second one of an AS on with its uplink or address',
     asn: 'its AS; `external`, `internal` or a list where that is not known beforehand',
     address: 'where it is',
     range: 'instead of `address`: whoever connects from this prefix, called NAME-ADDRESS',

@@ -178,6 +178,14 @@ test('rules of uplinks are compared in their order, groups by their names', (t) 
   t.deepEqual(changes({}, rules(two)), ['changed rules live', 'added groups.g live']);
 });
 
+test('another session with the AS of a peer leaves that peer alone, with a name or without', (t) => {
+  const one = "{ asn: 65002, via: a, address: 'fe80::2' }";
+  const changes = (peers: string): string[] =>
+    diffConfig(config(t, { peers: one }), config(t, { peers })).map((c) => `${c.kind} ${c.path}`);
+  t.deepEqual(changes(`${one}, { name: other, asn: 65002, via: a, address: 'fe80::3' }`), ['added bgp.peers.other']);
+  t.deepEqual(changes(`${one}, { asn: 65002, via: a, address: 'fe80::3' }`), ['added bgp.peers.AS65002-a-fe80::3']);
+});
+
 test('a range stands among the peers, a VRF among the VRFs', (t) => {
   const range = (more: string): Parts => ({
     peers: `${PEER} }, { name: r, asn: external, via: a, range: 'fe80::/64'${more} }`,
