@@ -313,8 +313,8 @@ export const COMMANDS: readonly Command[] = [
   },
   {
     words: ['dn42', 'card'],
-    args: '[ASN]',
-    summary: 'what a DN42 peer needs to know of us; ASN: for whom',
+    args: '[ASN|PEER]',
+    summary: 'what a DN42 peer needs to know of us; ASN or PEER: for whom',
     options: { ...CONFIG_OPTION, ...JSON_OPTION },
     json: '`{ asn, endpoint, public_key, link_local, ipv4, ipv6, mtu, networks, mp_bgp, extended_next_hop, extended_messages }`',
     min: 0,

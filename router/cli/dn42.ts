@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { formatKey, parseKey, publicKey } from '../../wg/keys.ts';
 import { parseEndpoint } from '../../wg/quick.ts';
-import type { BgpConfig } from '../config/bgp-model.ts';
+import type { BgpConfig, BgpPeerConfig } from '../config/bgp-model.ts';
 import { customLinkLocal, customPort } from '../config/bgp-wireguard.ts';
 import { formatDiagnostics } from '../config/diagnostic.ts';
 import { parseBandwidth } from '../config/dn42.ts';
@@ -51,11 +51,31 @@ function asnOf(text: string): number {
   return asn;
 }
 
-/** @param peer AS number of whoever gets the card: the port is for them */
-export function cardOf(config: Config, bgp: BgpConfig, peer: number | undefined): Card {
-  const session = bgp.peers.find((p) => p.asn === peer);
+/** Whom a card is for: the port and the key are those of their tunnel. */
+interface Recipient {
+  readonly asn: number;
+  /** Undefined where there is no session yet: customs say the port. */
+  readonly session: BgpPeerConfig | undefined;
+}
+
+/** @throws MlshimError USAGE when nobody is called so, or several are */
+function recipient(bgp: BgpConfig, text: string): Recipient {
+  const named = bgp.peers.find((p) => p.name === text);
+  if (named !== undefined && typeof named.asn === 'number') return { asn: named.asn, session: named };
+  const asn = asnOf(text);
+  const sessions = bgp.peers.filter((p) => p.asn === asn);
+  if (sessions.length > 1)
+    throw new MlshimError(
+      'USAGE',
+      `AS${asn} has several sessions: name one of ${sessions.map((p) => p.name).join(', ')}`,
+    );
+  return { asn, session: sessions[0] };
+}
+
+export function cardOf(config: Config, bgp: BgpConfig, peer: Recipient | undefined): Card {
+  const session = peer?.session;
   const tunnel = config.uplinks.find((u) => u.name === session?.via)?.wireguard;
-  const port = tunnel?.listenPort ?? (peer === undefined ? undefined : customPort(peer));
+  const port = tunnel?.listenPort ?? (peer === undefined ? undefined : customPort(peer.asn));
   const key = tunnel === undefined ? bgp.dn42.publicKey : publicKey(tunnel.privateKey);
   const local = tunnel?.addresses.find((a) => a.addr.family === 6 && a.addr.isLinkLocal)?.addr ?? bgp.dn42.linkLocal;
   const host = bgp.dn42.endpoint;
@@ -98,7 +118,7 @@ export function cardText(c: Card): string {
 
 export async function card(input: Input): Promise<number> {
   const { config, bgp } = load(input);
-  const c = cardOf(config, bgp, input.args[0] === undefined ? undefined : asnOf(input.args[0]));
+  const c = cardOf(config, bgp, input.args[0] === undefined ? undefined : recipient(bgp, input.args[0]));
   input.io.out(input.options['json'] === true ? `${JSON.stringify(c, null, 2)}\n` : cardText(c));
   return c.public_key === '' ? 1 : 0;
 }
@@ -174,9 +194,9 @@ export async function addPeer(input: Input): Promise<number> {
   const { config: before, bgp, path } = load(input);
   if (bgp.peers.some((p) => p.asn === asn) && options['name'] === undefined)
     throw new MlshimError('USAGE', `there is a peer AS${asn} already: give the second one a --name`);
-  const name = `${options['name'] ?? `AS${asn}`}.yaml`;
+  const name = options['name'] ?? `AS${asn}`;
   checkPort(before, asn, options['port']);
-  const file = join(dirname(path), FOLDER, name);
+  const file = join(dirname(path), FOLDER, `${name}.yaml`);
   if (existsSync(file)) throw new MlshimError('USAGE', `${file} exists`);
   mkdirSync(dirname(file), { recursive: true });
   writeFileSync(file, yaml, { mode: 0o644, flag: 'wx' });
@@ -186,10 +206,11 @@ export async function addPeer(input: Input): Promise<number> {
     rmSync(file);
     throw new MlshimError('CONFIG_INVALID', formatDiagnostics(diagnostics));
   }
-  const about = diagnostics.filter((d) => d.file === join(dirname(source.shown), FOLDER, name));
+  const about = diagnostics.filter((d) => d.file === join(dirname(source.shown), FOLDER, `${name}.yaml`));
   if (about.length > 0) input.io.err(`${formatDiagnostics(about)}\n`);
-  const isUsed = config.bgp?.peers.some((p) => p.asn === asn) === true;
-  const told = cardOf(config, config.bgp!, asn);
+  const session = config.bgp?.peers.find((p) => p.name === name);
+  const isUsed = session !== undefined;
+  const told = cardOf(config, config.bgp!, { asn, session });
   if (input.options['json'] === true) input.io.out(`${JSON.stringify({ file, used: isUsed, card: told }, null, 2)}\n`);
   else {
     input.io.out(`wrote ${file}; the peer needs of us:\n\n${cardText(told)}\n`);

@@ -129,7 +129,19 @@ test('a peer that is there already, or does not fit, leaves nothing behind', asy
   const second = ['dn42', 'add-peer', '4242420263', '--public-key', THEIRS, '--name', 'second'];
   t.regex((await run(...second)).err, /give --port for this one/);
   t.regex((await run(...second, '--port', '20263')).err, /give another --port/);
-  t.is((await run(...second, '--port', '20264')).status, 0);
+  // The card is that of the tunnel that was added, not of the first one to that AS.
+  const added = await run(...second, '--port', '20264', '--json');
+  t.like(JSON.parse(added.out) as Record<string, unknown>, {
+    used: true,
+    card: { endpoint: 'node.example.net:20264' },
+  });
+  const endpoint = async (peer: string): Promise<string | undefined> =>
+    /Endpoint +(.*)/.exec((await run('dn42', 'card', peer)).out)?.[1];
+  t.is(await endpoint('second'), 'node.example.net:20264');
+  t.is(await endpoint('AS4242420263'), 'node.example.net:20263');
+  const which = await run('dn42', 'card', '4242420263');
+  t.is(which.status, 2);
+  t.regex(which.err, /AS4242420263 has several sessions: name one of AS4242420263, second/);
   const ours = await run('dn42', 'add-peer', '4242421229', '--public-key', THEIRS, '--link-local', 'fe80::229');
   t.is(ours.status, 78);
   t.regex(ours.err, /both ends would be fe80::229/);
