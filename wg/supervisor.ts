@@ -10,19 +10,10 @@ import type { Addr } from '../router/lib/addr.ts';
 import { MlshimError } from '../router/lib/errors.ts';
 import type { Logger } from '../router/lib/log.ts';
 import { ControlChannel, type WgReply } from './control.ts';
+import { askEndpoint, sameEndpoint, wantsResolve } from './endpoint.ts';
 import { keyToHex, publicKey } from './keys.ts';
 import type { WgDeviceConfig, WgDeviceStats, WgPeerConfig, WgPeerStats } from './model.ts';
-import {
-  childEnded,
-  endpointText,
-  newPeer,
-  observe,
-  type PeerState,
-  resolved,
-  sameEndpoint,
-  unresolved,
-  wantsResolve,
-} from './peer-state.ts';
+import { childEnded, newPeer, observe, type PeerState } from './peer-state.ts';
 import { HeaderOffset } from './ring-layout.ts';
 import {
   encodeAnew,
@@ -501,27 +492,10 @@ export class WgSupervisor {
   }
 
   async #resolve(d: DeviceState, p: PeerState): Promise<void> {
-    const { host, port } = p.config.endpoint!;
-    p.resolving = true;
-    let found: readonly Addr[] = [];
-    let error = 'no address';
-    try {
-      found = await this.#o.resolve(host);
-    } catch (e) {
-      error = e instanceof Error ? e.message : String(e);
-    }
-    p.resolving = false;
-    if (this.#closed || d.peers.get(keyToHex(p.config.publicKey)) !== p) return;
-    if (found.length === 0) {
-      unresolved(p, error, Date.now());
-      this.#o.log.warn('endpoint name has no address', { device: d.spec.name, host, error, code: 'U103' });
-      return;
-    }
-    const before = p.chosen;
-    const texts = found.map((a) => endpointText(a.toString(), port));
-    const next = resolved(p, texts, Date.now());
+    const { resolve, log } = this.#o;
+    const isWanted = (): boolean => !this.#closed && d.peers.get(keyToHex(p.config.publicKey)) === p;
+    const next = await askEndpoint(p, { resolve, log, isWanted, device: d.spec.name, now: () => Date.now() });
     if (next === undefined) return;
-    this.#o.log.info('endpoint', { device: d.spec.name, host, address: next, before });
     await this.#run(d, () => this.#move(d, p, next));
     this.#o.onEvent?.({ kind: 'endpoint', device: d.spec.index, publicKey: p.config.publicKey, endpoint: next });
   }
@@ -548,7 +522,7 @@ export class WgSupervisor {
     if (now.listenPort !== 0 && d.listenPort === 0) d.listenPort = now.listenPort;
     for (const peer of now.peers) {
       const p = d.peers.get(keyToHex(peer.publicKey));
-      if (p !== undefined) observe(p, peer);
+      if (p !== undefined) observe(p, peer, Number(now.values.get('failed') ?? 0));
     }
     return now;
   }

@@ -3,7 +3,6 @@
  * what follows them (health, processes, cgroups, names). Carries no packet: when it is killed, what it has made stays in
  * force, and the next start goes on with it.
  */
-import { lookup } from 'node:dns/promises';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConfigChange } from '../config/diff.ts';
@@ -27,18 +26,21 @@ import { systemReason } from '../lib/reason.ts';
 import { VERSION } from '../lib/version.ts';
 import type { HealthState } from '../uplink/health.ts';
 import { ControlRoom, type OwnVerbs } from './control-room.ts';
+import type { Upstream } from './dns-upstream.ts';
+import { resolveBeside } from './endpoint-names.ts';
 import { ownAddresses } from './host-interfaces.ts';
 import { HostTunnels } from './host-tunnels.ts';
 import { interfaceCounters } from './host-uplinks.ts';
+import { KernelEndpoints } from './kernel-endpoints.ts';
 import { KernelNames } from './kernel-names.ts';
-import { endpointHosts, hostUplinksOf, type KernelPlan, kernelPlanOf, kernelPolicyOf, wayOf } from './kernel-plan.ts';
+import { hostUplinksOf, type KernelPlan, kernelPlanOf, kernelPolicyOf, upstreamsBeside, wayOf } from './kernel-plan.ts';
 import { KernelRouting } from './kernel-routing.ts';
 import { type KernelSample, kernelStatusOf } from './kernel-status.ts';
 import { KernelTunnels } from './kernel-tunnels.ts';
 import { peerPid } from './peer-pid.ts';
 import { ProcessTracker } from './process-tracker.ts';
 import { RateSamples } from './rate-samples.ts';
-import { hostNameServers } from './resolv-conf.ts';
+import { hostNameServers, upstreamNameServers } from './resolv-conf.ts';
 import { UplinkWatch } from './uplink-watch.ts';
 
 const TICK_MS = 1000;
@@ -56,6 +58,7 @@ export class KernelDaemon {
   readonly #watch: UplinkWatch;
   readonly #tunnels: KernelTunnels;
   readonly #hostTunnels: HostTunnels;
+  readonly #endpoints: KernelEndpoints;
   #plan: KernelPlan;
   #end: (status: number) => void = () => undefined;
   #isStopping = false;
@@ -70,7 +73,6 @@ export class KernelDaemon {
   #processes: ProcessTracker | undefined;
   #names: KernelNames | undefined;
   #ticking: NodeJS.Timeout | undefined;
-  #endpoints = new Map<string, Addr>();
   readonly #samples = new RateSamples(() => this.#sample());
   /** The policy in force. */
   #told: KernelPolicy | undefined;
@@ -94,6 +96,13 @@ export class KernelDaemon {
     this.#tunnels = new KernelTunnels(
       this.#hostTunnels,
       (name, isAlive) => this.#watch.tunnelState(name, isAlive),
+      log.for('wg'),
+    );
+    this.#endpoints = new KernelEndpoints(
+      {
+        resolve: (uplink, host) => resolveBeside(host, () => this.#serversFor(uplink)),
+        moved: () => void this.#endpointMoved(),
+      },
       log.for('wg'),
     );
     this.#routing = new KernelRouting(
@@ -137,7 +146,7 @@ export class KernelDaemon {
       this.#groups = new GroupCgroups(mount, this.#instance.name);
       const { folder } = this.#paths;
       this.#host = new HostNetwork({ folder, log: this.#log.for('host'), tunnels: this.#hostTunnels });
-      await Promise.race([this.#resolveEndpoints(this.#config), sleep(RESOLVE_MS, undefined, { ref: false })]);
+      await this.#findEndpoints(this.#config);
       await this.#applyNetwork(this.#plan);
       await this.#routing.start();
       const programs = await Programs.load({ pinDir: this.#instance.pinDir, cgroup: mount });
@@ -199,18 +208,29 @@ export class KernelDaemon {
   }
 
   #hostUplinks(plan: KernelPlan): ReturnType<typeof hostUplinksOf> {
-    return hostUplinksOf(plan, this.#instance.firstTable, this.#endpoints);
+    return hostUplinksOf(plan, this.#instance.firstTable, (uplink, peer) => this.#endpoints.of(uplink, peer));
   }
 
-  /** Endpoints are resolved by the host's resolver: they are how the tunnels come to be. */
-  async #resolveEndpoints(config: Config): Promise<void> {
-    await Promise.all(
-      endpointHosts(config).map(async (host) => {
-        const known = Addr.parse(host) ?? (await addressOf(host));
-        if (known !== undefined) this.#endpoints.set(host, known);
-        else this.#log.warn('an endpoint has no address', { host, code: 'U103' });
-      }),
-    );
+  // ---- Endpoints of tunnels
+
+  /** What is not known in time comes later. */
+  async #findEndpoints(config: Config): Promise<void> {
+    await Promise.race([this.#endpoints.adopt(config), sleep(RESOLVE_MS, undefined, { ref: false })]);
+  }
+
+  async #endpointMoved(): Promise<void> {
+    // Before the network is set up it needs no change, and a change in progress ends with this.
+    if (this.#isStopping || this.#isChanging || this.#states.length === 0) return;
+    await this.#host!.renew(this.#hostUplinks(this.#plan));
+  }
+
+  /** Name servers to ask for endpoints of a tunnel. */
+  #serversFor(tunnel: string): readonly Upstream[] {
+    const name = this.#host?.underlayOf(tunnel);
+    const uplink = this.#config.uplinks.find((u) => u.name === name);
+    const state = this.#states.find((s) => s.name === name);
+    const servers = upstreamNameServers().flatMap((s) => Addr.parse(s) ?? []);
+    return upstreamsBeside(uplink && { uplink, state }, servers);
   }
 
   // ---- Uplinks
@@ -292,7 +312,7 @@ export class KernelDaemon {
       const c = device === undefined ? undefined : devices.get(device);
       if (c !== undefined) this.#watch.counted(name, c.rxBytes + c.txBytes);
     }
-    void this.#tunnels.look();
+    void this.#tunnels.look().then(() => this.#endpoints.look(this.#tunnels.states));
     this.#programs?.measured(this.#watch.ways);
     this.#names?.tick();
   }
@@ -307,7 +327,7 @@ export class KernelDaemon {
   async #carryOut(next: Config, changes: readonly ConfigChange[]): Promise<void> {
     const before = this.#plan;
     const plan = kernelPlanOf(next, before);
-    await Promise.race([this.#resolveEndpoints(next), sleep(RESOLVE_MS, undefined, { ref: false })]);
+    await this.#findEndpoints(next);
     this.#isChanging = true; // what the network says meanwhile is of the next plan, which is not in force yet
     try {
       await this.#applyNetwork(plan); // or the network is as it was
@@ -316,8 +336,10 @@ export class KernelDaemon {
         throw e;
       });
       this.#plan = plan;
+      this.#endpoints.retain(next);
     } finally {
       this.#isChanging = false;
+      await this.#endpointMoved();
     }
     this.#watchUplinks();
     this.#tellPolicy();
@@ -448,6 +470,7 @@ export class KernelDaemon {
       flows: new Map(uplinks.map((u) => [u.name, this.#countFlows(u.name)])),
       mtuOf,
       tunnels: this.#tunnels.states,
+      endpointErrors: (uplink) => this.#endpoints.errorsOf(uplink),
       wallClockMs: wallClockMs(),
       routing: await this.#routing.client.summary(),
       routingRestart: this.#routing.restart,
@@ -468,15 +491,6 @@ export class KernelDaemon {
 /** Groups that rules name. */
 function groupsOf({ rules }: KernelPlan): ReadonlySet<string> {
   return new Set(rules.flatMap((r) => r.match.groups));
-}
-
-async function addressOf(host: string): Promise<Addr | undefined> {
-  try {
-    const found = await lookup(host, { all: true, order: 'verbatim' });
-    return found.map((f) => Addr.parse(f.address)).find((a) => a !== undefined);
-  } catch {
-    return undefined;
-  }
 }
 
 function mtuOf(device: string): number {

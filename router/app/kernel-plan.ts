@@ -2,6 +2,7 @@
  * From a configuration to what the kernel backend is told: uplinks as the host's network and the programs know them, rules with
  * numbers, and what the routing worker begins with. Pure; KernelDaemon carries it out.
  */
+import type { WgPeerConfig } from '../../wg/model.ts';
 import type { Config, UplinkConfig } from '../config/model.ts';
 import { TABLES_PER_SLOT } from '../kernel/instance.ts';
 import type { WgPeerSettings } from '../kernel/netlink/wireguard.ts';
@@ -63,12 +64,12 @@ function refuseUnknown({ loopback, policy, uplinks, bgp }: Config): void {
 /**
  * What the host's network is to be.
  * @param firstTable of this router, counted from the first of all of ours
- * @param endpoints addresses of endpoints that are names
+ * @param endpointOf where a peer of an uplink is, while that is known
  */
 export function hostUplinksOf(
   { config, numbers }: KernelPlan,
   firstTable: number,
-  endpoints: ReadonlyMap<string, Addr>,
+  endpointOf: (uplink: string, peer: WgPeerConfig) => WgPeerSettings['endpoint'],
 ): HostUplink[] {
   return config.uplinks.map((u): HostUplink => {
     const common = { name: u.name, table: tableOf(firstTable + numbers.get(u.name)!) };
@@ -84,7 +85,7 @@ export function hostUplinksOf(
         (p): WgPeerSettings => ({
           publicKey: p.publicKey,
           presharedKey: p.presharedKey,
-          endpoint: endpointOf(p.endpoint, endpoints),
+          endpoint: endpointOf(u.name, p),
           allowedIps: p.allowedIps,
           keepaliveS: p.keepaliveS,
         }),
@@ -92,20 +93,6 @@ export function hostUplinksOf(
     };
     return { ...common, kind: 'wireguard', isolation, addresses, mtu, wireguard };
   });
-}
-
-function endpointOf(
-  endpoint: { readonly host: string; readonly port: number } | undefined,
-  addresses: ReadonlyMap<string, Addr>,
-): WgPeerSettings['endpoint'] {
-  const addr = endpoint && addresses.get(endpoint.host);
-  return addr && { addr, port: endpoint!.port };
-}
-
-/** Hosts of endpoints, names and addresses. */
-export function endpointHosts(config: Config): readonly string[] {
-  const peers = config.uplinks.flatMap((u) => u.wireguard?.peers ?? []);
-  return [...new Set(peers.flatMap((p) => (p.endpoint === undefined ? [] : [p.endpoint.host])))];
 }
 
 /** How sockets of our own leave by an uplink. */
@@ -164,6 +151,16 @@ export function upstreamsOf(uplink: UplinkConfig, state: UplinkState | undefined
   const way = wayOf(state, uplink);
   const isOurs = (family: Family): boolean => way.source === undefined || way.source.family === family;
   return uplink.dns.filter((server) => isOurs(server.family)).map((server) => ({ server, way }));
+}
+
+/** Name servers of the host as they are asked for a tunnel's endpoints: on the way the tunnel's own packets take. */
+export function upstreamsBeside(
+  underlay: { readonly uplink: UplinkConfig; readonly state: UplinkState | undefined } | undefined,
+  host: readonly Addr[],
+): Upstream[] {
+  if (underlay === undefined) return host.map((server) => ({ server, way: NO_WAY }));
+  const way = wayOf(underlay.state, underlay.uplink);
+  return [...underlay.uplink.dns, ...host].map((server) => ({ server, way }));
 }
 
 export const NO_WAY: HostWay = { device: undefined, source: undefined };

@@ -40,6 +40,8 @@ export interface KernelStatusInput {
   readonly mtuOf: (device: string) => number;
   /** WireGuard devices of the kernel, by uplink. */
   readonly tunnels: ReadonlyMap<string, TunnelState>;
+  /** Why endpoints of an uplink's peers have no address. */
+  readonly endpointErrors: (uplink: string) => readonly string[];
   readonly wallClockMs: number;
   readonly routing: RoutingSummary;
   readonly routingRestart: RoutingRestart | undefined;
@@ -113,6 +115,7 @@ function problemsOf(s: KernelStatusInput, uplinks: readonly UplinkStatus[]): Pro
   for (const u of uplinks) {
     const state = s.states.find((o) => o.name === u.name);
     const way = s.ways.find((w) => w.name === u.name);
+    for (const e of s.endpointErrors(u.name)) add('U103', `uplink ${u.name}: endpoint has no address (${e})`);
     if (u.drained) add('U106', `uplink ${u.name}: drained by hand, no new flow takes it`);
     if (way?.impediment !== undefined) add('U108', `uplink ${u.name}: no probes, ${way.impediment}`);
     if (u.state !== 'down') continue;

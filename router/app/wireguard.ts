@@ -1,17 +1,16 @@
 /** The one WireGuard child of the daemon: its memory in the World, its descriptors, its supervisor. */
-import { lookup } from 'node:dns/promises';
 import { fileURLToPath } from 'node:url';
 import type { WgDeviceConfig, WgDeviceStats } from '../../wg/model.ts';
 import { initRegion } from '../../wg/ring.ts';
 import { HEADER_BYTES, RING_BYTES } from '../../wg/ring-layout.ts';
 import { type WgEvent, WgSupervisor } from '../../wg/supervisor.ts';
 import type { WireguardConfig } from '../config/model.ts';
-import { Addr } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import type { World } from '../lib/world.ts';
 import type { Native } from '../native/index.ts';
 import type { ToDataplane } from './dataplane-protocol.ts';
+import { resolveHost } from './endpoint-names.ts';
 import { ONE_CHILD, type PlannedLink } from './plan.ts';
 
 const PAGE = 65536;
@@ -80,12 +79,6 @@ export class WireguardChild {
 
 function deviceConfig({ privateKey, listenPort, peers }: WireguardConfig): WgDeviceConfig {
   return { privateKey, listenPort, peers };
-}
-
-/** Endpoints are resolved by the host's resolver: they are how the uplinks come to be. */
-async function resolveHost(host: string): Promise<readonly Addr[]> {
-  const found = await lookup(host, { all: true, order: 'verbatim' });
-  return found.map((f) => Addr.parse(f.address)).filter((a) => a !== undefined);
 }
 
 /** @throws MlshimError INTERNAL when a system call that only fails for lack of resources has failed */

@@ -103,6 +103,19 @@ export class HostNetwork {
     });
   }
 
+  /**
+   * Tunnels have other endpoints, and nothing else is different. What is not there now does not hinder it: `states` tells of that.
+   */
+  renew(uplinks: readonly HostUplink[]): Promise<void> {
+    return this.#run(() => this.#repair(uplinks));
+  }
+
+  /** The uplink by which the packets of a tunnel leave; undefined = by the host's routes. @throws KernelRefusal */
+  underlayOf(tunnel: string): string | undefined {
+    const u = this.#uplinks.find((o) => o.name === tunnel);
+    return u?.kind === 'wireguard' ? this.#underlayOf(u)?.name : undefined;
+  }
+
   /** Everything as it was before. Whether all could be taken back; the log says what could not. */
   undo(): boolean {
     this.close();
@@ -174,19 +187,24 @@ export class HostNetwork {
 
   async #look(changed: (states: readonly UplinkState[]) => void): Promise<void> {
     if (this.#relay === undefined) return;
+    await this.#repair(this.#uplinks);
+    const states = this.states();
+    const text = JSON.stringify(states.map(plainState));
+    if (text === this.#states) return;
+    this.#states = text;
+    changed(states);
+  }
+
+  /** Set up what can be. */
+  async #repair(uplinks: readonly HostUplink[]): Promise<void> {
     try {
-      await this.#setUp(this.#uplinks, false, (u, e) => {
+      await this.#setUp(uplinks, false, (u, e) => {
         if (this.#faults.get(u.name) !== reason(e)) this.#o.log.warn('not set up', { uplink: u.name, why: reason(e) });
         this.#faults.set(u.name, reason(e));
       });
     } catch (e) {
       this.#o.log.warn('tables and rules of uplinks are not all set up', { why: reason(e) });
     }
-    const states = this.states();
-    const text = JSON.stringify(states.map(plainState));
-    if (text === this.#states) return;
-    this.#states = text;
-    changed(states);
   }
 
   #facts(): HostFacts {

@@ -1,5 +1,6 @@
 /** Every suite of the guest: the host's tests are named after them, the guest runs them in this order. */
 import type { BootKind, Case, Suite } from './guest/case.ts';
+import { endpoints } from './guest/endpoints.ts';
 import { facts } from './guest/facts.ts';
 import { hostNetwork } from './guest/host-network.ts';
 import { device, source } from './guest/isolation.ts';
@@ -18,6 +19,7 @@ export const SUITES: readonly Suite[] = [
   lifecycle,
   device,
   source,
+  endpoints,
   systemd,
 ];
 

@@ -1,11 +1,5 @@
 import test from 'ava';
-import {
-  endpointHosts,
-  hostUplinksOf,
-  kernelPlanOf,
-  kernelPolicyOf,
-  upstreamsOf,
-} from '../../../router/app/kernel-plan.ts';
+import { hostUplinksOf, kernelPlanOf, kernelPolicyOf, upstreamsOf } from '../../../router/app/kernel-plan.ts';
 import { routingBootOf } from '../../../router/app/kernel-routing.ts';
 import { parseConfig } from '../../../router/config/load.ts';
 import type { Config } from '../../../router/config/model.ts';
@@ -65,8 +59,10 @@ const STATES = [
 
 test('each uplink is of its kind, with a table of its own', (t) => {
   const plan = kernelPlanOf(config(THREE));
-  t.deepEqual(endpointHosts(plan.config), ['vpn.example.org']);
-  const uplinks = hostUplinksOf(plan, 64, new Map([['vpn.example.org', addr('203.0.113.9')]]));
+  const uplinks = hostUplinksOf(plan, 64, (uplink, { endpoint }) => {
+    t.deepEqual([uplink, endpoint!.host], ['vpn', 'vpn.example.org']);
+    return { addr: addr('203.0.113.9'), port: endpoint!.port };
+  });
   t.like(uplinks[0], { kind: 'interface', interface: 'eth1', isolation: 'vrf', table: FIRST_TABLE + 64 });
   t.like(uplinks[1], { kind: 'source', table: FIRST_TABLE + 65 });
   const vpn = uplinks[2]!;
