@@ -44,6 +44,7 @@ class Question implements FlowQuery {
   from: Addr | undefined;
   flowHash = 0;
   targetHash = 0;
+  kept: number | undefined;
 }
 
 export interface PolicyParts {
@@ -106,7 +107,14 @@ export class DataplanePolicy implements PolicyPort {
 
   // ---- Decisions
 
-  choose(pid: number, socket: number, protocol: number, to: SockAddr, from: SockAddr | undefined): number {
+  choose(
+    pid: number,
+    socket: number,
+    protocol: number,
+    to: SockAddr,
+    from: SockAddr | undefined,
+    kept: number,
+  ): number {
     this.link = 0;
     this.vrf = 0;
     const policy = this.#policy;
@@ -122,6 +130,8 @@ export class DataplanePolicy implements PolicyPort {
     q.d3 = to.a3;
     q.port = protocol === IPPROTO_ICMP || protocol === IPPROTO_ICMPV6 ? NO_PORT : to.port;
     q.from = from?.toAddr();
+    const before = kept === 0 ? -1 : this.#ways.findIndex((w) => w.spec.link === kept && w.carries);
+    q.kept = before < 0 ? undefined : before;
     this.#hash(q, socket, from);
     policy.decide(q);
     switch (policy.kind) {
@@ -199,8 +209,8 @@ export class DataplanePolicy implements PolicyPort {
     this.#o.post({ kind: 'host-flow', link, pid, inode });
   }
 
-  isUsable(link: number): boolean {
-    for (const w of this.#ways) if (w.spec.link === link) return w.isUsable;
+  carries(link: number): boolean {
+    for (const w of this.#ways) if (w.spec.link === link) return w.carries;
     return false;
   }
 

@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { accessSync, constants, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { constants as osConstants, tmpdir } from 'node:os';
 import { delimiter, dirname, join, resolve } from 'node:path';
+import { isatty } from 'node:tty';
 import { fileURLToPath } from 'node:url';
 import { ask } from '../control/client.ts';
 import { pathsIn, socketPaths } from '../control/paths.ts';
@@ -180,7 +181,8 @@ export function checkApp(name: string, env: NodeJS.ProcessEnv): string {
 function runApp(app: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
   return new Promise((resolve, reject) => {
     const child = spawn(app[0]!, app.slice(1), { stdio: 'inherit', env });
-    const onTerminal = process.stdin.isTTY === true || process.stdout.isTTY === true || process.stderr.isTTY === true;
+    // Not process.stdin.isTTY: Node would set O_NONBLOCK on what the application reads.
+    const onTerminal = [0, 1, 2].some((fd) => isatty(fd));
     const forward = (signal: NodeJS.Signals): void => {
       child.kill(signal);
     };

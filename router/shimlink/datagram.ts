@@ -66,7 +66,7 @@ export abstract class DatagramSocket extends AppSocket {
     this.#ways ??= new WayCache();
     let link = this.#ways.find(policy, to);
     if (link === UNKNOWN_WAY) {
-      link = this.chooseLink(to);
+      link = this.chooseLink(to, this.#ways.before(to));
       if (link < 0) return -link;
       this.#ways.keep(policy, to, link);
     }

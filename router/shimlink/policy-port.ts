@@ -10,9 +10,10 @@ export interface PolicyPort {
    * Choose the way of a flow that is about to begin.
    * @param socket id, which stands for a port that is not chosen yet
    * @param from the address the app bound, undefined = none
+   * @param kept the link that the flow had under earlier rules, 0 = none: it stays there where it may
    * @returns 0 or an errno (positive): the flow may not begin
    */
-  choose(pid: number, socket: number, protocol: number, to: SockAddr, from: SockAddr | undefined): number;
+  choose(pid: number, socket: number, protocol: number, to: SockAddr, from: SockAddr | undefined, kept: number): number;
   /**
    * The way that a flow of the process to a name would take, in `link`. Takes nobody's turn.
    * @param name empty = not known; protocol and port undefined = not known yet
@@ -30,8 +31,8 @@ export interface PolicyPort {
   hostWayOf(link: number): HostWay | undefined;
   /** A kernel socket of the app's, named by /proc with `inode`, leaves by a host uplink from now on. */
   hostFlowBegan(link: number, pid: number, inode: number): void;
-  /** Whether a link that was chosen can still be used. */
-  isUsable(link: number): boolean;
+  /** Whether flows that were sent by a link still get through; drained ones do. */
+  carries(link: number): boolean;
   /** Changes when choices of before no longer hold. */
   readonly generation: number;
 }

@@ -77,12 +77,13 @@ export abstract class AppSocket extends Pollable {
    * The link that rules choose for a new flow to `to`, 0 = the routing table decides, or a negative errno: the flow may not
    * begin. What the app has chosen itself (a device, a link-local name) is not asked about; a device of the host is the answer.
    */
-  protected chooseLink(to: SockAddr): number {
+  protected chooseLink(to: SockAddr, kept = 0): number {
     const { policy } = this.hub;
     if (policy === undefined || to.isLinkLocal || to.isMulticast) return 0;
     const { device } = this;
     if (device !== 0) return policy.hostWayOf(device) === undefined ? 0 : device;
-    const refused = policy.choose(this.pid, this.id, this.protocol, to, this.hasLocalAddress ? this.local : undefined);
+    const from = this.hasLocalAddress ? this.local : undefined;
+    const refused = policy.choose(this.pid, this.id, this.protocol, to, from, kept);
     if (refused !== 0) return -refused;
     if (policy.vrf !== this.vrf && !this.enterVrf(policy.vrf)) return -E.EADDRNOTAVAIL;
     return policy.link;

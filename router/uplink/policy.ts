@@ -33,6 +33,8 @@ export interface FlowQuery extends FlowKey {
   readonly port: number;
   /** The address the socket is bound to; undefined = none. */
   readonly from: Addr | undefined;
+  /** The uplink that the flow had under earlier rules: it stays there where its group has it. Undefined = none. */
+  readonly kept?: number | undefined;
 }
 
 /** What was decided last. Exactly one of the kinds; `rule` is NO_RULE when none matched. */
@@ -175,7 +177,7 @@ export class Policy {
         this.#answer(action.kind, rule, NO_UPLINK, action.kind === 'vrf' ? action.vrf : 0);
         return;
       }
-      const uplink = this.#balancers[action.group]!.pick(q);
+      const uplink = this.#stays(action.group, q.kept) ? q.kept! : this.#balancers[action.group]!.pick(q);
       if (uplink !== NO_UPLINK) {
         this.#answer('uplink', rule, uplink, 0);
         return;
@@ -190,6 +192,12 @@ export class Policy {
     }
     this.counters.unmatched++;
     this.#answer('default', NO_RULE, NO_UPLINK, 0);
+  }
+
+  #stays(group: number, kept: number | undefined): boolean {
+    if (kept === undefined) return false;
+    for (const m of this.groups[group]!.members) if (m.uplink === kept) return true;
+    return false;
   }
 
   /** The first match behind `rule`, found one by one: only flows whose uplinks are gone come here. */

@@ -38,8 +38,14 @@ export class Way<S extends WaySpec> implements UplinkLoad {
     this.health = new Health({ everyMs, timeoutMs, fall, rise, targets: targets.length }, isLinkUp, now);
   }
 
+  /** For new flows. */
   get isUsable(): boolean {
-    return this.health.isUsable && !this.isDrained;
+    return this.carries && !this.isDrained;
+  }
+
+  /** What was sent here gets through. */
+  get carries(): boolean {
+    return this.health.isUsable;
   }
 
   get capacity(): number {

@@ -51,12 +51,16 @@ rules:
   - { use: both }
 `;
 
+/** More ports than anybody would keep in a short list; odd, so that a turn that is taken again is seen. */
+const MANY = { first: 7100, count: 97 } as const;
+
 /** Answers each datagram and connection with the address it came from. */
 const TELLER = `
 import selectors, socket
 s = selectors.DefaultSelector()
 for family, host in ((2, '${HOST_SERVER.v4}'), (2, '${HOST_SERVER.other}'), (10, '${HOST_SERVER.v6}')):
-    u = socket.socket(family, socket.SOCK_DGRAM); u.bind((host, 7000)); s.register(u, selectors.EVENT_READ)
+    for port in (7000, *range(${MANY.first}, ${MANY.first + MANY.count})):
+        u = socket.socket(family, socket.SOCK_DGRAM); u.bind((host, port)); s.register(u, selectors.EVENT_READ)
 l = socket.create_server(('::', 7001), family=socket.AF_INET6, dualstack_ipv6=True); s.register(l, selectors.EVENT_READ)
 print('serving', flush=True)
 while True:
@@ -205,6 +209,41 @@ for host in ${JSON.stringify(hosts)} * 2:
   t.deepEqual([bound[0], bound[2]].sort(), [FIBER.v4, LTE.v4].sort());
   const six = await python(t.context, 'wired', program('', 'AF_INET6', [HOST_SERVER.v6]));
   t.is(six[0], FIBER.v6);
+});
+
+it('datagrams to many destinations keep to their uplinks, while one is drained and rules change too', async (t) => {
+  const { router } = t.context;
+  const program = `
+import socket, sys
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.settimeout(5)
+hosts = [('${HOST_SERVER.v4}', 7000), ('${HOST_SERVER.other}', 7000)]
+many = [('${HOST_SERVER.v4}', port) for port in range(${MANY.first}, ${MANY.first + MANY.count})]
+def ask(to):
+  u.sendto(b'who am I', to); return u.recvfrom(64)[0].decode().split()[0]
+first = [ask(to) for to in hosts + many]
+for _ in range(2):
+  assert [ask(to) for to in hosts + many] == first
+print(' '.join(sorted(set(first))), flush=True)
+for _ in sys.stdin:
+  assert [ask(to) for to in hosts + many] == first
+  print('same', flush=True)`;
+  const app = router.cliStart(['run', '-g', 'mixed', '--', 'python3', '-c', program], { isTalkedTo: true });
+  await app.until(new RegExp([FIBER.v4, LTE.v4].sort().join(' ')));
+  const asks = async (times: number): Promise<void> => {
+    app.child.stdin!.write('\n');
+    await app.until(new RegExp(`(same\\s+){${times}}`));
+  };
+  t.is((await router.cli(['uplink', 'drain', 'lte6'])).status, 0);
+  await asks(1);
+  t.is((await router.cli(['uplink', 'undrain', 'lte6'])).status, 0);
+  const { text } = router;
+  router.write(`${text}  - { match: { port: 1 }, reject: true }\n`);
+  t.is((await router.cli(['reload'])).status, 0);
+  await asks(2);
+  router.write(text);
+  t.is((await router.cli(['reload'])).status, 0);
+  app.child.stdin!.end();
+  t.is(await app.exit(), 0, app.stdout + app.stderr);
 });
 
 it('a UDP socket that is bound and then connected is relayed, and hears errors of its peer', async (t) => {

@@ -253,3 +253,14 @@ test('a name goes where the first rule sends that can decide over a flow to it',
   t.is(decide('video.example')[0], 'no-uplink');
   t.deepEqual(policy.counters.rules, [0, 0, 0, 0, 0, 0, 0], 'only flows are counted');
 });
+
+test('a flow that had an uplink under earlier rules keeps it where its group has it, and takes no turn', (t) => {
+  const policy = new Policy([rule({})], [{ ...GROUPS[0]!, balance: 'round_robin' }], [load(true), load(true)]);
+  policy.classOf(APP);
+  const uplinkOf = (kept?: number): number => {
+    policy.decide(query('203.0.113.1', { kept }));
+    return policy.uplink;
+  };
+  t.deepEqual([uplinkOf(1), uplinkOf(1), uplinkOf(), uplinkOf(0), uplinkOf()], [1, 1, 0, 0, 1]);
+  t.is(uplinkOf(7), 0, 'one that the group has not');
+});
