@@ -72,7 +72,7 @@ export class FunctionPlan implements Plan {
   readonly #peer: FilterPeer;
   readonly #failed: OnFilterError;
   #same: Outcome | undefined;
-  /** Everything but what depends on the prefix, worked out once. */
+  /** Everything but what depends on the prefix, worked out once; the lists are frozen, because other routes share them. */
   readonly #common: Omit<FilterRoute, 'prefix' | 'family' | 'length' | 'roa' | 'source' | 'from'>;
 
   constructor(
@@ -87,13 +87,15 @@ export class FunctionPlan implements Plan {
     this.#peer = peer;
     this.#failed = failed;
     this.#common = {
-      asPath: a.asPath.flatMap((s) => s.asns),
+      asPath: Object.freeze(a.asPath.flatMap((s) => s.asns)),
       origin: ORIGINS[a.origin]!,
       localPref: a.localPref,
       med: a.med,
-      communities: a.communities.map(communityText),
-      extendedCommunities: tuples(a.extendedCommunities, 2).map(([h, l]) => extendedCommunityText(h!, l!)),
-      largeCommunities: tuples(a.largeCommunities, 3).map(([x, y, z]) => largeCommunityText(x!, y!, z!)),
+      communities: Object.freeze(a.communities.map(communityText)),
+      extendedCommunities: Object.freeze(
+        tuples(a.extendedCommunities, 2).map(([h, l]) => extendedCommunityText(h!, l!)),
+      ),
+      largeCommunities: Object.freeze(tuples(a.largeCommunities, 3).map(([x, y, z]) => largeCommunityText(x!, y!, z!))),
       nextHop: (nextHop?.global ?? nextHop?.linkLocal)?.toString(),
       weight: 0,
     };
@@ -111,10 +113,15 @@ export class FunctionPlan implements Plan {
       from: s.from,
     });
     try {
-      const answer = this.#ask(route, this.#peer);
+      const answer: unknown = this.#ask(route, this.#peer);
       if (answer === undefined || answer === null) return undefined;
       if (answer === route) return (this.#same ??= new Outcome(this.#attributes, undefined, 0));
-      return this.#changed(answer, route);
+      if (answer instanceof Promise) {
+        answer.catch(() => undefined); // the route is refused already: how it would have failed does not matter
+        throw new TypeError('the filter gave back a promise: it has to answer at once');
+      }
+      if (typeof answer !== 'object') throw new TypeError(`the filter gave back ${typeof answer}, not a route`);
+      return this.#changed(answer as FilterRoute, route);
     } catch (e) {
       this.#failed(e instanceof Error ? placeOf(e) : String(e));
       return undefined;
@@ -125,7 +132,6 @@ export class FunctionPlan implements Plan {
   #changed(answer: FilterRoute, route: FilterRoute): Outcome {
     const a = this.#attributes;
     const c = this.#common;
-    if (typeof answer !== 'object') throw new TypeError(`the filter gave back ${typeof answer}, not a route`);
     for (const key of ['prefix', 'family', 'length'] as const) {
       if (answer[key] !== route[key]) throw new TypeError(`the filter changed "${key}", which cannot be changed`);
     }
@@ -142,13 +148,19 @@ export class FunctionPlan implements Plan {
       extendedCommunities:
         answer.extendedCommunities === c.extendedCommunities
           ? a.extendedCommunities
-          : flat('extendedCommunities', answer.extendedCommunities, parseExtendedCommunity),
+          : flat('extendedCommunities', answer.extendedCommunities, (text) => this.#extended(text)),
       largeCommunities:
         answer.largeCommunities === c.largeCommunities
           ? a.largeCommunities
           : flat('largeCommunities', answer.largeCommunities, parseLargeCommunity),
     };
     return new Outcome(attributes, this.#hop(answer.nextHop), word('weight', answer.weight) ?? 0);
+  }
+
+  /** One that the route had keeps its octets, of which a text does not say all (whether a link bandwidth is transitive). */
+  #extended(text: string): readonly number[] | undefined {
+    const at = this.#common.extendedCommunities.indexOf(text);
+    return at < 0 ? parseExtendedCommunity(text) : this.#attributes.extendedCommunities.slice(2 * at, 2 * at + 2);
   }
 
   #hop(text: string | undefined): 'self' | Addr | undefined {
@@ -204,7 +216,7 @@ function tuples(words: readonly number[], size: number): number[][] {
 }
 
 /** "filters.js:12:9: TypeError: ..." when the stack shows where the user's code was. */
-function placeOf(e: Error): string {
+export function placeOf(e: Error): string {
   const words = `${e.name}: ${e.message}`;
   const own = import.meta.url;
   for (const line of (e.stack ?? '').split('\n')) {

@@ -4,6 +4,7 @@
  */
 import { register } from 'node:module';
 import { pathToFileURL } from 'node:url';
+import { placeOf } from '../../bgp/policy/module.ts';
 import type { RouteFunction } from '../../bgp/speaker.ts';
 import type { FilterModule } from '../config/bgp-model.ts';
 import { type FilterFault, faultText, probeFilters } from '../config/filter-probe.ts';
@@ -42,6 +43,14 @@ export async function loadFilters({ path, digest }: FilterModule): Promise<Reado
 async function explained(path: string, e: unknown): Promise<FilterFault> {
   const probe = await probeFilters(path);
   return 'fault' in probe ? probe.fault : { message: e instanceof Error ? e.message : String(e), place: undefined };
+}
+
+/**
+ * What a function of the module has left behind (a timer, a promise that nobody waits for) failed: in words with its place.
+ * Undefined when `e` does not come from a module.
+ */
+export function strayFailure(e: unknown): string | undefined {
+  return e instanceof Error && /\?filters=[0-9a-f]+:\d/.test(e.stack ?? '') ? placeOf(e) : undefined;
 }
 
 /**

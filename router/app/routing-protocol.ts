@@ -16,6 +16,7 @@ import type { ErrorCode } from '../lib/errors.ts';
 import type { Posted } from '../lib/post.ts';
 import type { BirdPosition } from './bird-answers.ts';
 import type { StreamSecurity, StreamTerms } from './dataplane-protocol.ts';
+import type { FilterWatchBoot } from './filter-watch.ts';
 
 /** A link as routing sees it. */
 export interface RoutingLink {
@@ -65,6 +66,8 @@ export interface RoutingBoot {
   readonly kernelRoutes?: KernelRoutes;
   /** Packets go by the FIB of a worker that ended; `settled` says when ours may take its place. */
   readonly restart?: RoutingTakeover;
+  /** Undefined = nobody looks whether filter functions end. */
+  readonly filterWatch?: FilterWatchBoot;
 }
 
 /** What a worker is told of the one before it. */
@@ -194,6 +197,8 @@ export type FromRouting =
       readonly message: string;
       readonly fields: Readonly<Record<string, string | number | boolean | undefined>>;
     }
+  /** Which filter function a number in `FilterWatchBoot.marks` stands for. */
+  | { readonly kind: 'filter-function'; readonly number: number; readonly key: string }
   /** Sent while somebody watches. */
   | { readonly kind: 'bgp-events'; readonly events: readonly BgpEvent[]; readonly lost: number }
   | { readonly kind: 'stopped' };

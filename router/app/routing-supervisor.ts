@@ -9,6 +9,7 @@ import { systemClock } from '../lib/clock.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import type { ToDataplane } from './dataplane-protocol.ts';
+import { FILTER_LIMIT_MS, FilterWatch } from './filter-watch.ts';
 import { RoutingClient, type RoutingEvent } from './routing-client.ts';
 import type { RoutingBoot } from './routing-protocol.ts';
 
@@ -64,10 +65,15 @@ export class RoutingSupervisor {
   /** BFD sessions by name, and those which the present worker has not asked for yet. */
   readonly #watched = new Set<string>();
   #inherited = new Set<string>();
+  /** Filter functions that did not end. */
+  readonly #endless: string[] = [];
+  readonly #filterLimitMs: number;
 
-  constructor(port: SupervisorPort, log: Logger) {
+  /** @param filterLimitMs how long a filter function may think about one route */
+  constructor(port: SupervisorPort, log: Logger, filterLimitMs = FILTER_LIMIT_MS) {
     this.#port = port;
     this.#log = log;
+    this.#filterLimitMs = filterLimitMs;
   }
 
   get client(): RoutingClient {
@@ -145,10 +151,23 @@ export class RoutingSupervisor {
   }
 
   #spawn(boot: RoutingBoot): { readonly worker: Worker; readonly client: RoutingClient } {
-    const worker = new Worker(new URL('./routing-worker.js', import.meta.url), { workerData: boot });
-    const client = new RoutingClient(worker, (e) => this.#onEvent(e, client));
+    const watch = new FilterWatch(this.#filterLimitMs, (key) => {
+      this.#endless.push(key);
+      this.#log.error('a filter function does not end', { function: key.split(' ')[0] });
+      void worker.terminate();
+    });
+    const filterWatch = { marks: watch.marks, endless: this.#endless };
+    const workerData = { ...boot, filterWatch } satisfies RoutingBoot;
+    const worker = new Worker(new URL('./routing-worker.js', import.meta.url), { workerData });
+    const client = new RoutingClient(worker, (e) => {
+      if (e.kind === 'filter-function') watch.know(e.number, e.key);
+      else this.#onEvent(e, client);
+    });
     worker.on('error', (e) => this.#log.error('worker failed', { error: e.stack ?? e.message }));
-    worker.on('exit', (code) => this.#onExit(client, code));
+    worker.on('exit', (code) => {
+      watch.stop();
+      this.#onExit(client, code);
+    });
     return { worker, client };
   }
 

@@ -18,7 +18,8 @@ import { posted, revived } from '../lib/post.ts';
 import type { BfdWatcher } from './bgp-bfd.ts';
 import { BgpRoom } from './bgp-room.ts';
 import { StackTransport, type StreamPort } from './bgp-transport.ts';
-import { loadFilters } from './filter-module.ts';
+import { loadFilters, strayFailure } from './filter-module.ts';
+import { FilterMarks, filterKey } from './filter-watch.ts';
 import { FpmRoom } from './fpm-room.ts';
 import { KernelRoutesRoom } from './kernel-routes.ts';
 import { type RouteFacts, routeGet, routeShow, sourceTo } from './route-answers.ts';
@@ -174,12 +175,24 @@ let filters: { readonly module: FilterModule | undefined; readonly functions: Re
   module: undefined,
   functions: new Map(),
 };
+const filterMarks =
+  boot.filterWatch &&
+  new FilterMarks(boot.filterWatch, (number, key) => send({ kind: 'filter-function', number, key }));
+process.on('uncaughtException', (e) => {
+  const words = strayFailure(e);
+  if (words === undefined) throw e;
+  log.error('a filter function failed after it had answered', { error: words });
+});
 const bgp = await bgpRoom(boot.bgp && revived(boot.bgp));
 
 /** @throws MlshimError CONFIG_INVALID when the module cannot be loaded; the one there is goes on then */
 async function filtersFor({ filters: module }: BgpConfig): Promise<typeof filters> {
   if (isEqual(module, filters.module)) return filters;
-  return { module, functions: module === undefined ? new Map() : await loadFilters(module) };
+  if (module === undefined) return { module, functions: new Map() };
+  const functions = new Map(await loadFilters(module));
+  for (const [name, ask] of functions)
+    functions.set(name, filterMarks?.watched(filterKey(module.digest, name), ask) ?? ask);
+  return { module, functions };
 }
 
 async function bgpRoom(settings: BgpConfig | undefined): Promise<BgpRoom | undefined> {

@@ -48,7 +48,7 @@ const float = new DataView(new ArrayBuffer(4));
 export function extendedCommunityText(high: number, low: number): string {
   const bandwidth = bandwidthOf(high, low);
   if (bandwidth !== undefined) return `bandwidth:${high & 0xffff}:${bandwidth}`;
-  const type = (high >>> 24) & 0xbf;
+  const type = high >>> 24;
   const name = SUBTYPES[(high >>> 16) & 0xff];
   if (name !== undefined && type === 0) return `${name}:${high & 0xffff}:${low}`;
   const upper = (((high & 0xffff) << 16) | (low >>> 16)) >>> 0;

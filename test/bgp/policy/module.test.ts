@@ -77,8 +77,28 @@ test('a function refuses a route with undefined and changes it with a copy', (t)
   t.is(outcome?.weight, 5);
 });
 
+test('extended communities that a function copies stay what they are, also where their text does not say all', (t) => {
+  // Link bandwidth, transitive and not; a value that no number in our texts has; a non-transitive type that is no target.
+  const given = [0x00040007, 0x4cee6b28, 0x40040008, 0x4cee6b28, 0x40040009, 0x1e3ce508, 0x40020001, 9];
+  const outcome = judge((r) => ({ ...r, extendedCommunities: [...r.extendedCommunities, 'rt:1:2'] }), {
+    attributes: { extendedCommunities: given },
+  });
+  t.deepEqual(outcome?.attributes.extendedCommunities, [...given, 0x00020001, 2]);
+});
+
+test('a function cannot change what other routes share with the one it is asked about', (t) => {
+  const errors: string[] = [];
+  const pushes: RouteFunction = (route) => {
+    (route.communities as string[]).push('64511:9');
+    return route;
+  };
+  t.is(judge(pushes, { attributes: ATTRIBUTES }, { errors }), undefined);
+  t.regex(errors[0]!, /module\.test\.[jt]s:\d+:\d+: TypeError: Cannot add property/);
+});
+
 const WRONG: readonly (readonly [string, (r: FilterRoute) => unknown, RegExp])[] = [
   ['no route', () => 7, /gave back number, not a route/],
+  ['a promise', () => Promise.reject(new Error('later')), /gave back a promise/],
   ['another prefix', (r) => ({ ...r, prefix: '10.0.0.0/8' }), /changed "prefix"/],
   ['a LOCAL_PREF that is none', (r) => ({ ...r, localPref: -1 }), /localPref: -1/],
   ['an AS that is none', (r) => ({ ...r, asPath: [0] }), /asPath: \[0\]/],

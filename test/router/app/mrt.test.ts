@@ -1,6 +1,6 @@
 /** MRT files as peers and as output: a table that BIRD dumped is replayed, written again, and read by bgpdump. */
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -11,25 +11,14 @@ import { MrtTransport } from '../../../router/app/mrt-transport.ts';
 import { Addr } from '../../../router/lib/addr.ts';
 import { systemClock } from '../../../router/lib/clock.ts';
 import { makeLogger } from '../../../router/lib/log.ts';
-import { hex } from '../../bgp/kit/describe.ts';
+import { TABLE_ASN as ASN, birdFile } from '../../bgp/kit/mrt.ts';
 
-const GOLDEN = join(process.cwd(), 'test/golden/bgp/mrt/bird-2.0.12-table.hex');
-const ASN = 4242420002;
 const quiet = makeLogger(() => undefined, 'test', 'error');
 
 function folderOf(t: ExecutionContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'mlshim-mrt-'));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
-}
-
-function birdFile(folder: string): string {
-  const line = readFileSync(GOLDEN, 'utf8')
-    .split('\n')
-    .find((l) => l !== '' && !l.startsWith('#'));
-  const path = join(folder, 'bird.mrt');
-  writeFileSync(path, hex(line!));
-  return path;
 }
 
 interface Replay {
