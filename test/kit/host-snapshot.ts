@@ -9,6 +9,8 @@ const VOLATILE = new Set([
   ...['stats', 'stats64', 'cacheinfo', 'used', 'valid_life_time', 'preferred_life_time', 'expires', 'operstate'],
   ...['promiscuity', 'min_mtu', 'max_mtu', 'num_tx_queues', 'num_rx_queues', 'gso_max_size', 'gso_max_segs'],
 ]);
+/** Of bridges and their ports. */
+const TIMER = '_timer';
 /** Flags of links, addresses and routes that come and go by themselves. */
 const PASSING = new Set(['LOWER_UP', 'NO-CARRIER', 'M-DOWN', 'tentative', 'linkdown', 'dead']);
 
@@ -53,7 +55,7 @@ function steady(value: unknown): unknown {
   }
   if (typeof value !== 'object' || value === null) return value;
   const entries = Object.entries(value)
-    .filter(([key]) => !VOLATILE.has(key) && !PASSING.has(key))
+    .filter(([key]) => !VOLATILE.has(key) && !PASSING.has(key) && !key.endsWith(TIMER))
     .map(([key, v]): [string, unknown] => [key, steady(v)]);
   return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
 }

@@ -1,5 +1,6 @@
 /** Every suite of the guest: the host's tests are named after them, the guest runs them in this order. */
 import type { BootKind, Case, Suite } from './guest/case.ts';
+import { dockerSuite } from './guest/docker.ts';
 import { endpoints } from './guest/endpoints.ts';
 import { facts } from './guest/facts.ts';
 import { hostNetwork } from './guest/host-network.ts';
@@ -21,6 +22,7 @@ export const SUITES: readonly Suite[] = [
   source,
   endpoints,
   systemd,
+  dockerSuite,
 ];
 
 export const BOOTS: readonly BootKind[] = ['plain', 'systemd'];

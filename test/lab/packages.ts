@@ -12,7 +12,7 @@ export const GUEST_PACKAGES: readonly string[] = [
   ...['libc-bin', 'libstdc++6', 'libbpf1', 'bpftool'],
   ...['iproute2', 'iputils-ping', 'wireguard-tools', 'bird2', 'bind9-dnsutils', 'dnsmasq-base', 'nginx-light'],
   ...['iperf3', 'curl', 'aria2', 'transmission-daemon', 'transmission-cli'],
-  ...['systemd', 'systemd-sysv', 'systemd-resolved', 'dbus'],
+  ...['systemd', 'systemd-sysv', 'systemd-resolved', 'dbus', 'docker.io'],
 ];
 
 /** The package that depends on the newest kernel of the small flavour, by the name Debian gives the machine. */

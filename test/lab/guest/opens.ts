@@ -16,14 +16,12 @@ export type OpenKind = 'tcp' | 'udp' | 'udp-connected';
 
 const program = (name: string): string => join(import.meta.dirname, `${name}.js`);
 
-/** Command of a server that tells clients their addresses. */
-export const echoServer = (): string[] => [
+/** Command of a server that tells clients their addresses. @param addresses where it listens; the server's own unless said */
+export const echoServer = (addresses: readonly string[] = [SERVER.v4, VIDEO.v4, SERVER.v6]): string[] => [
   process.execPath,
   program('echo-main'),
   String(ECHO_PORT),
-  SERVER.v4,
-  VIDEO.v4,
-  SERVER.v6,
+  ...addresses,
 ];
 
 export interface Opening {
