@@ -539,6 +539,11 @@ export class Peer {
     return resolved;
   }
 
+  /** What it costs to reach a next hop that stands in no attribute set of ours; undefined while it cannot be reached. */
+  interiorCost(hop: NextHop): number | undefined {
+    return this.#resolve(this.#addressOf(hop), undefined)?.cost;
+  }
+
   /** The address packets go to: RFC 2545 §3, on a shared link the link-local one. */
   #addressOf(hop: NextHop): Addr {
     return this.config.multihop ? (hop.global ?? hop.linkLocal!) : (hop.linkLocal ?? hop.global!);

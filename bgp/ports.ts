@@ -187,6 +187,8 @@ export interface VpnPeer {
   readonly pathLimit: number;
   /** For received routes with these attributes: what is used of a prefix, undefined = it is refused. */
   accepting(a: Attributes, hop: NextHop): (prefix: Prefix) => VpnAccepted | undefined;
+  /** Interior cost of a next hop that the peer names, by the tables of its session; undefined while it cannot be reached. */
+  cost(hop: NextHop): number | undefined;
   /** For routes to tell: what goes on the wire, undefined = the prefix is not told. */
   telling(bundle: VpnBundle): (prefix: Prefix) => VpnTold | undefined;
   /** A BoRR (1) or EoRR (2) of RFC 7313. */
@@ -226,6 +228,8 @@ export interface VpnPort {
   update(session: MonitoredSession, vpn: VpnUpdate, attributes: Attributes | undefined): BgpFault | undefined;
   /** What is done to the routes of a peer, by its name, that outlive messages and sessions. */
   retention(peer: string): RetentionHost;
+  /** Links or the forwarding table changed: next hops may be reached otherwise, or no longer. */
+  nextHopsChanged(): void;
   /** The peers have told their routes, or are not waited for any more: routes are selected from now on (RFC 4724 §4.1). */
   selecting(): void;
 }

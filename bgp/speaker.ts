@@ -636,6 +636,7 @@ export class Speaker {
       // Each of its own: what an earlier change moved must not be forgotten for a later one.
       for (const chore of chores) this.#chores.add(`touch ${++this.#rechecks}`, chore);
     }
+    this.#options.vpn?.nextHopsChanged();
     this.#work();
   }
 

@@ -3,7 +3,7 @@
  * (bgp/retention.ts). Does not judge routes and tells nobody; the room does.
  */
 
-import type { VpnAccepted, VpnFamily, VpnSender } from '../ports.ts';
+import type { VpnAccepted, VpnFamily, VpnPeer, VpnSender } from '../ports.ts';
 import type { Attributes, NextHop } from '../wire/attribute/model.ts';
 import type { VpnPrefix } from './nlri.ts';
 import type { HeldRoutes, VpnCounts } from './vpn-feed.ts';
@@ -44,7 +44,13 @@ export class Held implements HeldRoutes {
   readonly received: VpnCounts = { vpnv4: 0, vpnv6: 0 };
   readonly accepted: VpnCounts = { vpnv4: 0, vpnv6: 0 };
   readonly stale: VpnCounts = { vpnv4: 0, vpnv6: 0 };
+  /** The peer as it was in its last session. */
+  peer: VpnPeer;
   readonly #routes = new Map<string, HeldRoute>();
+
+  constructor(peer: VpnPeer) {
+    this.peer = peer;
+  }
 
   get size(): number {
     return this.#routes.size;

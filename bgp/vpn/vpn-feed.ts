@@ -11,7 +11,7 @@ import type { FamilyName } from '../wire/family.ts';
 import { OctetWriter } from '../wire/octets.ts';
 import type { HeldRoute } from './held.ts';
 import { type VpnName, vpnNextHop } from './nlri.ts';
-import type { VpnRoute, VpnTable } from './vpn-table.ts';
+import { isReachable, type VpnRoute, type VpnTable } from './vpn-table.ts';
 import { heldUpdates, reach, reachRoom, runsOf, unreach, unreachRoom, vpnOctets } from './vpn-update.ts';
 
 export const VPN_FAMILIES: readonly VpnFamily[] = ['vpnv4', 'vpnv6'];
@@ -194,7 +194,7 @@ export class Feed implements VpnFeed {
 
   /** The routes to a prefix that the peer may be told, in order: the best one, or with ADD-PATH all but its own. */
   #eligible(key: string): readonly VpnRoute[] {
-    const routes = this.#host.table.routes(key);
+    const routes = this.#host.table.routes(key).filter(isReachable);
     const [best] = routes;
     if (best === undefined) return routes;
     const isOwn = ({ bundle }: VpnRoute): boolean => bundle.from?.name === this.#peer.sender.name;

@@ -50,6 +50,7 @@ export function vpnPeer(peer: Peer, own: Pick<ImportContext, 'identifier' | 'clu
         return outcome && ((outcome.made[0] ??= accepted(outcome)) as VpnAccepted);
       };
     },
+    cost: (hop) => peer.interiorCost(hop),
     telling(bundle: VpnBundle) {
       const tell = peer.telling(bundle.attributes, bundle.hop, bundle.from);
       // One answer of the rules gives one answer here, so that prefixes stay together.

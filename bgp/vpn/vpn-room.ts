@@ -9,7 +9,7 @@
  * What policies make of routes is the session's (bgp/vpn/vpn-policy.ts), when they are sent the feed's (bgp/vpn/vpn-feed.ts).
  */
 
-import type { Prefix } from '../../router/lib/addr.ts';
+import type { Addr, Prefix } from '../../router/lib/addr.ts';
 import { get16 } from '../../router/lib/bytes.ts';
 import { isEqual } from '../../router/lib/equal.ts';
 import { hashText } from '../../router/lib/hash-text.ts';
@@ -31,6 +31,7 @@ import { FAMILY_OF, Held, type HeldRoute, type Reached } from './held.ts';
 import { IMPLICIT_NULL, readVpnNextHop, readVpnNlri, type VpnName, type VpnPrefix, vpnKey } from './nlri.ts';
 import { distinguisherText, type EightOctets } from './route-distinguisher.ts';
 import { Feed, VPN_FAMILIES } from './vpn-feed.ts';
+import { UNREACHABLE, VpnHops } from './vpn-hops.ts';
 import { type VpnRoute, VpnTable } from './vpn-table.ts';
 import { VrfEnd, type VrfRoute } from './vrf-end.ts';
 
@@ -44,6 +45,8 @@ export interface Vrf {
 export interface VpnRoomOptions {
   readonly localAs: number;
   readonly vrfs: readonly Vrf[];
+  /** What it costs to reach an address in the table of a VRF; undefined while it cannot be. By default it never can. */
+  readonly costIn?: (vrf: string, address: Addr) => number | undefined;
   /** Something waits to be told or done where nothing waited before: the speaker of the VPN sessions may work. */
   readonly wake: () => void;
 }
@@ -80,6 +83,7 @@ export class VpnRoom implements VpnPort {
   /** By the name of the peer; with or without a session. */
   readonly #held = new Map<string, Held>();
   readonly #table = new VpnTable();
+  readonly #hops = new VpnHops();
   /** By `exportKey`. */
   readonly #exported = new Map<string, Exported>();
   /** Tables of VRFs that have not been told whole: names of VRFs and families. */
@@ -187,7 +191,9 @@ export class VpnRoom implements VpnPort {
   up(session: MonitoredSession, peer: VpnPeer): VpnFeed | undefined {
     const { families } = session.negotiated.context;
     if (families.vpnv4 === undefined && families.vpnv6 === undefined) return undefined;
-    const held = this.#held.get(session.peer) ?? new Held();
+    const held = this.#held.get(session.peer) ?? new Held(peer);
+    held.peer = peer;
+    this.#hops.forget(session.peer);
     this.#held.set(session.peer, held);
     const feed = new Feed(session.negotiated, peer, {
       table: this.#table,
@@ -299,7 +305,8 @@ export class VpnRoom implements VpnPort {
       const family = FAMILY_OF[prefix.prefix.family];
       const bundle = bundles.get(accepted) ?? { family, attributes, hop: reached.hop, from: judged.sender, weight };
       bundles.set(accepted, bundle);
-      this.#table.put(key, { name: prefix, vrf: undefined, label: prefix.label, bundle, number });
+      const cost = this.#costOf(held, route);
+      this.#table.put(key, { name: prefix, vrf: undefined, label: prefix.label, bundle, number, cost });
       for (const vrf of importersOf(route))
         this.#ends.get(vrf)?.announce({ prefix: prefix.prefix, ...accepted }, number);
     }
@@ -354,6 +361,42 @@ export class VpnRoom implements VpnPort {
       if (!before.includes(vrf)) this.#ends.get(vrf)?.announce({ prefix: prefix.prefix, ...accepted }, number);
     }
     held.put(now);
+    this.#reach(held, now);
+  }
+
+  nextHopsChanged(): void {
+    if (!this.#hops.recheck()) return;
+    for (const held of this.#held.values())
+      this.#each(held.routes(), ({ key, prefix }) => {
+        const route = held.get(key, prefix);
+        if (route !== undefined) this.#reach(held, route);
+      });
+    this.#options.wake();
+  }
+
+  /** A route's next hop may have another cost, or none, now. */
+  #reach(held: Held, route: HeldRoute): void {
+    const { key, number } = route;
+    const before = this.#table.routes(key).find((r) => r.number === number);
+    if (before === undefined) return;
+    const cost = this.#costOf(held, route);
+    if (cost === before.cost) return;
+    this.#table.put(key, { ...before, cost });
+    this.#touch(key, route.prefix);
+  }
+
+  /**
+   * Interior cost of a route's next hop, as it came: where it is found by the table of its session, or by that of a VRF that
+   * imports it, because packets of VRFs go over tunnels of their own here.
+   */
+  #costOf(held: Held, route: HeldRoute): number {
+    const { hop } = route.reached;
+    const vrfs = importersOf(route);
+    return this.#hops.cost(route.sender.name, hop, vrfs.join(), () => {
+      const { global } = hop;
+      const inVrfs = global === undefined ? [] : vrfs.map((vrf) => this.#options.costIn?.(vrf, global));
+      return Math.min(...[held.peer.cost(hop), ...inVrfs].map((cost) => cost ?? UNREACHABLE));
+    });
   }
 
   #named(name: string): Vrf | undefined {
@@ -454,7 +497,7 @@ export class VpnRoom implements VpnPort {
     if (before !== undefined && !isEqual(before.name.rd, vrf.rd)) this.#takeBack(before);
     this.#exported.set(key, { vrf: vrf.name, end: this.#ends.get(vrf.name)!, name, number, vrfs });
     const told = vpnKey(name);
-    this.#table.put(told, { name, vrf: vrf.name, label: IMPLICIT_NULL, bundle, number });
+    this.#table.put(told, { name, vrf: vrf.name, label: IMPLICIT_NULL, bundle, number, cost: 0 });
     for (const to of vrfs) this.#leakEnd(to, vrf.name)?.announce({ prefix, ...bundle }, number);
     this.#touch(told, name);
   }

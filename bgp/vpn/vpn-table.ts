@@ -1,7 +1,7 @@
 /**
  * All VPN routes that may be told, from VRFs of ours and from sessions, by distinguisher and prefix, the best one first.
- * The decision is that of unicast routes (bgp/rib/decision.ts) with one difference: next hops are not looked up, because a
- * reflector need not be on the way, so interior costs are all equal. Read first: RFC 4364 §4.3, RFC 4456 §9.
+ * The decision is that of unicast routes (bgp/rib/decision.ts); a route whose next hop cannot be reached is behind all others and
+ * is not told. Read first: RFC 4364 §4.3, RFC 4271 §9.1.2, RFC 4456 §9.
  */
 
 import type { VpnBundle, VpnFamily } from '../ports.ts';
@@ -12,6 +12,7 @@ import { Community } from '../wire/attribute/communities.ts';
 import { DEFAULT_LOCAL_PREF } from '../wire/attribute/local-pref.ts';
 import type { Attributes } from '../wire/attribute/model.ts';
 import type { VpnName } from './nlri.ts';
+import { UNREACHABLE } from './vpn-hops.ts';
 
 export interface VpnRoute {
   readonly name: VpnName;
@@ -21,6 +22,8 @@ export interface VpnRoute {
   readonly bundle: VpnBundle;
   /** Tells the paths to one prefix apart; also as RFC 7911's path identifier. */
   readonly number: number;
+  /** Interior cost of its next hop, `UNREACHABLE` = it takes no part in the decision. */
+  readonly cost: number;
 }
 
 const NO_ROUTES: readonly VpnRoute[] = [];
@@ -88,7 +91,7 @@ const candidates: Candidates = {
   weight: (i) => bundleOf(i).weight,
   isLocal: (i) => bundleOf(i).from === undefined,
   isExternal: (i) => bundleOf(i).from?.relation === 'external',
-  cost: () => 0,
+  cost: (i) => inQuestion[i]!.cost,
   peerIdentifier: (i) => bundleOf(i).from?.identifier ?? 0,
   pathIdentifier: (i) => inQuestion[i]!.number,
   comparePeers: (a, b) => {
@@ -97,11 +100,18 @@ const candidates: Candidates = {
   },
 };
 
-/** The same routes with the best one in front. */
+export function isReachable({ cost }: VpnRoute): boolean {
+  return cost !== UNREACHABLE;
+}
+
+/** The same routes with the best one in front, and those that cannot be reached at the end. */
 function bestFirst(routes: VpnRoute[]): VpnRoute[] {
   if (routes.length < 2) return routes;
-  inQuestion = routes;
-  const best = routes[decide([...routes.keys()], routes.length, candidates, [])]!;
+  const usable = routes.filter(isReachable);
+  const others = routes.filter((r) => !isReachable(r));
+  if (usable.length === 0) return others;
+  inQuestion = usable;
+  const best = usable[decide([...usable.keys()], usable.length, candidates, [])]!;
   inQuestion = NO_ROUTES;
-  return [best, ...routes.filter((r) => r !== best)];
+  return [best, ...usable.filter((r) => r !== best), ...others];
 }

@@ -209,8 +209,7 @@ export class BgpRoom {
       (name) => this.#links.indexOf(name),
       () => {
         changed();
-        const { peers, ranges } = this.#settings;
-        if (!this.#isStopping && [...peers, ...ranges].some((p) => looksUp(p, settings))) this.#links.tableChanged();
+        this.#mainChanged();
       },
     );
     this.#speaker = new Speaker({
@@ -258,6 +257,17 @@ export class BgpRoom {
     this.#links.onRenumbered = () => toFib.forget();
     this.#links.isRecursive = (prefix) => this.#speaker.isRecursive(prefix);
     this.#bird = new BirdAnswers(this.#birdFacts());
+  }
+
+  /** Routes of others than BGP have changed: next hops may be found by them. */
+  tableChanged(): void {
+    this.#mainChanged();
+    if (!this.#isStopping) this.#vrfs.tableChanged();
+  }
+
+  #mainChanged(): void {
+    const { peers, ranges } = this.#settings;
+    if (!this.#isStopping && [...peers, ...ranges].some((p) => looksUp(p, this.#settings))) this.#links.tableChanged();
   }
 
   /** The streams of a VRF. */

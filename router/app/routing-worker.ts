@@ -230,7 +230,10 @@ const known = (): KnownRoute[] =>
 let fpm = boot.fpm && fpmRoom(revived(boot.fpm));
 
 function fpmRoom(config: FpmConfig): FpmRoom {
-  return new FpmRoom(config, links, known, vrfs, fib, log.for('fpm'), publish);
+  return new FpmRoom(config, links, known, vrfs, fib, log.for('fpm'), () => {
+    bgp?.tableChanged();
+    publish();
+  });
 }
 
 function parsed(text: string | undefined): Addr | undefined {
@@ -311,6 +314,7 @@ async function reload(next: RoutingBoot): Promise<void> {
   for (const link of before) if (!isKept(link)) fib.linkDown(link.index);
   reloadFpm(next.fpm && revived(next.fpm));
   kernelRoutes?.reload(next.kernelRoutes);
+  bgp?.tableChanged();
   publish();
 }
 

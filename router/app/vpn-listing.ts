@@ -1,7 +1,7 @@
 /** The table of VPN routes in the words of the control protocol. */
 import { distinguisherText, parseDistinguisher } from '../../bgp/vpn/route-distinguisher.ts';
 import type { VpnRoom } from '../../bgp/vpn/vpn-room.ts';
-import type { VpnRoute } from '../../bgp/vpn/vpn-table.ts';
+import { isReachable, type VpnRoute } from '../../bgp/vpn/vpn-table.ts';
 import { vrfLink } from '../../bgp/vpn/vrf-peers.ts';
 import { asPathText } from '../../bgp/wire/attribute/as-path.ts';
 import { communityText } from '../../bgp/wire/attribute/communities.ts';
@@ -34,7 +34,7 @@ export function vpnListing(room: VpnRoom, { rd, prefix, from = '' }: Verbs['bgp_
   for (const paths of room.routes(at)) {
     if (at === end) return { routes, next: String(at) };
     at++;
-    if (isAsked(paths[0]!)) routes.push(...paths.map((r, i) => vpnRouteStatus(room, r, i === 0)));
+    if (isAsked(paths[0]!)) routes.push(...paths.map((r, i) => vpnRouteStatus(room, r, i === 0 && isReachable(r))));
   }
   return { routes, next: '' };
 }
@@ -61,6 +61,7 @@ function vpnRouteStatus(room: VpnRoom, route: VpnRoute, isBest: boolean): BgpVpn
       ...extended.filter((text) => !text.startsWith(TARGET)),
     ],
     vrfs: room.importersOf(route),
+    unreachable: !isReachable(route),
   };
 }
 

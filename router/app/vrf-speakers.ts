@@ -72,13 +72,18 @@ export class VrfSpeakers {
   readonly room: VpnRoom;
   readonly #options: VrfSpeakersOptions;
   #vrfs: readonly RoutingVrf[];
-  #speakers: readonly VrfSpeaker[];
+  #speakers: readonly VrfSpeaker[] = [];
   #isStarted = false;
 
   constructor(o: VrfSpeakersOptions) {
     this.#options = o;
     this.#vrfs = o.vrfs;
-    this.room = new VpnRoom({ localAs: o.settings.asn, vrfs: joined(o.vrfs), wake: o.wake });
+    this.room = new VpnRoom({
+      localAs: o.settings.asn,
+      vrfs: joined(o.vrfs),
+      costIn: (vrf, address) => this.#named(vrf)?.links.resolve(address, VPN_LINK, false)?.cost,
+      wake: o.wake,
+    });
     this.#speakers = o.vrfs.map((vrf) => this.#make(vrf, o));
     for (const vrf of this.#speakers) vrf.speaker.reconfigure(this.#wanted(vrf, o));
   }
@@ -133,6 +138,7 @@ export class VrfSpeakers {
         if (e.kind !== 'state' || !isInside(e.peer)) o.onEvent(e);
       },
     });
+    links.subscribe(() => this.room.nextHopsChanged());
     links.onRenumbered = () => sink.forget();
     links.isRecursive = (prefix) => speaker.isRecursive(prefix);
     const isSettled = restarting === undefined;
@@ -239,7 +245,16 @@ export class VrfSpeakers {
 
   /** The speaker of a VRF. */
   named(vrf: string): Speaker | undefined {
-    return this.#speakers.find((s) => s.name === vrf)?.speaker;
+    return this.#named(vrf)?.speaker;
+  }
+
+  #named(vrf: string): VrfSpeaker | undefined {
+    return this.#speakers.find((s) => s.name === vrf);
+  }
+
+  /** Routes of others than BGP have changed. */
+  tableChanged(): void {
+    for (const { links } of this.#speakers) links.tableChanged();
   }
 }
 

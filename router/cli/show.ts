@@ -329,12 +329,12 @@ export function vpnRoutesText(routes: readonly BgpVpnRouteStatus[], columns = In
   if (routes.length === 0) return 'no VPN routes\n';
   const head = ['', 'RD', 'PREFIX', 'LABEL', 'NEXT HOP', 'PEER', 'TARGETS', 'VRFS', 'AS PATH'];
   const rows = routes.map((r) => [
-    r.best ? '*>' : '* ',
+    r.best ? '*>' : r.unreachable ? '' : '* ',
     r.rd,
     r.prefix,
     // RFC 3032 §2.1: 3 says that packets go without one.
     r.label === 3 ? '-' : String(r.label),
-    r.next_hop,
+    `${r.next_hop}${r.unreachable ? ' (unreachable)' : ''}`,
     r.peer,
     r.targets.join(' '),
     r.vrfs.join(' ') || '-',

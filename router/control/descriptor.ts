@@ -1863,6 +1863,10 @@ export const DESCRIPTOR = {
        "rule": "repeated",
        "type": "string",
        "id": 13
+      },
+      "unreachable": {
+       "type": "bool",
+       "id": 14
       }
      }
     },

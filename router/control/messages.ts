@@ -277,6 +277,8 @@ export interface BgpVpnRouteStatus {
   readonly communities: readonly string[];
   /** VRFs of this router that import it. */
   readonly vrfs: readonly string[];
+  /** Its next hop cannot be reached: nobody is told it. */
+  readonly unreachable: boolean;
 }
 
 export interface BgpVpnRoutes {

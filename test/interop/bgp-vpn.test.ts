@@ -32,9 +32,11 @@ const withoutFrr = hasBgpd() ? missing : ' (not installed: frr)';
   async (t) => {
     const program = join(import.meta.dirname, '../bgp/kit/vpn-reflector-main.js');
     const out = await run('unshare', ['-n', process.execPath, program]);
-    const { atA, atB, atOutside, atGobgp, learned, counts, labelled, settledWith } = JSON.parse(out);
+    const { atA, backAtA, wereUp, atB, atOutside, atGobgp, learned, counts, labelled, settledWith } = JSON.parse(out);
     // Next hop, label, originator, cluster list.
     t.deepEqual(atA, { ofB: '10.0.0.3, label 1004, 10.0.0.3, 10.0.0.1' });
+    t.is(backAtA, atA.ofB, 'it was gone while there was no way to its next hop');
+    t.true(wereUp);
     t.deepEqual(atB, {
       labelled: '10.0.0.2, label 1002, 10.0.0.2, 10.0.0.1',
       ipv6: '::ffff:a00:2, label 1006, 10.0.0.2, 10.0.0.1',

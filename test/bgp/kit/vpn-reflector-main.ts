@@ -1,11 +1,15 @@
 /**
  * A program for bgp-vpn.test.ts, run as root inside a network namespace of its own: two bgpds of FRR and GoBGP are clients of
- * our reflector, which has a VRF of its own, and which restarts in the end. Prints what each of them has.
+ * our reflector, which has a VRF of its own and a table of next hops, and which restarts in the end. Prints what each of them has.
  */
 import { drive, eachRoute, type Restarting, Speaker } from '../../../bgp/speaker.ts';
 import { parseDistinguisher, parseRouteTarget } from '../../../bgp/vpn/route-distinguisher.ts';
 import { VpnRoom } from '../../../bgp/vpn/vpn-room.ts';
 import { roomPeers, roomTransport, VPN_LINK } from '../../../bgp/vpn/vrf-peers.ts';
+import { BgpLinks } from '../../../router/app/bgp-links.ts';
+import { BY_ROUTING } from '../../../router/app/bgp-peers.ts';
+import { RouteSource } from '../../../router/fib/shared.ts';
+import { FibWriter } from '../../../router/fib/writer.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { systemClock } from '../../../router/lib/clock.ts';
 import { run, until } from './bird.ts';
@@ -39,10 +43,19 @@ class Reflector {
   readonly main: Speaker;
   readonly red: Speaker;
   settledWith: readonly string[] | undefined;
-  readonly #transport = hostTransport(US, PORT);
+  readonly #transport = hostTransport(US, PORT, BY_ROUTING);
+  readonly #table = new FibWriter();
+  readonly #links = new BgpLinks(
+    0,
+    [{ index: 1, name: 'lo', vrf: 0, mtu: 0, addresses: [] }],
+    this.#table,
+    () => undefined,
+  );
   readonly #stops: (() => void)[];
 
   constructor(restarting?: Restarting) {
+    for (const { address } of [FRR_A, FRR_B, GOBGP, OUTSIDE]) this.setReachable(address, true);
+    this.#links.linkState('lo', true);
     const vrf = {
       name: 'red',
       rd: parseDistinguisher('65001:1')!,
@@ -54,6 +67,7 @@ class Reflector {
     const common = { asn: AS, clock: systemClock, random: Math.random, resolver, routerId: Addr.parse(US)! } as const;
     this.main = new Speaker({
       ...common,
+      resolver: this.#links,
       transport: this.#transport,
       vpn: this.room,
       sink: { apply: () => undefined },
@@ -62,7 +76,7 @@ class Reflector {
     });
     for (const [name, { address, port }] of Object.entries({ a: FRR_A, b: FRR_B, gobgp: GOBGP })) {
       this.main.addPeer({
-        ...{ name, port, link: 'lo', address: Addr.parse(address)!, localAddress: Addr.parse(US)!, asn: AS },
+        ...{ name, port, link: BY_ROUTING, address: Addr.parse(address)!, localAddress: Addr.parse(US)!, asn: AS },
         families: ['ipv4', 'vpnv4', 'vpnv6'],
         routeReflectorClient: true,
         gracefulRestart: true,
@@ -71,7 +85,7 @@ class Reflector {
       });
     }
     this.main.addPeer({
-      ...{ name: 'outside', port: OUTSIDE.port, link: 'lo', asn: OUTSIDE_AS },
+      ...{ name: 'outside', port: OUTSIDE.port, link: BY_ROUTING, asn: OUTSIDE_AS },
       ...{ address: Addr.parse(OUTSIDE.address)!, localAddress: Addr.parse(US)! },
       families: ['vpnv4'],
       import: 'accept-all',
@@ -104,6 +118,15 @@ class Reflector {
         return () => clearTimeout(timer);
       }),
     );
+  }
+
+  /** Whether our table has a route to a next hop. */
+  setReachable(address: string, isReachable: boolean): void {
+    const prefix = Prefix.containing(Addr.parse(address)!, 32)!;
+    this.#table.apply([
+      { vrf: 0, prefix, source: RouteSource.Static, nextHops: isReachable ? [{ link: 1 }] : undefined },
+    ]);
+    this.#links.tableChanged();
   }
 
   async start(): Promise<void> {
@@ -234,6 +257,15 @@ try {
   const learned = Object.fromEntries(us.fib);
   const { counts, labelled } = us.room;
 
+  // No way to where FRR's route leads: the other FRR is not told it, until there is one again.
+  const sessions = (): number[] => us.main.snapshot().map((p) => p.establishments);
+  const sessionsBefore = sessions().join();
+  us.setReachable(FRR_B.address, false);
+  await until(async () => (await pathOf(a, '65001:4', '10.4.0.0/24')) === undefined, 'that FRR has lost the route');
+  us.setReachable(FRR_B.address, true);
+  const backAtA = await pathAt(a, '65001:4', '10.4.0.0/24');
+  const wereUp = sessions().join() === sessionsBefore;
+
   // FRR asks for everything again, and is told it between the marks of RFC 7313.
   const marks = (): number => us.main.snapshot().find((p) => p.name === 'b')!.messages.sent.refresh;
   const marksBefore = marks();
@@ -260,7 +292,9 @@ try {
     'no network 10.2.0.0/24 rd 65001:2 label 1002',
   );
   await until(async () => (await pathOf(b, '65001:2', '10.2.0.0/24')) === undefined, 'withdrawal by FRR');
-  process.stdout.write(JSON.stringify({ atA, atB, atOutside, atGobgp, learned, counts, labelled, settledWith }));
+  process.stdout.write(
+    JSON.stringify({ atA, backAtA, wereUp, atB, atOutside, atGobgp, learned, counts, labelled, settledWith }),
+  );
 } finally {
   await us.stop();
   await gobgp.remove();

@@ -2,7 +2,7 @@
 import { eachRoute } from '../../../bgp/routes.ts';
 import { Speaker, type SpeakerOptions } from '../../../bgp/speaker.ts';
 import { parseDistinguisher, parseRouteTarget } from '../../../bgp/vpn/route-distinguisher.ts';
-import { VpnRoom, type Vrf } from '../../../bgp/vpn/vpn-room.ts';
+import { VpnRoom, type VpnRoomOptions, type Vrf } from '../../../bgp/vpn/vpn-room.ts';
 import { roomPeers, roomTransport, VPN_LINK } from '../../../bgp/vpn/vrf-peers.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import type { SimNet, SimRouter } from './net.ts';
@@ -66,8 +66,14 @@ export function vrf(
 
 export type Targets = Readonly<Record<string, { rd: string; import: string[]; export: string[] }>>;
 
-export function roomOf(asn: number, r: () => SimRouter, vrfs: Targets): VpnRoom {
-  return new VpnRoom({ localAs: asn, vrfs: vrfsOf(vrfs), wake: () => r().speaker.onActivity() });
+export function roomOf(
+  asn: number,
+  r: () => SimRouter,
+  vrfs: Targets,
+  costIn: VpnRoomOptions['costIn'] = undefined,
+): VpnRoom {
+  const wake = (): void => r().speaker.onActivity();
+  return new VpnRoom({ localAs: asn, vrfs: vrfsOf(vrfs), wake, ...(costIn && { costIn }) });
 }
 
 export function vrfsOf(vrfs: Targets): Vrf[] {

@@ -61,6 +61,7 @@ test('routes of VRFs and of peers are listed with labels, targets, and the VRFs 
     targets: ['64601:100'],
     communities: [],
     vrfs: ['blue'],
+    unreachable: false,
   };
   const labelled = {
     rd: '64601:9',
@@ -76,6 +77,7 @@ test('routes of VRFs and of peers are listed with labels, targets, and the VRFs 
     targets: ['64601:100'],
     communities: ['64601:5', 'ro:1:7'],
     vrfs: [],
+    unreachable: false,
   };
   const plain = { ...labelled, prefix: '10.8.0.0/16', label: 3, vrfs: ['red', 'blue'] };
   t.deepEqual(vpnListing(room, ALL), { routes: [ours, labelled, plain], next: '' });

@@ -387,6 +387,7 @@ export const BGP_VPN: BgpVpnRoutes = {
       targets: ['64601:100'],
       communities: [],
       vrfs: ['blue'],
+      unreachable: false,
     },
     {
       rd: '10.0.0.2:7',
@@ -402,6 +403,7 @@ export const BGP_VPN: BgpVpnRoutes = {
       targets: ['64601:100', '64601:200'],
       communities: ['64601:5'],
       vrfs: [],
+      unreachable: false,
     },
     {
       rd: '10.0.0.2:7',
@@ -416,6 +418,7 @@ export const BGP_VPN: BgpVpnRoutes = {
       targets: ['64601:100'],
       communities: [],
       vrfs: [],
+      unreachable: true,
     },
   ],
 };
