@@ -5,14 +5,10 @@
 import { maskWord } from '../lib/addr.ts';
 import { grown } from '../lib/columns.ts';
 import type { PrefixTable } from '../lib/prefix-table.ts';
-import { mix32 } from './hash.ts';
+import { type CoveringMap, CoveringMap4, CoveringMap6, wordMask } from './covering.ts';
 
-/** Prefixes from which on it pays to remember in bitmaps which ones there may be: few are covered by another one. */
+/** Prefixes from which on it pays to remember where those of which lengths are: few are covered by another one. */
 const MANY = 16_384;
-/** The longest prefixes that have bitmaps: most are /24s or /48s, and few have one of those above them. */
-const MAPPED_LENGTH = { 4: 23, 6: 47 } as const;
-/** The bitmap of a length has 2^this bits at most. */
-const MAP_BITS = { 4: 23, 6: 19 } as const;
 const NONE = 0;
 
 export class CompactRib {
@@ -22,17 +18,12 @@ export class CompactRib {
   #size = 0;
   /** Prefixes per length: lengths without any are not probed. */
   readonly #perLength: Int32Array;
-  /**
-   * A large table: by length, one bit for each possible prefix, so that a search for covering ones probes little. Where there are too
-   * many possible ones several share a bit, which then stays set.
-   */
-  #maps: Uint32Array[] | undefined;
-  readonly #mapBits: number;
+  /** Of a large table. */
+  #map: CoveringMap | undefined;
 
   constructor(prefixes: PrefixTable) {
     this.prefixes = prefixes;
     this.#perLength = new Int32Array(prefixes.family === 4 ? 33 : 129);
-    this.#mapBits = MAP_BITS[prefixes.family];
   }
 
   get size(): number {
@@ -88,29 +79,29 @@ export class CompactRib {
     this.#size++;
     prefixes.retain(prefix);
     this.#perLength[prefixes.length[prefix]!]!++;
-    if (this.#maps !== undefined) this.#mark(prefix, true);
-    else if (this.#size === MANY) this.#makeMaps();
+    if (this.#map !== undefined) this.#mark(this.#map, prefix, true);
+    else if (this.#size === MANY) this.#makeMap();
   }
 
   /** Take the value of a prefix that has one. Its number may belong to another prefix soon, unless somebody holds it. */
   remove(prefix: number): void {
     const { prefixes } = this;
     this.#perLength[prefixes.length[prefix]!]!--;
-    if (this.#maps !== undefined) this.#mark(prefix, false);
+    if (this.#map !== undefined) this.#mark(this.#map, prefix, false);
     this.#values[prefix] = NONE;
     prefixes.release(prefix);
     if (--this.#size > 0) return;
     this.#values = new Int32Array(0);
-    this.#maps = undefined;
+    this.#map = undefined;
   }
 
   /** The longest prefix of at most `maxLength` bits that has a value and contains the address, or -1. */
   findCovering(w0: number, w1: number, w2: number, w3: number, maxLength: number): number {
     const { prefixes } = this;
-    const mapped = this.#maps === undefined ? -1 : MAPPED_LENGTH[prefixes.family];
+    const map = this.#map;
     for (let length = maxLength; length >= 0; length--) {
-      if (this.#perLength[length] === 0) continue;
-      if (length <= mapped && !this.#isMarked(w0, w1, length)) continue;
+      if (map !== undefined && length <= map.longest && length >= map.shortest) length = map.find(w0, w1, length);
+      if (length < 0 || this.#perLength[length] === 0) continue;
       const prefix =
         prefixes.family === 4
           ? prefixes.find(w0 & maskWord(length), 0, 0, 0, length)
@@ -126,39 +117,15 @@ export class CompactRib {
     return -1;
   }
 
-  #makeMaps(): void {
-    const { family } = this.prefixes;
-    this.#maps = Array.from(
-      { length: MAPPED_LENGTH[family] + 1 },
-      (_, length) => new Uint32Array(Math.max(1, 2 ** Math.min(length, this.#mapBits) / 32)),
-    );
-    for (const prefix of this) this.#mark(prefix, true);
+  #makeMap(): void {
+    this.#map = this.prefixes.family === 4 ? new CoveringMap4() : new CoveringMap6(this.#perLength);
+    for (const prefix of this) this.#mark(this.#map, prefix, true);
   }
 
-  #mark(prefix: number, isThere: boolean): void {
+  #mark(map: CoveringMap, prefix: number, isThere: boolean): void {
     const { family, w0, w1, length: lengths } = this.prefixes;
     const length = lengths[prefix]!;
-    if (length > MAPPED_LENGTH[family]) return;
-    const bit = this.#bitOf(w0[prefix]!, family === 4 ? 0 : w1[prefix]!, length);
-    const map = this.#maps![length]!;
-    if (isThere) map[bit >>> 5]! |= 1 << (bit & 31);
-    else if (length <= this.#mapBits) map[bit >>> 5]! &= ~(1 << (bit & 31));
+    if (length < map.shortest || length > map.longest) return;
+    map.mark(w0[prefix]!, family === 4 ? 0 : w1[prefix]!, length, isThere);
   }
-
-  /** Whether there may be a prefix of a length that contains the address. */
-  #isMarked(w0: number, w1: number, length: number): boolean {
-    const bit = this.#bitOf(w0, w1, length);
-    return (this.#maps![length]![bit >>> 5]! & (1 << (bit & 31))) !== 0;
-  }
-
-  #bitOf(w0: number, w1: number, length: number): number {
-    if (length <= this.#mapBits) return length === 0 ? 0 : w0 >>> (32 - length);
-    const top = (w0 & wordMask(length, 0)) ^ Math.imul(w1 & wordMask(length, 1), 0x9e3779b1);
-    return mix32(top) >>> (32 - this.#mapBits);
-  }
-}
-
-/** Mask of address word `i` (0..3) for a prefix of `length` (0..128) bits. */
-export function wordMask(length: number, i: number): number {
-  return maskWord(Math.min(32, Math.max(0, length - i * 32)));
 }
