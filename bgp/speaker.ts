@@ -164,6 +164,7 @@ export class Speaker {
       (peer) => this.#inbox.retentionOf(peer),
     );
     this.#spread = new Spread({
+      clock: this.#clock,
       ribs: this.#allRibs(),
       ways: this.#ways,
       vrf: options.vrf ?? DEFAULT_VRF,

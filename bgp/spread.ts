@@ -4,6 +4,8 @@
  * Read first: RFC 4271 §9.1 and §9.2, bgp/rib/loc-rib.ts.
  */
 
+import type { Clock } from '../router/lib/clock.ts';
+import { Pace } from '../router/lib/pace.ts';
 import type { TableViews } from './monitor/views.ts';
 import type { Origination } from './origination.ts';
 import type { Outbound, Peer } from './peer.ts';
@@ -17,12 +19,13 @@ import { Rota } from './rota.ts';
 
 /** Prefixes decided in one turn, also where time does not pass (tests). */
 const DECISION_BUDGET = 8192;
-/** Prefixes decided and installed before the clock is looked at. */
+/** Prefixes decided and installed before the clock is looked at, at most. */
 const DECISION_STEP = 1024;
-/** Prefixes told to a peer at a time. */
+/** Prefixes told to a peer at a time: what is told together is packed together. */
 const EXPORT_BUDGET = 512;
 
 export interface SpreadHost {
+  readonly clock: Clock;
   readonly ribs: readonly Rib[];
   readonly ways: WayTable;
   /** Number of the VRF in the sink's batches. */
@@ -42,6 +45,7 @@ export class Spread {
   readonly #host: SpreadHost;
   readonly #batches: ReadonlyMap<Rib, RouteColumns>;
   readonly #telling = new Rota<Peer>();
+  readonly #decisionPace = new Pace(DECISION_STEP);
 
   constructor(host: SpreadHost) {
     this.#host = host;
@@ -66,7 +70,8 @@ export class Spread {
   }
 
   #decide(rib: Rib, batch: RouteColumns, isTimeUp: () => boolean): void {
-    const { own, peers, views } = this.#host;
+    const { clock, own, peers, views } = this.#host;
+    const pace = this.#decisionPace;
     const outs = [...peers].flatMap((peer) => peer.outbound.filter((o) => o.rib === rib && !peer.isSilent(o)));
     const isPlain = (o: Outbound): boolean => o.adjRibOut instanceof AdjRibOut;
     const [plain, several] = [outs.filter(isPlain), outs.filter((o) => !isPlain(o))];
@@ -89,10 +94,12 @@ export class Spread {
         tellPaths(hidden);
       }
     };
-    for (let n = 0; n < DECISION_BUDGET && rib.loc.pending > 0; n += DECISION_STEP) {
-      rib.loc.process(DECISION_STEP, onChange, several.length === 0 && !caresForAny ? undefined : tellPaths);
+    for (let n = 0; n < DECISION_BUDGET && rib.loc.pending > 0; n += pace.count) {
+      const began = clock.now();
+      rib.loc.process(pace.count, onChange, several.length === 0 && !caresForAny ? undefined : tellPaths);
       // The sink's time is part of the turn.
       this.#install(batch);
+      pace.took(clock.now() - began);
       if (isTimeUp()) break;
     }
   }

@@ -1,0 +1,15 @@
+import test from 'ava';
+import { Pace } from '../../../router/lib/pace.ts';
+
+test('steps grow to the most while they are cheap, and shrink when they are not', (t) => {
+  const pace = new Pace(512);
+  t.is(pace.count, 32);
+  for (let i = 0; i < 10; i++) pace.took(0);
+  t.is(pace.count, 512);
+  pace.took(5);
+  t.is(pace.count, 256);
+  pace.took(2);
+  t.is(pace.count, 256, 'about right');
+  for (let i = 0; i < 10; i++) pace.took(50);
+  t.is(pace.count, 32, 'never less');
+});
