@@ -117,6 +117,14 @@ export class CompactRib {
     return -1;
   }
 
+  /** IPv4: what `findCovering` will probably look for (`VrfTable.touch`). */
+  touchCovering(w0: number, maxLength: number): void {
+    const map = this.#map;
+    if (map === undefined || maxLength > map.longest || maxLength < map.shortest) return;
+    const length = map.find(w0, 0, maxLength);
+    if (length >= map.shortest) this.prefixes.touch(w0 & maskWord(length), 0, 0, 0, length);
+  }
+
   #makeMap(): void {
     this.#map = this.prefixes.family === 4 ? new CoveringMap4() : new CoveringMap6(this.#perLength);
     for (const prefix of this) this.#mark(this.#map, prefix, true);

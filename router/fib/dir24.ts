@@ -47,6 +47,8 @@ export class Dir24 {
   readonly #owners = new Uint8Array(new SharedArrayBuffer(SLASH24));
   #blockOwners = new Uint8Array(64 * 256);
   #blocks = 1;
+  /** What `touch` has read, so that it has to read it. */
+  #loaded = 0;
 
   /** @param blocks how many /24s hold longer prefixes; there is room for as many again. Untouched pages take no memory. */
   constructor(isWide: boolean, blocks: number) {
@@ -77,6 +79,11 @@ export class Dir24 {
   /** Octets of the writer's private memory. */
   get privateBytes(): number {
     return this.#owners.byteLength + this.#blockOwners.byteLength;
+  }
+
+  /** Bring into the processor's caches what `set` will read of a prefix: see `VrfTable.touch`. */
+  touch(a3: number): void {
+    this.#loaded ^= this.#index[a3 >>> 8]! ^ this.#owners[a3 >>> 8]!;
   }
 
   /** Whether `set` of this prefix and group is certain to fit. */

@@ -81,6 +81,18 @@ export class VrfTable {
     return { shared: this.#now.sharedBytes, private: this.rib.bytes + own };
   }
 
+  /**
+   * Bring into the processor's caches what a change of a prefix will read. Pays where it is called for many prefixes before
+   * the first of them is changed: their cache misses then overlap.
+   */
+  touch(prefix: number, isWithdrawn: boolean): void {
+    const now = this.#now;
+    if (!(now instanceof Dir24)) return;
+    const { w0, length } = this.rib.prefixes;
+    now.touch(w0[prefix]!);
+    if (isWithdrawn) this.rib.touchCovering(w0[prefix]!, length[prefix]! - 1);
+  }
+
   /** Whether `count` changes are cheaper as one rebuild than one by one. Cells are always patched. */
   wantsBulk(count: number): boolean {
     return this.#now instanceof RangeTable && count > 1024 && count > this.rib.size >>> 2;
