@@ -18,9 +18,10 @@ import { type FlowQuery, Policy } from '../uplink/policy.ts';
 import { NO_PORT } from '../uplink/port-table.ts';
 import type { ProbeResult } from '../uplink/probe.ts';
 import { Way } from '../uplink/way.ts';
+import { Admissions } from './admissions.ts';
 import type { DataplaneProbes } from './dataplane-probe.ts';
 import type { FromDataplane, PolicySettings, PolicyUplink, UplinkReport } from './dataplane-protocol.ts';
-import { ProcessTable } from './process-facts.ts';
+import { factsOf, ProcessTable } from './process-facts.ts';
 
 /** How often traffic is measured for balancers. */
 const MEASURE_MS = 1000;
@@ -60,6 +61,7 @@ export interface PolicyParts {
 export class DataplanePolicy implements PolicyPort {
   readonly #o: PolicyParts;
   readonly #question = new Question();
+  readonly #admissions = new Admissions();
   #policy: Policy | undefined;
   #classes: ProcessTable<number> | undefined;
   /** By the index that groups name. */
@@ -98,7 +100,7 @@ export class DataplanePolicy implements PolicyPort {
     const names = this.#policy?.names;
     this.#policy = s.rules.length === 0 ? undefined : new Policy(s.rules, s.groups, this.#ways, this.#o.random, names);
     const policy = this.#policy;
-    this.#classes = policy && new ProcessTable((facts) => policy.classOf(facts));
+    this.#classes = policy && new ProcessTable((pid) => policy.classOf(factsOf(pid)));
     this.generation = (this.generation + 1) | 0;
     this.hasDomains = policy?.hasDomains ?? false;
     this.#o.hub.policy = policy === undefined && this.#hosts.size === 0 ? undefined : this;
@@ -207,6 +209,10 @@ export class DataplanePolicy implements PolicyPort {
 
   hostFlowBegan(link: number, pid: number, inode: number): void {
     this.#o.post({ kind: 'host-flow', link, pid, inode });
+  }
+
+  isToAdmitUs(pid: number): boolean {
+    return this.#admissions.isDue(pid);
   }
 
   carries(link: number): boolean {

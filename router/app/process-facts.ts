@@ -14,12 +14,12 @@ interface Known<T> {
   readonly value: T;
 }
 
-/** Values worked out once per process from its facts. */
+/** Values worked out once per process and program. */
 export class ProcessTable<T> {
   readonly #known = new Map<number, Known<T>>();
-  readonly #make: (facts: ProcessFacts) => T;
+  readonly #make: (pid: number) => T;
 
-  constructor(make: (facts: ProcessFacts) => T) {
+  constructor(make: (pid: number) => T) {
     this.#make = make;
   }
 
@@ -27,7 +27,7 @@ export class ProcessTable<T> {
     const identity = identityOf(pid);
     const known = this.#known.get(pid);
     if (known !== undefined && known.identity === identity) return known.value;
-    const value = this.#make(factsOf(pid));
+    const value = this.#make(pid);
     this.#known.delete(pid);
     this.#known.set(pid, { identity, value });
     if (this.#known.size > MAX_KNOWN)

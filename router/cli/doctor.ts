@@ -10,7 +10,9 @@ import type { Config, Diagnostic } from '../config/model.ts';
 import { ask } from '../control/client.ts';
 import type { Status } from '../control/messages.ts';
 import { socketPaths } from '../control/paths.ts';
+import { CAP_NET_BIND_SERVICE, hasCapability } from '../kernel/capabilities.ts';
 import { type HostProbe, impediment, needsOf, probeHost } from '../kernel/host-probes.ts';
+import { PTRACE_SCOPE, ptraceScope, reach } from '../kernel/ptrace.ts';
 import { Addr } from '../lib/addr.ts';
 import { wallClockMs } from '../lib/clock.ts';
 import type { Input } from './command.ts';
@@ -33,7 +35,6 @@ export type Say = (name: string, verdict: Verdict, text: string, hint?: string) 
 
 const WIREGUARD_CHILD = fileURLToPath(new URL('../../mlshim-wg', import.meta.url));
 const ADDON = fileURLToPath(new URL('../../native/mlshim.node', import.meta.url));
-const CAP_NET_BIND_SERVICE = 10;
 /** The resolver of an endpoint's address is not asked: that is the router's business. */
 const DISCARD_PORT = 9;
 
@@ -47,6 +48,7 @@ export async function doctor(input: Input): Promise<number> {
     checkPorts(say, config);
     await checkEgress(say, config);
   }
+  checkReach(say, config);
   await checkKernel(say, config);
   await checkRouter(say, input);
   const app = input.rest ?? input.args;
@@ -145,11 +147,6 @@ function unprivilegedPort(): number {
   return Number(textOf('/proc/sys/net/ipv4/ip_unprivileged_port_start').trim() || '1024');
 }
 
-export function hasCapability(bit: number): boolean {
-  const held = /^CapEff:\s*([0-9a-f]+)/m.exec(textOf('/proc/self/status'))?.[1] ?? '0';
-  return (BigInt(`0x${held}`) & (1n << BigInt(bit))) !== 0n;
-}
-
 function textOf(path: string): string {
   try {
     return readFileSync(path, 'latin1');
@@ -188,6 +185,21 @@ function udpFailure(to: Addr): Promise<string | undefined> {
     socket.once('connect', () => done(undefined));
     socket.connect(DISCARD_PORT, String(to));
   });
+}
+
+/** Whether sockets of apps can be ended when their path of the host's network fails; the kernel backend ends them otherwise. */
+function checkReach(say: Say, config: Config | undefined): void {
+  if (config === undefined || config.backend === 'kernel' || config.uplinks.every((u) => u.host === undefined)) return;
+  const scope = ptraceScope();
+  if (reach(scope) !== 'none')
+    say('ptrace-scope', 'ok', scope === undefined ? 'no Yama restricts ptrace(2)' : `${PTRACE_SCOPE} is ${scope}`);
+  else
+    say(
+      'ptrace-scope',
+      'warn',
+      `${PTRACE_SCOPE} is ${scope}: flows of apps through a path of the host's network that fails cannot be ended`,
+      `sysctl ${PTRACE_SCOPE}=1; ${scope === 2 ? 'or give the router CAP_SYS_PTRACE' : 'a 3 lasts until the next boot'}`,
+    );
 }
 
 /** What the kernel backend needs: a failure where that backend is asked for, something to know where it is not. */

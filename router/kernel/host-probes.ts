@@ -2,9 +2,10 @@
  * What the kernel backend needs of this host, looked at by trying, not by version numbers: feeds the choice of the backend and
  * `mlshim doctor`. Leaves nothing behind.
  */
-import { accessSync, constants, readFileSync } from 'node:fs';
+import { accessSync, constants } from 'node:fs';
 import { release } from 'node:os';
 import { systemReason } from '../lib/reason.ts';
+import { CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN, hasCapability } from './capabilities.ts';
 import { cgroupMount } from './cgroups.ts';
 import { probeNetwork } from './network-probe.ts';
 import { Programs } from './programs.ts';
@@ -25,9 +26,6 @@ export interface HostNeeds {
   readonly wireguard: boolean;
 }
 
-const CAP_NET_ADMIN = 12;
-const CAP_SYS_ADMIN = 21;
-const CAP_BPF = 39;
 /** The first kernel that takes the maps of policies (docs/decisions/0011). */
 const LEAST_KERNEL = [5, 10] as const;
 
@@ -123,11 +121,9 @@ export function impediment(probes: readonly HostProbe[]): string | undefined {
 }
 
 function missingCapabilities(): string[] {
-  const held = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)/m.exec(read('/proc/self/status'))?.[1] ?? '0'}`);
-  const has = (bit: number): boolean => (held & (1n << BigInt(bit))) !== 0n;
   const missing: string[] = [];
-  if (!has(CAP_NET_ADMIN)) missing.push('CAP_NET_ADMIN');
-  if (!has(CAP_BPF) && !has(CAP_SYS_ADMIN)) missing.push('CAP_BPF');
+  if (!hasCapability(CAP_NET_ADMIN)) missing.push('CAP_NET_ADMIN');
+  if (!hasCapability(CAP_BPF) && !hasCapability(CAP_SYS_ADMIN)) missing.push('CAP_BPF');
   return missing;
 }
 
@@ -143,12 +139,4 @@ function hasTun(): boolean {
 function isNewEnough(version: string): boolean {
   const [major = 0, minor = 0] = version.split('.').map(Number);
   return major > LEAST_KERNEL[0] || (major === LEAST_KERNEL[0] && minor >= LEAST_KERNEL[1]);
-}
-
-function read(path: string): string {
-  try {
-    return readFileSync(path, 'latin1');
-  } catch {
-    return '';
-  }
 }

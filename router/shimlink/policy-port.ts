@@ -31,6 +31,8 @@ export interface PolicyPort {
   hostWayOf(link: number): HostWay | undefined;
   /** A kernel socket of the app's, named by /proc with `inode`, leaves by a host uplink from now on. */
   hostFlowBegan(link: number, pid: number, inode: number): void;
+  /** Whether a process is to let the router reach into it, because its flows could not be ended else: true once per process. */
+  isToAdmitUs(pid: number): boolean;
   /** Whether flows that were sent by a link still get through; drained ones do. */
   carries(link: number): boolean;
   /** Changes when choices of before no longer hold. */

@@ -29,6 +29,8 @@ export const MlsOp = {
 
 export const MLS_LANE_STACK = 0;
 export const MLS_LANE_DIRECT = 1;
+/** Index of the argument of that answer that lets the router into the process. */
+export const MLS_LANE_ADMIT = 1;
 
 /** struct mls_req */
 export const Req = {

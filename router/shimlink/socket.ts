@@ -11,7 +11,17 @@ import { IDLE_OPTIONS } from './idle-options.ts';
 import { Option } from './option-table.ts';
 import { type OptionStore, putInt } from './options.ts';
 import { Pollable } from './poller.ts';
-import { AF_INET, AF_INET6, AF_UNSPEC, E, getHost32, IPPROTO_IP, MLS_LANE_DIRECT, putHost32 } from './proto.ts';
+import {
+  AF_INET,
+  AF_INET6,
+  AF_UNSPEC,
+  E,
+  getHost32,
+  IPPROTO_IP,
+  MLS_LANE_ADMIT,
+  MLS_LANE_DIRECT,
+  putHost32,
+} from './proto.ts';
 import { SockAddr, writeSockAddr } from './sockaddr.ts';
 
 const IP_FREEBIND = 15;
@@ -226,6 +236,7 @@ export abstract class AppSocket extends Pollable {
     if (hub.native.socketInode(fd, hub.recordAt) === 0)
       hub.policy?.hostFlowBegan(link, this.pid, hub.world.i32[hub.recordAt >> 2]! >>> 0);
     hub.counters.hostFlows++;
+    if (hub.policy?.isToAdmitUs(call.pid) === true) call.setArg(MLS_LANE_ADMIT, 1);
     return this.goDirect(call);
   }
 

@@ -63,9 +63,11 @@ enum mls_op {
 #define MLS_LANE_STACK	0
 /*
  * The shim replaces the fd by a kernel socket: payload = struct mls_opt[] to replay. With a descriptor that is the socket, bound
- * to where it has to leave; else the shim makes one and binds it to addr, if there is one.
+ * to where it has to leave; else the shim makes one of protocol arg[0] and binds it to addr, if there is one.
  */
 #define MLS_LANE_DIRECT 1
+/* arg[MLS_LANE_ADMIT] of that answer is not 0: the router could not end the socket unless the process lets it (PR_SET_PTRACER). */
+#define MLS_LANE_ADMIT	1
 
 struct mls_req {
 	uint32_t magic;

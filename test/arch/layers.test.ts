@@ -58,7 +58,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'wg/keys',
     'wg/show',
     'router/app/lifeline',
+    'router/kernel/capabilities',
     'router/kernel/host-probes',
+    'router/kernel/ptrace',
     'router/kernel/takedown',
   ],
 };

@@ -10,6 +10,7 @@ import { lines } from './guest/lines.ts';
 import { programsSuite } from './guest/programs.ts';
 import { systemd } from './guest/systemd.ts';
 import { uplinks } from './guest/uplinks.ts';
+import { yama } from './guest/yama.ts';
 
 export const SUITES: readonly Suite[] = [
   facts,
@@ -21,6 +22,7 @@ export const SUITES: readonly Suite[] = [
   device,
   source,
   endpoints,
+  yama,
   systemd,
   dockerSuite,
 ];

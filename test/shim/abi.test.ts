@@ -54,6 +54,7 @@ test('structs and numbers are the same in C and TypeScript', (t) => {
     ['version', 'MLS_VERSION', proto.MLS_VERSION],
     ['payload', 'MLS_PAYLOAD_MAX', proto.MLS_PAYLOAD_MAX],
     ['lane', 'MLS_LANE_DIRECT', proto.MLS_LANE_DIRECT],
+    ['admission', 'MLS_LANE_ADMIT', proto.MLS_LANE_ADMIT],
     ['accept flag', 'MLS_ACCEPT_KERNEL', proto.ACCEPT_IS_KERNEL],
   );
   const dir = mkdtempSync(join(tmpdir(), 'mlshim-abi-'));
