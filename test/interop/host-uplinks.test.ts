@@ -5,6 +5,7 @@
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import { PTRACE_SCOPE, ptraceScope, reach } from '../../router/kernel/ptrace.ts';
 import { HOST_ISPS, HOST_SERVER, HostIsps } from '../kit/host-isps.ts';
+import { iperf } from '../kit/iperf.ts';
 import { Lab } from '../kit/lab.ts';
 import { Router } from '../kit/router.ts';
 
@@ -12,15 +13,6 @@ interface Context {
   lab: Lab;
   isps: HostIsps;
   router: Router;
-}
-
-interface Rate {
-  readonly bits_per_second: number;
-}
-
-interface IperfResult {
-  readonly start: { readonly connected: readonly { readonly local_host: string }[] };
-  readonly end: { readonly sum_received?: Rate; readonly sum: Rate };
 }
 
 interface UplinkRow {
@@ -127,32 +119,6 @@ async function uplinksAre({ router, lab }: Context, expected: Readonly<Record<st
   await lab.eventually(`uplinks are ${JSON.stringify(expected)}`, async () =>
     (await uplinks(router)).every((u) => (expected[u.name] ?? u.usable) === u.usable),
   );
-}
-
-/** An iperf3 client of a group; what it measured, and how many of its streams left by which address. */
-async function iperf(
-  { isps, router }: Context,
-  group: string | undefined,
-  ...args: string[]
-): Promise<{ readonly mbit: number; readonly streams: Readonly<Record<string, number>> }> {
-  const server = await isps.iperf();
-  const words = [
-    'run',
-    ...(group === undefined ? [] : ['--group', group]),
-    '--',
-    'iperf3',
-    '--json',
-    '-t',
-    '4',
-    ...args,
-  ];
-  const { status, stdout, stderr } = await router.cli(words);
-  await server.stop();
-  if (status !== 0) throw new Error(`iperf3 ended with ${status}: ${stdout}${stderr}`);
-  const { start, end } = JSON.parse(stdout) as IperfResult;
-  const streams: Record<string, number> = {};
-  for (const c of start.connected) streams[c.local_host] = (streams[c.local_host] ?? 0) + 1;
-  return { mbit: (end.sum_received ?? end.sum).bits_per_second / 1e6, streams };
 }
 
 it('a process of a group leaves by its interface or source address only', async (t) => {

@@ -7,11 +7,12 @@ import { join } from 'node:path';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import { cgroupMount } from '../../router/kernel/cgroups.ts';
 import { instanceName } from '../../router/kernel/instance.ts';
-import { Programs } from '../../router/kernel/programs.ts';
 import { HOST_ISPS, HOST_SERVER, HostIsps } from '../kit/host-isps.ts';
 import { hostSnapshot } from '../kit/host-snapshot.ts';
+import { iperf } from '../kit/iperf.ts';
 import { type Finished, Lab } from '../kit/lab.ts';
-import { Router } from '../kit/router.ts';
+import { ROOT_ACCOUNT, Router } from '../kit/router.ts';
+import { missingForPrograms } from '../kit/two-ways.ts';
 
 interface Context {
   lab: Lab;
@@ -116,21 +117,12 @@ while True:
 `;
 
 const mount = cgroupMount();
-const missing = Lab.missing('python3') ?? (mount === undefined ? 'no cgroup v2 hierarchy' : await lacks(mount));
+const missing = await missingForPrograms('iperf3', 'tc');
 const test = anyTest as TestFn<Context>;
 const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
   if (missing === undefined) test.serial(name, body);
   else test.skip(`${name} (${missing})`, body);
 };
-
-async function lacks(cgroup: string): Promise<string | undefined> {
-  try {
-    const feature = (await Programs.probe(cgroup)).find((f) => f.needed && !f.present);
-    return feature && `${feature.name}: ${feature.detail}`;
-  } catch (e) {
-    return e instanceof Error ? e.message : String(e);
-  }
-}
 
 const ROOT = { unprivileged: false };
 
@@ -141,7 +133,7 @@ if (missing === undefined) {
     const host = await lab.namespace('a');
     const isps = new HostIsps(lab, host);
     await isps.build();
-    const router = new Router(lab, host, { uid: 0, gid: 0 });
+    const router = new Router(lab, host, ROOT_ACCOUNT);
     router.write(CONFIG);
     Object.assign(t.context, { host, isps, router });
     await isps.serve('python3', ['-c', TELLER]).until(/serving/);
@@ -231,6 +223,29 @@ it('groups go by their uplink, others are shared out; without a shim, over TCP a
   t.is((await t.context.router.cli(['down'], ROOT)).status, 0);
   t.is(await hostSnapshot(t.context.lab, t.context.host), before);
   t.deepEqual(leftovers(t.context), []);
+});
+
+it('streams of iperf3: a group has one line, others alternate, and ten get the sum of both', async (t) => {
+  await up(t.context);
+  const ten = ['-c', HOST_SERVER.v4, '-P', '10', '-R'];
+  const alone = [];
+  for (const [group, isp] of [
+    ['wired', FIBER],
+    ['wireless', LTE],
+  ] as const) {
+    const { mbit, streams } = await iperf(t.context, group, ...ten);
+    t.deepEqual(streams, { [isp.v4]: 10 });
+    alone.push(mbit);
+  }
+  const { mbit, streams } = await iperf(t.context, undefined, ...ten);
+  t.log(`${mbit.toFixed(1)} of ${alone.map((m) => m.toFixed(1)).join(' + ')} Mbit/s: ${JSON.stringify(streams)}`);
+  t.true(mbit >= 0.95 * (alone[0]! + alone[1]!), `${mbit} Mbit/s`);
+  // The control connection is the eleventh: whichever it took, the others differ by no more than one.
+  t.deepEqual(Object.keys(streams).sort(), [FIBER.v4, LTE.v4].sort());
+  t.true(
+    Object.values(streams).every((n) => n >= 4 && n <= 6),
+    JSON.stringify(streams),
+  );
 });
 
 it('a rule that refuses is seen by the program as such', async (t) => {

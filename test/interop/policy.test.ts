@@ -3,6 +3,7 @@
  * connections out so that the sum of both rates arrives, and an uplink that fails takes no new flow.
  */
 import { readFileSync } from 'node:fs';
+import { iperf } from '../kit/iperf.ts';
 import { ISPS, SERVER, TwoIsps } from '../kit/isps.ts';
 import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
@@ -12,15 +13,6 @@ interface Context {
   lab: Lab;
   isps: TwoIsps;
   router: Router;
-}
-
-interface Rate {
-  readonly bits_per_second: number;
-}
-
-interface IperfResult {
-  readonly start: { readonly connected: readonly { readonly local_host: string }[] };
-  readonly end: { readonly sum_received?: Rate; readonly sum: Rate };
 }
 
 interface UplinkRow {
@@ -81,32 +73,6 @@ async function uplinksAre(router: Router, lab: Lab, expected: Readonly<Record<st
   );
 }
 
-/** An iperf3 client of a group; what it measured, and how many of its streams left by which address. */
-async function iperf(
-  { isps, router }: Context,
-  group: string | undefined,
-  ...args: string[]
-): Promise<{ readonly mbit: number; readonly streams: Readonly<Record<string, number>> }> {
-  const server = await isps.iperf();
-  const words = [
-    'run',
-    ...(group === undefined ? [] : ['--group', group]),
-    '--',
-    'iperf3',
-    '--json',
-    '-t',
-    '4',
-    ...args,
-  ];
-  const { status, stdout, stderr } = await router.cli(words);
-  await server.stop();
-  if (status !== 0) throw new Error(`iperf3 ended with ${status}: ${stdout}${stderr}`);
-  const { start, end } = JSON.parse(stdout) as IperfResult;
-  const streams: Record<string, number> = {};
-  for (const c of start.connected) streams[c.local_host] = (streams[c.local_host] ?? 0) + 1;
-  return { mbit: (end.sum_received ?? end.sum).bits_per_second / 1e6, streams };
-}
-
 it('a process of a group uses its uplink only', async (t) => {
   const wired = await iperf(t.context, 'wired', '-c', SERVER.v4, '-P', '4', '-R');
   t.deepEqual(wired.streams, { [FIBER.v4]: 4 });
@@ -127,7 +93,7 @@ it('ten streams of one app are shared out by bandwidth and get the sum of both',
     const { mbit, streams } = await iperf(t.context, undefined, '-c', to, '-P', '10', '-R');
     t.log(`${mbit.toFixed(1)} of ${alone.map((m) => m.toFixed(1)).join(' + ')} Mbit/s: ${JSON.stringify(streams)}`);
     t.deepEqual(Object.keys(streams).sort(), [...addresses].sort());
-    t.true(mbit >= 0.9 * (alone[0]! + alone[1]!), `${mbit} Mbit/s`);
+    t.true(mbit >= 0.95 * (alone[0]! + alone[1]!), `${mbit} Mbit/s`);
   }
 });
 

@@ -12,7 +12,7 @@ import type { Lab, LabProcess } from './lab.ts';
 import { randomFile } from './peer.ts';
 
 /** Another address of the server, known to both resolvers as video.example. */
-export const VIDEO = { name: 'video.example', v4: '203.0.113.2' } as const;
+export const VIDEO = { name: 'video.example', v4: SERVER.others[0] } as const;
 
 export interface LinePlan {
   /** Of the ISP's namespace, and of the uplink in a configuration. */
@@ -62,7 +62,7 @@ export class AccessLines {
   /** @param withDelay needs sch_netem in the kernel */
   async build({ withDelay }: { withDelay: boolean }): Promise<void> {
     this.#server = await this.lab.namespace('server');
-    const own = [`${SERVER.v4}/32`, `${VIDEO.v4}/32`, `${SERVER.v6}/128`];
+    const own = [SERVER.v4, ...SERVER.others, SERVER.v6];
     await this.#ip(this.#server, ...own.map((address) => `addr add ${address} dev lo`));
     for (const line of LINES) await this.#line(line, withDelay);
   }

@@ -3,12 +3,13 @@
  * rate of its own towards the server and back. The host's default routes lead to both, fiber first.
  *
  *   host 192.0.2.1 ---- fiber (namespace) ----+
- *     |                                       server  203.0.113.1 and .2, 2001:db8:5::1
+ *     |                                       server  203.0.113.1 to .4, 2001:db8:5::1
  *     198.51.100.1 ---- lte (namespace) ------+
  */
+import { SERVER, shaper } from './isps.ts';
 import type { Lab, LabProcess } from './lab.ts';
 
-export const HOST_SERVER = { v4: '203.0.113.1', other: '203.0.113.2', v6: '2001:db8:5::1' } as const;
+export const HOST_SERVER = { ...SERVER, other: SERVER.others[0] } as const;
 
 export interface HostIsp {
   readonly name: string;
@@ -55,10 +56,15 @@ export class HostIsps {
     this.host = host;
   }
 
+  /** The namespace of the server. */
+  get server(): string {
+    return this.#server;
+  }
+
   async build(): Promise<void> {
     this.#server = await this.lab.namespace('s');
-    for (const address of [`${HOST_SERVER.v4}/32`, `${HOST_SERVER.other}/32`])
-      await this.#ip(this.#server, 'addr', 'add', address, 'dev', 'lo');
+    for (const address of [HOST_SERVER.v4, ...HOST_SERVER.others])
+      await this.#ip(this.#server, 'addr', 'add', `${address}/32`, 'dev', 'lo');
     await this.#ip(this.#server, 'addr', 'add', `${HOST_SERVER.v6}/128`, 'dev', 'lo', 'nodad');
     for (const isp of HOST_ISPS) await this.#isp(isp);
   }
@@ -107,7 +113,7 @@ export class HostIsps {
   async worldOf({ name, rate }: HostIsp): Promise<void> {
     const ns = this.#namespaces.get(name)!;
     await this.#ip(ns, 'addr', 'replace', `fd00:${rate}::1/64`, 'dev', `i${name}`, 'nodad');
-    for (const address of [HOST_SERVER.v4, HOST_SERVER.other])
+    for (const address of [HOST_SERVER.v4, ...HOST_SERVER.others])
       await this.#ip(ns, 'route', 'replace', `${address}/32`, 'via', `10.${rate}.0.2`);
     await this.#ip(ns, '-6', 'route', 'replace', `${HOST_SERVER.v6}/128`, 'via', `fd00:${rate}::2`);
   }
@@ -128,9 +134,4 @@ export class HostIsps {
     await server.until(/listening/);
     return server;
   }
-}
-
-/** A tenth of a second of queue: enough for TCP, no more than an access line has. */
-function shaper(rate: number): string[] {
-  return ['tbf', 'rate', `${rate}mbit`, 'burst', '32kb', 'limit', String((rate * 1e6 * 0.1) / 8)];
 }

@@ -48,6 +48,11 @@ export class TwoIsps {
     this.router = router;
   }
 
+  /** The namespace of the server. */
+  get server(): string {
+    return this.#server;
+  }
+
   async build(): Promise<void> {
     const { lab } = this;
     this.#server = await lab.namespace('s');

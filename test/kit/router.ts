@@ -46,7 +46,12 @@ export class Router {
     this.dir = join(lab.dir, `${ns}-router`);
     mkdirSync(this.dir, { recursive: true });
     chmodSync(this.dir, 0o700);
-    chownSync(this.dir, account.uid, account.gid);
+    this.own(this.dir);
+  }
+
+  /** Give a file or folder to whom the daemon and its apps run as. */
+  own(path: string): void {
+    chownSync(path, this.#account.uid, this.#account.gid);
   }
 
   /** The key pair of a tunnel, made on first use. */
@@ -61,7 +66,7 @@ export class Router {
     for (const name of names) {
       const file = join(this.dir, `${name}.key`);
       writeFileSync(file, `${this.key(name).privateKey}\n`, { mode: 0o600 });
-      chownSync(file, this.#account.uid, this.#account.gid);
+      this.own(file);
     }
   }
 
@@ -111,7 +116,7 @@ ${sessions.join('')}`);
 
   write(yaml: string): void {
     writeFileSync(this.config, yaml);
-    chownSync(this.config, this.#account.uid, this.#account.gid);
+    this.own(this.config);
   }
 
   /** Append lines to the configuration: its last part is the list of BGP peers. */

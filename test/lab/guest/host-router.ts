@@ -6,11 +6,11 @@ import { ask } from '../../../router/control/client.ts';
 import type { Status } from '../../../router/control/messages.ts';
 import { pathsIn } from '../../../router/control/paths.ts';
 import { AccessLines, gateway, hostAddresses, LINES, type LinePlan, VIDEO } from '../../kit/access-lines.ts';
+import { iperf, type Measured } from '../../kit/iperf.ts';
 import { SERVER } from '../../kit/isps.ts';
 import type { LabProcess } from '../../kit/lab.ts';
 import { ROOT_ACCOUNT, Router } from '../../kit/router.ts';
 import { HOST, type Trial } from './case.ts';
-import { localAddresses, mbps } from './iperf.ts';
 import { echoServer, type Opened, type Opening, type OpenKind, opener, readOpened, tally } from './opens.ts';
 
 export const [WIRED, WIFI] = LINES as [LinePlan, LinePlan];
@@ -41,12 +41,6 @@ export interface Settings {
   /** Groups, rules and what else comes after the uplinks. */
   readonly rest?: string;
   readonly top?: string;
-}
-
-interface Measured {
-  readonly mbit: number;
-  /** Streams by local address. */
-  readonly streams: Readonly<Record<string, number>>;
 }
 
 export class HostRouter {
@@ -130,11 +124,8 @@ export class HostRouter {
     return this.router.cliStart(this.#words(group, command));
   }
 
-  async iperf(group: string | undefined, ...args: string[]): Promise<Measured> {
-    const server = await this.access.iperf();
-    const json = await this.app(group, 'iperf3', '--json', ...args);
-    await server.stop();
-    return { mbit: mbps(json), streams: Object.fromEntries(localAddresses(json)) };
+  iperf(group: string | undefined, ...args: string[]): Promise<Measured> {
+    return iperf({ isps: this.access, router: this.router }, group, ...args);
   }
 
   async open(group: string | undefined, kind: OpenKind, opening: Opening): Promise<Opened[]> {

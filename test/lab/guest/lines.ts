@@ -1,9 +1,9 @@
 /** The access lines the other suites measure on: each has its own rate, delay and resolver, and fails as lines do. */
 import assert from 'node:assert/strict';
 import { AccessLines, gateway, hostAddresses, LINES } from '../../kit/access-lines.ts';
+import { best, mbps } from '../../kit/iperf.ts';
 import { SERVER } from '../../kit/isps.ts';
 import { HOST, type Suite, type Trial } from './case.ts';
-import { best, mbps } from './iperf.ts';
 
 let access: AccessLines;
 

@@ -4,10 +4,10 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hostAddresses, LINES, type LinePlan, VIDEO } from '../../kit/access-lines.ts';
+import { best } from '../../kit/iperf.ts';
 import { SERVER } from '../../kit/isps.ts';
 import type { Case, Suite, Trial } from './case.ts';
 import { addressesOf, alternates, HostRouter, QUICK, shown, WIFI, WIRED } from './host-router.ts';
-import { best } from './iperf.ts';
 import { opener, readOpened, tally } from './opens.ts';
 
 const FILE = 'image.bin';
