@@ -259,7 +259,7 @@ export class KernelDaemon {
     if (isEqual(policy, this.#told)) return;
     programs.setPolicy(policy);
     this.#told = policy;
-    for (const [i, way] of this.#watch.ways.entries()) programs.setUsable(i, way.isUsable);
+    for (const [i, way] of this.#watch.ways.entries()) programs.setUsable(i, way.isUsable, way.carries);
   }
 
   /** Interfaces, addresses or routes of the host have changed. */
@@ -282,7 +282,7 @@ export class KernelDaemon {
   #tellUsable(name: string): void {
     const i = this.#config.uplinks.findIndex((u) => u.name === name);
     const way = this.#watch.ways[i];
-    if (way !== undefined) this.#programs?.setUsable(i, way.isUsable);
+    if (way !== undefined) this.#programs?.setUsable(i, way.isUsable, way.carries);
   }
 
   /** Sockets of an uplink that is down end now, so that apps connect again elsewhere. */

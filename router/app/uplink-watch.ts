@@ -56,7 +56,7 @@ export class UplinkWatch {
   }
 
   /** By index as configured. */
-  get ways(): readonly UplinkLoad[] {
+  get ways(): readonly Pick<Way<WatchedUplink>, keyof UplinkLoad | 'carries'>[] {
     return this.#ways;
   }
 

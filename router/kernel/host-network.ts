@@ -14,7 +14,14 @@ import { Journal, type JournalEntry } from './journal.ts';
 import { AddressFlag, type HostAddress, writeAddress } from './netlink/address.ts';
 import { withoutRoutesOf } from './netlink/filter.ts';
 import type { Link } from './netlink/link.ts';
-import { decodeRoute, type HostRoute, ROUTE_TYPES, writeRoute, writeRouteAgain } from './netlink/route.ts';
+import {
+  decodeRoute,
+  type HostRoute,
+  type NewRoute,
+  ROUTE_TYPES,
+  writeRoute,
+  writeRouteAgain,
+} from './netlink/route.ts';
 import { ruleIdentity } from './netlink/rule.ts';
 import { KernelRefusal, NetlinkFamily } from './netlink/socket.ts';
 import { hostRule, plainRule } from './plain-rule.ts';
@@ -28,6 +35,7 @@ import {
   type HostUplink,
   interfaceOf,
   isInVrf,
+  KERNEL_PROTOCOL,
   ROUTE_PROTOCOL,
   SETUP_PROTOCOL,
   tunnelDevice,
@@ -35,7 +43,17 @@ import {
   vrfDevice,
   type WireguardUplink,
 } from './uplink.ts';
-import { copiedRoutes, ownRoutes, routeKey, tunnelMark, type UplinkFacts, vrfRule, wantedRules } from './wanted.ts';
+import {
+  copiedRoutes,
+  nearRoutes,
+  nowhere,
+  ownRoutes,
+  routeKey,
+  tunnelMark,
+  type UplinkFacts,
+  vrfRule,
+  wantedRules,
+} from './wanted.ts';
 
 const JOURNAL = 'host-network.journal';
 /** Sockets that are bound to no VRF get what comes through one: listeners of the host, and the tunnels of the kernel. */
@@ -256,7 +274,8 @@ export class HostNetwork {
         addresses: addressesOf(uplink, held, addresses).map((a) => a.addr),
       };
     });
-    for (const f of facts) this.#fillTable(f, addresses);
+    const taken = new Set(facts.map((f) => f.ifindex));
+    for (const f of facts) this.#fillTable(f, addresses, taken);
     this.#makeRules(facts);
   }
 
@@ -407,30 +426,42 @@ export class HostNetwork {
   }
 
   /** Routes of ours in an uplink's table: what is missing is added, what is too much is removed. */
-  #fillTable(facts: UplinkFacts, addresses: readonly HostAddress[]): void {
+  #fillTable(facts: UplinkFacts, addresses: readonly HostAddress[], taken: ReadonlySet<number>): void {
     const { uplink: u, ifindex } = facts;
     const { table } = u;
+    const present = this.#host.routes({ table, protocol: SETUP_PROTOCOL });
     const wanted = new Map<string, () => void>();
-    for (const r of ownRoutes(facts))
+    const add = (r: NewRoute): unknown =>
       wanted.set(routeKey({ ...r, type: ROUTE_TYPES[r.type] }), () =>
         this.#host.send(Rtm.NewRoute, NlFlag.Create | NlFlag.Replace, (w) => writeRoute(w, r)),
       );
-    if (u.kind !== 'wireguard' && !isInVrf(u) && ifindex !== 0)
-      for (const r of copiedRoutes(
-        this.#host.routes({ table: MAIN_TABLE, oif: ifindex }),
-        ifindex,
-        networkOf(u, addresses),
-      ))
-        wanted.set(routeKey(r, ifindex), () =>
+    const copy = (r: HostRoute, oif: number): unknown =>
+      wanted.set(routeKey(r, oif), () =>
+        unlessLost(() =>
           this.#host.send(Rtm.NewRoute, NlFlag.Create | NlFlag.Replace, (w) =>
-            writeRouteAgain(w, r, { table, onlyOver: ifindex, protocol: SETUP_PROTOCOL }),
+            writeRouteAgain(w, r, { table, onlyOver: oif, protocol: SETUP_PROTOCOL }),
           ),
-        );
-    for (const r of this.#host.routes({ table, protocol: SETUP_PROTOCOL })) {
+        ),
+      );
+    const made = ownRoutes(facts);
+    for (const r of made) add(r);
+    if (!isInVrf(u)) {
+      const main = { table: MAIN_TABLE };
+      const isHeld = u.kind !== 'wireguard' && ifindex !== 0;
+      const over = isHeld ? this.#host.routes({ ...main, oif: ifindex }) : [];
+      const copied = copiedRoutes(over, ifindex, networkOf(u, addresses));
+      for (const r of copied) copy(r, ifindex);
+      const connected = this.#host.routes({ ...main, protocol: KERNEL_PROTOCOL });
+      for (const r of nearRoutes(connected, taken)) copy(r, r.hops[0]!.ifindex);
+      // Its routes vanish with its link, before we hear of it; what leads everywhere through it must not lead elsewhere then.
+      const wide = [...made, ...copied, ...present].filter((r) => r.prefix.length === 0);
+      for (const family of new Set(wide.map((r) => r.prefix.family))) add(nowhere(table, family));
+    }
+    for (const r of present) {
       if (wanted.delete(routeKey(r))) continue;
       this.#host.send(Rtm.DelRoute, 0, (w) => writeRouteAgain(w, r));
     }
-    for (const add of wanted.values()) add();
+    for (const make of wanted.values()) make();
   }
 
   #makeRules(facts: readonly UplinkFacts[]): void {
@@ -486,6 +517,15 @@ function faultOf(u: HostUplink, held: Link | undefined, addresses: number): stri
   if (!held.isUp) return `${held.name} is down`;
   if (!held.isRunning && u.kind !== 'wireguard') return `${held.name} has no carrier`;
   return addresses === 0 ? `${held.name} has no address` : undefined;
+}
+
+/** A route by a gateway that the host reaches no more stays in its table, but the kernel takes no other one like it. */
+function unlessLost(act: () => void): void {
+  try {
+    act();
+  } catch (e) {
+    if (!isRefusal(e, 'EHOSTUNREACH', 'ENETUNREACH')) throw e;
+  }
 }
 
 function plainState(s: UplinkState): unknown {

@@ -22,6 +22,7 @@ export const Action = { Group: 0, Way: 1, Main: 2, Reject: 3 } as const;
 export const RuleFlag = { ForPing: 1 } as const;
 export const GroupWord = { Balance: 0, Ring: 1, Length: 2, Turn: 3 } as const;
 export const KeyKind = { Cgroup: 1, User: 2, Process: 3, Name: 4, Class: 5, Member: 6 } as const;
+export const Member = { Usable: 1, Drained: 2 } as const;
 
 /** Words of a key of `keys`, and of `prefixes`. */
 export const KEY_WORDS = 5;
@@ -50,7 +51,7 @@ export const Way = {
 export const DEVICE_ROOM = 16;
 
 /** struct mls_load: octet offsets. */
-export const Load = { Used: 0, Share: 8, Fresh: 16, Usable: 24, Size: 32 } as const;
+export const Load = { Used: 0, Share: 8, Fresh: 16, Carries: 24, Size: 32 } as const;
 
 /** struct mls_way_count. */
 export const WayCount = { Bound: 0, Failed: 8, Dns: 16, Size: 24 } as const;

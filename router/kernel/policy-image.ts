@@ -19,6 +19,7 @@ import {
   GroupWord,
   Head,
   KeyKind,
+  Member,
   OWN_MAIN,
   QUAD,
   RuleFlag,
@@ -44,6 +45,8 @@ export interface ImageInput {
   /** Way by number of VRF; undefined = the main table. */
   readonly vrfWayOf: (vrf: number) => number | undefined;
   readonly isUsable: (uplink: number) => boolean;
+  /** What was sent there gets through: true also for those that only take no new flows. */
+  readonly carries: (uplink: number) => boolean;
   /** Of a group's members, in their order, by index of group. */
   readonly weightsOf: (group: number) => readonly number[];
   readonly isStrict: boolean;
@@ -299,7 +302,8 @@ export class PolicyImage {
     this.#writes.setWords(quad * QUAD, words);
     for (const { uplink } of group.members) {
       const key = [KeyKind.Member, quad, this.#o.wayOf(uplink), 0, 0];
-      if (this.#o.isUsable(uplink)) this.#writes.setKey(key, 1);
+      if (this.#o.isUsable(uplink)) this.#writes.setKey(key, Member.Usable);
+      else if (this.#o.carries(uplink)) this.#writes.setKey(key, Member.Drained);
       else this.#writes.deleteKey(key);
     }
   }

@@ -98,6 +98,8 @@ export class Programs {
   readonly #cgroups = new Map<bigint, { readonly path: string; readonly group: string | undefined }>();
   readonly #names = new Map<string, readonly [Addr, readonly string[]]>();
   readonly #unusable = new Set<string>();
+  /** Of those that are not usable, the ones whose flows go on. */
+  readonly #drained = new Set<string>();
   readonly #measured = new Map<string, MeasuredLoad>();
   /** Numbers and ports of classes with rules by domain, by the list of their rules. */
   readonly #dnsIds = new Map<string, number>();
@@ -206,12 +208,15 @@ export class Programs {
     }
   }
 
-  /** Whether new flows may take an uplink. */
-  setUsable(uplink: number, isUsable: boolean): void {
+  /** Whether new flows may take an uplink. @param carries what was sent there before gets through */
+  setUsable(uplink: number, isUsable: boolean, carries = isUsable): void {
     const { name } = this.#policy!.uplinks[uplink]!;
-    if (isUsable === !this.#unusable.has(name)) return;
+    const isDrained = carries && !isUsable;
+    if (isUsable === !this.#unusable.has(name) && isDrained === this.#drained.has(name)) return;
     if (isUsable) this.#unusable.delete(name);
     else this.#unusable.add(name);
+    if (isDrained) this.#drained.add(name);
+    else this.#drained.delete(name);
     this.#writeLoad(uplink);
     if (this.#image!.isCurrent) this.#change((image) => image.usabilityChanged(uplink));
     else this.#install();
@@ -333,6 +338,7 @@ export class Programs {
       wayOf: (uplink) => this.#wayOf[uplink]!,
       vrfWayOf: (vrf) => this.#vrfWays[vrf],
       isUsable: (uplink) => !this.#unusable.has(policy.uplinks[uplink]!.name),
+      carries: (uplink) => this.#carries(policy.uplinks[uplink]!.name),
       weightsOf: (group) => this.#balancers[group]!.weights,
       isStrict: policy.isStrict,
       ownAddresses: [
@@ -417,8 +423,12 @@ export class Programs {
     const known = capacity > 0 ? capacity : Math.max(peak, this.#weightOf(uplink) * UNKNOWN_CAPACITY);
     view.setBigUint64(Load.Used, BigInt(Math.round((rate / known) * SHARE_UNIT)), IS_LITTLE);
     view.setBigUint64(Load.Share, BigInt(Math.round((FRESH_SHARE / known) * SHARE_UNIT)), IS_LITTLE);
-    view.setUint32(Load.Usable, this.#unusable.has(name) ? 0 : 1, IS_LITTLE);
+    view.setUint32(Load.Carries, this.#carries(name) ? 1 : 0, IS_LITTLE);
     this.#loads.set(way, octets);
+  }
+
+  #carries(name: string): boolean {
+    return !this.#unusable.has(name) || this.#drained.has(name);
   }
 
   #weightOf(uplink: number): number {

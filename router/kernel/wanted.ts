@@ -22,6 +22,8 @@ const FAMILIES: readonly Family[] = [4, 6];
 /** What the kernel takes when IPv6 routes have none. */
 const IPV6_METRIC = 1024;
 const VRF_PRIORITY = 1000;
+const EVERYTHING4 = Prefix.parse('0.0.0.0/0')!;
+const EVERYTHING6 = Prefix.parse('::/0')!;
 
 export interface UplinkFacts {
   readonly uplink: HostUplink;
@@ -80,16 +82,39 @@ export function ownRoutes({ uplink, ifindex }: UplinkFacts): NewRoute[] {
     metric: prefix.family === 6 ? IPV6_METRIC : 0,
     ...what,
   });
-  const routes: NewRoute[] = [];
-  if (isInVrf(uplink))
-    for (const everything of [Prefix.parse('0.0.0.0/0')!, Prefix.parse('::/0')!])
-      routes.push(route(everything, { type: 'unreachable', metric: LAST_METRIC }));
+  const routes: NewRoute[] = isInVrf(uplink) ? FAMILIES.map((f) => nowhere(uplink.table, f)) : [];
   if (uplink.kind === 'wireguard' && ifindex !== 0) {
     const allowed = new Map(uplink.wireguard.peers.flatMap((p) => p.allowedIps.map((ip) => [String(ip), ip])));
     for (const prefix of allowed.values())
       routes.push(route(prefix, { hops: [{ ifindex, gateway: undefined, weight: 1 }] }));
   }
   return routes;
+}
+
+/** What an uplink's own routes do not lead anywhere goes nowhere, rather than by the tables behind its own. */
+export function nowhere(table: number, family: Family): NewRoute {
+  return {
+    ...{ table, prefix: family === 4 ? EVERYTHING4 : EVERYTHING6, protocol: SETUP_PROTOCOL, type: 'unreachable' },
+    ...{ hops: [], metric: LAST_METRIC },
+  };
+}
+
+/**
+ * Networks that the host is on by other interfaces than those of uplinks: who asks from there for an address of an uplink is
+ * answered there.
+ * @param connected the kernel's own routes of the main table @param taken indexes of the interfaces of uplinks
+ */
+export function nearRoutes(connected: readonly HostRoute[], taken: ReadonlySet<number>): HostRoute[] {
+  return connected.filter(
+    ({ prefix, hops: [hop, ...more] }) =>
+      hop !== undefined &&
+      more.length === 0 &&
+      hop.gateway === undefined &&
+      !taken.has(hop.ifindex) &&
+      prefix.length > 0 &&
+      !prefix.addr.isLinkLocal &&
+      !prefix.addr.isMulticast,
+  );
 }
 
 /**

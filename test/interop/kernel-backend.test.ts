@@ -293,6 +293,110 @@ it('an uplink that is drained takes no new flow; one whose interface goes loses 
   t.deepEqual(await leftBy(t.context, 'wireless', 'tcp', HOST_SERVER.v4, '2'), { [LTE.v4]: 2 });
 });
 
+/** Asks from each of its sockets, for each line it is told, and says where the datagrams came from and where a connected one stays. */
+const ASKER = `
+import socket, sys
+def made(): s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5); return s
+def answer(s): return s.recv(99).decode().split()[0]
+free, fixed = [made() for _ in range(5)], made()
+for line in sys.stdin:
+    order = reversed(range(5)) if line == 'back\\n' else range(5)
+    seen = [''] * 5
+    for i in order: free[i].sendto(b'?', ('${HOST_SERVER.v4}', 7000)); seen[i] = answer(free[i])
+    for host in ('${HOST_SERVER.v4}', '${HOST_SERVER.other}', '${HOST_SERVER.v4}'):
+        fixed.connect((host, 7000)); fixed.send(b'?'); seen.append(answer(fixed))
+    print(' '.join(seen), flush=True)
+`;
+
+it('datagrams keep their uplink: while it is drained, when an address comes, and when the socket connects again', async (t) => {
+  const { router, lab, host } = t.context;
+  await up(t.context);
+  const asker = router.cliStart(['run', '--', 'python3', '-c', ASKER], { ...ROOT, isTalkedTo: true });
+  const asked = async (line: string): Promise<string[]> => {
+    const before = asker.stdout.length;
+    asker.child.stdin!.write(`${line}\n`);
+    await asker.outputBeyond(before);
+    return asker.stdout.slice(before).trim().split(' ');
+  };
+  const first = await asked('on');
+  t.is(new Set(first.slice(0, 5)).size, 2, 'each socket is a flow of its own');
+  t.is(new Set(first.slice(5)).size, 1, 'one that connects again keeps its address, and so its uplink');
+  t.deepEqual(await asked('back'), first);
+  t.is((await router.cli(['uplink', 'drain', 'lte'], ROOT)).status, 0);
+  t.deepEqual(await asked('back'), first);
+  await lab.ok(host, 'ip', ['addr', 'add', '192.0.2.77/24', 'dev', FIBER.device]);
+  await lab.eventually(
+    'the address is known',
+    async () =>
+      (await router.cli(['status'], ROOT)).stdout.includes('drained') &&
+      (await lab.ok(host, 'ip', ['rule'])).includes('192.0.2.77'),
+  );
+  t.deepEqual(await asked('back'), first);
+  router.write(`${CONFIG}  - { match: { port: 1 }, reject: true }\n`);
+  t.is((await router.cli(['reload'], ROOT)).status, 0);
+  t.deepEqual(await asked('back'), first);
+  asker.child.stdin!.end();
+  t.is(await asker.exit(), 0, asker.stderr);
+  await lab.ok(host, 'ip', ['addr', 'del', '192.0.2.77/24', 'dev', FIBER.device]);
+});
+
+it('what has the address of an uplink leaves by it or not at all, in the moment its link goes too', async (t) => {
+  const { isps, router } = t.context;
+  await up(t.context);
+  await kill(router); // nobody is there to notice
+  const leave = `
+import socket
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(('${LTE.v4}', 0))
+try: u.sendto(b'?', ('${HOST_SERVER.v4}', 7000)); print('sent')
+except OSError as e: print(e.errno)
+`;
+  const tried = (): Promise<string> => t.context.lab.ok(t.context.host, 'python3', ['-c', leave]);
+  t.is(await tried(), 'sent\n');
+  try {
+    await isps.link(LTE, false);
+    t.is(await tried(), '113\n', 'EHOSTUNREACH, and not by the other ISP');
+  } finally {
+    await isps.link(LTE, true);
+  }
+});
+
+it('a rule whose uplink has no address of a family sends nothing of it by another network', async (t) => {
+  const { isps, router, lab, host } = t.context;
+  await lab.ok(host, 'ip', ['-6', 'addr', 'del', `${LTE.v6}/64`, 'dev', LTE.device]);
+  try {
+    await up(t.context);
+    const script = `
+import socket
+u = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+for _ in range(2):
+    try: u.sendto(b'?', ('${HOST_SERVER.v6}', 7000)); print('sent')
+    except OSError as e: print(e.errno)
+`;
+    const { stdout } = await router.cli(['run', '--group', 'wireless', '--', 'python3', '-c', script], ROOT);
+    t.is(stdout, '101\n101\n');
+  } finally {
+    await isps.routes(LTE);
+  }
+});
+
+it('who asks from another network of the host for an address of an uplink is answered there', async (t) => {
+  const { lab, host } = t.context;
+  const neighbour = await lab.namespace('lan');
+  await lab.veth('lan', host, '172.30.0.1/24', neighbour, '172.30.0.2/24');
+  await lab.host('ip', ['-n', neighbour, 'route', 'add', 'default', 'via', '172.30.0.1']);
+  await up(t.context);
+  const serve = `
+import socket
+l = socket.create_server(('${FIBER.v4}', 7003)); print('serving', flush=True); c, a = l.accept(); print(a[0])
+`;
+  const server = lab.start(host, 'python3', ['-c', serve]);
+  await server.until(/serving/);
+  const ask = `import socket; socket.create_connection(('${FIBER.v4}', 7003), timeout=5)`;
+  await lab.ok(neighbour, 'python3', ['-c', ask]);
+  t.is(await server.exit(), 0);
+  t.regex(server.stdout, /172\.30\.0\.2/);
+});
+
 it('a daemon that is killed leaves the policy in force; the next one goes on with it, and down undoes it', async (t) => {
   const before = await hostSnapshot(t.context.lab, t.context.host);
   const { router } = t.context;

@@ -33,8 +33,10 @@ struct flow {
 	__u32 from[4]; /* the address the app bound the socket to, or 0 */
 	__u32 own_port;
 	__u32 bound;	    /* 1 + the way this program bound it to before */
+	__u32 kept;	    /* 1 + the way it had before; 0 = none */
 	__u32 own;	    /* what the target is among own addresses, of MLS_TABLE_OWN; 0 = none of them */
 	bool is_by_address; /* bound so because of the address that its app bound */
+	bool is_fixed;	    /* its source address is of the way that it had */
 	bool is_dns;
 };
 
@@ -138,6 +140,15 @@ static __always_inline bool read_generation(__u32 *generation, __u32 *place, __u
 	return true;
 }
 
+/* Whether a group has a way, which may be `MLS_MEMBER_DRAINED`. */
+static __always_inline __u32 member_of(struct flow *f, __u32 group, __u32 way)
+{
+	struct mls_key key = {MLS_KEY_MEMBER, {group, way}};
+	void *keys = bpf_map_lookup_elem(&mls_keys, &f->place);
+
+	return keys ? part(keys, &key) : 0;
+}
+
 /* The rule for a class, and the group's choice. `counts` is false where only a refusal is of interest. */
 static __always_inline struct decision decide(struct flow *f, __u32 class, bool counts)
 {
@@ -176,10 +187,11 @@ static __always_inline struct decision decide(struct flow *f, __u32 class, bool 
 	} else if (action == MLS_ACTION_GROUP && counts) {
 		/* A socket with an address of an uplink takes that one where it may. */
 		__u32 own = is_some(f->from) ? match_prefix(f->place, MLS_TABLE_OWN, f->from) : 0;
-		struct mls_key key = {MLS_KEY_MEMBER, {target, own - 1}};
-		void *keys = bpf_map_lookup_elem(&mls_keys, &f->place);
 
-		if (own && own != MLS_OWN_MAIN && keys && part(keys, &key)) {
+		if (f->kept && (f->is_fixed || member_of(f, target, f->kept - 1))) {
+			d.way = f->kept - 1;
+			counts = f->is_fixed; /* one that goes on is no new flow */
+		} else if (own && own != MLS_OWN_MAIN && member_of(f, target, own - 1) == MLS_MEMBER_USABLE) {
 			d.way = own - 1;
 		} else {
 			__u32 mine = f->own_port ? f->own_port : mix(bpf_get_socket_cookie(f->ctx));

@@ -29,7 +29,9 @@ static __always_inline bool begin(struct flow *f, struct bpf_sock_addr *ctx, boo
 	f->protocol = ctx->protocol;
 	f->port = bpf_ntohs(ctx->user_port);
 	f->bound = 0;
+	f->kept = 0;
 	f->is_by_address = false;
+	f->is_fixed = false;
 	f->own = 0;
 	if (is_v6) {
 		f->addr[0] = ctx->user_ip6[0];
@@ -103,6 +105,12 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, bool is_v6)
 			return refuse(EPERM, MLS_STRICT_REFUSED);
 		return ALLOWED;
 	}
+	/* A datagram socket that was connected before has the source address of its uplink for good. */
+	if (!is_bound_by_app &&
+	    (is_v6 ? sk->src_ip6[0] | sk->src_ip6[1] | sk->src_ip6[2] | sk->src_ip6[3] : sk->src_ip4)) {
+		f.kept = f.bound;
+		f.is_fixed = true;
+	}
 	__u32 class = classify(&f);
 
 	if (f.is_dns && forward(&f, is_v6, class)) {
@@ -140,31 +148,34 @@ int mls_connect6(struct bpf_sock_addr *ctx)
 	return on_connect(ctx, true);
 }
 
-/* What was decided for a destination holds while the policy is the same and the way can be used. */
+/* What was decided for a destination holds while the policy is the same and the way carries anything. */
 static __always_inline bool is_decided(struct flow *f, struct mls_flow_key *key, __u32 *way)
 {
 	struct mls_flow *known = bpf_map_lookup_elem(&mls_flows, key);
 
-	if (!known || known->generation != f->generation)
+	if (!known)
 		return false;
 	*way = known->way;
 	if (*way == NO_WAY)
-		return true;
+		return known->generation == f->generation;
 	struct mls_load *load = bpf_map_lookup_elem(&mls_loads, &known->way);
 
-	return load && load->usable;
+	if (!load || !load->carries)
+		return false;
+	f->kept = *way + 1;
+	return known->generation == f->generation;
 }
 
-/* Send a datagram of a socket that is not connected through a way. Returns whether it may go. */
+/*
+ * Send a datagram of a socket that is not connected through a way. Returns whether that has an address of its family: what has
+ * none would leave by another network, since a bind here counts from the next datagram on.
+ */
 static __always_inline bool send_through(struct flow *f, bool is_v6, __u32 index)
 {
 	struct mls_way *way = bpf_map_lookup_elem(&mls_ways, &index);
-	struct mls_way_count *n = bpf_map_lookup_elem(&mls_way_counts, &index);
 
-	if (!way || !n)
-		return true;
-	if (is_some(f->from))
-		return true; /* its address says where it belongs */
+	if (!way || is_some(f->from))
+		return true; /* an address says where it belongs */
 	if (!is_v6 && way->source4) {
 		f->ctx->msg_src_ip4 = way->source4;
 		return true;
@@ -176,17 +187,7 @@ static __always_inline bool send_through(struct flow *f, bool is_v6, __u32 index
 		f->ctx->msg_src_ip6[3] = way->source6[3];
 		return true;
 	}
-#ifndef MLS_OLD
-	/* Without an address of this family a bind has to do, which counts from the next datagram on. */
-	struct bpf_sock *sk = f->ctx->sk;
-
-	if (sk && way->flags & MLS_WAY_DEVICE && !bind_device(f->ctx, way->device)) {
-		remember(sk, index, 0);
-		return !(f->flags & MLS_IS_STRICT);
-	}
-#endif
-	__sync_fetch_and_add(&n->failed, 1);
-	return !(f->flags & MLS_IS_STRICT);
+	return false;
 }
 
 static __always_inline int on_sendmsg(struct bpf_sock_addr *ctx, bool is_v6)
@@ -230,7 +231,7 @@ static __always_inline int on_sendmsg(struct bpf_sock_addr *ctx, bool is_v6)
 		struct mls_way_count *n = bpf_map_lookup_elem(&mls_way_counts, &way);
 		struct mls_flow flow = {f.generation, way};
 
-		if (n)
+		if (n && way + 1 != f.kept)
 			__sync_fetch_and_add(&n->bound, 1);
 		bpf_map_update_elem(&mls_flows, &key, &flow, BPF_ANY);
 		if (f.is_dns && resolve(&f, is_v6, way))
@@ -238,7 +239,7 @@ static __always_inline int on_sendmsg(struct bpf_sock_addr *ctx, bool is_v6)
 	}
 	if (f.own || f.bound || way == NO_WAY)
 		return ALLOWED;
-	return send_through(&f, is_v6, way) ? ALLOWED : refuse(EPERM, MLS_STRICT_REFUSED);
+	return send_through(&f, is_v6, way) ? ALLOWED : refuse(ENETUNREACH, MLS_NO_UPLINK);
 }
 
 SEC("cgroup/sendmsg4")

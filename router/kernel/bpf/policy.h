@@ -55,7 +55,8 @@ enum mls_rule_flag { MLS_RULE_FOR_PING = 1 /* sockets may be bound before their 
 enum mls_group { MLS_GROUP_BALANCE, MLS_GROUP_RING, MLS_GROUP_LENGTH, MLS_GROUP_TURN };
 enum mls_balance { MLS_ROUND_ROBIN, MLS_RANDOM, MLS_HASH, MLS_STICKY, MLS_LEAST_LOADED, MLS_FAILOVER };
 
-/* `keys`: what is known of a process -> its part of the class; all parts -> the class; way of a group -> 1. */
+/* `keys`: what is known of a process -> its part of the class; all parts -> the class; way of a group -> mls_member. */
+enum mls_member { MLS_MEMBER_USABLE = 1, MLS_MEMBER_DRAINED /* for what it has, not for new flows */ };
 enum mls_kind { MLS_KEY_CGROUP = 1, MLS_KEY_USER, MLS_KEY_PROCESS, MLS_KEY_NAME, MLS_KEY_CLASS, MLS_KEY_MEMBER };
 
 struct mls_key {
@@ -100,10 +101,10 @@ struct mls_way {
 
 /* For least_loaded: parts of its capacity, in units of 2^-32. */
 struct mls_load {
-	__u64 used;  /* measured */
-	__u64 share; /* what a flow is taken to need before it is measured */
-	__u64 fresh; /* flows since then */
-	__u32 usable;
+	__u64 used;    /* measured */
+	__u64 share;   /* what a flow is taken to need before it is measured */
+	__u64 fresh;   /* flows since then */
+	__u32 carries; /* what was sent here gets through */
 	__u32 unused;
 };
 
