@@ -68,6 +68,8 @@ export class DataplanePolicy implements PolicyPort {
   #ways: Way<PolicyUplink>[] = [];
   /** Host uplinks by link, with what the main thread told of them. */
   #hosts = new Map<number, HostState>();
+  /** Addresses of the host where it has uplinks, by their last word. */
+  #own: ReadonlyMap<number, readonly Addr[]> = new Map();
   #nowMs = 0;
   #lastMs: number;
   #measuredMs = 0;
@@ -192,6 +194,11 @@ export class DataplanePolicy implements PolicyPort {
     return this.#hosts.get(link)?.way;
   }
 
+  isHostOwn(to: SockAddr): boolean {
+    for (const a of this.#own.get(to.a3) ?? []) if (a.a0 === to.a0 && a.a1 === to.a1 && a.a2 === to.a2) return true;
+    return false;
+  }
+
   hostLinkOfDevice(name: string): number {
     for (const [link, { way }] of this.#hosts) if (way.device === name) return link;
     return 0;
@@ -244,6 +251,13 @@ export class DataplanePolicy implements PolicyPort {
     if (host === undefined) return;
     host.addresses = addresses;
     this.linkState(link, addresses.length > 0);
+  }
+
+  /** The addresses of all interfaces of the host; none while no uplink is one of the host. */
+  hostOwn(addresses: readonly Addr[]): void {
+    const own = new Map<number, Addr[]>();
+    for (const a of addresses) own.set(a.a3, [...(own.get(a.a3) ?? []), a]);
+    this.#own = own;
   }
 
   /** Told about once per second. */

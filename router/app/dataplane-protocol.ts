@@ -137,6 +137,8 @@ export type ToDataplane =
   | { readonly kind: 'link-state'; readonly index: number; readonly up: boolean }
   /** The addresses a host uplink has now; none = it is down. */
   | { readonly kind: 'host-state'; readonly link: number; readonly addresses: readonly string[] }
+  /** The host's addresses on all its interfaces, while some uplink is one of the host. */
+  | { readonly kind: 'host-own'; readonly addresses: readonly string[] }
   /** Octets the interfaces of host uplinks have carried so far, both directions. */
   | { readonly kind: 'host-octets'; readonly octets: ReadonlyMap<number, number> }
   /** Whether the tunnel of a link carries packets, by its handshakes. */

@@ -285,6 +285,9 @@ class Dataplane {
           m.addresses.flatMap((text) => Addr.parse(text) ?? []),
         );
         break;
+      case 'host-own':
+        this.#policy.hostOwn(m.addresses.flatMap((text) => Addr.parse(text) ?? []));
+        break;
       case 'host-octets':
         this.#policy.hostOctets(m.octets);
         break;

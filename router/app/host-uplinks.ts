@@ -57,6 +57,8 @@ export class HostUplinks {
   readonly #log: Logger;
   #uplinks: readonly HostUplink[] = [];
   readonly #seen = new Map<number, Seen>();
+  /** What was told of the host's own addresses. */
+  #own: readonly string[] = [];
   /** By inode. */
   readonly #flows = new Map<number, HostFlow>();
   #looking: NodeJS.Timeout | undefined;
@@ -73,7 +75,10 @@ export class HostUplinks {
     this.#uplinks = uplinks;
     for (const link of this.#seen.keys()) if (!uplinks.some((u) => u.link === link)) this.#seen.delete(link);
     this.close();
-    if (uplinks.length === 0) return;
+    if (uplinks.length === 0) {
+      this.#tellOwn([], false);
+      return;
+    }
     this.#look(true);
     this.#count();
     this.#looking = setInterval(() => this.#look(false), LOOK_MS).unref();
@@ -89,9 +94,16 @@ export class HostUplinks {
     return this.#seen.get(link)?.addresses ?? [];
   }
 
+  #tellOwn(addresses: readonly string[], isAll: boolean): void {
+    if (!isAll && String(addresses) === String(this.#own)) return;
+    this.#own = addresses;
+    this.#toDataplane({ kind: 'host-own', addresses });
+  }
+
   /** @param isAll tell the data plane what has not changed too */
   #look(isAll: boolean): void {
     const interfaces = addressesByInterface();
+    this.#tellOwn([...interfaces.values()].flat().map(String), isAll);
     for (const { link, way } of this.#uplinks) {
       const seen = lookFor(way, interfaces);
       const before = this.#seen.get(link);

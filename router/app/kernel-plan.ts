@@ -135,7 +135,7 @@ export function kernelPolicyOf(
     uplinks,
     vrfs: Array.from(vrfs),
     isStrict: config.strict,
-    ownAddresses: own.map((a) => a.addr).filter((a) => !isOfUplink(a)),
+    ownAddresses: own.map((a) => a.addr).filter((a) => !isOfUplink(a) && !a.isLinkLocal),
   };
 }
 

@@ -150,11 +150,11 @@ export class HostNetwork {
   }
 
   /**
-   * Tell of uplinks that go down and come up, and set up again what vanished and came back.
+   * Tell of uplinks that go down and come up, and of addresses of the host, and set up again what vanished and came back.
    * @throws KernelRefusal
    */
   watch(changed: (states: readonly UplinkState[]) => void): void {
-    this.#states = JSON.stringify(this.states().map(plainState));
+    this.#states = this.#picture(this.states());
     this.#relay = openRelay({
       family: NetlinkFamily.Route,
       groups: GROUPS,
@@ -207,7 +207,7 @@ export class HostNetwork {
     if (this.#relay === undefined) return;
     await this.#repair(this.#uplinks);
     const states = this.states();
-    const text = JSON.stringify(states.map(plainState));
+    const text = this.#picture(states);
     if (text === this.#states) return;
     this.#states = text;
     changed(states);
@@ -223,6 +223,11 @@ export class HostNetwork {
     } catch (e) {
       this.#o.log.warn('tables and rules of uplinks are not all set up', { why: reason(e) });
     }
+  }
+
+  /** What `watch` tells of: other addresses of the host too, since they are nobody's way out. */
+  #picture(states: readonly UplinkState[]): string {
+    return JSON.stringify([states.map(plainState), this.#host.addresses().map((a) => `${a.index} ${a.addr}`)]);
   }
 
   #facts(): HostFacts {

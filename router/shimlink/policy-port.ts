@@ -24,6 +24,8 @@ export interface PolicyPort {
   readonly hasDomains: boolean;
   /** Families that the host's addresses on its uplinks have now. */
   readonly hostFamilies: ReadonlySet<4 | 6>;
+  /** An address of the host where it has uplinks: no way out leads there. */
+  isHostOwn(address: SockAddr): boolean;
   /** The host uplink over this interface, or with this address of the host, 0 = none: an app that binds it has chosen it. */
   hostLinkOfDevice(name: string): number;
   hostLinkOfAddress(address: SockAddr): number;

@@ -203,7 +203,8 @@ export abstract class AppSocket extends Pollable {
 
   /** Does this destination belong to the host kernel? */
   isDirect(to: SockAddr): boolean {
-    return !this.hub.hasLoopback && (to.isLoopback || to.isWildcard);
+    if (!this.hub.hasLoopback && (to.isLoopback || to.isWildcard)) return true;
+    return this.device === 0 && this.hub.policy?.isHostOwn(to) === true;
   }
 
   /** The shim is to replace the socket by a kernel one: hand over its options and the address it was bound to. */

@@ -320,6 +320,33 @@ print(socket.create_connection(('${FIBER.v4}', 7100), 5).recv(64).decode())`;
   await server.stop();
 });
 
+it('what goes to an address of the host itself stays in the host', async (t) => {
+  const { lab, isps } = t.context;
+  const serve = `
+import socket, threading
+l = socket.create_server(('', 7005)); u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(('${FIBER.v4}', 7005))
+def echo():
+    while True: d, a = u.recvfrom(64); u.sendto(a[0].encode(), a)
+threading.Thread(target=echo, daemon=True).start(); print('serving', flush=True)
+while True:
+    c, a = l.accept(); c.sendall(a[0].encode()); c.close()
+`;
+  const server = lab.start(isps.host, 'python3', ['-c', serve]);
+  await server.until(/serving/);
+  const seen = await python(
+    t.context,
+    'mixed',
+    `
+import socket
+for own in ('${FIBER.v4}', '${LTE.v4}'):
+    with socket.create_connection((own, 7005), timeout=5) as c: print(c.recv(64).decode())
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.settimeout(5); u.connect(('${FIBER.v4}', 7005))
+u.send(b'?'); print(u.recv(64).decode())`,
+  );
+  t.deepEqual(seen, [FIBER.v4, LTE.v4, FIBER.v4]);
+  await server.stop();
+});
+
 it('pings leave by the uplink that rules choose', async (t) => {
   const { lab, isps } = t.context;
   await lab.ok(isps.host, 'sh', ['-c', "echo '0 2147483647' >/proc/sys/net/ipv4/ping_group_range"]);

@@ -397,6 +397,26 @@ l = socket.create_server(('${FIBER.v4}', 7003)); print('serving', flush=True); c
   t.regex(server.stdout, /172\.30\.0\.2/);
 });
 
+it('an address that the host gets while the router runs is its own: connections to it do not leave', async (t) => {
+  const { lab, host, router } = t.context;
+  await up(t.context);
+  await lab.ok(host, 'ip', ['addr', 'add', '203.0.113.77/32', 'dev', 'lo']); // a rule leads all around it to uplinks
+  const ask = `
+import socket
+l = socket.create_server(('203.0.113.77', 0))
+print(socket.create_connection(l.getsockname(), timeout=0.3).getsockname()[0])
+`;
+  try {
+    await lab.eventually('the address is its own', async () => {
+      const { status: code, stdout } = await lab.run(host, 'python3', ['-c', ask]);
+      return code === 0 && stdout.trim() === '203.0.113.77';
+    });
+    t.is((await status(router)).counters['policy_bind_failed_fiber'], 0);
+  } finally {
+    await lab.ok(host, 'ip', ['addr', 'del', '203.0.113.77/32', 'dev', 'lo']);
+  }
+});
+
 it('a daemon that is killed leaves the policy in force; the next one goes on with it, and down undoes it', async (t) => {
   const before = await hostSnapshot(t.context.lab, t.context.host);
   const { router } = t.context;
