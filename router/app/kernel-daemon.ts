@@ -256,8 +256,11 @@ export class KernelDaemon {
     const programs = this.#programs;
     if (programs === undefined) return;
     const policy = kernelPolicyOf(this.#plan, this.#states, ownAddresses());
-    if (isEqual(policy, this.#told)) return;
-    programs.setPolicy(policy);
+    const told = this.#told;
+    if (isEqual(policy, told)) return;
+    const isOfSame = told !== undefined && isEqual(policy, { ...told, ownAddresses: policy.ownAddresses });
+    if (isOfSame) programs.setOwnAddresses(policy.ownAddresses);
+    else programs.setPolicy(policy);
     this.#told = policy;
     for (const [i, way] of this.#watch.ways.entries()) programs.setUsable(i, way.isUsable, way.carries);
   }

@@ -37,6 +37,9 @@ const LIST_SLACK = 16_384;
 /** Combinations of parts at most: beyond, the policy asks about too many things at once. */
 const MAX_COMBINATIONS = 65_536;
 
+/** An address of this host, with the way whose it is (undefined = none of them). */
+export type OwnAddress = readonly [addr: Addr, way: number | undefined];
+
 export interface ImageInput {
   readonly rules: readonly Rule[];
   readonly groups: readonly UplinkGroup[];
@@ -50,8 +53,7 @@ export interface ImageInput {
   /** Of a group's members, in their order, by index of group. */
   readonly weightsOf: (group: number) => readonly number[];
   readonly isStrict: boolean;
-  /** Addresses of this host, each with the way whose it is (undefined = none of them). */
-  readonly ownAddresses: readonly (readonly [Addr, number | undefined])[];
+  readonly ownAddresses: readonly OwnAddress[];
   /** Addresses and their names, as learned so far. */
   readonly names: Iterable<readonly [Addr, readonly string[]]>;
 }
@@ -73,6 +75,7 @@ export class PolicyImage {
   readonly #forwarders = new Map<string, number>();
   readonly #names = new Map<string, readonly [Addr, readonly string[]]>();
   readonly #passedOver: readonly boolean[];
+  #own: readonly OwnAddress[] = [];
   /** Quads: rules, groups and classes; words: rings and lists. */
   readonly #rulesAt = 1;
   readonly #groupsAt: number;
@@ -105,7 +108,7 @@ export class PolicyImage {
     for (const [addr, names] of o.names) this.#names.set(String(addr), [addr, names]);
     this.#writeRules();
     for (const i of o.groups.keys()) this.#writeGroup(i);
-    this.#writeAddresses();
+    this.ownAddressesChanged(o.ownAddresses);
     this.#combine();
     this.quads = Math.ceil((this.#listsAt + 2 * this.#lists.size + LIST_SLACK) / QUAD);
     this.#writeLists();
@@ -141,6 +144,14 @@ export class PolicyImage {
   /** A group's measured weights are other ones now. */
   weightsChanged(group: number): void {
     this.#writeGroup(group);
+  }
+
+  /** The host has these addresses from now on. */
+  ownAddressesChanged(own: readonly OwnAddress[]): void {
+    for (const [addr] of this.#own) this.#writes.deletePrefix(hostPrefix(addr), TABLE_OWN);
+    for (const [addr, way] of own)
+      this.#writes.setPrefix(hostPrefix(addr), TABLE_OWN, way === undefined ? OWN_MAIN : way + 1);
+    this.#own = own;
   }
 
   /** The names of an address are these from now on (none = it is forgotten). */
@@ -237,7 +248,7 @@ export class PolicyImage {
   #writeLearned({ quad, tables }: Class, addr: Addr, names: readonly string[]): void {
     if (!tables.hasDomains) return;
     const answer = tables.learn(addr, names);
-    const host = Prefix.containing(addr, addr.family === 4 ? 32 : 128)!;
+    const host = hostPrefix(addr);
     if (answer === 0) this.#writes.deletePrefix(host, quad);
     else this.#writes.setPrefix(host, quad, answer);
   }
@@ -308,13 +319,6 @@ export class PolicyImage {
     }
   }
 
-  #writeAddresses(): void {
-    for (const [addr, way] of this.#o.ownAddresses) {
-      const host = Prefix.containing(addr, addr.family === 4 ? 32 : 128)!;
-      this.#writes.setPrefix(host, TABLE_OWN, way === undefined ? OWN_MAIN : way + 1);
-    }
-  }
-
   /** What the lists have grown by. Quads are written whole, so the last one may be written again. */
   #writeLists(): void {
     const start = Math.floor(this.#listsWritten / QUAD) * QUAD;
@@ -333,6 +337,10 @@ export class ImageFull extends Error {}
 
 function tooLarge(what: string): MlshimError {
   return new MlshimError('POLICY_TOO_LARGE', `the rules tell more than ${what} apart`);
+}
+
+function hostPrefix(addr: Addr): Prefix {
+  return Prefix.containing(addr, addr.family === 4 ? 32 : 128)!;
 }
 
 function cgroupKey(id: bigint): number[] {

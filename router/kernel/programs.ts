@@ -6,13 +6,14 @@
  * policy becomes active as a whole (one *generation*, bpf/policy.h); between two of them no socket is without one.
  */
 import type { Addr } from '../lib/addr.ts';
+import { isEqual } from '../lib/equal.ts';
 import { Random } from '../lib/rand.ts';
 import { Balancer, type UplinkGroup, type UplinkLoad } from '../uplink/balancer.ts';
 import type { ProcessFacts, Rule } from '../uplink/rule.ts';
 import { GenerationMaps, IS_LITTLE, type NumberedMap, octetsOf, PinnedMaps } from './kernel-maps.ts';
 import { Load, Settings, Total, WAYS, Way, WayCount } from './layout.ts';
 import { type Feature, type HookStatus, OBJECTS, runLoader } from './loader.ts';
-import { ImageFull, PolicyImage } from './policy-image.ts';
+import { ImageFull, type OwnAddress, PolicyImage } from './policy-image.ts';
 import { encodeWay, WayNumbers, type WaySpec } from './ways.ts';
 
 /** An uplink; its index in a policy is the one that groups name. */
@@ -43,7 +44,7 @@ export interface UplinkCounters {
   readonly dns: number;
 }
 
-/** Since the programs were loaded; those of rules since the policy was set. */
+/** Since the programs were loaded; those of rules since these rules were set. */
 export interface KernelCounters {
   readonly uplinks: readonly UplinkCounters[];
   /** By index. */
@@ -189,6 +190,7 @@ export class Programs {
   setPolicy(policy: KernelPolicy): void {
     const members = new Set(policy.groups.flatMap((g) => g.members.map((m) => m.uplink)));
     const before = [this.#policy, this.#wayOf, this.#vrfWays, this.#balancers] as const;
+    const isOfSameRules = isEqual(policy.rules, this.#policy?.rules);
     this.#dnsIds.clear();
     this.#ports.clear();
     this.#dnsKeys = '';
@@ -199,13 +201,19 @@ export class Programs {
       this.#vrfWays = policy.vrfs.map((v) => v && this.#wayFor(v));
       for (const i of this.#wayOf.keys()) this.#writeLoad(i);
       this.#install();
-      this.#rulesEarlier = policy.rules.map(() => 0);
+      if (!isOfSameRules) this.#rulesEarlier = policy.rules.map(() => 0);
     } catch (error) {
       [this.#policy, this.#wayOf, this.#vrfWays, this.#balancers] = before;
       throw error;
     } finally {
       this.#freeWays();
     }
+  }
+
+  /** The host has other addresses now: all else of the policy stays, and so does what was decided. */
+  setOwnAddresses(ownAddresses: readonly Addr[]): void {
+    this.#policy = { ...this.#policy!, ownAddresses };
+    this.#change((image) => image.ownAddressesChanged(this.#ownAddresses()));
   }
 
   /** Whether new flows may take an uplink. @param carries what was sent there before gets through */
@@ -341,10 +349,7 @@ export class Programs {
       carries: (uplink) => this.#carries(policy.uplinks[uplink]!.name),
       weightsOf: (group) => this.#balancers[group]!.weights,
       isStrict: policy.isStrict,
-      ownAddresses: [
-        ...policy.ownAddresses.map((a) => [a, undefined] as const),
-        ...policy.uplinks.flatMap((u, i) => u.addresses.map((a) => [a, this.#wayOf[i]] as const)),
-      ],
+      ownAddresses: this.#ownAddresses(),
       names: this.#names.values(),
     });
     for (const [id, { path, group }] of this.#cgroups) image.setCgroup(id, path, group);
@@ -361,6 +366,14 @@ export class Programs {
     this.#image = image;
     this.#inner = inner;
     this.#tellDnsClasses();
+  }
+
+  #ownAddresses(): OwnAddress[] {
+    const { ownAddresses, uplinks } = this.#policy!;
+    return [
+      ...ownAddresses.map((a) => [a, undefined] as const),
+      ...uplinks.flatMap((u, i) => u.addresses.map((a) => [a, this.#wayOf[i]] as const)),
+    ];
   }
 
   /** Change the generation that is active. */

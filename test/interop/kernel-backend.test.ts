@@ -400,6 +400,7 @@ l = socket.create_server(('${FIBER.v4}', 7003)); print('serving', flush=True); c
 it('an address that the host gets while the router runs is its own: connections to it do not leave', async (t) => {
   const { lab, host, router } = t.context;
   await up(t.context);
+  await leftBy(t.context, 'wired', 'tcp', HOST_SERVER.v4, '2');
   await lab.ok(host, 'ip', ['addr', 'add', '203.0.113.77/32', 'dev', 'lo']); // a rule leads all around it to uplinks
   const ask = `
 import socket
@@ -411,7 +412,9 @@ print(socket.create_connection(l.getsockname(), timeout=0.3).getsockname()[0])
       const { status: code, stdout } = await lab.run(host, 'python3', ['-c', ask]);
       return code === 0 && stdout.trim() === '203.0.113.77';
     });
-    t.is((await status(router)).counters['policy_bind_failed_fiber'], 0);
+    const { counters } = await status(router);
+    t.is(counters['policy_bind_failed_fiber'], 0);
+    t.is(counters['policy_rule_wired'], 2, 'counts of rules go on');
   } finally {
     await lab.ok(host, 'ip', ['addr', 'del', '203.0.113.77/32', 'dev', 'lo']);
   }

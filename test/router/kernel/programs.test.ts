@@ -84,6 +84,28 @@ kernelTest(
   },
 );
 
+kernelTest(title('addresses that the host gets and loses change nothing else: turns and counts go on'), async (t) => {
+  const { ways, programs } = lab();
+  const app = await ways.app();
+  const pass = rule({}, { kind: 'group', group: 0 });
+  const connect = async (): Promise<string> =>
+    (await app.one({ op: 'decide', to: SERVER4, port: 7000, tcp: true })).device;
+  programs.setPolicy(policy(ways, { rules: [pass] }));
+  t.is(await connect(), 'up0');
+  programs.setOwnAddresses([addr(SERVER4)]);
+  t.is(await connect(), '', 'it is the host itself now');
+  programs.setOwnAddresses([addr(SERVER6)]);
+  t.is(await connect(), 'up1');
+  t.deepEqual(programs.counters().rules, [2]);
+  // An address of an uplink takes another generation.
+  programs.setPolicy(policy(ways, { rules: [pass], uplinks: [ways.uplink(0, { addresses: [] }), ways.uplink(1)] }));
+  await connect();
+  t.deepEqual(programs.counters().rules, [3]);
+  programs.setPolicy(policy(ways, { rules: [pass, pass] }));
+  t.deepEqual(programs.counters().rules, [0, 0], 'other rules are counted anew');
+  await app.process.stop('SIGKILL');
+});
+
 kernelTest(title('an app bound to an address of an uplink takes that one where the rule allows it'), async (t) => {
   const { ways, programs } = lab();
   const app = await ways.app();
