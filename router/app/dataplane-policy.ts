@@ -13,6 +13,7 @@ import type { PolicyPort } from '../shimlink/policy-port.ts';
 import { E, IPPROTO_ICMP, IPPROTO_ICMPV6 } from '../shimlink/proto.ts';
 import type { SockAddr } from '../shimlink/sockaddr.ts';
 import { TcpState } from '../tcp/settings.ts';
+import { Families, familiesOf } from '../uplink/balancer.ts';
 import { probeEvent } from '../uplink/health.ts';
 import { type FlowQuery, Policy } from '../uplink/policy.ts';
 import { NO_PORT } from '../uplink/port-table.ts';
@@ -46,6 +47,7 @@ class Question implements FlowQuery {
   flowHash = 0;
   targetHash = 0;
   kept: number | undefined;
+  families: number = Families.Any;
 }
 
 export interface PolicyParts {
@@ -99,6 +101,7 @@ export class DataplanePolicy implements PolicyPort {
       return known;
     });
     for (const w of before.values()) if (!this.#ways.includes(w)) w.cancelProbe();
+    for (const w of this.#ways) w.families = w.spec.families ?? familiesOf(this.#hosts.get(w.spec.link)!.addresses);
     const names = this.#policy?.names;
     this.#policy = s.rules.length === 0 ? undefined : new Policy(s.rules, s.groups, this.#ways, this.#o.random, names);
     const policy = this.#policy;
@@ -136,6 +139,7 @@ export class DataplanePolicy implements PolicyPort {
     q.from = from?.toAddr();
     const before = kept === 0 ? -1 : this.#ways.findIndex((w) => w.spec.link === kept && w.carries);
     q.kept = before < 0 ? undefined : before;
+    q.families = to.isV4 ? Families.V4 : Families.V6;
     this.#hash(q, socket, from);
     policy.decide(q);
     switch (policy.kind) {
@@ -164,7 +168,11 @@ export class DataplanePolicy implements PolicyPort {
     const policy = this.#policy;
     if (policy === undefined) return 0;
     const hash = hashOfText(name);
-    policy.decideName(this.#classes!.of(pid), { name, protocol, port }, { flowHash: hash, targetHash: hash });
+    policy.decideName(
+      this.#classes!.of(pid),
+      { name, protocol, port },
+      { flowHash: hash, targetHash: hash, families: Families.Any },
+    );
     if (policy.kind === 'uplink') this.link = this.#ways[policy.uplink]!.spec.link;
     return policy.kind === 'no-uplink' ? E.ENETUNREACH : 0;
   }
@@ -250,6 +258,7 @@ export class DataplanePolicy implements PolicyPort {
     const host = this.#hosts.get(link);
     if (host === undefined) return;
     host.addresses = addresses;
+    for (const w of this.#ways) if (w.spec.link === link) w.families = familiesOf(addresses);
     this.linkState(link, addresses.length > 0);
   }
 

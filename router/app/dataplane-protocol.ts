@@ -60,6 +60,8 @@ export interface PolicyUplink {
   /** Octets per second, 0 = unknown. */
   readonly capacity: number;
   readonly probe: ProbeConfig | undefined;
+  /** Families of flows that it is for (Families); undefined = those of the addresses that the host has there. */
+  readonly families: number | undefined;
   /** Flows that rules sent through it are reset when it goes down. */
   readonly endsFlows: boolean;
 }

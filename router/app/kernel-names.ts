@@ -6,7 +6,7 @@ import type { Addr } from '../lib/addr.ts';
 import { systemClock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import { Random, systemEntropy } from '../lib/rand.ts';
-import { Balancer, NO_UPLINK, type UplinkLoad } from '../uplink/balancer.ts';
+import { Balancer, Families, NO_UPLINK, type UplinkLoad } from '../uplink/balancer.ts';
 import { LearnedNames } from '../uplink/learned-names.ts';
 import { canMatchName } from '../uplink/rule.ts';
 import { DnsForwarder } from './dns-forwarder.ts';
@@ -97,7 +97,7 @@ export class KernelNames {
 
   #pick(group: number): number {
     const hash = this.#random.int32();
-    return this.#balancers[group]?.pick({ flowHash: hash, targetHash: hash }) ?? NO_UPLINK;
+    return this.#balancers[group]?.pick({ flowHash: hash, targetHash: hash, families: Families.Any }) ?? NO_UPLINK;
   }
 
   #memberOf(vrf: number): number {

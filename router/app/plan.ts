@@ -7,6 +7,7 @@ import { RouteSource } from '../fib/shared.ts';
 import type { Prefix } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
 import { posted } from '../lib/post.ts';
+import { Families, familiesOf } from '../uplink/balancer.ts';
 import type { DataplaneSettings, LinkSpec, PolicySettings } from './dataplane-protocol.ts';
 import type { HostUplink } from './host-uplinks.ts';
 import type { ConfiguredRoute, RoutingBoot, RoutingHop } from './routing-protocol.ts';
@@ -157,7 +158,7 @@ export function rulesOf(
 }
 
 function policyOf(
-  { policy, uplinks }: Config,
+  { policy, uplinks, source }: Config,
   numberOf: (name: string) => number,
   hosts: readonly HostUplink[],
   vrfs: Plan['vrfs'],
@@ -171,9 +172,21 @@ function policyOf(
       dns: uplink.dns,
       capacity: uplink.bandwidth ?? 0,
       probe: uplink.probe,
+      families: uplink.wireguard && tunnelFamilies(uplink.wireguard, source),
       endsFlows: uplink.whenDown === 'reset',
     })),
   };
+}
+
+/**
+ * Families that a tunnel is for: its peers may have them, and it has an address of them. One with link-local addresses or none
+ * is a link between routers, as in DN42: what goes there may have any address of ours.
+ */
+function tunnelFamilies({ addresses, peers }: WireguardConfig, { v4, v6 }: Config['source']): number {
+  const isBetweenRouters = addresses.length === 0 || addresses.some((a) => a.addr.isLinkLocal);
+  const own = [...addresses.map((a) => a.addr), v4, v6].filter((a) => a !== undefined);
+  const carried = peers.flatMap((p) => p.allowedIps).filter((ip) => !ip.addr.isLinkLocal);
+  return familiesOf(carried) & (isBetweenRouters ? Families.Any : familiesOf(own));
 }
 
 /** A link that routes lead to. */

@@ -4,7 +4,7 @@
  */
 import { endianness } from 'node:os';
 
-export const SCHEMA = 1;
+export const SCHEMA = 2;
 export const GENERATIONS = 4;
 export const WAYS = 256;
 export const RESOLVERS = 3;
@@ -16,7 +16,7 @@ export const QUAD = 4;
 
 export const Head = { Flags: 0, Class: 1, Lists: 2, Rules: 3 } as const;
 export const Flag = { Cgroups: 1, Users: 2, Processes: 4, Names: 8, Sources: 16, Strict: 32 } as const;
-export const ClassWord = { Table: 0, Anywhere: 1, Forwarder: 2 } as const;
+export const ClassWord = { Table: 0, Anywhere: 1, Forwarder: 2, Anywhere6: 3 } as const;
 export const RuleWord = { Action: 0, Target: 1, Flags: 2 } as const;
 export const Action = { Group: 0, Way: 1, Main: 2, Reject: 3 } as const;
 export const RuleFlag = { ForPing: 1 } as const;

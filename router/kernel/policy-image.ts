@@ -6,7 +6,8 @@
  * programs look up on their own; all four together give the class. Processes that the same rules may apply to are of one
  * class, as in router/uplink/policy.ts, and a class has the tables of router/uplink/tables.ts.
  */
-import { type Addr, Prefix } from '../lib/addr.ts';
+import { type Addr, type Family, Prefix } from '../lib/addr.ts';
+import { isEqual } from '../lib/equal.ts';
 import { MlshimError } from '../lib/errors.ts';
 import { BALANCE_KINDS, type UplinkGroup } from '../uplink/balancer.ts';
 import { PortTables } from '../uplink/port-table.ts';
@@ -34,6 +35,9 @@ import { ringOf, ringRoom } from './rings.ts';
 /** Classes that may be added while a generation is in use, and room for their lists, in words. */
 const MAX_CLASSES = 1024;
 const LIST_SLACK = 16_384;
+const FAMILIES: readonly Family[] = [4, 6];
+/** Quads of a group: the one for IPv4 flows, then the one for IPv6. */
+const QUADS_OF_GROUP = 2;
 /** Combinations of parts at most: beyond, the policy asks about too many things at once. */
 const MAX_COMBINATIONS = 65_536;
 
@@ -50,6 +54,8 @@ export interface ImageInput {
   readonly isUsable: (uplink: number) => boolean;
   /** What was sent there gets through: true also for those that only take no new flows. */
   readonly carries: (uplink: number) => boolean;
+  /** Whether an uplink has an address of a family. */
+  readonly hasFamily: (uplink: number, family: Family) => boolean;
   /** Of a group's members, in their order, by index of group. */
   readonly weightsOf: (group: number) => readonly number[];
   readonly isStrict: boolean;
@@ -63,7 +69,8 @@ interface Class {
   /** Index of its quad; also the number of its table, so that no two classes share one. */
   readonly quad: number;
   readonly rules: readonly number[];
-  readonly tables: RuleTables;
+  /** Those of flows of each family; mostly the same ones. */
+  readonly tables: { readonly 4: RuleTables; readonly 6: RuleTables };
 }
 
 export class PolicyImage {
@@ -74,7 +81,7 @@ export class PolicyImage {
   readonly #combinations = new Set<string>();
   readonly #forwarders = new Map<string, number>();
   readonly #names = new Map<string, readonly [Addr, readonly string[]]>();
-  readonly #passedOver: readonly boolean[];
+  readonly #passedOver: { readonly 4: readonly boolean[]; readonly 6: readonly boolean[] };
   #own: readonly OwnAddress[] = [];
   /** Quads: rules, groups and classes; words: rings and lists. */
   readonly #rulesAt = 1;
@@ -87,24 +94,24 @@ export class PolicyImage {
   #writes = new MapWrites();
   /** Quads that the map needs. */
   readonly quads: number;
-  /** Counters: flows by rule, then turns by group. */
+  /** Counters: flows by rule, then turns by group and family. */
   readonly counters: number;
 
   constructor(o: ImageInput) {
     this.#o = o;
     this.#parts = new Parts(o.rules);
     this.#lists = new PortTables(o.rules);
-    this.#passedOver = o.rules.map((r) => this.isPassedOver(r, o.isUsable));
+    this.#passedOver = this.#passedOverNow();
     this.#groupsAt = this.#rulesAt + o.rules.length;
-    this.#classesAt = this.#groupsAt + o.groups.length;
+    this.#classesAt = this.#groupsAt + QUADS_OF_GROUP * o.groups.length;
     let at = (this.#classesAt + MAX_CLASSES) * QUAD;
     this.#ringsAt = o.groups.map((g) => {
       const start = at;
-      at += Math.ceil(ringRoom(g) / QUAD) * QUAD;
+      at += QUADS_OF_GROUP * roomOf(g);
       return start;
     });
     this.#listsAt = at;
-    this.counters = o.rules.length + o.groups.length;
+    this.counters = o.rules.length + QUADS_OF_GROUP * o.groups.length;
     for (const [addr, names] of o.names) this.#names.set(String(addr), [addr, names]);
     this.#writeRules();
     for (const i of o.groups.keys()) this.#writeGroup(i);
@@ -122,18 +129,24 @@ export class PolicyImage {
     return writes;
   }
 
-  /** Whether a rule is left out because its group has no usable uplink (`on_failure: next`). */
-  isPassedOver(rule: Rule, isUsable: (uplink: number) => boolean): boolean {
-    return (
-      rule.onFailure === 'next' &&
-      rule.action.kind === 'group' &&
-      !this.#o.groups[rule.action.group]!.members.some((m) => isUsable(m.uplink))
-    );
+  /** Whether a rule is left out for a family because its group has no usable uplink of it (`on_failure: next`). */
+  #isPassedOver({ onFailure, action }: Rule, family: Family): boolean {
+    if (onFailure !== 'next' || action.kind !== 'group') return false;
+    return !this.#o.groups[action.group]!.members.some((m) => this.#isCandidate(m.uplink, family));
+  }
+
+  #passedOverNow(): { readonly 4: readonly boolean[]; readonly 6: readonly boolean[] } {
+    const of = (family: Family): boolean[] => this.#o.rules.map((r) => this.#isPassedOver(r, family));
+    return { 4: of(4), 6: of(6) };
+  }
+
+  #isCandidate(uplink: number, family: Family): boolean {
+    return this.#o.isUsable(uplink) && this.#o.hasFamily(uplink, family);
   }
 
   /** Whether this image is still right: rules that are passed over are the same ones. */
   get isCurrent(): boolean {
-    return this.#o.rules.every((r, i) => this.isPassedOver(r, this.#o.isUsable) === this.#passedOver[i]);
+    return isEqual(this.#passedOverNow(), this.#passedOver);
   }
 
   /** Uplinks became usable or not: rings are written anew. Rules with `on_failure: next` want another image (`isCurrent`). */
@@ -196,7 +209,7 @@ export class PolicyImage {
 
   /** Classes with rules by domain, by the list of their rules. */
   dnsClasses(): { readonly key: string; readonly rules: readonly number[] }[] {
-    return [...this.#classes].filter(([, c]) => c.tables.hasDomains).map(([key, { rules }]) => ({ key, rules }));
+    return [...this.#classes].filter(([, c]) => hasDomains(c)).map(([key, { rules }]) => ({ key, rules }));
   }
 
   /** @param port 0 = there is none */
@@ -223,31 +236,40 @@ export class PolicyImage {
   }
 
   #classOf(c: Combination): Class {
-    const rules = applicableRules(this.#o.rules, this.#parts, c).filter((i) => !this.#passedOver[i]);
+    const passedOver = this.#passedOver;
+    const rules = applicableRules(this.#o.rules, this.#parts, c).filter((i) => !(passedOver[4][i] && passedOver[6][i]));
     const key = rules.join();
     const known = this.#classes.get(key);
     if (known !== undefined) return known;
     if (this.#classes.size === MAX_CLASSES) throw tooLarge(`${MAX_CLASSES} classes of processes`);
-    const tables = new RuleTables(this.#o.rules, rules, this.#lists);
-    const made = { quad: this.#classesAt + this.#classes.size, rules, tables };
+    const made = { quad: this.#classesAt + this.#classes.size, rules, tables: this.#tablesOf(rules) };
     this.#classes.set(key, made);
     this.#writeClass(key, made);
-    for (const [prefix, answer] of tables.targets()) this.#writes.setPrefix(prefix, made.quad, answer);
+    for (const family of FAMILIES)
+      for (const [prefix, answer] of made.tables[family].targets())
+        if (prefix.family === family) this.#writes.setPrefix(prefix, made.quad, answer);
     for (const [addr, names] of this.#names.values()) this.#writeLearned(made, addr, names);
     return made;
+  }
+
+  #tablesOf(rules: readonly number[]): Class['tables'] {
+    const [v4, v6] = FAMILIES.map((f) => rules.filter((i) => !this.#passedOver[f][i])) as [number[], number[]];
+    const tables4 = new RuleTables(this.#o.rules, v4, this.#lists);
+    return { 4: tables4, 6: isEqual(v4, v6) ? tables4 : new RuleTables(this.#o.rules, v6, this.#lists) };
   }
 
   #writeClass(key: string, { quad, tables }: Class): void {
     const words = new Int32Array(QUAD);
     words[ClassWord.Table] = quad;
-    words[ClassWord.Anywhere] = tables.anywhere;
+    words[ClassWord.Anywhere] = tables[4].anywhere;
+    words[ClassWord.Anywhere6] = tables[6].anywhere;
     words[ClassWord.Forwarder] = this.#forwarders.get(key) ?? 0;
     this.#writes.setWords(quad * QUAD, words);
   }
 
   #writeLearned({ quad, tables }: Class, addr: Addr, names: readonly string[]): void {
-    if (!tables.hasDomains) return;
-    const answer = tables.learn(addr, names);
+    if (!tables[addr.family].hasDomains) return;
+    const answer = tables[addr.family].learn(addr, names);
     const host = hostPrefix(addr);
     if (answer === 0) this.#writes.deletePrefix(host, quad);
     else this.#writes.setPrefix(host, quad, answer);
@@ -282,7 +304,7 @@ export class PolicyImage {
   #actionOf({ action }: Rule): readonly [action: number, target: number] {
     switch (action.kind) {
       case 'group':
-        return [Action.Group, this.#groupsAt + action.group];
+        return [Action.Group, this.#groupsAt + QUADS_OF_GROUP * action.group];
       case 'reject':
         return [Action.Reject, 0];
       case 'vrf': {
@@ -292,31 +314,46 @@ export class PolicyImage {
     }
   }
 
-  /** The ring first, all over its room, then its length: whatever a program reads in between is a way of the group. */
+  /** Both families share one ring and its turns while they have the same candidates. */
   #writeGroup(index: number): void {
     const group = this.#o.groups[index]!;
-    const ring = ringOf(group, this.#o.weightsOf(index), this.#o.isUsable).map(this.#o.wayOf);
-    const at = this.#ringsAt[index]!;
-    if (ring.length > 0) {
-      const room = Math.ceil(ringRoom(group) / QUAD) * QUAD;
-      this.#writes.setWords(
-        at,
-        Int32Array.from({ length: room }, (_, i) => ring[i % ring.length]!),
-      );
-    }
-    const words = new Int32Array(QUAD);
-    words[GroupWord.Balance] = BALANCE_KINDS.indexOf(group.balance);
-    words[GroupWord.Ring] = at;
-    words[GroupWord.Length] = ring.length;
-    words[GroupWord.Turn] = this.#o.rules.length + index;
-    const quad = this.#groupsAt + index;
-    this.#writes.setWords(quad * QUAD, words);
+    const [v4, v6] = FAMILIES.map((f) => this.#ringOf(index, f)) as [number[], number[]];
+    this.#writeRing(index, 0, v4);
+    if (isEqual(v4, v6)) this.#writeGroupQuad(index, 1, 0, v4.length);
+    else this.#writeRing(index, 1, v6);
     for (const { uplink } of group.members) {
-      const key = [KeyKind.Member, quad, this.#o.wayOf(uplink), 0, 0];
+      const key = [KeyKind.Member, this.#groupsAt + QUADS_OF_GROUP * index, this.#o.wayOf(uplink), 0, 0];
       if (this.#o.isUsable(uplink)) this.#writes.setKey(key, Member.Usable);
       else if (this.#o.carries(uplink)) this.#writes.setKey(key, Member.Drained);
       else this.#writes.deleteKey(key);
     }
+  }
+
+  #ringOf(index: number, family: Family): number[] {
+    const isCandidate = (uplink: number): boolean => this.#isCandidate(uplink, family);
+    return ringOf(this.#o.groups[index]!, this.#o.weightsOf(index), isCandidate).map(this.#o.wayOf);
+  }
+
+  /** The ring first, all over its room, then its length: whatever a program reads in between is a way of the group. */
+  #writeRing(index: number, which: number, ring: readonly number[]): void {
+    const room = roomOf(this.#o.groups[index]!);
+    if (ring.length > 0)
+      this.#writes.setWords(
+        this.#ringsAt[index]! + which * room,
+        Int32Array.from({ length: room }, (_, i) => ring[i % ring.length]!),
+      );
+    this.#writeGroupQuad(index, which, which, ring.length);
+  }
+
+  /** @param which 0 for IPv4 flows, 1 for IPv6 @param whose ring and turns they take */
+  #writeGroupQuad(index: number, which: number, whose: number, length: number): void {
+    const group = this.#o.groups[index]!;
+    const words = new Int32Array(QUAD);
+    words[GroupWord.Balance] = BALANCE_KINDS.indexOf(group.balance);
+    words[GroupWord.Ring] = this.#ringsAt[index]! + whose * roomOf(group);
+    words[GroupWord.Length] = length;
+    words[GroupWord.Turn] = this.#o.rules.length + QUADS_OF_GROUP * index + whose;
+    this.#writes.setWords((this.#groupsAt + QUADS_OF_GROUP * index + which) * QUAD, words);
   }
 
   /** What the lists have grown by. Quads are written whole, so the last one may be written again. */
@@ -337,6 +374,15 @@ export class ImageFull extends Error {}
 
 function tooLarge(what: string): MlshimError {
   return new MlshimError('POLICY_TOO_LARGE', `the rules tell more than ${what} apart`);
+}
+
+/** Words of a group's ring. */
+function roomOf(group: UplinkGroup): number {
+  return Math.ceil(ringRoom(group) / QUAD) * QUAD;
+}
+
+function hasDomains({ tables }: Class): boolean {
+  return tables[4].hasDomains || tables[6].hasDomains;
 }
 
 function hostPrefix(addr: Addr): Prefix {

@@ -8,7 +8,7 @@
 import type { Addr } from '../lib/addr.ts';
 import { isEqual } from '../lib/equal.ts';
 import { Random } from '../lib/rand.ts';
-import { Balancer, type UplinkGroup, type UplinkLoad } from '../uplink/balancer.ts';
+import { Balancer, Families, type UplinkGroup, type UplinkLoad } from '../uplink/balancer.ts';
 import type { ProcessFacts, Rule } from '../uplink/rule.ts';
 import { GenerationMaps, IS_LITTLE, type NumberedMap, octetsOf, PinnedMaps } from './kernel-maps.ts';
 import { Load, Settings, Total, WAYS, Way, WayCount } from './layout.ts';
@@ -60,7 +60,7 @@ export interface KernelCounters {
 }
 
 /** What an uplink carries, for `least_loaded` and measured weights. */
-export type MeasuredLoad = Omit<UplinkLoad, 'isUsable'>;
+export type MeasuredLoad = Omit<UplinkLoad, 'isUsable' | 'families'>;
 
 export interface LoadOptions {
   /** A folder of its own, on a bpffs or where one may be mounted. */
@@ -347,6 +347,7 @@ export class Programs {
       vrfWayOf: (vrf) => this.#vrfWays[vrf],
       isUsable: (uplink) => !this.#unusable.has(policy.uplinks[uplink]!.name),
       carries: (uplink) => this.#carries(policy.uplinks[uplink]!.name),
+      hasFamily: (uplink, family) => policy.uplinks[uplink]![family === 4 ? 'source4' : 'source6'] !== undefined,
       weightsOf: (group) => this.#balancers[group]!.weights,
       isStrict: policy.isStrict,
       ownAddresses: this.#ownAddresses(),
@@ -459,6 +460,7 @@ export class Programs {
       const of = (): MeasuredLoad => this.#loadOf(name);
       return {
         isUsable: true,
+        families: Families.Any,
         get rate() {
           return of().rate;
         },

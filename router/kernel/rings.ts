@@ -1,12 +1,13 @@
 /**
  * Balancers as the programs run them: a ring of ways, of which a new flow takes the next, any, or the one at the place of its hash.
- * Rings leave out uplinks that cannot be used; an empty one refuses the flow.
+ * Each family has its ring, which leaves out uplinks that cannot be used or have no address of the family; an empty one refuses
+ * the flow.
  *
  * Round robin is the same sequence as router/uplink/balancer.ts gives. Hash and sticky choose per place of the ring what the
  * balancer chooses per hash, so that losing an uplink moves only what stood at its places.
  */
 import { Random } from '../lib/rand.ts';
-import { Balancer, type UplinkGroup, type UplinkLoad } from '../uplink/balancer.ts';
+import { Balancer, Families, type UplinkGroup, type UplinkLoad } from '../uplink/balancer.ts';
 import { MEMBERS, RING } from './layout.ts';
 
 /** Places a group's ring may need, whichever members can be used and whatever measured weights become. */
@@ -28,7 +29,7 @@ export function ringRoom(group: UplinkGroup): number {
 
 /**
  * @param weights of the group's members, in their order
- * @param isUsable by index of uplink
+ * @param isUsable by index of uplink, for flows of the ring's family
  * @returns indices of uplinks; empty when none can be used
  */
 export function ringOf(
@@ -58,12 +59,15 @@ export function ringOf(
 function places(group: UplinkGroup, isUsable: (uplink: number) => boolean): number[] {
   const loads = loadsOf(group, isUsable);
   const balancer = new Balancer({ ...group, balance: 'hash' }, loads, new Random(1));
-  return Array.from({ length: RING }, (_, place) => balancer.pick({ flowHash: place, targetHash: place }));
+  return Array.from({ length: RING }, (_, place) =>
+    balancer.pick({ flowHash: place, targetHash: place, families: Families.Any }),
+  );
 }
 
 function loadsOf(group: UplinkGroup, isUsable: (uplink: number) => boolean): UplinkLoad[] {
   const last = Math.max(...group.members.map((m) => m.uplink));
-  return Array.from({ length: last + 1 }, (_, i) => ({ isUsable: isUsable(i), rate: 0, capacity: 0, peak: 0 }));
+  const load = { families: Families.Any, rate: 0, capacity: 0, peak: 0 };
+  return Array.from({ length: last + 1 }, (_, i) => ({ ...load, isUsable: isUsable(i) }));
 }
 
 /** Everybody gains its turns, the richest pays the sum: evenly spread, as the balancer does. */

@@ -1,8 +1,9 @@
 /**
  * Which uplink of a group a new flow takes. One kind of balancer per way of choosing; all respect weights and pass over
- * uplinks that cannot be used now. Flows that have their uplink keep it: a balancer is asked once per flow.
+ * uplinks that cannot be used now, or have no address of the flow's family. Flows that have their uplink keep it: a balancer is asked once per flow.
  */
 import { mix32 } from '../fib/hash.ts';
+import type { Family } from '../lib/addr.ts';
 import type { Random } from '../lib/rand.ts';
 
 /**
@@ -26,10 +27,20 @@ export interface UplinkGroup {
   readonly members: readonly GroupMember[];
 }
 
+/** Families of addresses, as bits. */
+export const Families = { V4: 1, V6: 2, Any: 3 } as const;
+
+/** Families that these are of. */
+export function familiesOf(addresses: readonly { readonly family: Family }[]): number {
+  return addresses.reduce((found, a) => found | (a.family === 4 ? Families.V4 : Families.V6), 0);
+}
+
 /** What a balancer has to know of an uplink, kept by its owner; all fields may change at any time. */
 export interface UplinkLoad {
   /** Healthy and not drained. */
   readonly isUsable: boolean;
+  /** Families that it has addresses of: it is no candidate for flows of another one. */
+  readonly families: number;
   /** Octets per second at present, both directions. */
   readonly rate: number;
   /** Octets per second it can carry, as configured; 0 = unknown. */
@@ -44,6 +55,8 @@ export interface FlowKey {
   readonly flowHash: number;
   /** Hash of the destination address alone. */
   readonly targetHash: number;
+  /** The family of the destination; Any = it is not known yet. */
+  readonly families: number;
 }
 
 /**
@@ -79,6 +92,8 @@ export class Balancer {
   readonly #random: Random;
   /** Smooth weighted round robin: what each member has been passed over for, so that turns are spread evenly. */
   readonly #credit: Float64Array;
+  /** The same for IPv6 flows, while not all members have addresses of both families. */
+  readonly #credit6: Float64Array;
   /** Flows given to each member since its rate was measured last: they will be part of the rate later. */
   readonly #fresh: Int32Array;
   readonly #weights: Float64Array;
@@ -90,6 +105,7 @@ export class Balancer {
     this.#loads = loads;
     this.#random = random;
     this.#credit = new Float64Array(group.members.length);
+    this.#credit6 = new Float64Array(group.members.length);
     this.#fresh = new Int32Array(group.members.length);
     this.#weights = memberWeights(group, loads);
     this.#isMeasured = group.members.some((m) => m.weight === 'auto');
@@ -123,38 +139,52 @@ export class Balancer {
 
   /** The uplink a flow would be given that came now; what is asked for here takes no turn. @returns as `pick` */
   peek(flow: FlowKey): number {
-    const member = this.group.balance === 'round_robin' ? this.#firstInTurn() : this.#choose(flow);
+    const member = this.group.balance === 'round_robin' ? this.#firstInTurn(flow.families) : this.#choose(flow);
     return member < 0 ? NO_UPLINK : this.group.members[member]!.uplink;
   }
 
   #choose(flow: FlowKey): number {
     switch (this.group.balance) {
       case 'round_robin':
-        return this.#nextInTurn();
+        return this.#nextInTurn(flow.families);
       case 'random':
-        return this.#anyByWeight();
+        return this.#anyByWeight(flow.families);
       case 'hash':
-        return this.#rendezvous(flow.flowHash);
+        return this.#rendezvous(flow.flowHash, flow.families);
       case 'sticky':
-        return this.#rendezvous(flow.targetHash);
+        return this.#rendezvous(flow.targetHash, flow.families);
       case 'least_loaded':
-        return this.#leastLoaded();
+        return this.#leastLoaded(flow.families);
       case 'failover':
-        return this.group.members.findIndex((m) => this.#loads[m.uplink]!.isUsable);
+        return this.#firstUsable(flow.families);
     }
   }
 
-  #isUsable(member: number): boolean {
-    return this.#loads[this.group.members[member]!.uplink]!.isUsable;
+  #isUsable(member: number, families: number): boolean {
+    const load = this.#loads[this.group.members[member]!.uplink]!;
+    return load.isUsable && (load.families & families) !== 0;
+  }
+
+  #firstUsable(families: number): number {
+    for (let i = 0; i < this.#weights.length; i++) if (this.#isUsable(i, families)) return i;
+    return -1;
+  }
+
+  /** Both families share one round while they have the same candidates. */
+  #creditFor(families: number): Float64Array {
+    if (families !== Families.V6) return this.#credit;
+    for (let i = 0; i < this.#weights.length; i++)
+      if (this.#isUsable(i, Families.V4) !== this.#isUsable(i, Families.V6)) return this.#credit6;
+    return this.#credit;
   }
 
   /** Everybody gains its weight, the richest pays the sum: weights 3 and 1 give A A B A, never A A A B. */
-  #nextInTurn(): number {
-    const credit = this.#credit;
+  #nextInTurn(families: number): number {
+    const credit = this.#creditFor(families);
     let sum = 0;
     let best = -1;
     for (let i = 0; i < credit.length; i++) {
-      if (!this.#isUsable(i)) {
+      if (!this.#isUsable(i, families)) {
         credit[i] = 0;
         continue;
       }
@@ -168,12 +198,13 @@ export class Balancer {
   }
 
   /** Who `#nextInTurn` would name. */
-  #firstInTurn(): number {
+  #firstInTurn(families: number): number {
+    const credits = this.#creditFor(families);
     let best = -1;
     let most = 0;
-    for (let i = 0; i < this.#credit.length; i++) {
-      if (!this.#isUsable(i)) continue;
-      const credit = this.#credit[i]! + this.#weights[i]!;
+    for (let i = 0; i < credits.length; i++) {
+      if (!this.#isUsable(i, families)) continue;
+      const credit = credits[i]! + this.#weights[i]!;
       if (best >= 0 && credit <= most) continue;
       best = i;
       most = credit;
@@ -181,13 +212,13 @@ export class Balancer {
     return best;
   }
 
-  #anyByWeight(): number {
+  #anyByWeight(families: number): number {
     let sum = 0;
-    for (let i = 0; i < this.#weights.length; i++) if (this.#isUsable(i)) sum += this.#weights[i]!;
+    for (let i = 0; i < this.#weights.length; i++) if (this.#isUsable(i, families)) sum += this.#weights[i]!;
     let left = ((this.#random.int32() >>> 0) / 4294967296) * sum;
     let last = -1;
     for (let i = 0; i < this.#weights.length; i++) {
-      if (!this.#isUsable(i)) continue;
+      if (!this.#isUsable(i, families)) continue;
       last = i;
       left -= this.#weights[i]!;
       if (left < 0) break;
@@ -196,11 +227,11 @@ export class Balancer {
   }
 
   /** Highest random weight: scores are independent, so a member that leaves moves only its own flows. */
-  #rendezvous(hash: number): number {
+  #rendezvous(hash: number, families: number): number {
     let best = -1;
     let bestScore = Number.POSITIVE_INFINITY;
     for (let i = 0; i < this.#weights.length; i++) {
-      if (!this.#isUsable(i)) continue;
+      if (!this.#isUsable(i, families)) continue;
       const mixed = mix32(hash ^ Math.imul(this.group.members[i]!.uplink + 1, 0x9e3779b1)) >>> 0;
       const score = -Math.log((mixed + 1) / 4294967297) / this.#weights[i]!;
       if (score >= bestScore) continue;
@@ -216,12 +247,12 @@ export class Balancer {
   }
 
   /** Part of the capacity in use, fresh flows counted as one average share each; weights stand in for unknown capacities. */
-  #leastLoaded(): number {
+  #leastLoaded(families: number): number {
     let best = -1;
     let bestScore = Number.POSITIVE_INFINITY;
     for (let i = 0; i < this.#weights.length; i++) {
+      if (!this.#isUsable(i, families)) continue;
       const load = this.#loads[this.group.members[i]!.uplink]!;
-      if (!load.isUsable) continue;
       const capacity = load.capacity > 0 ? load.capacity : Math.max(load.peak, this.#guess(i));
       const score = load.rate / capacity + ((this.#fresh[i]! + 1) * FRESH_SHARE) / capacity;
       if (score >= bestScore) continue;

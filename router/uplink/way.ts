@@ -1,6 +1,6 @@
 /** An uplink as policy sees it, in either backend: its health, whether it is drained by hand, how fast it is, and what went there. Pure. */
 import type { Instant } from '../lib/clock.ts';
-import type { UplinkLoad } from './balancer.ts';
+import { Families, type UplinkLoad } from './balancer.ts';
 import { CapacityMeter } from './capacity.ts';
 import { Health } from './health.ts';
 
@@ -25,6 +25,8 @@ export class Way<S extends WaySpec> implements UplinkLoad {
   readonly health: Health;
   readonly meter = new CapacityMeter();
   isDrained = false;
+  /** Families that it has addresses of. */
+  families: number = Families.Any;
   /** New flows that were sent here. */
   decisions = 0;
   /** Times it could not be used any more. */

@@ -5,6 +5,7 @@
  */
 import { Addr, Prefix } from '../../router/lib/addr.ts';
 import { Random } from '../../router/lib/rand.ts';
+import { Families } from '../../router/uplink/balancer.ts';
 import { type FlowQuery, Policy } from '../../router/uplink/policy.ts';
 import { ANYTHING, Protocol, type Rule, type RuleMatch } from '../../router/uplink/rule.ts';
 import { ISPS, SERVER, TwoIsps } from '../kit/isps.ts';
@@ -81,13 +82,14 @@ function queries(rules: readonly Rule[], processClass: number): FlowQuery[] {
       from: undefined,
       flowHash: random.int32(),
       targetHash: random.int32(),
+      families: isV6 ? Families.V6 : Families.V4,
     };
   });
 }
 
 function decisions(samples: Samples, rounds: number, log: (line: string) => void): void {
   const members = ISPS.map(({ rate }, uplink) => ({ uplink, weight: rate }));
-  const loads = ISPS.map(() => ({ isUsable: true, rate: 0, capacity: 0, peak: 0 }));
+  const loads = ISPS.map(() => ({ isUsable: true, families: Families.Any, rate: 0, capacity: 0, peak: 0 }));
   const process = { executable: '/usr/bin/curl', argv0: 'curl', group: undefined, uid: 1000, cgroup: '/' };
   const cases = Object.entries(KINDS).flatMap(([kind, match]) =>
     COUNTS.map((count) => {

@@ -149,7 +149,8 @@ ${more}    wireguard:
     router.keys.set(name, isps.router.key(name));
     router.keyFiles(name);
   }
-  const tunnels = isps.uplinks().replaceAll('    wireguard:\n', '    wireguard:\n      table: off\n');
+  let tunnels = isps.uplinks().replaceAll('    wireguard:\n', '    wireguard:\n      table: off\n');
+  for (const i of c.v4Only) tunnels = tunnels.replace(`, '${ISPS[i]!.v6}/128', fe80::1/64`, '');
   // The other router's tunnels are for show, since no case asks its apps for names; one that is sent to in vain would be down.
   const isShown = router !== isps.router;
   return [

@@ -41,6 +41,8 @@ export interface PolicyCase {
   readonly rules: readonly Rule[];
   readonly groups: readonly UplinkGroup[];
   readonly unusable: readonly number[];
+  /** Uplinks without an IPv6 address. */
+  readonly v4Only: readonly number[];
   /** Answers of DNS. */
   readonly names: readonly (readonly [name: string, addr: string])[];
   readonly flows: readonly CaseFlow[];
@@ -52,8 +54,9 @@ const GROUPS: readonly UplinkGroup[] = [
   { name: 'zero', balance: 'failover', members: [member(0)] },
   { name: 'one', balance: 'failover', members: [member(1)] },
   { name: 'three-one', balance: 'round_robin', members: [member(0, 3), member(1)] },
+  { name: 'both', balance: 'round_robin', members: [member(0), member(1)] },
 ];
-const [FIRST, ZERO, ONE, THREE_ONE] = [0, 1, 2, 3].map((group): RuleAction => ({ kind: 'group', group }));
+const [FIRST, ZERO, ONE, THREE_ONE, BOTH] = [0, 1, 2, 3, 4].map((group): RuleAction => ({ kind: 'group', group }));
 const REJECT: RuleAction = { kind: 'reject' };
 const VRF: RuleAction = { kind: 'vrf', vrf: 1 };
 const MAIN: RuleAction = { kind: 'vrf', vrf: 0 };
@@ -83,7 +86,7 @@ function made(
   flows: readonly CaseFlow[],
   over: Partial<PolicyCase> = {},
 ): PolicyCase {
-  return { name, rules, groups: GROUPS, unusable: [], names: [], flows, ...over };
+  return { name, rules, groups: GROUPS, unusable: [], v4Only: [], names: [], flows, ...over };
 }
 
 export const POLICY_CASES: readonly PolicyCase[] = [
@@ -211,6 +214,30 @@ export const POLICY_CASES: readonly PolicyCase[] = [
       flow('curl tcp 203.0.113.9 443', 'no-uplink'),
     ],
     { unusable: [1] },
+  ),
+  made(
+    'an uplink without an address of the family of a flow is no candidate for it, and takes no turn',
+    [
+      rule(port(443), ONE, 'next'),
+      rule(port(444), ONE),
+      rule(to('2001:db8:77::/48'), FIRST),
+      rule(port(80), BOTH),
+      rule({}, VRF),
+    ],
+    [
+      flow('curl tcp 203.0.113.9 443', 'uplink 1'),
+      flow('curl tcp 2001:db8:77::5 443', 'uplink 0'),
+      flow('curl udp 2001:db8:78::5 443', 'vrf 1'),
+      flow('curl tcp 203.0.113.9 444', 'uplink 1'),
+      flow('curl tcp 2001:db8:77::5 444', 'no-uplink'),
+      flow('curl udp 2001:db8:77::5 444', 'no-uplink'),
+      flow('curl tcp 203.0.113.9 80', 'uplink 0'),
+      flow('curl tcp 2001:db8:78::5 80', 'uplink 0'),
+      flow('curl udp 2001:db8:78::5 80', 'uplink 0'),
+      flow('curl udp 203.0.113.9 80', 'uplink 1'),
+      flow('curl tcp 203.0.113.9 80', 'uplink 0'),
+    ],
+    { v4Only: [1] },
   ),
   made(
     'weights are exact, and evenly spread',

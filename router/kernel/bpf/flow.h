@@ -159,7 +159,8 @@ static __always_inline struct decision decide(struct flow *f, __u32 class, bool 
 	/* Quad 0 is the head: no class has it. */
 	if (!head || !c || !class)
 		return d;
-	__u32 rule = find_in_list(f->place, c->w[MLS_CLASS_ANYWHERE], f->protocol, f->port);
+	bool is_v6 = !is_mapped(f->addr);
+	__u32 rule = find_in_list(f->place, anywhere(c, is_v6), f->protocol, f->port);
 	__u32 answer = match_prefix(f->place, c->w[MLS_CLASS_TABLE], f->addr);
 
 	if (answer & MLS_DIRECT)
@@ -197,7 +198,7 @@ static __always_inline struct decision decide(struct flow *f, __u32 class, bool 
 			__u32 mine = f->own_port ? f->own_port : mix(bpf_get_socket_cookie(f->ctx));
 			__u32 to = mix(f->addr[3] ^ mix(f->addr[2] ^ mix(f->addr[1] ^ mix(f->addr[0]))));
 
-			d.way = pick(f->place, target, mix(to ^ mix(mine ^ (f->port << 16) ^ f->protocol)), to);
+			d.way = pick(f->place, target + is_v6, mix(to ^ mix(mine ^ (f->port << 16) ^ f->protocol)), to);
 		}
 		d.verdict = d.way == NO_WAY ? NO_UPLINK : GO;
 	}

@@ -329,6 +329,7 @@ int mls_bind6(struct bpf_sock_addr *ctx)
 SEC("cgroup/sock_create")
 int mls_sock_create(struct bpf_sock *sk)
 {
+	bool is_v6 = sk->family == AF_INET6;
 	bool is_ping = sk->type == SOCK_DGRAM && (sk->protocol == IPPROTO_ICMP || sk->protocol == IPPROTO_ICMPV6);
 	__u32 generation, place, flags;
 
@@ -343,7 +344,7 @@ int mls_sock_create(struct bpf_sock *sk)
 
 	if (!head || !c || !class)
 		return ALLOWED;
-	__u32 rule = find_in_list(place, c->w[MLS_CLASS_ANYWHERE], sk->protocol, NO_PORT);
+	__u32 rule = find_in_list(place, anywhere(c, is_v6), sk->protocol, NO_PORT);
 	struct mls_quad *r = rule == MLS_NO_RULE ? 0 : quad(words, head->w[MLS_HEAD_RULES] + rule);
 
 	if (!r || !(r->w[MLS_RULE_FLAGS] & MLS_RULE_FOR_PING))
@@ -353,7 +354,7 @@ int mls_sock_create(struct bpf_sock *sk)
 	__u32 way = r->w[MLS_RULE_TARGET];
 
 	if (r->w[MLS_RULE_ACTION] == MLS_ACTION_GROUP)
-		way = pick(place, way, bpf_get_prandom_u32(), 0);
+		way = pick(place, way + is_v6, bpf_get_prandom_u32(), 0);
 	else if (r->w[MLS_RULE_ACTION] != MLS_ACTION_WAY)
 		return ALLOWED;
 	if (way == NO_WAY)

@@ -10,7 +10,7 @@
 
 #include <linux/types.h>
 
-#define MLS_SCHEMA	1
+#define MLS_SCHEMA	2
 #define MLS_GENERATIONS 4
 #define MLS_WAYS	256 /* ways a socket can be sent: uplinks, and devices of VRFs */
 #define MLS_RESOLVERS	3   /* per way and family */
@@ -39,12 +39,12 @@ enum mls_flag {
 };
 
 /* A class of processes: a quad at the index that `keys` gives. */
-enum mls_class { MLS_CLASS_TABLE, MLS_CLASS_ANYWHERE, MLS_CLASS_FORWARDER };
+enum mls_class { MLS_CLASS_TABLE, MLS_CLASS_ANYWHERE, MLS_CLASS_FORWARDER, MLS_CLASS_ANYWHERE6 };
 
 /* A rule: quad `rules` + its index. */
 enum mls_rule { MLS_RULE_ACTION, MLS_RULE_TARGET, MLS_RULE_FLAGS };
 enum mls_action {
-	MLS_ACTION_GROUP, /* target: index of the group's quad */
+	MLS_ACTION_GROUP, /* target: index of the group's quad for IPv4 flows; the next one is that for IPv6 */
 	MLS_ACTION_WAY,	  /* target: a way */
 	MLS_ACTION_MAIN,  /* by the main table */
 	MLS_ACTION_REJECT,

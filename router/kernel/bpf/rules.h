@@ -53,6 +53,12 @@ __noinline int find_in_list(__u32 place, __u32 list, __u32 protocol, __u32 port)
 	return word(words, at + count + found);
 }
 
+/* The list of rules of a class that name no destination. */
+static __always_inline __u32 anywhere(const struct mls_quad *class, bool is_v6)
+{
+	return is_v6 ? class->w[MLS_CLASS_ANYWHERE6] : class->w[MLS_CLASS_ANYWHERE];
+}
+
 static __always_inline __u32 part(void *keys, struct mls_key *key)
 {
 	__u32 *value = bpf_map_lookup_elem(keys, key);

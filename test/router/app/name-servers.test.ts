@@ -10,6 +10,7 @@ const uplink = (link: number, device: string | undefined, ...dns: string[]): Pol
   dns: dns.map((text) => Addr.parse(text)!),
   capacity: 0,
   probe: undefined,
+  families: undefined,
   endsFlows: true,
 });
 

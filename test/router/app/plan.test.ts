@@ -4,6 +4,7 @@ import { parseConfig } from '../../../router/config/load.ts';
 import type { Config } from '../../../router/config/model.ts';
 import { RouteSource } from '../../../router/fib/shared.ts';
 import { revived } from '../../../router/lib/post.ts';
+import { Families } from '../../../router/uplink/balancer.ts';
 
 const KEY = 'yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=';
 const KEY2 = 'xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=';
@@ -46,6 +47,25 @@ test('prefixes of interface addresses are connected routes, host and link-local 
     connected.map((r) => r.prefix),
     ['10.0.0.0/24'],
   );
+});
+
+test('a tunnel is for families its peers may have and it has an address of; between routers any address will do', (t) => {
+  const families = (addresses: string, allowed: string): number | undefined =>
+    revived(
+      plan(`
+uplinks:
+  a:
+    wireguard: { private_key: ${KEY}, addresses: [${addresses}], peers: [{ public_key: ${PEER}, allowed_ips: [${allowed}] }] }
+`).settings.policy,
+    ).uplinks[0]!.families;
+  const all = "0.0.0.0/0, '::/0'";
+  t.is(families('10.0.0.2/32', all), Families.V4);
+  t.is(families("'fd00::1/128'", all), Families.V6);
+  t.is(families("10.0.0.2/32, 'fd00::1/128'", '0.0.0.0/0'), Families.V4);
+  t.is(families("10.0.0.2/32, 'fd00::1/128'", all), Families.Any);
+  t.is(families("'fe80::1/64'", "0.0.0.0/0, 'fe80::/64'"), Families.V4);
+  t.is(families("'fe80::1/64'", all), Families.Any);
+  t.is(families('', all), Families.Any);
 });
 
 test('a prefix allowed on two uplinks is one route over both', (t) => {

@@ -79,7 +79,9 @@ export class Interpreter {
   decide(caller: Caller, q: Asked): Verdict {
     const { words } = this;
     const c = this.#classOf(caller, q.from) * QUAD;
-    const anywhere = this.#find(words[c + ClassWord.Anywhere]!, q.protocol, q.port);
+    const isV6 = q.to.family === 6;
+    const list = words[c + (isV6 ? ClassWord.Anywhere6 : ClassWord.Anywhere)]!;
+    const anywhere = this.#find(list, q.protocol, q.port);
     const answer = this.#match(words[c + ClassWord.Table]!, q.to);
     const there = answer & DIRECT ? answer & ~DIRECT : answer === 0 ? NO_RULE : this.#find(answer, q.protocol, q.port);
     const rule = Math.min(there, anywhere);
@@ -94,7 +96,7 @@ export class Interpreter {
       case Action.Way:
         return { kind: 'way', way: target, rule };
       default: {
-        const way = this.#pick(target * QUAD, q.hash);
+        const way = this.#pick((target + (isV6 ? 1 : 0)) * QUAD, q.hash);
         return way === undefined ? { kind: 'no-uplink', rule } : { kind: 'way', way, rule };
       }
     }

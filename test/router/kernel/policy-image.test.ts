@@ -18,6 +18,7 @@ function input(over: Partial<ImageInput>): ImageInput {
     wayOf: (uplink) => uplink,
     vrfWayOf: (vrf) => (vrf === 1 ? VRF_WAY : undefined),
     isUsable: () => true,
+    hasFamily: () => true,
     carries: () => true,
     weightsOf: (group) => over.groups![group]!.members.map((m) => m.weight as number),
     isStrict: false,
@@ -67,6 +68,7 @@ function worldOf(c: PolicyCase): World {
     rules: c.rules,
     groups: c.groups,
     isUsable: (uplink) => !c.unusable.includes(uplink),
+    hasFamily: (uplink, family) => family === 4 || !c.v4Only.includes(uplink),
     carries: (uplink) => !c.unusable.includes(uplink),
     names: c.names.map(([name, a]) => [caseAddr(a), [name]]),
   });

@@ -39,7 +39,8 @@ const WAY: Readonly<Record<string, string>> = { up0: 'uplink 0', up1: 'uplink 1'
 
 export async function checkCase(t: ExecutionContext, { ways, programs }: KernelLab, c: PolicyCase): Promise<void> {
   const vrf = { ...ways.uplink(0), name: 'vrf1', device: 'lo', dns: [], source4: undefined, source6: undefined };
-  programs.setPolicy(policy(ways, { rules: c.rules, groups: c.groups, vrfs: [undefined, vrf] }));
+  const uplinks = [0, 1].map((i) => ways.uplink(i, c.v4Only.includes(i) ? { source6: undefined } : {}));
+  programs.setPolicy(policy(ways, { rules: c.rules, groups: c.groups, uplinks, vrfs: [undefined, vrf] }));
   for (const i of [0, 1]) programs.setUsable(i, !c.unusable.includes(i));
   for (const [name, a] of c.names) programs.learn(addr(a), [name]);
   const apps = new Map<CaseApp, WaysApp>();

@@ -1,24 +1,34 @@
 import test from 'ava';
 import { mix32 } from '../../../router/fib/hash.ts';
 import { Random } from '../../../router/lib/rand.ts';
-import { type BalanceKind, Balancer, memberWeights, NO_UPLINK } from '../../../router/uplink/balancer.ts';
+import {
+  BALANCE_KINDS,
+  type BalanceKind,
+  Balancer,
+  Families,
+  type FlowKey,
+  memberWeights,
+  NO_UPLINK,
+} from '../../../router/uplink/balancer.ts';
 
 interface Load {
   isUsable: boolean;
+  families: number;
   rate: number;
   capacity: number;
   peak: number;
 }
 
 function balancer(balance: BalanceKind, weights: readonly (number | 'auto')[]): { balancer: Balancer; loads: Load[] } {
-  const loads = weights.map((): Load => ({ isUsable: true, rate: 0, capacity: 0, peak: 0 }));
+  const loads = weights.map((): Load => ({ isUsable: true, families: Families.Any, rate: 0, capacity: 0, peak: 0 }));
   const members = weights.map((weight, uplink) => ({ uplink, weight }));
   return { balancer: new Balancer({ name: 'g', balance, members }, loads, new Random(7)), loads };
 }
 
-const flow = (n: number): { flowHash: number; targetHash: number } => ({
+const flow = (n: number, families: number = Families.V4): FlowKey => ({
   flowHash: mix32(n),
   targetHash: mix32(n >> 3),
+  families,
 });
 
 function counts(b: Balancer, n: number, members: number): number[] {
@@ -44,6 +54,31 @@ test('an uplink that cannot be used takes no turn, and one that returns gets no 
   t.deepEqual(counts(b, 40, 3), [10, 10, 20]);
   for (const l of loads) l.isUsable = false;
   t.is(b.pick(flow(1)), NO_UPLINK);
+});
+
+test('every kind of balancer gives flows of a family to uplinks that have an address of it, by their weights', (t) => {
+  for (const kind of BALANCE_KINDS) {
+    const { balancer: b, loads } = balancer(kind, [1, 1, 1]);
+    loads[0]!.families = Families.V4;
+    loads[1]!.families = Families.V6;
+    const taken = (families: number): Set<number> =>
+      new Set(Array.from({ length: 200 }, (_, i) => b.pick(flow(i, families))));
+    t.false(taken(Families.V4).has(1), kind);
+    t.false(taken(Families.V6).has(0), kind);
+    loads[2]!.families = Families.V4;
+    loads[1]!.isUsable = false;
+    t.is(b.pick(flow(1, Families.V6)), NO_UPLINK, kind);
+    t.is(b.peek(flow(1, Families.V6)), NO_UPLINK, kind);
+    t.not(b.peek(flow(1, Families.Any)), NO_UPLINK, `${kind}: the family is not known yet`);
+  }
+});
+
+test('both families share one round while their candidates are the same, and have their own else', (t) => {
+  const { balancer: b, loads } = balancer('round_robin', [1, 1]);
+  const next = (families: number): number => b.pick(flow(1, families));
+  t.deepEqual([Families.V4, Families.V6, Families.V4, Families.V6].map(next), [0, 1, 0, 1]);
+  loads[1]!.families = Families.V4;
+  t.deepEqual([Families.V4, Families.V6, Families.V4, Families.V6].map(next), [0, 0, 1, 0]);
 });
 
 test('random and hash keep weights within a few percent', (t) => {
@@ -107,7 +142,7 @@ test('measured weights follow what uplinks have carried, configured bandwidth be
 });
 
 test('an uplink that nobody has used yet counts as one like the others, and none gets less than an eighth', (t) => {
-  const load = (peak: number): Load => ({ isUsable: true, rate: 0, capacity: 0, peak });
+  const load = (peak: number): Load => ({ isUsable: true, families: Families.Any, rate: 0, capacity: 0, peak });
   const members = [0, 1, 2].map((uplink) => ({ uplink, weight: 'auto' as const }));
   const of = (...peaks: number[]) => [...memberWeights({ name: 'g', balance: 'random', members }, peaks.map(load))];
   t.deepEqual(of(1_000_000, 3_000_000, 0), [8, 24, 16]);

@@ -1,6 +1,7 @@
 /** Rules and flows in few words, for tests of policy. */
 
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
+import { Families } from '../../../router/uplink/balancer.ts';
 import type { FlowQuery } from '../../../router/uplink/policy.ts';
 import { NO_PORT } from '../../../router/uplink/port-table.ts';
 import { ANYTHING, Protocol, type Rule, type RuleAction, type RuleMatch } from '../../../router/uplink/rule.ts';
@@ -34,6 +35,7 @@ export function query(to: string, over: Partial<FlowQuery> = {}): FlowQuery {
     from: undefined,
     flowHash: 0,
     targetHash: 0,
+    families: a.family === 4 ? Families.V4 : Families.V6,
     ...over,
   };
 }

@@ -1,5 +1,6 @@
 import test from 'ava';
 import type { Instant } from '../../../router/lib/clock.ts';
+import { Families } from '../../../router/uplink/balancer.ts';
 import { Policy } from '../../../router/uplink/policy.ts';
 import { Protocol } from '../../../router/uplink/rule.ts';
 import { CASE_APPS, caseAddr, POLICY_CASES } from '../../kit/policy-cases.ts';
@@ -7,7 +8,10 @@ import { query } from './kit.ts';
 
 for (const c of POLICY_CASES)
   test(`the core: ${c.name}`, (t) => {
-    const loads = [0, 1].map((i) => ({ isUsable: !c.unusable.includes(i), rate: 0, capacity: 0, peak: 0 }));
+    const loads = [0, 1].map((i) => ({
+      ...{ isUsable: !c.unusable.includes(i), families: c.v4Only.includes(i) ? Families.V4 : Families.Any },
+      ...{ rate: 0, capacity: 0, peak: 0 },
+    }));
     const policy = new Policy(c.rules, c.groups, loads);
     for (const [name, addr] of c.names) policy.names.learn(name, caseAddr(addr), 60, 0 as Instant);
     for (const f of c.flows) {

@@ -2,7 +2,8 @@ import test from 'ava';
 import fc from 'fast-check';
 import type { Addr, Prefix } from '../../../router/lib/addr.ts';
 import type { Instant } from '../../../router/lib/clock.ts';
-import type { UplinkGroup } from '../../../router/uplink/balancer.ts';
+
+import { Families, type UplinkGroup } from '../../../router/uplink/balancer.ts';
 import { Policy } from '../../../router/uplink/policy.ts';
 import { NO_PORT, NO_RULE } from '../../../router/uplink/port-table.ts';
 import { matches, type ProcessFacts, Protocol, type RuleMatch, shadowedRules } from '../../../router/uplink/rule.ts';
@@ -19,7 +20,10 @@ const GROUPS: readonly UplinkGroup[] = [
   },
   { name: 'second', balance: 'failover', members: [{ uplink: 1, weight: 1 }] },
 ];
-const load = (isUsable: boolean): { isUsable: boolean; rate: number; capacity: number; peak: number } => ({
+const load = (
+  isUsable: boolean,
+): { isUsable: boolean; families: number; rate: number; capacity: number; peak: number } => ({
+  families: Families.Any,
   isUsable,
   rate: 0,
   capacity: 0,
@@ -237,7 +241,11 @@ test('a name goes where the first rule sends that can decide over a flow to it',
   );
   policy.classOf(APP);
   const decide = (name: string, over: { protocol?: number; port?: number } = {}): readonly [string, number, number] => {
-    policy.decideName(0, { name, protocol: over.protocol, port: over.port }, { flowHash: 1, targetHash: 1 });
+    policy.decideName(
+      0,
+      { name, protocol: over.protocol, port: over.port },
+      { flowHash: 1, targetHash: 1, families: Families.Any },
+    );
     return [policy.kind, policy.rule, policy.uplink];
   };
   t.deepEqual(decide('www.video.example'), ['uplink', 4, 1], 'the port may still be the one');
