@@ -8,6 +8,7 @@ import type { PrefixTable } from '../router/lib/prefix-table.ts';
 import type { Chore } from './chores.ts';
 import type { RouteSender } from './export.ts';
 import type { MonitoredSession } from './monitor/monitor.ts';
+import type { Decision } from './policy/filter.ts';
 import type { RetentionHost } from './retention.ts';
 import type { Attributes, NextHop } from './wire/attribute/model.ts';
 import type { FamilyName } from './wire/family.ts';
@@ -174,6 +175,13 @@ export interface VpnAccepted {
   readonly weight: number;
 }
 
+/** What is said against a route that a peer has told. */
+export interface VpnRefusal {
+  /** Whatever policy says, in words; undefined when policy decides. */
+  readonly bar: string | undefined;
+  readonly policy: Decision | undefined;
+}
+
 /** What a peer is told of a route; the same object for the same result. */
 export interface VpnTold {
   readonly attributes: Attributes;
@@ -187,6 +195,8 @@ export interface VpnPeer {
   readonly pathLimit: number;
   /** For received routes with these attributes: what is used of a prefix, undefined = it is refused. */
   accepting(a: Attributes, hop: NextHop): (prefix: Prefix) => VpnAccepted | undefined;
+  /** Why `accepting` refuses a route; undefined where it does not. */
+  refusal(a: Attributes, hop: NextHop, prefix: Prefix): VpnRefusal | undefined;
   /** Interior cost of a next hop that the peer names, by the tables of its session; undefined while it cannot be reached. */
   cost(hop: NextHop): number | undefined;
   /** For routes to tell: what goes on the wire, undefined = the prefix is not told. */

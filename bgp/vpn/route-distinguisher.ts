@@ -31,6 +31,14 @@ export function distinguisherText({ high, low }: EightOctets): string {
   return extendedCommunityText(((type << 24) | (2 << 16) | (high & 0xffff)) >>> 0, low).slice('rt:'.length);
 }
 
+/** Whether an attribute of extended communities, as words, has one of these targets. */
+export function hasTarget(words: readonly number[], targets: readonly EightOctets[]): boolean {
+  for (let i = 0; i < words.length; i += 2) {
+    if (targets.some((t) => t.high === words[i] && t.low === words[i + 1])) return true;
+  }
+  return false;
+}
+
 /** As `parseRouteTarget` reads it. */
 export function routeTargetText({ high, low }: EightOctets): string {
   return extendedCommunityText(high, low).replace(/^rt:/, '');

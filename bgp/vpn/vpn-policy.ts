@@ -15,6 +15,7 @@ import { MutableSubject } from '../policy/filter.ts';
 import type { Outcome } from '../policy/plan.ts';
 import type { HopChange } from '../policy/rule.ts';
 import type { VpnAccepted, VpnBundle, VpnFamily, VpnPeer, VpnSender, VpnTold } from '../ports.ts';
+import { VERDICT_TEXT, Verdict } from '../rib/adj-rib-in.ts';
 import { occurrences } from '../wire/attribute/as-path.ts';
 import type { Attributes, NextHop } from '../wire/attribute/model.ts';
 import { FAMILIES } from '../wire/family.ts';
@@ -37,7 +38,7 @@ export function vpnPeer(peer: Peer, own: Pick<ImportContext, 'identifier' | 'clu
       return peer.config.addPathLimit ?? Infinity;
     },
     accepting(a: Attributes, hop: NextHop) {
-      if (isLoop(peer, a, own) || peer.importFilter.isClosed) return () => undefined;
+      if (loopOf(peer, a, own) !== undefined || peer.importFilter.isClosed) return () => undefined;
       const plan = peer.importFilter.plan(a, hop);
       const accepted = ({ attributes, nextHop, weight }: Outcome): VpnAccepted => ({
         attributes: afterImport(attributes, a.communities, peer.importSettings, peer.isExternal),
@@ -49,6 +50,12 @@ export function vpnPeer(peer: Peer, own: Pick<ImportContext, 'identifier' | 'clu
         const outcome = plan.decide(about(prefix, sender));
         return outcome && ((outcome.made[0] ??= accepted(outcome)) as VpnAccepted);
       };
+    },
+    refusal(a, hop, prefix) {
+      const bar = loopOf(peer, a, own) ?? (isUnicastPrefix(prefix) ? undefined : Verdict.NotUnicast);
+      if (bar !== undefined) return { bar: VERDICT_TEXT[bar], policy: undefined };
+      const policy = peer.importFilter.decision(a, hop, about(prefix, sender));
+      return policy.isAccepted ? undefined : { bar: undefined, policy };
     },
     cost: (hop) => peer.interiorCost(hop),
     telling(bundle: VpnBundle) {
@@ -83,11 +90,12 @@ function hopToTell({ family, hop, from }: VpnBundle, change: HopChange | undefin
   return isReadable || peer.session.negotiated?.context.families.vpnv4?.extendedNextHop === true ? told : undefined;
 }
 
-/** RFC 4271 §9.1.2: our own AS stands in the path. RFC 4456 §8: we, or our cluster, have reflected the route already. */
-function isLoop(peer: Peer, a: Attributes, own: Pick<ImportContext, 'identifier' | 'clusterId'>): boolean {
+/** The verdict, if there is one. RFC 4271 §9.1.2: our own AS stands in the path. RFC 4456 §8: we, or our cluster, have reflected the route already. */
+function loopOf(peer: Peer, a: Attributes, own: Pick<ImportContext, 'identifier' | 'clusterId'>): number | undefined {
   const allowed = peer.config.allowOwnAs ?? 0;
-  if (peer.loopAses.some((asn) => occurrences(a.asPath, asn) > allowed)) return true;
-  return a.originatorId === own.identifier || a.clusterList.includes(own.clusterId);
+  if (peer.loopAses.some((asn) => occurrences(a.asPath, asn) > allowed)) return Verdict.AsLoop;
+  const isReflected = a.originatorId === own.identifier || a.clusterList.includes(own.clusterId);
+  return isReflected ? Verdict.ReflectionLoop : undefined;
 }
 
 /** @param from undefined = a VRF of ours, whose routes come over a session inside the AS */

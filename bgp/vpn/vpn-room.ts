@@ -29,7 +29,8 @@ import { OctetWriter } from '../wire/octets.ts';
 import type { VpnUpdate } from '../wire/update.ts';
 import { FAMILY_OF, Held, type HeldRoute, type Reached } from './held.ts';
 import { IMPLICIT_NULL, readVpnNextHop, readVpnNlri, type VpnName, type VpnPrefix, vpnKey } from './nlri.ts';
-import { distinguisherText, type EightOctets } from './route-distinguisher.ts';
+import { distinguisherText, type EightOctets, hasTarget } from './route-distinguisher.ts';
+import { importsOf, type VpnImport } from './vpn-explain.ts';
 import { Feed, VPN_FAMILIES } from './vpn-feed.ts';
 import { UNREACHABLE, VpnHops } from './vpn-hops.ts';
 import { type VpnRoute, VpnTable } from './vpn-table.ts';
@@ -174,6 +175,17 @@ export class VpnRoom implements VpnPort {
     const from = route.vrf;
     if (from === undefined && route.label !== IMPLICIT_NULL) return [];
     return this.#importersOf(route.bundle.attributes).filter((vrf) => vrf !== from);
+  }
+
+  /** All routes to a prefix, or to the longest that holds an address, from the side of a VRF; none where there is no such VRF. */
+  imports(vrf: string, what: Prefix | Addr): VpnImport[] {
+    const importer = this.#named(vrf);
+    return importer === undefined ? [] : importsOf(importer, what, this.#held.values(), this.#table);
+  }
+
+  /** The route targets a VRF imports. */
+  targetsOf(vrf: string): readonly EightOctets[] {
+    return this.#named(vrf)?.importTargets ?? [];
   }
 
   /** VPN routes held from all peers, and VRF routes told to them. */
@@ -408,7 +420,7 @@ export class VpnRoom implements VpnPort {
   }
 
   #importersOf(a: Attributes): string[] {
-    return this.#vrfs.filter((v) => hasTarget(a, v.importTargets)).map((v) => v.name);
+    return this.#vrfs.filter((v) => hasTarget(a.extendedCommunities, v.importTargets)).map((v) => v.name);
   }
 
   /** Import policy changed: what the peer has sent is judged again without asking it. */
@@ -602,14 +614,6 @@ function withLlgrStale(accepted: VpnAccepted): VpnAccepted {
   if (attributes.communities.includes(Community.LlgrStale)) return accepted;
   const communities = [...attributes.communities, Community.LlgrStale];
   return { ...accepted, attributes: { ...copyOf(attributes), communities } };
-}
-
-function hasTarget(a: Attributes, targets: readonly EightOctets[]): boolean {
-  const words = a.extendedCommunities;
-  for (let i = 0; i < words.length; i += 2) {
-    if (targets.some((t) => t.high === words[i] && t.low === words[i + 1])) return true;
-  }
-  return false;
 }
 
 /** RFC 4360 §4: sub-type 2 of the types 0, 1 and 2. */

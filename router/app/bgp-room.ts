@@ -2,6 +2,7 @@
 import { hostname } from 'node:os';
 import {
   type CandidateView,
+  type Decision,
   drive,
   type PeerConfig,
   type PeerView,
@@ -14,7 +15,7 @@ import {
 } from '../../bgp/speaker.ts';
 import type { BirdCommand } from '../birdctl/command.ts';
 import type { BgpConfig, BgpNeighborConfig, BgpPeerConfig } from '../config/bgp-model.ts';
-import type { Answers, BgpCandidate, BgpPeerStatus, BgpRouteStatus, Verbs } from '../control/messages.ts';
+import type { Answers, BgpCandidate, BgpPeerStatus, BgpRouteStatus, BgpRule, Verbs } from '../control/messages.ts';
 import type { FibWriter } from '../fib/writer.ts';
 import { type Addr, type Family, Prefix } from '../lib/addr.ts';
 import { type Instant, systemClock, wallClockMs } from '../lib/clock.ts';
@@ -64,7 +65,7 @@ import type { RoutingLink, RoutingTakeover, RoutingVrf } from './routing-protoco
 import { RpkiRoom } from './rpki-room.ts';
 import { schedule, speakerTurnEnds } from './turns.ts';
 import { setUplinks, type UplinkTransport, uplinkTransport } from './uplink-transport.ts';
-import { vpnListing } from './vpn-listing.ts';
+import { vpnImports, vpnListing } from './vpn-listing.ts';
 import { VrfSpeakers } from './vrf-speakers.ts';
 
 const DEFAULT_VRF = 0;
@@ -549,12 +550,14 @@ export class BgpRoom {
     const speaker = this.#speakerOf(vrf, peer);
     const target = parseTarget(what);
     const candidates = speaker.explain(target);
+    const imports = vpnImports(this.#vrfs.room, vrf, target, candidates, (peer, d) => this.#refusal(peer, d));
     const view = peer === '' ? undefined : speaker.explainTelling(peer, target);
     const routes = view?.told.map((r) => this.#routeStatus(r)) ?? [];
     return {
-      prefix: candidates[0]?.prefix ?? what,
+      prefix: candidates[0]?.prefix ?? imports[0]?.route.prefix ?? what,
       candidates: candidates.map((c) => this.#candidate(c)),
       roas: this.#roasOf(candidates[0]?.prefix),
+      imports,
       ...(view !== undefined && { telling: telling(peer, view, routes, this.#neighbor(peer), this.#settings) }),
     };
   }
@@ -562,9 +565,14 @@ export class BgpRoom {
   #candidate(c: CandidateView): BgpCandidate {
     const route = this.#routeStatus(c);
     if (c.refusedBy === undefined || c.peer === undefined) return { route, lost_by: verdict(c) };
-    const rule = ruleOf(c.refusedBy, 'import', this.#neighbor(c.peer), this.#settings);
-    const refused = decisionText(c.refusedBy, rule, 'import');
+    const { why: refused, rule } = this.#refusal(c.peer, c.refusedBy);
     return { route: { ...route, refused }, lost_by: refused, rule };
+  }
+
+  /** What import policy of a peer has against a route. */
+  #refusal(peer: string, d: Decision): { readonly why: string; readonly rule: BgpRule } {
+    const rule = ruleOf(d, 'import', this.#neighbor(peer), this.#settings);
+    return { why: decisionText(d, rule, 'import'), rule };
   }
 
   /** What was configured for a peer, or for its range. */

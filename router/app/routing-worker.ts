@@ -263,7 +263,7 @@ function answer(query: WorkerQuery): unknown {
     case 'bgp_vpn':
       return bgp?.vpn(query.args) ?? { routes: [], next: '' };
     case 'bgp_explain':
-      return bgp?.explain(query.args) ?? { prefix: query.args.prefix, candidates: [], roas: [] };
+      return bgp?.explain(query.args) ?? { prefix: query.args.prefix, candidates: [], roas: [], imports: [] };
     case 'bgp_rpki':
       if (bgp === undefined) throw new MlshimError('UNKNOWN', 'BGP is not configured');
       return bgp.rpki(query.args.action);

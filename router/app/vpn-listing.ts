@@ -1,18 +1,25 @@
 /** The table of VPN routes in the words of the control protocol. */
-import { distinguisherText, parseDistinguisher } from '../../bgp/vpn/route-distinguisher.ts';
+import type { CandidateView, Decision } from '../../bgp/speaker.ts';
+import {
+  distinguisherText,
+  type EightOctets,
+  parseDistinguisher,
+  routeTargetText,
+} from '../../bgp/vpn/route-distinguisher.ts';
+import type { VpnImport } from '../../bgp/vpn/vpn-explain.ts';
 import type { VpnRoom } from '../../bgp/vpn/vpn-room.ts';
 import { isReachable, type VpnRoute } from '../../bgp/vpn/vpn-table.ts';
-import { vrfLink } from '../../bgp/vpn/vrf-peers.ts';
+import { isInside, vrfLink } from '../../bgp/vpn/vrf-peers.ts';
 import { asPathText } from '../../bgp/wire/attribute/as-path.ts';
 import { communityText } from '../../bgp/wire/attribute/communities.ts';
 import { extendedCommunityText } from '../../bgp/wire/attribute/extended-communities.ts';
 import { largeCommunityText } from '../../bgp/wire/attribute/large-communities.ts';
 import { DEFAULT_LOCAL_PREF } from '../../bgp/wire/attribute/local-pref.ts';
 import { originText } from '../../bgp/wire/attribute/origin.ts';
-import type { Answers, BgpVpnRouteStatus, Verbs } from '../control/messages.ts';
-import { Addr } from '../lib/addr.ts';
+import type { Answers, BgpVpnImport, BgpVpnRouteStatus, Verbs } from '../control/messages.ts';
+import { Addr, Prefix } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
-import { parseTarget } from './bgp-status.ts';
+import { parseTarget, verdict } from './bgp-status.ts';
 
 /** Prefixes looked at for one part. */
 const PART = 512;
@@ -37,6 +44,58 @@ export function vpnListing(room: VpnRoom, { rd, prefix, from = '' }: Verbs['bgp_
     if (isAsked(paths[0]!)) routes.push(...paths.map((r, i) => vpnRouteStatus(room, r, i === 0 && isReachable(r))));
   }
   return { routes, next: '' };
+}
+
+/**
+ * What becomes of VPN routes in a VRF.
+ * @param candidates all routes the VRF has to what was asked for
+ * @param words what import policy of a peer decided
+ */
+export function vpnImports(
+  room: VpnRoom,
+  vrf: string,
+  what: Prefix | Addr,
+  candidates: readonly CandidateView[],
+  words: (peer: string, decision: Decision) => Pick<BgpVpnImport, 'why' | 'rule'>,
+): BgpVpnImport[] {
+  const prefix = candidates[0] && Prefix.parse(candidates[0].prefix);
+  return room.imports(vrf, prefix ?? what).map((i) => {
+    const { route, isBest, refusal } = i;
+    const status = vpnRouteStatus(room, route, isBest);
+    const imported = i.bar === undefined;
+    const inVrf = candidates.find((c) => c.peer !== undefined && isInside(c.peer) && c.pathId === route.number);
+    if (refusal?.policy !== undefined)
+      return { route: { ...status, vrfs: [] }, imported, ...words(status.peer, refusal.policy) };
+    return {
+      route: refusal === undefined ? status : { ...status, vrfs: [] },
+      imported,
+      why: whyImported(room, vrf, i, inVrf),
+    };
+  });
+}
+
+function whyImported(room: VpnRoom, vrf: string, i: VpnImport, inVrf: CandidateView | undefined): string {
+  const listed = (targets: readonly EightOctets[]): string => targets.map(routeTargetText).join(' ') || 'no target';
+  const { label } = i.route;
+  switch (i.bar) {
+    case 'own':
+      return `this VRF exports it`;
+    case 'policy':
+      return i.refusal?.bar ?? 'refused';
+    case 'target':
+      return `not imported: none of its targets is one of ${vrf} (${listed(room.targetsOf(vrf))})`;
+    case 'label':
+      return `not imported: packets would need label ${label}, and there is no MPLS here`;
+    default:
+      return `imported by ${listed(i.targets)}: ${inVrf === undefined ? 'on its way into the VRF' : fate(inVrf)}`;
+  }
+}
+
+/** How a route fares in its VRF's decision. */
+function fate(c: CandidateView): string {
+  const lost = verdict(c);
+  if (lost === '') return 'best';
+  return c.refused !== undefined || c.isMultipath ? lost : `lost: ${lost}`;
 }
 
 function vpnRouteStatus(room: VpnRoom, route: VpnRoute, isBest: boolean): BgpVpnRouteStatus {

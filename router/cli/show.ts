@@ -5,6 +5,7 @@ import type {
   BgpPeerStatus,
   BgpPeers,
   BgpRouteStatus,
+  BgpVpnImport,
   BgpVpnRouteStatus,
   FpmStatus,
   NextHopStatus,
@@ -344,7 +345,8 @@ export function vpnRoutesText(routes: readonly BgpVpnRouteStatus[], columns = In
 }
 
 export function bgpExplainText(e: BgpExplanation): string {
-  if (e.candidates.length === 0) return `${e.prefix}: no BGP route\n`;
+  const imports = e.imports.length === 0 ? '' : `VPN routes to it:\n${e.imports.map(importText).join('')}`;
+  if (e.candidates.length === 0) return `${e.prefix}: no BGP route\n${imports}`;
   const lines = e.candidates.map((c) => {
     const isRefused = c.route.refused !== '';
     const verdict = isRefused ? c.route.refused : c.lost_by === '' ? 'best' : `lost: ${c.lost_by}`;
@@ -358,7 +360,14 @@ export function bgpExplainText(e: BgpExplanation): string {
     usable === 0
       ? `${plural(refused, 'route')}, none usable`
       : `${plural(usable, 'candidate')}${refused === 0 ? '' : ` (${refused} refused)`}, decided by RFC 4271 §9.1.2.2`;
-  return `${e.prefix}: ${head}\n${[...lines, ...roas].join('')}`;
+  return `${e.prefix}: ${head}\n${[...lines, ...roas].join('')}${imports}`;
+}
+
+/** A VPN route, and why the VRF has it or not. */
+function importText({ route: r, imported, why }: BgpVpnImport): string {
+  const label = r.label === 3 ? '' : `, label ${r.label}`;
+  const targets = r.targets.length === 0 ? '' : `, targets ${r.targets.join(' ')}`;
+  return hanging(`  ${imported ? ' ' : '!'} `, `${r.rd} from ${r.peer} via ${r.next_hop}${label}${targets}: ${why}`);
 }
 
 /** Where a route comes from and what it is compared by. */

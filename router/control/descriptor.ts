@@ -1341,6 +1341,41 @@ export const DESCRIPTOR = {
        "options": {
         "proto3_optional": true
        }
+      },
+      "imports": {
+       "rule": "repeated",
+       "type": "BgpVpnImport",
+       "id": 5
+      }
+     }
+    },
+    "BgpVpnImport": {
+     "oneofs": {
+      "_rule": {
+       "oneof": [
+        "rule"
+       ]
+      }
+     },
+     "fields": {
+      "route": {
+       "type": "BgpVpnRoute",
+       "id": 1
+      },
+      "imported": {
+       "type": "bool",
+       "id": 2
+      },
+      "why": {
+       "type": "string",
+       "id": 3
+      },
+      "rule": {
+       "type": "BgpRule",
+       "id": 4,
+       "options": {
+        "proto3_optional": true
+       }
       }
      }
     },

@@ -335,6 +335,19 @@ export interface BgpExplanation {
   readonly roas: readonly string[];
   /** What the peer is told that was asked about. */
   readonly telling?: BgpTelling;
+  /** VPN routes to it, and what became of each in the VRF that was asked about. */
+  readonly imports: readonly BgpVpnImport[];
+}
+
+/** A VPN route from the side of a VRF. */
+export interface BgpVpnImport {
+  readonly route: BgpVpnRouteStatus;
+  /** The VRF has it. */
+  readonly imported: boolean;
+  /** By which targets and how it fares there, or why it is not imported. */
+  readonly why: string;
+  /** What refused it, where that was import policy. */
+  readonly rule?: BgpRule;
 }
 
 /** A cache that speaks RTR. */

@@ -134,6 +134,34 @@ it("customers of a VRF learn each other across the VPN session, and the VRF's ta
   ]);
 });
 
+it('each VPN route to a prefix is explained: imported by which target and how it fares, or why not', async (t) => {
+  const { lab, x } = t.context;
+  const ask = async (vrf: string, prefix = PEER_C.announce4): Promise<string[]> => {
+    const { imports } = await x.json<Answers['bgp_explain']>('bgp', 'explain', prefix, '--vrf', vrf);
+    return imports.map((i) => `${i.route.rd} ${i.route.peer} ${i.imported} ${i.why}`).sort();
+  };
+  const inRed = 'imported by 4242420000:100: best';
+  t.deepEqual(await ask('red'), [
+    '64601:2 (vrf blue) false not imported: none of its targets is one of red (4242420000:100)',
+    `64602:1 core true ${inRed}`,
+  ]);
+  t.deepEqual(await ask('blue', PEER_C.v4), [
+    '64601:2 (vrf blue) false this VRF exports it',
+    '64602:1 core false not imported: none of its targets is one of blue (4242420000:200)',
+  ]);
+  const original = readFileSync(x.config, 'utf8');
+  const rules = 'import: [{ name: no c, match: { prefix: 172.20.77.0/24 }, action: reject }, { action: accept }]';
+  await load(t, (yaml) => yaml.replace('name: core,', `name: core, ${rules},`));
+  const refused = /^64602:1 core false refused by import rule 1 "no c" \(.*mlshim\.yaml:\d+\)$/;
+  await lab.eventually('the route is refused', async () => (await ask('red')).some((line) => refused.test(line)));
+  t.regex(
+    (await x.cli(['bgp', 'explain', PEER_C.announce4, '--vrf', 'red'])).stdout,
+    /! 64602:1 from core via 10\.1\.0\.2/,
+  );
+  await load(t, () => original);
+  await lab.eventually('it is imported again', async () => (await ask('red')).includes(`64602:1 core true ${inRed}`));
+});
+
 it('packets cross both routers inside the VRF', async (t) => {
   const { lab, b } = t.context;
   for (const [from, to] of [

@@ -487,6 +487,7 @@ export const EXPLANATION: BgpExplanation = {
     },
   ],
   roas: [],
+  imports: [],
 };
 
 export const EXPLANATION_ROA: BgpExplanation = {
@@ -506,12 +507,14 @@ export const EXPLANATION_ROA: BgpExplanation = {
     },
   ],
   roas: ['172.23.0.0/24 max 24 AS4242422601', '172.20.0.0/14 max 28 AS4242420053'],
+  imports: [],
 };
 
 export const EXPLANATION_NONE: BgpExplanation = {
   prefix: '172.23.5.0/24',
   candidates: [{ route: BGP_ROUTES_IN.routes[1]!, lost_by: 'refused by import policy' }],
   roas: [],
+  imports: [],
 };
 
 export const RELOADED: Reloaded = {
@@ -579,6 +582,7 @@ export const EXPLANATION_RULE: BgpExplanation = {
     },
   ],
   roas: [],
+  imports: [],
 };
 
 export const TELLINGS: readonly BgpExplanation[] = [
@@ -586,6 +590,7 @@ export const TELLINGS: readonly BgpExplanation[] = [
     prefix: '172.23.0.0/24',
     candidates: [{ route: ROUTE, lost_by: '' }],
     roas: [],
+    imports: [],
     telling: {
       peer: 'kioubit',
       told: true,
@@ -612,6 +617,7 @@ export const TELLINGS: readonly BgpExplanation[] = [
     prefix: '172.23.0.0/24',
     candidates: [{ route: ROUTE, lost_by: '' }],
     roas: [],
+    imports: [],
     telling: {
       peer: 'core',
       told: false,
@@ -624,6 +630,30 @@ export const TELLINGS: readonly BgpExplanation[] = [
     prefix: '10.1.0.0/16',
     candidates: [],
     roas: [],
+    imports: [],
     telling: { peer: 'core', told: false, routes: [], why: 'there is no route to it' },
   },
 ];
+
+/** From the side of a VRF that has one of three VPN routes. */
+export const EXPLANATION_VRF: BgpExplanation = {
+  ...EXPLANATION,
+  prefix: 'fd09::/48',
+  imports: [
+    {
+      route: { ...BGP_VPN.routes[0]!, prefix: 'fd09::/48', peer: '(vrf blue)' },
+      imported: true,
+      why: 'imported by 64601:100: lost: AS path length',
+    },
+    {
+      route: BGP_VPN.routes[1]!,
+      imported: false,
+      why: 'not imported: packets would need label 1006, and there is no MPLS here',
+    },
+    {
+      route: { ...BGP_VPN.routes[2]!, vrfs: [] },
+      imported: false,
+      why: 'refused by import rule 2 "no tens" of core-in (mlshim.yaml:30)',
+    },
+  ],
+};

@@ -1,0 +1,78 @@
+/**
+ * Why a VRF has a VPN route or has it not: worked out when somebody asks. Reads only. Read first: RFC 4364 §4.3.1.
+ * What the VRF then makes of the routes it has is said by its own speaker (`Speaker.explain`), by their path identifiers.
+ */
+
+import { Addr, type Prefix } from '../../router/lib/addr.ts';
+import type { VpnRefusal } from '../ports.ts';
+import { FAMILY_OF, type Held, type HeldRoute } from './held.ts';
+import { IMPLICIT_NULL } from './nlri.ts';
+import { type EightOctets, hasTarget } from './route-distinguisher.ts';
+import { UNREACHABLE } from './vpn-hops.ts';
+import { isReachable, type VpnRoute, type VpnTable } from './vpn-table.ts';
+
+/** A VPN route from the side of one VRF. */
+export interface VpnImport {
+  /** As it came, where import policy refuses it. */
+  readonly route: VpnRoute;
+  /** The best one with its distinguisher. */
+  readonly isBest: boolean;
+  /** Those of the VRF's import targets that it carries. */
+  readonly targets: readonly EightOctets[];
+  /** Why the VRF does not have it: it told it itself, policy, no target of the VRF's, a label. Undefined = it has. */
+  readonly bar: 'own' | 'policy' | 'target' | 'label' | undefined;
+  /** What policy says against it. */
+  readonly refusal: VpnRefusal | undefined;
+}
+
+export interface Importer {
+  readonly name: string;
+  readonly importTargets: readonly EightOctets[];
+}
+
+/** All routes to a prefix, or to the longest that holds an address, by distinguisher. */
+export function importsOf(vrf: Importer, what: Prefix | Addr, held: Iterable<Held>, table: VpnTable): VpnImport[] {
+  const refused = [...held].flatMap((h) =>
+    h
+      .routes()
+      .flatMap((route) => (route.accepted === undefined && isAsked(what, route.prefix.prefix) ? [{ h, route }] : [])),
+  );
+  const told = [...table.all(0)].filter(([first]) => isAsked(what, first!.name.prefix));
+  const prefixes = [...refused.map(({ route }) => route.prefix.prefix), ...told.map(([first]) => first!.name.prefix)];
+  const longest = Math.max(...prefixes.map((p) => p.length));
+  const all = [
+    ...told.flatMap((routes) => routes.map((route, i) => importOf(vrf, route, i === 0 && isReachable(route)))),
+    ...refused.map(({ h, route }) => refusalOf(vrf, h, route)),
+  ];
+  return all.filter(({ route }) => route.name.prefix.length === longest);
+}
+
+function isAsked(what: Prefix | Addr, prefix: Prefix): boolean {
+  return what instanceof Addr ? prefix.contains(what) : prefix.equals(what);
+}
+
+function importOf(vrf: Importer, route: VpnRoute, isBest: boolean): VpnImport {
+  const targets = targetsOf(vrf, route);
+  const isLabelled = route.vrf === undefined && route.label !== IMPLICIT_NULL;
+  const bar = route.vrf === vrf.name ? 'own' : targets.length === 0 ? 'target' : isLabelled ? 'label' : undefined;
+  return { route, isBest, targets, bar, refusal: undefined };
+}
+
+function refusalOf(vrf: Importer, { peer }: Held, { prefix, reached, number, sender }: HeldRoute): VpnImport {
+  const { attributes, hop } = reached;
+  const bundle = { family: FAMILY_OF[prefix.prefix.family], attributes, hop, from: sender, weight: 0 };
+  const route = {
+    name: prefix,
+    vrf: undefined,
+    label: prefix.label,
+    bundle,
+    number,
+    cost: peer.cost(hop) ?? UNREACHABLE,
+  };
+  const refusal = peer.refusal(attributes, hop, prefix.prefix);
+  return { route, isBest: false, targets: targetsOf(vrf, route), bar: 'policy', refusal };
+}
+
+function targetsOf({ importTargets }: Importer, { bundle }: VpnRoute): EightOctets[] {
+  return importTargets.filter((t) => hasTarget(bundle.attributes.extendedCommunities, [t]));
+}
