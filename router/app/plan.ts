@@ -24,6 +24,8 @@ export interface Plan {
   readonly hosts: readonly HostUplink[];
   /** Numbers of the VRFs by name; the default one is 0. */
   readonly vrfs: ReadonlyMap<string, number>;
+  /** Of the next VRF that comes: sockets may still have the number of one that is gone. */
+  readonly nextVrf: number;
   readonly routing: RoutingBoot;
   readonly settings: DataplaneSettings;
 }
@@ -44,7 +46,8 @@ export function planOf(config: Config, hostNameServers: readonly string[], runni
   const linkNumbers = new Map<string, number>(running?.links.map((l) => [l.spec.name, l.spec.index]));
   for (const { name, link } of running?.hosts ?? []) linkNumbers.set(name, link);
   const uplinks = numbered(config.uplinks, linkNumbers, FIRST_LINK_INDEX);
-  const vrfs = numbered(config.vrfs, running?.vrfs ?? new Map<string, number>(), DEFAULT_VRF + 1);
+  const nextVrf = running?.nextVrf ?? DEFAULT_VRF + 1;
+  const vrfs = numbered(config.vrfs, running?.vrfs ?? new Map<string, number>(), nextVrf);
   const numberOf = (name: string): number => uplinks.get(name)!;
   const links = config.uplinks.flatMap((uplink): PlannedLink[] => {
     const { name, wireguard: tunnel } = uplink;
@@ -70,6 +73,7 @@ export function planOf(config: Config, hostNameServers: readonly string[], runni
     links,
     hosts,
     vrfs,
+    nextVrf: Math.max(nextVrf, ...[...vrfs.values()].map((n) => n + 1)),
     routing: {
       links: links.map(({ spec: { index, name, vrf, mtu, addresses } }) => ({ index, name, vrf, mtu, addresses })),
       vrfs: posted(config.vrfs.map((vrf) => ({ name: vrf.name, number: vrfNumber(vrfs, vrf.name), config: vrf }))),

@@ -131,6 +131,32 @@ const HOST = `uplinks:
   lte: { kernel: { source: 198.51.100.7 } }
 `;
 
+test('a VRF that comes does not get the number of one that is gone, which sockets may still have', (t) => {
+  const config = (...vrfs: string[]): Config => {
+    const text = `${TWO}vrfs: { ${vrfs.map((v) => `${v}: {}`).join(', ')} }\n`;
+    return parseConfig({ shown: 'x.yaml', path: '/x.yaml', text }, {}).config!;
+  };
+  let running = planOf(config('red', 'blue'), []);
+  t.deepEqual(
+    [...running.vrfs],
+    [
+      ['red', 1],
+      ['blue', 2],
+    ],
+  );
+  running = planOf(config('red'), [], running);
+  running = planOf(config('red', 'green'), [], running);
+  t.deepEqual(
+    [...running.vrfs],
+    [
+      ['red', 1],
+      ['green', 3],
+    ],
+  );
+  running = planOf(config('blue'), [], running);
+  t.deepEqual([...running.vrfs], [['blue', 4]]);
+});
+
 test('paths of the host are numbered with the links, and are none', (t) => {
   const { links, hosts, settings } = plan(`${HOST}rules: [{ use: [lte, fiber] }]`);
   t.deepEqual(links, []);
