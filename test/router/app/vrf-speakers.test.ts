@@ -1,17 +1,21 @@
 /** The speakers of VRFs have the same settings as the main one, and no name of theirs stands in a user's way. */
 import test from 'ava';
-import { RoaTable, VrpList } from '../../../bgp/speaker.ts';
+import { type MonitoredSession, RoaTable, type VpnPeer, VrpList } from '../../../bgp/speaker.ts';
 import { distinguisherText, parseDistinguisher, parseRouteTarget } from '../../../bgp/vpn/route-distinguisher.ts';
+import { isReachable } from '../../../bgp/vpn/vpn-table.ts';
+import { PLAIN_ATTRIBUTES } from '../../../bgp/wire/attribute/plain.ts';
+import { PLAIN_FACTS } from '../../../bgp/wire/family.ts';
 import type { StreamPort } from '../../../router/app/bgp-transport.ts';
 import type { RoutingLink, RoutingVrf } from '../../../router/app/routing-protocol.ts';
 import { VrfSpeakers } from '../../../router/app/vrf-speakers.ts';
 import { toBgp } from '../../../router/config/bgp-load.ts';
 import type { BgpConfig } from '../../../router/config/bgp-model.ts';
 import { bgp as bgpSchema } from '../../../router/config/bgp-schema.ts';
-import { crossTo } from '../../../router/fib/shared.ts';
+import { crossTo, RouteSource } from '../../../router/fib/shared.ts';
 import { FibWriter } from '../../../router/fib/writer.ts';
 import { Prefix } from '../../../router/lib/addr.ts';
 import { until } from '../../bgp/kit/bird.ts';
+import { hex } from '../../bgp/kit/describe.ts';
 
 const NETWORK = Prefix.parse('192.168.1.0/24')!;
 const target = parseRouteTarget('64601:100')!;
@@ -190,4 +194,49 @@ test('a VRF begins to exchange routes when it gets a distinguisher, and ends whe
     [...vrfs.room.routes(0)].flat().map((r) => [distinguisherText(r.name.rd), String(r.name.prefix), r.vrf]),
     [['64601:7', String(NETWORK), 'red']],
   );
+});
+
+test("a VPN route is used and told while the VRF's table has a way to its next hop", async (t) => {
+  const fib = new FibWriter();
+  const vrfs = speakers({}, { fib });
+  t.teardown(() => vrfs.stop((s) => s.shutdown('the test is over'), 10));
+  vrfs.start();
+  vrfs.linkState('a', true);
+  const peer: VpnPeer = {
+    sender: { name: 'p', address: NETWORK.addr, relation: 'internal', isClient: false, identifier: 1 },
+    pathLimit: 1,
+    accepting: (attributes, hop) => () => ({ attributes, hop, weight: 0 }),
+    refusal: () => undefined,
+    cost: () => undefined,
+    telling: () => () => undefined,
+    mark: () => undefined,
+  };
+  const session = { peer: 'p', negotiated: { context: { families: { vpnv4: PLAIN_FACTS } } } };
+  vrfs.room.up(session as unknown as MonitoredSession, peer);
+  const reach = hex('0001 80 0c 0000000000000000 0a020009 00 68 000031 0000fc5900000009 0a09');
+  const attributes = { ...PLAIN_ATTRIBUTES, localPref: 100, extendedCommunities: [target.high, target.low] };
+  vrfs.room.update(
+    session as unknown as MonitoredSession,
+    { reach, unreach: undefined, isWithdrawn: false },
+    attributes,
+  );
+  const told = Prefix.parse('10.9.0.0/16')!;
+  const isUsed = (): boolean => fib.exactRoute(1, told).length > 0;
+  const isTold = (): boolean =>
+    [...vrfs.room.routes(0)].flat().some((r) => r.name.prefix.equals(told) && isReachable(r));
+  await until(
+    () => vrfs.named('red')!.explain(told)[0]?.refused === 'next hop is unreachable',
+    'the route without a way',
+  );
+  t.deepEqual([isUsed(), isTold()], [false, false]);
+  const way = (isThere: boolean): void => {
+    const prefix = Prefix.parse('10.2.0.0/24')!;
+    fib.apply([{ vrf: 1, prefix, source: RouteSource.Static, nextHops: isThere ? [{ link: 2 }] : undefined }]);
+    vrfs.tableChanged();
+  };
+  way(true);
+  await until(() => isUsed() && isTold(), 'the route with a way');
+  t.is(String(fib.exactRoute(1, told)[0]!.nextHops[0]!.gateway), '10.2.0.9');
+  way(false);
+  await until(() => !isUsed() && !isTold(), 'the route without a way again');
 });
