@@ -3,7 +3,7 @@
  * cgroups, those with a network of their own are left alone. The image holds no program: the guest's own are mounted into it.
  */
 import assert from 'node:assert/strict';
-import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hostAddresses, type LinePlan } from '../../kit/access-lines.ts';
 import { SERVER } from '../../kit/isps.ts';
@@ -51,19 +51,19 @@ const outside = new Map<string, Record<string, number>>();
 
 const docker = (...words: string[]): Promise<string> => host.trial.lab.ok(HOST, 'docker', words);
 
-/** Start a container that stays; returns its cgroup. */
-async function container(name: string, ...words: string[]): Promise<string> {
-  await docker('run', '-d', '--name', name, ...COMMON, ...words, IMAGE, 'sleep', 'infinity');
+/** Start a container that stays. */
+const container = (name: string, ...words: string[]): Promise<string> =>
+  docker('run', '-d', '--name', name, ...COMMON, ...words, IMAGE, 'sleep', 'infinity');
+
+async function cgroupOf(name: string): Promise<string> {
   const pid = (await docker('inspect', '-f', '{{.State.Pid}}', name)).trim();
-  return (await host.trial.lab.ok(HOST, 'cat', [`/proc/${pid}/cgroup`])).trim();
+  return readFileSync(`/proc/${pid}/cgroup`, 'utf8').trim();
 }
 
-/** Open sockets in a container, TCP and UDP; returns how many the server saw from which address. */
+/** Open sockets in a container, TCP and UDP to each address; returns how many the server saw from which address. */
 async function opened(name: string, ...to: string[]): Promise<Record<string, number>> {
-  const openers = to.flatMap((address) =>
-    (['tcp', 'udp'] as const).map((kind) => opener(kind, { to: address, count: SOCKETS }).join(' ')),
-  );
-  return tally(readOpened(await docker('exec', name, 'sh', '-c', openers.join('; '))));
+  const command = opener(['tcp', 'udp'], { to, count: to.length * 2 * SOCKETS });
+  return tally(readOpened(await docker('exec', name, ...command)));
 }
 
 async function leavesBy(name: string, line: LinePlan, log: Trial['log']): Promise<void> {
@@ -124,14 +124,16 @@ async function early({ log }: Trial): Promise<void> {
 }
 
 async function late({ log }: Trial): Promise<void> {
-  const cgroup = await container('late', '--network=host');
+  await container('late', '--network=host');
+  const cgroup = await cgroupOf('late');
   log(cgroup);
   assert.match(cgroup, /:\/system\.slice\/docker-[0-9a-f]{64}\.scope$/);
   await leavesBy('late', WIFI, log);
 }
 
 async function inSlice({ log }: Trial): Promise<void> {
-  const cgroup = await container('job', '--network=host', '--cgroup-parent=jobs.slice');
+  await container('job', '--network=host', '--cgroup-parent=jobs.slice');
+  const cgroup = await cgroupOf('job');
   log(cgroup);
   assert.match(cgroup, /:\/jobs\.slice\/docker-[0-9a-f]{64}\.scope$/);
   await leavesBy('job', WIRED, log);

@@ -1,7 +1,7 @@
 /**
- * An application with many sockets: `node opens-main.js tcp|udp|udp-connected ADDRESS PORT COUNT AT_ONCE EVERY_MS`. Prints
- * a line of JSON (`Opened`) for each; the server tells the address it was reached from. The first datagram of a UDP
- * socket has to be answered: nothing is sent twice. COUNT 0 goes on until SIGTERM.
+ * An application with many sockets: `node opens-main.js tcp|udp|udp-connected[,...] ADDRESS[,...] PORT COUNT AT_ONCE EVERY_MS`,
+ * each kind to each address in turn. Prints a line of JSON (`Opened`) for each; the server tells the address it was reached
+ * from. The first datagram of a UDP socket has to be answered: nothing is sent twice. COUNT 0 goes on until SIGTERM.
  */
 import { createSocket } from 'node:dgram';
 import { connect } from 'node:net';
@@ -9,14 +9,16 @@ import type { Opened } from './opens.ts';
 
 const LIMIT_MS = 3_000;
 
-const [kind, address, portText, countText, atOnceText, everyText] = process.argv.slice(2) as string[];
+const [kindText, addressText, portText, countText, atOnceText, everyText] = process.argv.slice(2) as string[];
+const kinds = kindText!.split(',');
+const addresses = addressText!.split(',');
 const port = Number(portText);
 const count = Number(countText) || Number.POSITIVE_INFINITY;
 const everyMs = Number(everyText);
 
 type Outcome = Pick<Opened, 'from'> | Pick<Opened, 'error'>;
 
-function tcp(): Promise<Outcome> {
+function tcp(address: string): Promise<Outcome> {
   return new Promise((resolve) => {
     const socket = connect({ port, host: address });
     let told = '';
@@ -27,9 +29,9 @@ function tcp(): Promise<Outcome> {
   });
 }
 
-function udp(isConnected: boolean): Promise<Outcome> {
+function udp(address: string, isConnected: boolean): Promise<Outcome> {
   return new Promise((resolve) => {
-    const socket = createSocket(address!.includes(':') ? 'udp6' : 'udp4');
+    const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
     const end = (outcome: Outcome): void => {
       clearTimeout(timer);
       socket.close();
@@ -52,25 +54,26 @@ process.once('SIGTERM', () => {
   isEnding = true;
 });
 
-async function one(): Promise<void> {
+/** @param turn from 0 */
+async function one(turn: number): Promise<void> {
+  const kind = kinds[turn % kinds.length];
+  const address = addresses[Math.floor(turn / kinds.length) % addresses.length]!;
   const at = Date.now();
-  const outcome = await (kind === 'tcp' ? tcp() : udp(kind === 'udp-connected'));
+  const outcome = await (kind === 'tcp' ? tcp(address) : udp(address, kind === 'udp-connected'));
   console.log(JSON.stringify({ at, ...outcome } satisfies Opened));
 }
 
 /** Everything one after the other, as fast as it goes. */
 async function lane(): Promise<void> {
   while (!isEnding && started < count) {
-    started += 1;
-    await one();
+    await one(started++);
   }
 }
 
 if (everyMs === 0) await Promise.all(Array.from({ length: Number(atOnceText) }, lane));
 else {
   const timer = setInterval(() => {
-    started += 1;
-    void one();
+    void one(started++);
     if (isEnding || started >= count) clearInterval(timer);
   }, everyMs);
 }

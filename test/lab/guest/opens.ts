@@ -25,7 +25,8 @@ export const echoServer = (addresses: readonly string[] = [SERVER.v4, VIDEO.v4, 
 ];
 
 export interface Opening {
-  readonly to?: string;
+  /** One address after the other where there are several. */
+  readonly to?: string | readonly string[];
   /** 0 goes on until SIGTERM. */
   readonly count: number;
   readonly atOnce?: number;
@@ -33,12 +34,15 @@ export interface Opening {
   readonly everyMs?: number;
 }
 
-/** Command of an application that opens sockets to it. */
-export const opener = (kind: OpenKind, { to = SERVER.v4, count, atOnce = 1, everyMs = 0 }: Opening): string[] => [
+/** Command of an application that opens sockets to it, of one kind after the other where there are several. */
+export const opener = (
+  kinds: OpenKind | readonly OpenKind[],
+  { to = SERVER.v4, count, atOnce = 1, everyMs = 0 }: Opening,
+): string[] => [
   process.execPath,
   program('opens-main'),
-  kind,
-  to,
+  String(kinds),
+  String(to),
   ...[ECHO_PORT, count, atOnce, everyMs].map(String),
 ];
 
