@@ -10,6 +10,7 @@ import { ControlServer, type Handlers, type Stream } from '../control/server.ts'
 import type { Logger } from '../lib/log.ts';
 import { BirdSocket } from './bird-socket.ts';
 import { birdConfigure, Reloader, type ReloadPort } from './reload.ts';
+import { withRules } from './route-answers.ts';
 import type { RoutingClient } from './routing-client.ts';
 
 /** Verbs that each kind of router answers in its own way. */
@@ -70,7 +71,7 @@ export class ControlRoom {
   #verbs(): Omit<Handlers, keyof OwnVerbs> {
     const routing = (): RoutingClient => this.#port.routing();
     return {
-      route_get: (args) => routing().ask({ verb: 'route_get', args }),
+      route_get: async (args) => withRules(await routing().ask({ verb: 'route_get', args }), this.config.policy.rules),
       route_show: (args) => routing().ask({ verb: 'route_show', args }),
       bgp_show: (args) => routing().ask({ verb: 'bgp_show', args }),
       bgp_routes: (args) => routing().ask({ verb: 'bgp_routes', args }),

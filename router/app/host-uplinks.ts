@@ -4,13 +4,13 @@
  * so what is told of them is what every user may read in /proc. No privilege is needed.
  */
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
-import { networkInterfaces } from 'node:os';
-import { Addr } from '../lib/addr.ts';
+import type { Addr } from '../lib/addr.ts';
 import { systemClock } from '../lib/clock.ts';
 import type { HostWay } from '../lib/host-way.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Native } from '../native/index.ts';
 import type { ToDataplane } from './dataplane-protocol.ts';
+import { ownAddresses } from './host-interfaces.ts';
 
 /** How often interfaces are looked at: a way that is gone is noticed within this time, without probes. */
 const LOOK_MS = 200;
@@ -90,8 +90,11 @@ export class HostUplinks {
     clearInterval(this.#counting);
   }
 
+  /** With the lengths of their networks. */
   addressesOf(link: number): readonly string[] {
-    return this.#seen.get(link)?.addresses ?? [];
+    const { addresses, devices } = this.#seen.get(link) ?? { addresses: [], devices: [] };
+    const mine = ownAddresses().filter((a) => devices.includes(a.device) && addresses.includes(String(a.addr)));
+    return mine.map(({ addr, prefix }) => `${addr}/${prefix.length}`);
   }
 
   #tellOwn(addresses: readonly string[], isAll: boolean): void {
@@ -190,11 +193,8 @@ type Interfaces = ReadonlyMap<string, readonly Addr[]>;
 /** Interfaces that are up, with the addresses that lead out of them. */
 function addressesByInterface(): Interfaces {
   const found = new Map<string, Addr[]>();
-  for (const [label, list] of Object.entries(networkInterfaces())) {
-    const device = label.split(':')[0]!; // an address may have a label of its own
-    const addresses = (list ?? []).flatMap((a) => Addr.parse(a.address) ?? []).filter((a) => !a.isLinkLocal);
-    found.set(device, [...(found.get(device) ?? []), ...addresses]);
-  }
+  for (const { device, addr } of ownAddresses())
+    if (!addr.isLinkLocal) found.set(device, [...(found.get(device) ?? []), addr]);
   return found;
 }
 

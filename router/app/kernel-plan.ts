@@ -3,7 +3,7 @@
  * numbers, and what the routing worker begins with. Pure; KernelDaemon carries it out.
  */
 import type { WgPeerConfig } from '../../wg/model.ts';
-import type { Config, UplinkConfig } from '../config/model.ts';
+import { type Config, MAIN_VRF, type UplinkConfig } from '../config/model.ts';
 import { TABLES_PER_SLOT } from '../kernel/instance.ts';
 import type { WgPeerSettings } from '../kernel/netlink/wireguard.ts';
 import type { KernelPolicy, KernelUplink } from '../kernel/programs.ts';
@@ -45,7 +45,7 @@ export function kernelPlanOf(config: Config, running?: KernelPlan): KernelPlan {
 }
 
 /** What would be left out without a word. */
-function refuseUnknown({ loopback, policy, uplinks, bgp }: Config): void {
+function refuseUnknown({ loopback, policy, uplinks, vrfs, bgp }: Config): void {
   const refuse = (what: string): never => {
     throw new MlshimError('BACKEND_UNAVAILABLE', `${what}: the kernel backend does not do that`);
   };
@@ -54,7 +54,7 @@ function refuseUnknown({ loopback, policy, uplinks, bgp }: Config): void {
     if (p.bfd !== undefined && !p.host && p.mrt === undefined)
       refuse(`bfd of BGP peer ${p.name}, which is no "host" peer`);
   for (const { name, action } of policy.rules) {
-    if (action.kind !== 'vrf') continue;
+    if (action.kind !== 'vrf' || (action.vrf === MAIN_VRF && !vrfs.some((v) => v.name === MAIN_VRF))) continue;
     const members = uplinks.filter((u) => u.vrf === action.vrf).length;
     if (members !== 1)
       refuse(`rule "${name}" goes by VRF ${action.vrf}, which has ${members} uplinks (use: takes several)`);

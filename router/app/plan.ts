@@ -151,7 +151,7 @@ export function rulesOf(
         action.kind === 'group'
           ? { kind: 'group', group: policy.groups.findIndex((g) => g.name === action.group) }
           : action.kind === 'vrf'
-            ? { kind: 'vrf', vrf: vrfNumber(vrfs, action.vrf) }
+            ? { kind: 'vrf', vrf: vrfs.get(action.vrf) ?? DEFAULT_VRF }
             : action,
     })),
     groups: policy.groups.map((g) => ({

@@ -1,5 +1,6 @@
 /** Answers `route get` and `route show` from the FIB writer's tables, with the reasons in words. Runs in the routing worker. */
 import { vrfLink } from '../../bgp/vpn/vrf-peers.ts';
+import type { RuleConfig } from '../config/model.ts';
 import type { Answers, NextHopStatus, RouteStatus } from '../control/messages.ts';
 import {
   crossedVrf,
@@ -71,6 +72,23 @@ export function routeGet(facts: RouteFacts, dst: string): Answers['route_get'] {
   // One of several next hops is not followed further: which of them a packet takes is the flow's.
   const beyond = best.nextHops.length === 1 ? facts.of(crossedVrf(hop!.link)) : undefined;
   return beyond === undefined ? answer : acrossVrfs(answer, beyond, dst, addr);
+}
+
+/** What a table says holds for flows that no rule matches: the answer names the rules that may lead flows to `dst` elsewhere. */
+export function withRules(answer: Answers['route_get'], rules: readonly RuleConfig[]): Answers['route_get'] {
+  const percent = answer.dst.indexOf('%');
+  const addr = Addr.parse(percent < 0 ? answer.dst : answer.dst.slice(0, percent));
+  if (addr === undefined || addr.isLinkLocal || answer.kind === 'local') return answer;
+  const isAbout = ({ match: { to, domains } }: RuleConfig): boolean =>
+    to.length + domains.length === 0 || domains.length > 0 || to.some((p) => p.contains(addr));
+  const about = rules.filter(isAbout).map(({ name, action }) => `${name} (${actionWords(action)})`);
+  if (about.length === 0) return answer;
+  return { ...answer, reasons: [...answer.reasons, `rules are asked before the table: ${about.join(', ')}`] };
+}
+
+function actionWords(action: RuleConfig['action']): string {
+  if (action.kind === 'group') return action.group;
+  return action.kind === 'vrf' ? `VRF ${action.vrf}` : 'refused';
 }
 
 /** Where packets go that a route leads into another VRF. */

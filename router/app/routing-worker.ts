@@ -2,10 +2,12 @@
  * The routing worker: single writer of the FIB, home of the BGP speaker. Everything it needs of the outside comes as
  * messages of routing-protocol.ts.
  */
+
 import { parentPort, workerData } from 'node:worker_threads';
 import type { RouteFunction } from '../../bgp/speaker.ts';
 import type { BgpConfig, FilterModule } from '../config/bgp-model.ts';
 import type { FpmConfig } from '../config/fpm.ts';
+import { MAIN_VRF } from '../config/model.ts';
 import { type NextHop, type RouteChange, RouteKind } from '../fib/shared.ts';
 import { FibWriter } from '../fib/writer.ts';
 import type { KnownRoute } from '../fpm/resolve.ts';
@@ -114,7 +116,7 @@ function kernelRoutesRoom(): KernelRoutesRoom | undefined {
 
 let { source } = boot;
 const vrfs: RoutingVrf[] = [...revived(boot.vrfs)];
-const MAIN = { name: 'main', number: DEFAULT_VRF };
+const MAIN = { name: MAIN_VRF, number: DEFAULT_VRF };
 const NO_SOURCE = { v4: undefined, v6: undefined };
 
 function factsOf(vrf: { readonly name: string; readonly number: number }): RouteFacts {

@@ -96,7 +96,7 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
     match: 'which flows it is for; all when missing',
     use: 'an uplink, a group, or a list of uplinks',
     balance: BALANCE,
-    vrf: 'by the routes of this VRF',
+    vrf: 'by the routes of this VRF; `main`: by those of none, as without rules',
     reject: 'refuse the flow',
     on_failure: 'when nothing of `use` can be used: refuse the flow (when missing), or ask the rules after it',
   }),

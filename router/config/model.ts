@@ -56,6 +56,9 @@ export interface RuleConfig extends Omit<Rule, 'action'> {
     | { readonly kind: 'reject' };
 }
 
+/** What rules call the routes that belong to no VRF, where no VRF has this name. */
+export const MAIN_VRF = 'main';
+
 /** Which flows take which uplinks. */
 export interface PolicyConfig {
   readonly rules: readonly RuleConfig[];

@@ -8,7 +8,7 @@ import { nearest } from '../lib/nearest.ts';
 import { BALANCE_KINDS, type BalanceKind } from '../uplink/balancer.ts';
 import { type PortRange, Protocol, type Rule, type RuleMatch, shadowedRules } from '../uplink/rule.ts';
 import { choice, int, list, name, object, prefix, Refusal, some, text, typeMessage } from './fields.ts';
-import type { GroupConfig, PolicyConfig } from './model.ts';
+import { type GroupConfig, MAIN_VRF, type PolicyConfig } from './model.ts';
 import { noSuch } from './names.ts';
 import { checkProbe, type ParsedProbe, probe } from './probe.ts';
 import { asList, asMap, type Path, type SourceTree } from './tree.ts';
@@ -171,7 +171,7 @@ export function checkPolicyReferences(tree: SourceTree, uplinks: readonly string
     const { use, vrf } = asMap(r);
     exists(use, ['rules', i, 'use'], [...uplinks, ...Object.keys(groups)], 'uplink or group');
     membersExist(use, ['rules', i, 'use']);
-    exists(vrf, ['rules', i, 'vrf'], vrfs, 'VRF');
+    exists(vrf, ['rules', i, 'vrf'], [...vrfs, MAIN_VRF], 'VRF');
   }
 }
 

@@ -257,6 +257,19 @@ it('a rule that refuses is seen by the program as such', async (t) => {
   t.regex(stderr, /PermissionError: \[Errno 13\]/);
 });
 
+it('a rule may leave flows to the main table that later ones would take', async (t) => {
+  await up(
+    t.context,
+    CONFIG.replace('  - { name: all,', `  - { match: { to: ${HOST_SERVER.other} }, vrf: main }\n  - { name: all,`),
+  );
+  t.deepEqual(
+    await leftBy(t.context, undefined, 'tcp', HOST_SERVER.other, '4'),
+    { [FIBER.v4]: 4 },
+    'by its best route',
+  );
+  t.deepEqual(await leftBy(t.context, undefined, 'tcp', HOST_SERVER.v4, '4'), { [FIBER.v4]: 2, [LTE.v4]: 2 });
+});
+
 it('a name of a rule is asked through its uplink, and its first connection goes by the rule', async (t) => {
   await up(t.context);
   const script = `

@@ -160,13 +160,8 @@ ${more}    wireguard:
     'vrfs: { blue: {} }\n',
     `dns: { servers: [${SERVER.v4}] }\nroutes: [{ to: ${SERVER.v4}/32, via: fiber }]\n`,
     `groups: ${JSON.stringify(Object.fromEntries(c.groups.map(groupEntry)))}\n`,
-    `rules: ${JSON.stringify(c.rules.filter((r) => !isMainTable(r)).map((r) => ruleEntry(r, c.groups)))}\n`,
+    `rules: ${JSON.stringify(c.rules.map((r) => ruleEntry(r, c.groups)))}\n`,
   ].join('');
-}
-
-/** The main table has no name in a configuration: such rules, and flows that want them, are for other backends. */
-function isMainTable({ action }: Rule): boolean {
-  return action.kind === 'vrf' && action.vrf === 0;
 }
 
 function groupEntry({ name, balance, members }: UplinkGroup): [string, unknown] {
@@ -188,7 +183,7 @@ function ruleEntry({ match: m, action, onFailure }: Rule, groups: readonly Uplin
   };
   const match = Object.fromEntries(Object.entries(lists).filter(([, values]) => values.length > 0));
   if (action.kind === 'group') return { match, use: groups[action.group]!.name, on_failure: onFailure };
-  return action.kind === 'vrf' ? { match, vrf: BLUE.name } : { match, reject: true };
+  return action.kind === 'vrf' ? { match, vrf: action.vrf === 0 ? 'main' : BLUE.name } : { match, reject: true };
 }
 
 /** The address a socket gets that is not bound, or the error. */
@@ -234,9 +229,8 @@ async function run({ lab }: Context, router: Router, flow: CaseFlow, name: strin
 for (const c of POLICY_CASES)
   it(c.name, async (t) => {
     const { routers, isps } = t.context;
-    const flows = c.flows.filter((f) => f.expect !== 'vrf 0');
     for (const [uid, router] of routers) {
-      const mine = flows.filter((f) => CASE_APPS[f.app].uid === uid);
+      const mine = c.flows.filter((f) => CASE_APPS[f.app].uid === uid);
       if (mine.length === 0) continue;
       router.write(configuration(isps, router, c));
       const { status, stderr } = await router.cli(['reload']);
