@@ -9,7 +9,7 @@ import { type DatagramInfo, DatagramSpec, Errno } from '../stack/port.ts';
 import { Option } from './option-table.ts';
 import { putInt } from './options.ts';
 import { Dgram, DgramFlag, E, getHost16, IPPROTO_IP } from './proto.ts';
-import type { SockAddr } from './sockaddr.ts';
+import { SockAddr } from './sockaddr.ts';
 import { AppSocket } from './socket.ts';
 import { UNKNOWN_WAY, WayCache } from './way-cache.ts';
 
@@ -25,6 +25,7 @@ export abstract class DatagramSocket extends AppSocket {
   override readonly type = SOCK_DGRAM;
   readonly #spec = new DatagramSpec();
   #ways: WayCache | undefined;
+  readonly #own = new SockAddr();
   /** The link's queue was full: the app waits until it has drained. */
   #isPaused = false;
   /** The app has closed; what it had sent is still to go out. */
@@ -63,6 +64,11 @@ export abstract class DatagramSocket extends AppSocket {
   protected chooseWay(spec: DatagramSpec, to: SockAddr): number {
     const { policy } = this.hub;
     if (policy === undefined || spec.link !== 0) return 0;
+    if (spec.hasLocal) {
+      // IP_PKTINFO with an address of the host's: as one that is bound.
+      spec.link = policy.hostLinkOfAddress(this.#own.set(this.family, spec.l0, spec.l1, spec.l2, spec.l3, 0, 0));
+      if (spec.link !== 0) return 0;
+    }
     this.#ways ??= new WayCache();
     let link = this.#ways.find(policy, to);
     if (link === UNKNOWN_WAY) {

@@ -268,7 +268,7 @@ it('an app that binds an interface or an address of the host has chosen it, what
     t.context,
     'wired',
     `
-import socket
+import socket, struct
 def ask(kind, device=None, address=None):
     s = socket.socket(socket.AF_INET, kind); s.settimeout(5)
     if device: s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
@@ -278,12 +278,15 @@ def ask(kind, device=None, address=None):
     print(s.recv(64).decode().split()[0])
 for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM:
     ask(kind); ask(kind, device=b'${LTE.device}'); ask(kind, address='${LTE.v4}')
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.settimeout(5)
+info = struct.pack('=I4s4x', 0, socket.inet_aton('${LTE.v4}'))
+u.sendmsg([b'x'], [(socket.IPPROTO_IP, 8, info)], 0, ('${HOST_SERVER.v4}', 7000)); print(u.recv(64).decode().split()[0])
 try: ask(socket.SOCK_STREAM, device=b'nosuch')
 except OSError as e: print(e.errno)
 try: ask(socket.SOCK_STREAM, address='192.0.2.77')
 except OSError as e: print(e.errno)`,
   );
-  t.deepEqual(seen, [FIBER.v4, LTE.v4, LTE.v4, FIBER.v4, LTE.v4, LTE.v4, '19', '99']);
+  t.deepEqual(seen, [FIBER.v4, LTE.v4, LTE.v4, FIBER.v4, LTE.v4, LTE.v4, LTE.v4, '19', '99']);
 });
 
 it('a server on an address of the host is reached there, and stays when the interface goes', async (t) => {
