@@ -1,6 +1,6 @@
 /** Who carries the flows of uplinks: the host's kernel, or our own stack for programs under the shim. */
 import type { BackendChoice, Config } from '../config/model.ts';
-import { type HostProbe, impediment, needsOf, probeHost } from '../kernel/host-probes.ts';
+import { firstMissing, type HostProbe, impediment, needsOf, probeHost } from '../kernel/host-probes.ts';
 import { MlshimError } from '../lib/errors.ts';
 
 export interface Choice {
@@ -21,10 +21,20 @@ export async function chooseBackend(
   if (config.backend === 'userspace') return { backend: 'userspace', reason: '' };
   const unsuitable = config.backend === 'kernel' ? undefined : whyUserspace(config, isPrivate);
   if (unsuitable !== undefined) return { backend: 'userspace', reason: unsuitable };
-  const missing = impediment(await probe(config));
+  const probes = await probe(config);
+  const missing = impediment(probes);
   if (missing === undefined) return { backend: 'kernel', reason: '' };
-  if (config.backend === 'kernel') throw new MlshimError('BACKEND_UNAVAILABLE', `backend: kernel: ${missing}`);
+  if (config.backend === 'kernel') {
+    const log = firstMissing(probes)?.log ?? '';
+    const more = log === '' ? remedy(probes) : `\n${log.trimEnd()}`;
+    throw new MlshimError('BACKEND_UNAVAILABLE', `backend: kernel: ${missing}${more}`);
+  }
   return { backend: 'userspace', reason: missing };
+}
+
+function remedy(probes: readonly HostProbe[]): string {
+  const { hint = '' } = firstMissing(probes) ?? {};
+  return hint === '' ? '' : ` (${hint})`;
 }
 
 /** What the kernel backend would do for a configuration, or not do. */

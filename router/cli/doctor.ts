@@ -1,22 +1,25 @@
 /**
  * `mlshim doctor`: independent checks of this host, the configuration, the running router and, if given, a program; each says
- * ok, warn or fail, and what to do. Changes nothing.
+ * ok, warn or fail, and what to do. Changes nothing; a few datagrams and echo requests measure the ways out.
  */
 import { createSocket } from 'node:dgram';
-import { accessSync, constants, readFileSync, statSync } from 'node:fs';
+import { accessSync, constants, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { checkConfig, findConfig } from '../config/load.ts';
 import type { Config, Diagnostic } from '../config/model.ts';
 import { ask } from '../control/client.ts';
-import type { Status } from '../control/messages.ts';
+import type { RpkiStatus, Status } from '../control/messages.ts';
 import { socketPaths } from '../control/paths.ts';
 import { CAP_NET_BIND_SERVICE, hasCapability } from '../kernel/capabilities.ts';
-import { type HostProbe, impediment, needsOf, probeHost } from '../kernel/host-probes.ts';
+import { firstMissing, impediment, needsOf, probeHost } from '../kernel/host-probes.ts';
 import { PTRACE_SCOPE, ptraceScope, reach } from '../kernel/ptrace.ts';
 import { Addr } from '../lib/addr.ts';
 import { wallClockMs } from '../lib/clock.ts';
 import type { Input } from './command.ts';
+import { checkPaths } from './doctor-paths.ts';
+import { checkHoldTimers, checkRoaAge } from './doctor-routing.ts';
 import { BYPASS, unreachable } from './elf.ts';
+import { textOf } from './host-files.ts';
 import { hanging, plural } from './render.ts';
 import { checkApp, NotRunnable, SHIM_LIBRARY } from './run.ts';
 
@@ -44,13 +47,18 @@ export async function doctor(input: Input): Promise<number> {
   checkBuild(say, input.io.env);
   const config = await checkConfiguration(say, input);
   checkClock(say);
+  const { control } = socketPaths(input.io.env);
+  const status = await ask(control, 'status', {}).catch(() => undefined);
   if (config !== undefined) {
     checkPorts(say, config);
     await checkEgress(say, config);
+    await checkPaths(say, config);
+    checkHoldTimers(say, config, status?.bgp_peers);
+    checkRoaAge(say, config, status && (await roasOf(control)));
   }
   checkReach(say, config);
   await checkKernel(say, config);
-  await checkRouter(say, input);
+  checkRouter(say, status);
   const app = input.rest ?? input.args;
   if (app.length > 0) checkProgram(say, app[0]!, input.io.env);
   if (input.options['json'] === true) input.io.out(`${JSON.stringify({ checks }, null, 2)}\n`);
@@ -147,14 +155,6 @@ function unprivilegedPort(): number {
   return Number(textOf('/proc/sys/net/ipv4/ip_unprivileged_port_start').trim() || '1024');
 }
 
-function textOf(path: string): string {
-  try {
-    return readFileSync(path, 'latin1');
-  } catch {
-    return '';
-  }
-}
-
 /** Whether the host has a way for UDP to the tunnels' ends; nothing is sent. */
 async function checkEgress(say: Say, config: Config): Promise<void> {
   const peers = config.uplinks.flatMap((u) => (u.wireguard?.peers ?? []).map((p) => ({ uplink: u.name, ...p })));
@@ -203,27 +203,29 @@ function checkReach(say: Say, config: Config | undefined): void {
 }
 
 /** What the kernel backend needs: a failure where that backend is asked for, something to know where it is not. */
-async function checkKernel(say: Say, config: Config | undefined): Promise<void> {
+export async function checkKernel(
+  say: Say,
+  config: Config | undefined,
+  probe: typeof probeHost = probeHost,
+): Promise<void> {
   if (config?.backend === 'userspace') return;
-  const probes = await probeHost(needsOf(config));
+  const probes = await probe(needsOf(config));
   const missing: Verdict = config?.backend === 'kernel' ? 'fail' : 'warn';
   for (const { name, isPresent, isNeeded, detail, hint } of probes)
     say(name, isPresent ? 'ok' : isNeeded ? missing : 'warn', detail, isPresent ? '' : hint);
   const why = impediment(probes);
   if (why === undefined) say('kernel-backend', 'ok', 'the kernel backend can be had');
-  else say('kernel-backend', missing, `the kernel backend cannot be had: ${why}`, hintOf(probes));
+  else say('kernel-backend', missing, `the kernel backend cannot be had: ${why}`, firstMissing(probes)?.hint ?? '');
 }
 
-function hintOf(probes: readonly HostProbe[]): string {
-  return probes.find((p) => p.isNeeded && !p.isPresent)?.hint ?? '';
+/** Undefined where the router has no part that knows of ROAs. */
+function roasOf(control: string): Promise<RpkiStatus | undefined> {
+  return ask(control, 'bgp_rpki', { action: '' }).catch(() => undefined);
 }
 
 /** The router that this environment uses, if one runs. */
-async function checkRouter(say: Say, input: Input): Promise<void> {
-  let status: Status;
-  try {
-    status = await ask(socketPaths(input.io.env).control, 'status', {});
-  } catch {
+function checkRouter(say: Say, status: Status | undefined): void {
+  if (status === undefined) {
     say('router', 'ok', 'no router runs in this environment');
     return;
   }

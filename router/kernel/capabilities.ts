@@ -5,6 +5,7 @@ export const CAP_NET_BIND_SERVICE = 10;
 export const CAP_NET_ADMIN = 12;
 export const CAP_SYS_PTRACE = 19;
 export const CAP_SYS_ADMIN = 21;
+export const CAP_SYS_RESOURCE = 24;
 export const CAP_BPF = 39;
 
 /** Whether a capability is in this process's effective set. @throws Error of node:fs where there is no /proc */

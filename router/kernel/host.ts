@@ -1,5 +1,5 @@
 /** The network of this namespace as the kernel has it, and single changes to it. */
-import type { Family } from '../lib/addr.ts';
+import type { Addr, Family } from '../lib/addr.ts';
 import { loadNative } from '../native/index.ts';
 import { familyNumber, type NetlinkWriter, NlFlag, Rta, Rtm } from '../wire/netlink.ts';
 import { decodeAddress, type HostAddress } from './netlink/address.ts';
@@ -82,6 +82,33 @@ export class Host {
           (oif === undefined || r.hops.some((h) => h.ifindex === oif)),
       ),
     );
+  }
+
+  /**
+   * The route a packet would take. @param way interface it is bound to (0 = none), its source and its mark (0 = none)
+   * @returns undefined when there is none
+   */
+  routeTo(
+    to: Addr,
+    way: { readonly oif: number; readonly source: Addr | undefined; readonly mark: number },
+  ): HostRoute | undefined {
+    const source = way.source?.family === to.family ? way.source : undefined;
+    const bits = to.family === 4 ? 32 : 128;
+    try {
+      const [answer] = this.#route.request(Rtm.GetRoute, 0, (w) => {
+        w.u8(familyNumber(to.family))
+          .u8(bits)
+          .u8(source === undefined ? 0 : bits);
+        w.bytes(new Uint8Array(Fixed.Route - 3)).attribute(Rta.Dst, to.toBytes());
+        if (source !== undefined) w.attribute(Rta.Src, source.toBytes());
+        if (way.oif !== 0) w.attributeU32(Rta.Oif, way.oif);
+        if (way.mark !== 0) w.attributeU32(Rta.Mark, way.mark);
+      });
+      return answer && decodeRoute(answer);
+    } catch (e) {
+      if (isRefusal(e, 'ENETUNREACH', 'EHOSTUNREACH', 'EACCES', 'EINVAL')) return undefined;
+      throw e;
+    }
   }
 
   #routesOf(family: Family, { table, oif, protocol }: RouteFilter): HostRoute[] {

@@ -26,6 +26,8 @@ export interface Feature {
   readonly needed: boolean;
   /** Why it is missing, or what is used. */
   readonly detail: string;
+  /** What the verifier said of a program that is needed and refused; else empty. */
+  readonly log: string;
 }
 
 export interface HookStatus {

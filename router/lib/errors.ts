@@ -33,7 +33,7 @@ export const ERRORS = {
   BACKEND_UNAVAILABLE: {
     errno: undefined,
     exit: 1,
-    hint: 'mlshim config check shows the uplinks; "backend" says who carries them (docs/uplinks.md)',
+    hint: 'mlshim doctor lists what this host has and lacks; "backend" says who carries the uplinks (docs/uplinks.md)',
   },
   BPF_REFUSED: {
     errno: undefined,

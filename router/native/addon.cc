@@ -77,6 +77,7 @@ const Entry ENTRIES[] = {
     {"endSocketOf", bridge<end_socket_of>},
     {"echoSocket", bridge<echo_socket>},
     {"setOption", bridge<set_option>},
+    {"getOption", bridge<get_option>},
     {"shortenFar", bridge<shorten_far>},
     {"netlinkOpen", bridge<netlink_open>},
     {"netlinkRelay", bridge<netlink_relay>},

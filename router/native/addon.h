@@ -102,6 +102,7 @@ int32_t inet_bind(int32_t fd, const char *address, uint16_t port);
 int32_t inet_source(const char *remote, char *text, size_t room);
 int32_t tcp_md5(int32_t fd, const char *address, uint8_t prefix_length, const uint8_t *key, size_t key_length);
 int32_t set_option(Instance &, const int32_t *);
+int32_t get_option(Instance &, const int32_t *);
 int32_t shorten_far(Instance &, const int32_t *);
 
 // netlink.cc

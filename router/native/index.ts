@@ -22,10 +22,14 @@ export const SockOpt = {
   IpTos: 1,
   IpTtl: 2,
   IpMinTtl: 21,
+  IpMtuDiscover: 10,
+  IpMtu: 14,
   Ipv6: 41,
   Ipv6UnicastHops: 16,
   Ipv6Only: 26,
   Ipv6Tclass: 67,
+  Ipv6MtuDiscover: 23,
+  Ipv6Mtu: 24,
   Ipv6MinHopCount: 73,
 } as const;
 
@@ -146,6 +150,8 @@ export interface Native {
 
   /** An option of a socket that is an int. */
   setOption(fd: number, level: number, name: number, value: number): number;
+  /** Of an option that is an int and not negative. */
+  getOption(fd: number, level: number, name: number): number;
   /** Bind to an address in text, `%INTERFACE` included; a port of 0 is any free one. */
   inetBind(fd: number, address: string, port: number): number;
   /** A socket for echo requests: of ping's kind, for groups of net.ipv4.ping_group_range, or (isRaw = 1) for CAP_NET_RAW. */

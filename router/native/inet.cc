@@ -114,6 +114,15 @@ int32_t set_option(Instance &, const int32_t *a)
 	return result(setsockopt(a[0], a[1], a[2], &value, sizeof(value)));
 }
 
+// getOption(fd, level, name): an option that is an int, and not negative
+int32_t get_option(Instance &, const int32_t *a)
+{
+	int value = 0;
+	socklen_t length = sizeof(value);
+
+	return getsockopt(a[0], a[1], a[2], &value, &length) < 0 ? -errno : value;
+}
+
 // shortenFar(fd, family, ttl): cut the payload of datagrams that came with a smaller TTL to one octet. The kernel has no
 // IP_MINTTL for UDP, and tells TTLs to recvmsg() only; a filter that dropped them would leave nothing to count.
 int32_t shorten_far(Instance &, const int32_t *a)

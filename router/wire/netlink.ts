@@ -48,6 +48,7 @@ export const Rtm = {
 /** Attributes of routes. */
 export const Rta = {
   Dst: 1,
+  Src: 2,
   Oif: 4,
   Gateway: 5,
   Priority: 6,
@@ -55,6 +56,7 @@ export const Rta = {
   Multipath: 9,
   CacheInfo: 12,
   Table: 15,
+  Mark: 16,
   Via: 18,
   Expires: 23,
   NhId: 30,

@@ -59,6 +59,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'wg/show',
     'router/app/lifeline',
     'router/kernel/capabilities',
+    'router/kernel/host-paths',
     'router/kernel/host-probes',
     'router/kernel/ptrace',
     'router/kernel/takedown',
@@ -197,6 +198,7 @@ test('clocks, timers and chance are read at the edges only', (t) => {
     'router/cli/',
     'router/control/',
     'router/config/filter-probe.ts',
+    'router/kernel/host-paths.ts',
     'wg/supervisor.ts',
   ];
   for (const file of ['router', 'bgp', 'wg'].flatMap(sources)) {

@@ -14,14 +14,21 @@
 #define SO_NETNS_COOKIE 71
 #endif
 
-static void report(const char *name, bool is_present, bool is_needed, const char *detail)
+/* log: what the verifier said of a program that it refuses. */
+static void report_with(const char *name, bool is_present, bool is_needed, const char *detail, const char *log)
 {
 	json_open(NULL, '{');
 	json_text("name", name);
 	json_bool("present", is_present);
 	json_bool("needed", is_needed);
 	json_text("detail", detail);
+	json_text("log", log);
 	json_close('}');
+}
+
+static void report(const char *name, bool is_present, bool is_needed, const char *detail)
+{
+	report_with(name, is_present, is_needed, detail, "");
 }
 
 static bool is_cgroup2(const char *path)
@@ -128,7 +135,12 @@ static void probe_programs(const char *objects)
 		snprintf(name, sizeof(name), "program-%s", program + strlen("mls_"));
 		for (char *c = strchr(name, '_'); c != NULL; c = strchr(c, '_'))
 			*c = '-';
-		report(name, is_there, !is_only_in_full(program), is_there ? "" : reason(errno));
+		bool is_needed = !is_only_in_full(program);
+
+		if (is_there)
+			report(name, true, is_needed, "");
+		else
+			report_with(name, false, is_needed, reason(errno), is_needed ? said() : "");
 	}
 }
 
@@ -150,7 +162,12 @@ int command_probe(int argc, char **argv)
 	int error = try_attach(argv[1]);
 
 	report("cgroup-programs", error == 0, true, error == 0 ? "" : strerror(error));
-	report("bpffs", has_filesystem("bpf"), true, is_bpffs("/sys/fs/bpf") ? "/sys/fs/bpf" : "not mounted yet");
+	bool has_bpffs = has_filesystem("bpf");
+
+	report("bpffs", has_bpffs, true,
+	       !has_bpffs			 ? "this kernel has no bpf file system"
+	       : is_bpffs("/sys/fs/bpf") ? "/sys/fs/bpf"
+					 : "not mounted yet");
 	probe_programs(argv[0]);
 	bool has_retval = can_set_retval();
 

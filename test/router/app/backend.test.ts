@@ -32,6 +32,19 @@ test('auto says what is missing', async (t) => {
   });
 });
 
+test('a demand that is refused says what to do, or what the verifier said of a program', async (t) => {
+  const kernel = config('backend: kernel\n');
+  const one = { ...probe('vrf-device', false), hint: 'modprobe vrf' };
+  const program = { ...probe('program-connect4', false), log: '0: (bf) r6 = r1\nR1 invalid mem access\n' };
+  const message = async (p: HostProbe): Promise<string> =>
+    (await t.throwsAsync(chooseBackend(kernel, false, async () => [p])))!.message;
+  t.is(await message(one), 'backend: kernel: vrf-device: about vrf-device (modprobe vrf)');
+  t.is(
+    await message(program),
+    'backend: kernel: program-connect4: about program-connect4\n0: (bf) r6 = r1\nR1 invalid mem access',
+  );
+});
+
 test('auto leaves the host alone without rules, for one command, and for what the kernel does not do', async (t) => {
   const reason = async (c: Config, isPrivate = false): Promise<string> =>
     (await chooseBackend(c, isPrivate, UNASKED)).reason;

@@ -3,9 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { Io } from '../../../router/cli/command.ts';
-import { type Check, doctorText } from '../../../router/cli/doctor.ts';
+import { type Check, checkKernel, doctorText } from '../../../router/cli/doctor.ts';
 import { main } from '../../../router/cli/main.ts';
+import type { Config } from '../../../router/config/model.ts';
 import { ControlServer, type Handlers } from '../../../router/control/server.ts';
+import type { HostProbe } from '../../../router/kernel/host-probes.ts';
 import { STATUS } from './samples.ts';
 
 const KEY = 'yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=';
@@ -46,7 +48,16 @@ test('what is in order is ok, and nothing failed is 0', async (t) => {
     checks.filter((c) => c.verdict !== 'ok'),
     [],
   );
-  for (const name of ['config', 'key-permissions', 'udp-egress', 'app-is-dynamic', 'app-not-setuid', 'clock', 'router'])
+  for (const name of [
+    'config',
+    'key-permissions',
+    'udp-egress',
+    'path-mtu',
+    'app-is-dynamic',
+    'app-not-setuid',
+    'clock',
+    'router',
+  ])
     t.deepEqual(verdicts(name), ['ok'], name);
   t.is(status, 0);
 });
@@ -106,6 +117,38 @@ test('what the kernel backend lacks is a failure only where it is asked for', as
   t.is(demanded.status, isThere ? 0 : 1);
   t.deepEqual(offered.verdicts('kernel-backend'), [isThere ? 'ok' : 'warn']);
   t.deepEqual((await doctor(dir, kernel('userspace'))).verdicts('kernel-backend'), []);
+});
+
+test('each probe is listed with its reason and what to do, and auto has the first that is needed', async (t) => {
+  const probes: HostProbe[] = ['cgroup-v2', 'bpffs', 'program-connect4', 'socket-destroy', 'vrf-device'].map(
+    (name) => ({
+      ...{ name, isPresent: name === 'cgroup-v2', isNeeded: name !== 'bpffs' },
+      ...{ detail: `reason of ${name}`, hint: `remedy of ${name}` },
+    }),
+  );
+  for (const backend of ['auto', 'kernel'] as const) {
+    const missing = backend === 'kernel' ? 'fail' : 'warn';
+    const said: Check[] = [];
+    const say = (name: string, verdict: Check['verdict'], text: string, hint = '') =>
+      said.push({ name, verdict, text, hint });
+    const config = { backend, isolation: 'vrf', uplinks: [] } as unknown as Config;
+    await checkKernel(say, config, async () => probes);
+    const line = (name: string, verdict: string) => [name, verdict, `reason of ${name}`, `remedy of ${name}`];
+    t.deepEqual(
+      said.map((c) => [c.name, c.verdict, c.text, c.hint]),
+      [
+        ['cgroup-v2', 'ok', 'reason of cgroup-v2', ''],
+        line('bpffs', 'warn'),
+        ...['program-connect4', 'socket-destroy', 'vrf-device'].map((name) => line(name, missing)),
+        [
+          'kernel-backend',
+          missing,
+          'the kernel backend cannot be had: program-connect4: reason of program-connect4',
+          'remedy of program-connect4',
+        ],
+      ],
+    );
+  }
 });
 
 test('parts that are not built fail', async (t) => {
