@@ -2,14 +2,14 @@
  * The kernel backend on this machine's own kernel, without VRFs: a host with two ISPs, programs without any shim, rules by
  * group, domain and port; an uplink that fails; a daemon that is killed; and nothing of ours left at the end.
  */
-import { chmodSync, copyFileSync, existsSync, realpathSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import { cgroupMount } from '../../router/kernel/cgroups.ts';
-import { instanceName } from '../../router/kernel/instance.ts';
 import { HOST_ISPS, HOST_SERVER, HostIsps } from '../kit/host-isps.ts';
 import { hostSnapshot } from '../kit/host-snapshot.ts';
 import { iperf } from '../kit/iperf.ts';
+import { kernelLeftovers } from '../kit/kernel-leftovers.ts';
 import { type Finished, Lab } from '../kit/lab.ts';
 import { ROOT_ACCOUNT, Router } from '../kit/router.ts';
 import { missingForPrograms } from '../kit/two-ways.ts';
@@ -188,19 +188,6 @@ async function cable(isps: HostIsps, isIn: boolean): Promise<void> {
   await isps.serve('ip', ['link', 'set', LTE.device, isIn ? 'up' : 'down'], LTE).exit();
 }
 
-/** What is ours on this machine outside of the namespace. */
-function leftovers({ router }: Context): string[] {
-  const folder = join(router.dir, 'mlshim');
-  const name = existsSync(folder) ? instanceName(folder) : '';
-  return [
-    join(mount!, 'mlshim', name),
-    join('/sys/fs/bpf/mlshim', name),
-    join('/run/mlshim/pins', name),
-    join(folder, 'host-network.journal'),
-    join(folder, 'kernel-backend'),
-  ].filter((path) => existsSync(path) && name !== '');
-}
-
 it('groups go by their uplink, others are shared out; without a shim, over TCP and UDP, IPv4 and IPv6', async (t) => {
   const before = await hostSnapshot(t.context.lab, t.context.host);
   await up(t.context);
@@ -222,7 +209,7 @@ it('groups go by their uplink, others are shared out; without a shim, over TCP a
   t.is(counters['policy_rule_wired'], 4);
   t.is((await t.context.router.cli(['down'], ROOT)).status, 0);
   t.is(await hostSnapshot(t.context.lab, t.context.host), before);
-  t.deepEqual(leftovers(t.context), []);
+  t.deepEqual(kernelLeftovers(t.context.router), []);
 });
 
 it('streams of iperf3: a group has one line, others alternate, and ten get the sum of both', async (t) => {
@@ -447,7 +434,7 @@ it('a daemon that is killed leaves the policy in force; the next one goes on wit
   t.is(code, 0);
   t.regex(stdout, /undone/);
   t.is(await hostSnapshot(t.context.lab, t.context.host), before);
-  t.deepEqual(leftovers(t.context), []);
+  t.deepEqual(kernelLeftovers(t.context.router), []);
   t.is((await router.cli(['down'], ROOT)).status, 3, 'there is nothing any more');
 });
 
@@ -535,7 +522,7 @@ it('a start that cannot be says why and leaves nothing half done; a second daemo
   t.is(code, 78);
   t.regex(stderr, /nowhere/);
   t.is(await hostSnapshot(t.context.lab, t.context.host), before);
-  t.deepEqual(leftovers(t.context), []);
+  t.deepEqual(kernelLeftovers(t.context.router), []);
   await up(t.context);
   const second = await router.cli(['up', '-c', router.config], ROOT);
   t.is(second.status, 1);
