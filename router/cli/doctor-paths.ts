@@ -1,7 +1,10 @@
 /** Checks of `mlshim doctor` about the ways out: what fits through each, and whether two of them are one. */
 import { lookup } from 'node:dns/promises';
 import { networkInterfaces } from 'node:os';
+import { formatKey } from '../../wg/keys.ts';
+import { parseEndpoint } from '../../wg/quick.ts';
 import type { Config, UplinkConfig } from '../config/model.ts';
+import type { WgDevices } from '../control/messages.ts';
 import { type FirstHop, firstHop, markOfTunnel, type PathMtu, probePath } from '../kernel/host-paths.ts';
 import { Addr } from '../lib/addr.ts';
 import type { HostWay } from '../lib/host-way.ts';
@@ -46,14 +49,25 @@ export const HOST_PATHS: PathFacts = {
   },
 };
 
-export async function checkPaths(say: Say, config: Config, facts: PathFacts = HOST_PATHS): Promise<void> {
-  const plans = (await Promise.all(config.uplinks.map((u) => pathsOf(u, facts)))).flat();
+/** @param running tunnels of the router that runs: it knows where peers are, whatever their names say here */
+export async function checkPaths(
+  say: Say,
+  config: Config,
+  running: WgDevices | undefined,
+  facts: PathFacts = HOST_PATHS,
+): Promise<void> {
+  const plans = (await Promise.all(config.uplinks.map((u) => pathsOf(say, u, running, facts)))).flat();
   const found = await Promise.all(plans.map((p) => facts.probe(p)));
   for (const [i, plan] of plans.entries()) sayMtu(say, plan, found[i]!);
   checkGateways(say, config, plans, facts);
 }
 
-async function pathsOf(u: UplinkConfig, facts: PathFacts): Promise<PathPlan[]> {
+async function pathsOf(
+  say: Say,
+  u: UplinkConfig,
+  running: WgDevices | undefined,
+  facts: PathFacts,
+): Promise<PathPlan[]> {
   if (u.host !== undefined) {
     const [to] = u.probe?.targets ?? [];
     const device = u.host.interface ?? deviceOf(u.host.source!);
@@ -62,10 +76,21 @@ async function pathsOf(u: UplinkConfig, facts: PathFacts): Promise<PathPlan[]> {
     return to === undefined ? [] : [{ uplink: u.name, to, way, mark: 0, octets, overhead: 0 }];
   }
   const { mtu, peers } = u.wireguard!;
+  const known = running?.devices.find((d) => d.name === u.name)?.peers ?? [];
   const ends = await Promise.all(
-    peers.map(async ({ endpoint }) => {
+    peers.map(async ({ endpoint, publicKey }) => {
       if (endpoint === undefined || endpoint.host.includes('%')) return undefined;
-      return Addr.parse(endpoint.host) ?? (await facts.resolve(endpoint.host));
+      const now = known.find((p) => p.public_key === formatKey(publicKey))?.endpoint ?? '';
+      const told = Addr.parse(parseEndpoint(now)?.host ?? endpoint.host);
+      const found = told ?? (await facts.resolve(endpoint.host));
+      if (found === undefined)
+        say(
+          'path-mtu',
+          'warn',
+          `uplink ${u.name}: its endpoint ${endpoint.host} has no address here`,
+          'check the name and the resolver of this host, or write the address',
+        );
+      return found;
     }),
   );
   const mark = markOfTunnel(u.name);

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { checkConfig, findConfig } from '../config/load.ts';
 import type { Config, Diagnostic } from '../config/model.ts';
 import { ask } from '../control/client.ts';
-import type { RpkiStatus, Status } from '../control/messages.ts';
+import type { RpkiStatus, Status, WgDevices } from '../control/messages.ts';
 import { socketPaths } from '../control/paths.ts';
 import { CAP_NET_BIND_SERVICE, hasCapability } from '../kernel/capabilities.ts';
 import { firstMissing, impediment, needsOf, probeHost } from '../kernel/host-probes.ts';
@@ -52,7 +52,7 @@ export async function doctor(input: Input): Promise<number> {
   if (config !== undefined) {
     checkPorts(say, config);
     await checkEgress(say, config);
-    await checkPaths(say, config);
+    await checkPaths(say, config, status && (await tunnelsOf(control)));
     checkHoldTimers(say, config, status?.bgp_peers);
     checkRoaAge(say, config, status && (await roasOf(control)));
   }
@@ -216,6 +216,11 @@ export async function checkKernel(
   const why = impediment(probes);
   if (why === undefined) say('kernel-backend', 'ok', 'the kernel backend can be had');
   else say('kernel-backend', missing, `the kernel backend cannot be had: ${why}`, firstMissing(probes)?.hint ?? '');
+}
+
+/** Undefined where the router has no tunnels. */
+function tunnelsOf(control: string): Promise<WgDevices | undefined> {
+  return ask(control, 'wg_show', { device: '' }).catch(() => undefined);
 }
 
 /** Undefined where the router has no part that knows of ROAs. */

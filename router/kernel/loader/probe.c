@@ -165,7 +165,7 @@ int command_probe(int argc, char **argv)
 	bool has_bpffs = has_filesystem("bpf");
 
 	report("bpffs", has_bpffs, true,
-	       !has_bpffs			 ? "this kernel has no bpf file system"
+	       !has_bpffs		 ? "this kernel has no bpf file system"
 	       : is_bpffs("/sys/fs/bpf") ? "/sys/fs/bpf"
 					 : "not mounted yet");
 	probe_programs(argv[0]);

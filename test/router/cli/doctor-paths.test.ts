@@ -2,6 +2,7 @@ import test from 'ava';
 import type { Check } from '../../../router/cli/doctor.ts';
 import { checkPaths, type PathFacts } from '../../../router/cli/doctor-paths.ts';
 import { parseConfig } from '../../../router/config/load.ts';
+import type { WgDevices } from '../../../router/control/messages.ts';
 import type { FirstHop, PathMtu } from '../../../router/kernel/host-paths.ts';
 import { Addr } from '../../../router/lib/addr.ts';
 
@@ -14,7 +15,7 @@ const tunnel = (name: string, endpoint: string, key = KEY): string =>
   `  ${name}: { wireguard: { private_key: ${key}, peers: [{ public_key: ${PEER}, endpoint: '${endpoint}' }] } }\n`;
 
 /** What the checks say of a host where every path is as told. */
-async function checks(yaml: string, facts: Partial<PathFacts>): Promise<Check[]> {
+async function checks(yaml: string, facts: Partial<PathFacts>, running?: WgDevices): Promise<Check[]> {
   const { config, diagnostics } = parseConfig({ shown: 'x.yaml', path: '/x.yaml', text: yaml }, {});
   if (config === undefined) throw new Error(JSON.stringify(diagnostics));
   const said: Check[] = [];
@@ -23,7 +24,7 @@ async function checks(yaml: string, facts: Partial<PathFacts>): Promise<Check[]>
     hop: () => undefined,
     resolve: async () => undefined,
   };
-  await checkPaths((name, verdict, text, hint = '') => said.push({ name, verdict, text, hint }), config, {
+  await checkPaths((name, verdict, text, hint = '') => said.push({ name, verdict, text, hint }), config, running, {
     ...nothing,
     ...facts,
   });
@@ -68,10 +69,22 @@ ${tunnel('a', 'peer.example:7')}${tunnel('b', 'nobody.example:7', OTHER_KEY)}`;
     said.map((c) => [c.name, c.verdict]),
     [
       ['path-mtu', 'warn'],
+      ['path-mtu', 'warn'],
       ['path-mtu', 'ok'],
     ],
   );
-  t.regex(said[0]!.hint, /set the mtu of the interface to 1480/);
+  t.is(said[0]!.text, 'uplink b: its endpoint nobody.example has no address here');
+  t.regex(said[1]!.hint, /set the mtu of the interface to 1480/);
+});
+
+test('where a peer is now is what the router says', async (t) => {
+  const asked: string[] = [];
+  const running = {
+    devices: [{ name: 'a', peers: [{ public_key: PEER, endpoint: '198.51.100.9:7' }] }],
+  } as unknown as WgDevices;
+  const yaml = `uplinks:\n${tunnel('a', 'peer.example:7')}`;
+  await checks(yaml, { probe: fits(1480, 'answered', asked) }, running);
+  t.deepEqual(asked, ['198.51.100.9 1480']);
 });
 
 const hop = (device: string, gateway?: string, neighbour = ''): FirstHop => ({
