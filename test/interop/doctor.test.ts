@@ -5,16 +5,20 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Check } from '../../router/cli/doctor.ts';
+import { impediment, probeHost } from '../../router/kernel/host-probes.ts';
 import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
 import { wgKeyPair } from '../kit/peer.ts';
-import { Router } from '../kit/router.ts';
+import { ROOT_ACCOUNT, Router } from '../kit/router.ts';
 
 /** Beyond the router: an open path, one of 1400 octets that is told, and one of 1400 octets that is not. */
 const ENDS = { open: '203.0.113.1', told: '203.0.113.2', silent: '203.0.113.3', six: '2001:db8:9::1' } as const;
 const NARROW = 1400;
 
-const { it } = labTests(Lab.missing());
+const missing = Lab.missing();
+const { it } = labTests(missing);
+const kernelLacks = missing ?? impediment(await probeHost({ vrf: false, wireguard: true }));
+const inKernel = labTests(kernelLacks).it;
 
 const tunnel = (name: string, endpoint: string): string =>
   `  ${name}: { wireguard: { private_key: ${wgKeyPair().privateKey}, peers: [{ public_key: ${wgKeyPair().publicKey}, endpoint: '${endpoint}:51820' }] } }\n`;
@@ -107,6 +111,27 @@ it('narrow paths, a gateway for two, hold times and ROAs are found without a rou
     t.deepEqual(running('hold-timer'), [], 'no session stands');
     t.regex(running('router')[0]!.text, /the router has \d+ problem/);
     await router.down();
+  } finally {
+    await lab.close();
+  }
+});
+
+inKernel('the way of a tunnel is measured past rules that lead everything into it', async (t) => {
+  const lab = new Lab();
+  try {
+    const router = new Router(lab, await narrowWays(lab), ROOT_ACCOUNT);
+    const inside = tunnel('told', ENDS.told).replace('wireguard: {', 'wireguard: { addresses: [10.100.0.2/24],');
+    router.write(`backend: kernel\nisolation: device\nuplinks:\n${inside}rules: [{ use: told }]\n`);
+    await router.up();
+    const { stdout, stderr } = await router.cli(['doctor', '--json', '-c', router.config]);
+    const { checks } = JSON.parse(stdout) as { checks: Check[] };
+    // The tunnel itself would take 1360 octets with as much around them.
+    t.like(
+      checks.filter((c) => c.name === 'path-mtu'),
+      [{ verdict: 'warn', hint: `wireguard: { mtu: ${NARROW - 60} } fits` }],
+      stderr,
+    );
+    t.is(await router.down(), 0);
   } finally {
     await lab.close();
   }
