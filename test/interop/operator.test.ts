@@ -4,6 +4,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Check } from '../../router/cli/doctor.ts';
 import type { BgpPeerStatus, RouteStatus } from '../../router/control/messages.ts';
 import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
@@ -137,4 +138,18 @@ it('a next hop that is found in the table is looked up again when the table chan
   await lab.eventually('and come back with it', async () => (await routeTo(router, FAR.prefix)) !== undefined);
   const { peers } = await router.json<{ peers: BgpPeerStatus[] }>('bgp', 'show');
   t.deepEqual(peers.map((p) => p.name).sort(), ['b', 'collector', 'inside']);
+});
+
+it('doctor tells the hold times that were negotiated', async (t) => {
+  const { router, lab } = t.context;
+  await lab.eventually('all sessions stand', async () => {
+    const { peers } = await router.json<{ peers: BgpPeerStatus[] }>('bgp');
+    return peers.length === 3 && peers.every((p) => p.state === 'Established');
+  });
+  const { stdout } = await router.cli(['doctor', '--json', '-c', router.config]);
+  const { checks } = JSON.parse(stdout) as { checks: Check[] };
+  t.deepEqual(
+    checks.filter((c) => c.name === 'hold-timer').map(({ verdict, text }) => `${verdict}: ${text}`),
+    ['b', 'collector', 'inside'].map((name) => `ok: bgp peer ${name}: its hold time is 9 s`),
+  );
 });
