@@ -339,9 +339,9 @@ export class KernelDaemon {
         throw e;
       });
       this.#plan = plan;
-      this.#endpoints.retain(next);
     } finally {
       this.#isChanging = false;
+      this.#endpoints.retain(this.#config);
       await this.#endpointMoved();
     }
     this.#watchUplinks();
