@@ -5,7 +5,6 @@
 import { chmodSync, copyFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
-import { cgroupMount } from '../../router/kernel/cgroups.ts';
 import { HOST_ISPS, HOST_SERVER, HostIsps } from '../kit/host-isps.ts';
 import { hostSnapshot } from '../kit/host-snapshot.ts';
 import { iperf } from '../kit/iperf.ts';
@@ -116,7 +115,6 @@ while True:
     s.sendto(q[:2] + b'\\x81\\x80' + struct.pack('!HHHH', 1, 1 if record else 0, 0, 0) + q[12:end] + record, a)
 `;
 
-const mount = cgroupMount();
 const missing = await missingForPrograms('iperf3', 'tc');
 const test = anyTest as TestFn<Context>;
 const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
