@@ -6,10 +6,13 @@
 import type { Socket } from 'node:net';
 import type { StreamHandler } from '../../bgp/ports.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
+import { Pace } from '../lib/pace.ts';
 import { turns } from './turns.ts';
 
-/** Octets handed on at a time: some hundred prefixes. */
+/** Octets handed on at a time, at most: some hundred prefixes. What becomes of them at once is part of what they take. */
 const PIECE = 8192;
+/** What a pace counts. */
+const UNIT = 32;
 /** How long one turn goes on handing on, and for how long at least, whatever else there is to do. */
 const READ_MS = 5;
 const LEAST_MS = 2;
@@ -27,6 +30,7 @@ export class FairReads {
   readonly #immediate: (turn: () => void) => void;
   readonly #until: () => number;
   readonly #queue: Waiting[] = [];
+  readonly #pace = new Pace(PIECE / UNIT);
   #turnEnds = 0;
   #isScheduled = false;
 
@@ -59,9 +63,11 @@ export class FairReads {
   #work(): void {
     while (this.#queue.length > 0 && this.#clock.now() < this.#turnEnds) {
       const w = this.#queue.shift()!;
-      const piece = w.octets.subarray(w.at, w.at + PIECE);
+      const began = this.#clock.now();
+      const piece = w.octets.subarray(w.at, w.at + this.#pace.count * UNIT);
       w.at += piece.length;
       w.handler.data(piece);
+      this.#pace.took(this.#clock.now() - began);
       if (w.at < w.octets.length) this.#queue.push(w);
       else w.done();
     }

@@ -35,16 +35,22 @@ test('what is small goes through at once', (t) => {
 
 test('sessions share a turn piece by piece, and what does not fit waits for the next turn', (t) => {
   const { offer, said, turn, turns } = setUp(2);
-  offer('a', 20_000);
-  t.deepEqual(said.splice(0), ['a 8192', 'a 8192', 'a 3616', 'a done']);
-  offer('b', 10_000);
-  offer('c', 10_000);
+  offer('a', 2500);
+  t.deepEqual(said.splice(0), ['a 1024', 'a 1024', 'a 452', 'a done']);
+  offer('b', 1250);
+  offer('c', 1250);
   t.deepEqual(said, [], 'the turn is over');
   turn();
-  t.deepEqual(said.splice(0), ['b 8192', 'c 8192', 'b 1808', 'b done']);
+  t.deepEqual(said.splice(0), ['b 1024', 'c 1024', 'b 226', 'b done']);
   offer('d', 1);
   turn();
-  t.deepEqual(said.splice(0), ['c 1808', 'c done', 'd 1', 'd done']);
+  t.deepEqual(said.splice(0), ['c 226', 'c done', 'd 1', 'd done']);
   turn();
   t.is(turns.length, 0, 'nothing is scheduled while nothing waits');
+});
+
+test('pieces grow while they take little', (t) => {
+  const { offer, said } = setUp(0.5);
+  offer('a', 31_744);
+  t.deepEqual(said, ['a 1024', 'a 2048', 'a 4096', 'a 8192', 'a 8192', 'a 8192', 'a done']);
 });
