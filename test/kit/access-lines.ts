@@ -146,6 +146,15 @@ export class AccessLines {
     await this.lab.ok(ns, 'sysctl', ['-qw', ...keys.map((key) => `${key}=${Number(isOn)}`)]);
   }
 
+  /** Let the server answer further addresses of the host, by a line. */
+  async routeBack({ net }: LinePlan, addresses: readonly string[]): Promise<void> {
+    const routes = addresses.map((address) => {
+      const [via, src] = address.includes(':') ? [`fd00:2${net}::1`, SERVER.v6] : [`10.2${net}.0.1`, SERVER.v4];
+      return `route add ${address} via ${via} src ${src}`;
+    });
+    await this.#ip(this.#server, ...routes);
+  }
+
   /** Resolvers on both lines: server.example is the server, which.example tells whose resolver was asked. */
   async resolvers(): Promise<void> {
     for (const line of LINES) {

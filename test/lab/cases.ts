@@ -10,6 +10,7 @@ import { lines } from './guest/lines.ts';
 import { programsSuite } from './guest/programs.ts';
 import { systemd } from './guest/systemd.ts';
 import { uplinks } from './guest/uplinks.ts';
+import { wireguard, wireguardGo } from './guest/wireguard.ts';
 import { yama } from './guest/yama.ts';
 
 export const SUITES: readonly Suite[] = [
@@ -22,6 +23,8 @@ export const SUITES: readonly Suite[] = [
   device,
   source,
   endpoints,
+  wireguard,
+  wireguardGo,
   yama,
   systemd,
   dockerSuite,

@@ -2,6 +2,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { buildWireguardGo } from '../kit/peer.ts';
 import type { BootKind } from './guest/case.ts';
 import { type Guest, guestImage, ourDisk } from './image.ts';
 import { type Accelerator, accelerator, boot } from './qemu.ts';
@@ -55,6 +56,7 @@ export class GuestRun {
     const dir = mkdtempSync(join(LAB, `run-${process.pid}-`));
     try {
       const at = performance.now();
+      buildWireguardGo();
       const ours = await ourDisk(dir);
       const accel = await accelerator(guest, join(dir, 'trial.console'));
       say(`disk of this build; Linux ${guest.release} by ${accel} (${((performance.now() - at) / 1000).toFixed(1)} s)`);

@@ -47,9 +47,12 @@ export class HostRouter {
   readonly trial: Trial;
   readonly access: AccessLines;
   readonly router: Router;
+  readonly #addressesOn: typeof hostAddresses;
 
-  constructor(trial: Trial) {
+  /** @param addressesOn what the server sees of sockets by a line */
+  constructor(trial: Trial, addressesOn = hostAddresses) {
     this.trial = trial;
+    this.#addressesOn = addressesOn;
     this.access = new AccessLines(trial.lab, HOST);
     this.router = new Router(trial.lab, HOST, ROOT_ACCOUNT);
   }
@@ -74,6 +77,11 @@ export class HostRouter {
 `,
     );
     this.router.write(`backend: kernel\n${top}uplinks:\n${parts.join('')}${more}${rest}`);
+  }
+
+  /** What the server sees of sockets by the lines, in their order. */
+  addresses(family: 'v4' | 'v6'): string[] {
+    return LINES.map((line) => this.#addressesOn(line)[family]);
   }
 
   /** Go over to the configuration as it is now. */
@@ -152,13 +160,22 @@ export async function alternates(
     for (const family of families) {
       const found = tally(await host.open('mixed', kind, { to: SERVER[family], count: 20, atOnce: 4 }));
       log(`${kind}, IP${family}: ${shown(found)}`);
-      assert.deepEqual(found, Object.fromEntries(addressesOf(family).map((address) => [address, 10])));
+      assert.deepEqual(found, Object.fromEntries(host.addresses(family).map((address) => [address, 10])));
     }
+}
+
+/** New sockets leave the wired line when it fails, and use it again. */
+export async function failsOver(host: HostRouter, failure: 'cut' | 'unplug'): Promise<void> {
+  const [wired, wifi] = host.addresses('v4') as [string, string];
+  await host.access[failure](WIRED.name, true);
+  await host.usable({ wired: false, wifi: true });
+  assert.deepEqual(tally(await host.open('mixed', 'tcp', { count: 6 })), { [wifi]: 6 });
+  await host.access[failure](WIRED.name, false);
+  await host.usable({ wired: true, wifi: true });
+  assert.deepEqual(tally(await host.open('mixed', 'tcp', { count: 6 })), { [wired]: 3, [wifi]: 3 });
 }
 
 export const shown = (counts: Readonly<Record<string, number>>): string =>
   Object.entries(counts)
     .map(([address, count]) => `${count} from ${address}`)
     .join(', ');
-
-export const addressesOf = (family: 'v4' | 'v6'): string[] => LINES.map((line) => hostAddresses(line)[family]);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { hostAddresses } from '../../kit/access-lines.ts';
 import { changedSince } from '../../kit/host-snapshot.ts';
 import { HOST, type Suite, type Trial } from './case.ts';
-import { addressesOf, HostRouter, RULES, WIFI, WIRED } from './host-router.ts';
+import { HostRouter, RULES, WIFI, WIRED } from './host-router.ts';
 import { opener, readOpened, tally } from './opens.ts';
 import { leftovers, snapshot } from './snapshot.ts';
 
@@ -82,7 +82,7 @@ async function outlived({ lab, log }: Trial): Promise<void> {
   await app.stop();
   const found = tally(readOpened(app.stdout));
   log(`sockets over kill and start: ${JSON.stringify(found)}`);
-  assert.deepEqual(Object.keys(found).sort(), addressesOf('v4').sort(), 'none failed, none went another way');
+  assert.deepEqual(Object.keys(found).sort(), host.addresses('v4').sort(), 'none failed, none went another way');
   await host.down();
   await assertAsBefore();
 }
@@ -105,7 +105,7 @@ async function replaced({ log }: Trial): Promise<void> {
   log(
     `${CONNECTS} connects in ${((performance.now() - at) / 1000).toFixed(1)} s, ${REPLACEMENTS} policies, ${during} by then: ${JSON.stringify(found)}`,
   );
-  assert.deepEqual(Object.keys(found).sort(), addressesOf('v4').sort(), 'none failed, none went another way');
+  assert.deepEqual(Object.keys(found).sort(), host.addresses('v4').sort(), 'none failed, none went another way');
   assert.ok(during > 0 && done === REPLACEMENTS);
   host.configure();
   await host.down();

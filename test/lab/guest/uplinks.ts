@@ -7,7 +7,7 @@ import { hostAddresses, LINES, type LinePlan, VIDEO } from '../../kit/access-lin
 import { best } from '../../kit/iperf.ts';
 import { SERVER } from '../../kit/isps.ts';
 import type { Case, Suite, Trial } from './case.ts';
-import { addressesOf, alternates, HostRouter, QUICK, shown, WIFI, WIRED } from './host-router.ts';
+import { alternates, HostRouter, QUICK, shown, WIFI, WIRED } from './host-router.ts';
 import { opener, readOpened, tally } from './opens.ts';
 
 const FILE = 'image.bin';
@@ -49,7 +49,7 @@ function sum(protocol: 'tcp' | 'udp', family: 'v4' | 'v6'): Case {
         log(
           `${mbit.toFixed(1)} of ${lines.toFixed(1)} Mbit/s (${((100 * mbit) / lines).toFixed(0)} %): ${shown(streams)}`,
         );
-        assert.deepEqual(Object.keys(streams).sort(), addressesOf(family).sort());
+        assert.deepEqual(Object.keys(streams).sort(), host.addresses(family).sort());
         return mbit;
       });
       figure('sum_of_uplinks', measured / RATES);
