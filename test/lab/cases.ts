@@ -8,6 +8,7 @@ import { device, source } from './guest/isolation.ts';
 import { lifecycle } from './guest/lifecycle.ts';
 import { lines } from './guest/lines.ts';
 import { programsSuite } from './guest/programs.ts';
+import { routes } from './guest/routes.ts';
 import { systemd } from './guest/systemd.ts';
 import { uplinks } from './guest/uplinks.ts';
 import { wireguard, wireguardGo } from './guest/wireguard.ts';
@@ -25,6 +26,7 @@ export const SUITES: readonly Suite[] = [
   endpoints,
   wireguard,
   wireguardGo,
+  routes,
   yama,
   systemd,
   dockerSuite,
