@@ -310,8 +310,8 @@ export class Exporter {
   /** The default route of our own, told whatever the table holds. */
   #default(self: NextHop): AttrSet {
     const own = this.#attrs.intern(PLAIN_ATTRIBUTES, undefined);
-    const onWire = afterPolicy(PLAIN_ATTRIBUTES, own.preference, this.#peer.asn, this.#settings, undefined);
-    return this.#attrs.intern(onWire, self);
+    const told = afterPolicy(PLAIN_ATTRIBUTES, own.preference, this.#peer.asn, this.#settings, undefined);
+    return this.#attrs.intern(markedForPeer(told, this.#peer.role, this.#settings.own.session), self);
   }
 }
 

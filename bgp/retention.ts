@@ -85,8 +85,8 @@ export class Retention {
         this.#host.markStale(family);
         this.#host.makeLongLived(family);
       } else {
-        // RFC 4724 §4.2: with consecutive restarts, what was stale already is deleted.
-        if (before !== undefined) this.#host.sweep(family);
+        // RFC 4724 §4.2: with consecutive restarts, what was stale already is deleted. What a refresh had not come to is not.
+        if (before !== undefined && before.phase !== 'refreshing') this.#host.sweep(family);
         this.#host.markStale(family);
         const away: State = { phase: 'away', until: now + n.restart!.timeS * 1000, facts };
         this.#states.set(family, away);

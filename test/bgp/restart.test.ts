@@ -292,6 +292,23 @@ test('a refresh with marks removes what the peer has forgotten (RFC 7313)', (t) 
   t.is(a.session('b').faults, 0);
 });
 
+test('a session that is lost within a refresh keeps what the refresh had not come to (RFC 4724)', (t) => {
+  const { net, a, b } = pair(16);
+  const changes = a.fibChanges;
+  const begin = { ...FAMILIES.ipv4, subtype: 1 };
+  a.streams.find((s) => !s.isClosed)!.handler!.data(encodeRouteRefresh(begin));
+  net.run(100);
+  t.is(a.session('b').restart[0]?.phase, 'refreshing');
+  b.crash();
+  net.run(100);
+  t.is(a.fib.size, 2);
+  t.is(stale(a, 'b'), 2);
+  b.restart(KEPT);
+  net.runUntil(() => stale(a, 'b') === 0);
+  t.is(a.fib.size, 2);
+  t.is(a.fibChanges, changes, 'packets went on by all routes');
+});
+
 test('two refreshes in one read remove what the first one found missing (RFC 7313)', (t) => {
   const { net, a } = pair(15);
   const mark = (subtype: number) => ['ipv4', 'ipv6'].map((f) => ({ ...FAMILIES[f as FamilyName], subtype }));

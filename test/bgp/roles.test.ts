@@ -62,6 +62,27 @@ test('roles that do not answer each other end the session with "role mismatch"',
   t.regex(errors, /role mismatch/);
 });
 
+test('a default route told to a customer or a peer is marked as well (RFC 9234 §5)', (t) => {
+  const net = new SimNet(6);
+  const a = net.router('a', { asn: 64601 });
+  const below = net.router('below', { asn: 64602 });
+  const beside = net.router('beside', { asn: 64603 });
+  const above = net.router('above', { asn: 64604 });
+  const tells = { defaultOriginate: true, export: 'reject-all' } as const;
+  // They know no roles, which would mark the route when it comes.
+  net.join(a, below, { ...tells, role: 'provider' }, {});
+  net.join(a, beside, { ...tells, role: 'peer' }, {});
+  net.join(a, above, { ...tells, role: 'customer' }, {});
+  net.start();
+  net.runUntil(() => [below, beside, above].every((r) => r.fib.size === 2));
+  const marks = [below, beside, above].map((r) => [...r.speaker.routes('in')].map((route) => route.otc));
+  t.deepEqual(marks, [
+    [64601, 64601],
+    [64601, 64601],
+    [undefined, undefined],
+  ]);
+});
+
 test('internal sessions have no roles', (t) => {
   const net = new SimNet(5);
   const a = net.router('a', { asn: 64601 });

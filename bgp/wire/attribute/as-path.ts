@@ -219,22 +219,21 @@ export function isPrivateAs(asn: number): boolean {
 
 /**
  * RFC 6793 §4.2.3: the exact path from AS_PATH (with AS_TRANS in it) and AS4_PATH. When AS_PATH is the shorter one,
- * AS4_PATH is ignored; otherwise the surplus of AS_PATH is put in front of AS4_PATH.
+ * AS4_PATH is ignored; otherwise the surplus of AS_PATH is put in front of AS4_PATH, with confederation segments that lead or
+ * follow it: AS4_PATH has none.
  */
 export function mergeAs4Path(path: AsPath, as4: AsPath): AsPath {
   let surplus = pathLength(path) - pathLength(as4);
   if (surplus < 0) return path;
   const lead: AsSegment[] = [];
   for (const s of path) {
-    if (surplus === 0) break;
     const length = pathLength([s]);
-    if (length <= surplus) {
-      lead.push(s);
-      surplus -= length;
-    } else {
-      lead.push({ type: s.type, asns: s.asns.slice(0, surplus) });
-      surplus = 0;
+    if (length > surplus) {
+      if (surplus > 0) lead.push({ type: s.type, asns: s.asns.slice(0, surplus) });
+      break;
     }
+    lead.push(s);
+    surplus -= length;
   }
   const last = lead[lead.length - 1];
   const next = as4[0];

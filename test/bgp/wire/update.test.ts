@@ -321,6 +321,16 @@ test('an AS4_PATH longer than AS_PATH is ignored', (t) => {
   t.deepEqual(mergeAs4Path(seq(1, 2), []), seq(1, 2));
 });
 
+test('confederation segments of AS_PATH stay in the path that is rebuilt (RFC 6793 §4.2.3)', (t) => {
+  const seq = (...asns: number[]) => ({ type: 2, asns });
+  const confed = (...asns: number[]) => ({ type: 3, asns });
+  t.deepEqual(mergeAs4Path([confed(64601), seq(AS_TRANS)], [seq(4242420001)]), [confed(64601), seq(4242420001)]);
+  t.deepEqual(mergeAs4Path([confed(64601), seq(5, AS_TRANS)], [seq(70000)]), [confed(64601), seq(5, 70000)]);
+  t.deepEqual(mergeAs4Path([seq(5), confed(64601), seq(AS_TRANS)], [seq(70000)]), [seq(5), confed(64601), seq(70000)]);
+  // Not next to what is put in front.
+  t.deepEqual(mergeAs4Path([seq(5, 6), confed(64601), seq(AS_TRANS)], [seq(6, 70000)]), [seq(5, 6, 70000)]);
+});
+
 test('prepending opens a new segment when the first one is full', (t) => {
   const full = [{ type: 2, asns: Array.from({ length: 255 }, (_, i) => i + 1) }];
   t.deepEqual(prepend(full, 9)[0], { type: 2, asns: [9] });
