@@ -27,6 +27,7 @@ import type { BfdReport } from './bfd-status.ts';
 import { type BfdWatcher, BgpBfd } from './bgp-bfd.ts';
 import { decisionText, ruleOf, telling } from './bgp-decisions.ts';
 import { BgpLinks } from './bgp-links.ts';
+import { BgpLog } from './bgp-log.ts';
 import { BgpMonitoring } from './bgp-monitoring.ts';
 import {
   birdFactsOf,
@@ -122,8 +123,8 @@ export class BgpRoom {
   readonly #bird: BirdAnswers;
   #reconfiguredMs = wallClockMs();
   readonly #latency: Dn42Latency;
+  readonly #peerLog: BgpLog;
   #stopDriving: () => void = () => undefined;
-  #isStopping = false;
   #hasSelected = false;
   /** When nothing more was to come that is told by others. */
   #settledAt: Instant | undefined;
@@ -174,19 +175,12 @@ export class BgpRoom {
       best: (prefix) => this.#speaker.page({ kind: 'best', prefix }, undefined, (r) => r).routes[0],
       wallClockMs,
     });
+    this.#peerLog = new BgpLog(log, systemClock);
     const onEvent = (e: SpeakerEvent): void => {
       this.watch.onSession(e);
       if (e.kind === 'state' && (e.to === 'Established') !== (e.from === 'Established'))
         o.session(e.peer, e.to === 'Established');
-      if (e.kind === 'fault') log.warn('bad UPDATE', { peer: e.peer, fault: e.text });
-      else if (e.kind === 'filter-error') log.error('filter failed', { peer: e.peer, error: e.text });
-      else if (e.kind === 'limit') {
-        const words = e.crossing === 'near' ? 'peer comes near its prefix limit' : 'peer exceeds its prefix limit';
-        log.warn(words, { peer: e.peer, family: e.family, limit: e.limit });
-      } else if (e.to === 'Established') log.info('peer established', { peer: e.peer });
-      else if (e.from === 'Established' && this.#isStopping) log.info('peer told goodbye', { peer: e.peer });
-      else if (e.from === 'Established') log.warn('peer down', { peer: e.peer, why: e.why, code: 'B101' });
-      else log.debug('peer state', { peer: e.peer, from: e.from, to: e.to, why: e.why });
+      this.#peerLog.tell(e);
     };
     const restarting = o.restart && { keptForwarding: true, peers: new Set(o.restart.peers) };
     this.#vrfs = new VrfSpeakers({
@@ -263,12 +257,12 @@ export class BgpRoom {
   /** Routes of others than BGP have changed: next hops may be found by them. */
   tableChanged(): void {
     this.#mainChanged();
-    if (!this.#isStopping) this.#vrfs.tableChanged();
+    if (!this.#peerLog.isStopping) this.#vrfs.tableChanged();
   }
 
   #mainChanged(): void {
     const { peers, ranges } = this.#settings;
-    if (!this.#isStopping && [...peers, ...ranges].some((p) => looksUp(p, this.#settings))) this.#links.tableChanged();
+    if (!this.#peerLog.isStopping && [...peers, ...ranges].some((p) => looksUp(p, this.#settings))) this.#links.tableChanged();
   }
 
   /** The streams of a VRF. */
@@ -298,7 +292,7 @@ export class BgpRoom {
   }
 
   async #leave(end: (speaker: Speaker) => void): Promise<void> {
-    this.#isStopping = true;
+    this.#peerLog.isStopping = true;
     this.#links.stop();
     this.#rpki.stop();
     this.#latency.stop();
