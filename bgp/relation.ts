@@ -4,6 +4,7 @@
  */
 
 import type { AsMatch } from './fsm/negotiate.ts';
+import { AS_TRANS } from './wire/attribute/as-path.ts';
 
 /** `confederation` = in another member AS of our confederation. */
 export type Relation = 'external' | 'confederation' | 'internal';
@@ -29,6 +30,11 @@ export interface OwnAses {
   readonly session: number;
   /** Those that stand in front of paths told to an external peer, outermost first. */
   readonly prepended: readonly number[];
+}
+
+/** The number that stands for those of four octets (RFC 6793 §9): nobody is in it. */
+export function isPlaceholder(asn: AsMatch): boolean {
+  return asn === AS_TRANS;
 }
 
 /** ASes whose speakers are not external peers of ours, towards a peer with this local AS. */

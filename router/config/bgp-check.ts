@@ -1,6 +1,7 @@
 /** What must be unique or consistent in the `bgp` part, once all its values are known to be well-formed. */
 
 import { AUTH_PASSWORD_MAX, AUTH_TYPES } from '../../bgp/bfd/auth.ts';
+import { isPlaceholder } from '../../bgp/relation.ts';
 import type { Addr } from '../lib/addr.ts';
 import { checkPolicies } from './bgp-policy-check.ts';
 import { checkRouting } from './bgp-routing.ts';
@@ -23,6 +24,11 @@ export function checkBgp(tree: SourceTree, bgp: ParsedBgp): void {
     checkWho(tree, peer, at);
     checkSession(tree, peer, at);
     checkHoldTime(tree, peer.hold_time, [...at, 'hold_time']);
+    if (peer.role !== undefined && isOfOurNetwork(peer, bgp))
+      tree.report('warning', [...at, 'role'], 'has no effect: inside our network there are no roles (RFC 9234 §4)');
+    if (isPlaceholder(peer.asn))
+      tree.report('error', [...at, 'asn'], `${peer.asn} stands for other AS numbers (RFC 6793 §9): nobody is in it`);
+    if (peer.range !== undefined) addresses.add(`${peer.range}%${place}`, [...at, 'range'], `the range ${peer.range}`);
     if (peer.address === undefined) continue;
     addresses.add(`${peer.address}%${place}`, [...at, 'address'], `a peer at ${peer.address}`);
     if (peer.mrt !== undefined && (peer.via !== undefined || peer.host || peer.passive))

@@ -50,9 +50,18 @@ function compare(path: string, a: Tree, b: Tree, out: ConfigChange[]): void {
       out.push({ path: below, kind, before: leaf(x), after: leaf(y), effect: effectOf(below, x ?? y) });
     } else if (typeof x !== 'string' && typeof y !== 'string') compare(below, x, y, out);
     else if (x !== y) {
-      out.push({ path: below, kind: 'changed', before: leaf(x), after: leaf(y), effect: effectOf(below, y) });
+      const [before, after] = [leaf(treeText(x)), leaf(treeText(y))];
+      out.push({ path: below, kind: 'changed', before, after, effect: effectOf(below, y) });
     }
   }
+}
+
+/** Where one side is a single value, the other one is shown beside it. */
+function treeText(v: Tree | string): string {
+  if (typeof v === 'string') return v;
+  return `{ ${Object.entries(v)
+    .map(([key, inner]) => `${key}: ${treeText(inner)}`)
+    .join(', ')} }`;
 }
 
 const MAX_SHOWN = 40;

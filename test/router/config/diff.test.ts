@@ -212,6 +212,11 @@ test('a filter module is another one when it says something else', (t) => {
   writeFileSync(module, 'export const f = (r) => r;');
   const before = config(t, { bgp: `  filters: ${module}` });
   t.deepEqual(diffConfig(before, config(t, { bgp: `  filters: ${module}` })), []);
+  const asked = config(t, { bgp: `  filters: ${module}`, peers: `${PEER}, import: { module: f } }` });
+  t.deepEqual(
+    diffConfig(before, asked).map((c) => `${c.path} ${c.before} ${c.after}`),
+    ['bgp.peers.b.import all { module: f }'],
+  );
   writeFileSync(module, 'export const f = () => undefined;');
   const [change, ...others] = diffConfig(before, config(t, { bgp: `  filters: ${module}` }));
   t.deepEqual(others, []);
