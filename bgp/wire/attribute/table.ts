@@ -1,4 +1,8 @@
-/** The table of all attribute codecs, and their common encoding order (ascending type code, RFC 4271 appendix F.3). */
+/**
+ * The table of all attribute codecs, and their common encoding order (ascending type code, RFC 4271 appendix F.3).
+ * Deviation: an attribute we know is passed on without its Partial flag (RFC 4271 §5 wants it kept), so that routes which differ
+ * in nothing else share one set; nothing reads the flag. Those we do not know get it. Pinned by test/bgp/wire/update.test.ts.
+ */
 
 import type { Addr } from '../../../router/lib/addr.ts';
 import { get16, get32 } from '../../../router/lib/bytes.ts';

@@ -9,6 +9,7 @@ import {
   putAs4Path,
 } from '../../../bgp/wire/attribute/as-path.ts';
 import type { Attributes, NextHop, WireContext } from '../../../bgp/wire/attribute/model.ts';
+import { putAttributes } from '../../../bgp/wire/attribute/table.ts';
 import { PLAIN_FACTS } from '../../../bgp/wire/family.ts';
 import { isNlri, NlriCursor, prefixesOf, putPrefixValue } from '../../../bgp/wire/nlri.ts';
 import { OctetWriter } from '../../../bgp/wire/octets.ts';
@@ -228,6 +229,16 @@ test('a broken attribute withdraws the prefixes of both families in the message'
   if ('handling' in u) return t.fail(u.words);
   t.deepEqual(u.withdrawn.flatMap((n) => prefixesOf(n).map(String)).sort(), ['172.20.1.0/24', 'fd42:1::/32']);
   t.is(u.attributes, undefined);
+});
+
+test('the Partial flag of an attribute we know is read over, and not passed on', (t) => {
+  const u = decodeUpdate(body([ORIGIN, PATH, HOP, 'e00804 fbff0005']), EXTERNAL);
+  if ('handling' in u) throw new Error(u.words);
+  t.deepEqual(u.attributes?.communities, [0xfbff0005]);
+  t.deepEqual(u.faults, []);
+  const w = new OctetWriter();
+  putAttributes(w, u.attributes!, undefined, true);
+  t.regex(Buffer.from(w.take()).toString('hex'), /c00804fbff0005/);
 });
 
 test('a classic NEXT_HOP speaks for classic prefixes only', (t) => {
