@@ -59,9 +59,8 @@ function compare(path: string, a: Tree, b: Tree, out: ConfigChange[]): void {
 /** Where one side is a single value, the other one is shown beside it. */
 function treeText(v: Tree | string): string {
   if (typeof v === 'string') return v;
-  return `{ ${Object.entries(v)
-    .map(([key, inner]) => `${key}: ${treeText(inner)}`)
-    .join(', ')} }`;
+  const parts = Object.entries(v).map(([key, inner]) => `${key}: ${treeText(inner)}`);
+  return parts.length === 0 ? '' : `{ ${parts.join(', ')} }`;
 }
 
 const MAX_SHOWN = 40;
