@@ -16,6 +16,7 @@ import { PathPattern } from './path-pattern.ts';
 import { Branch, Outcome, type Plan, REFUSED, type Subject } from './plan.ts';
 import { PrefixSet } from './prefix-set.ts';
 import {
+  asksRoa,
   type Changes,
   type HopChange,
   type Match,
@@ -278,11 +279,6 @@ function namesPeer(names: readonly string[]): (name: string) => boolean {
     known.set(name, isOne);
     return isOne;
   };
-}
-
-function asksRoa(m: Match | undefined): boolean {
-  if (m === undefined) return false;
-  return m.roa !== undefined || asksRoa(m.not) || (m.all ?? []).some(asksRoa) || (m.any ?? []).some(asksRoa);
 }
 
 /** A subject that callers fill in again for each prefix. */

@@ -123,3 +123,9 @@ export interface Rule {
  * The two words are for peers that need no rules; a function is asked about every route (module.ts).
  */
 export type Policy = 'accept-all' | 'reject-all' | readonly Rule[] | RouteFunction;
+
+/** Whether a match may depend on the validation state of the origin. */
+export function asksRoa(m: Match | undefined): boolean {
+  if (m === undefined) return false;
+  return m.roa !== undefined || asksRoa(m.not) || (m.all ?? []).some(asksRoa) || (m.any ?? []).some(asksRoa);
+}

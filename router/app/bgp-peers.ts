@@ -15,7 +15,7 @@ import type {
 } from '../../bgp/speaker.ts';
 import { VPN_LINK } from '../../bgp/vpn/vrf-peers.ts';
 import type { PeerFacts } from '../birdctl/protocols.ts';
-import type { BgpConfig, BgpNeighborConfig, BgpPeerConfig, BgpRangeConfig } from '../config/bgp-model.ts';
+import type { BgpConfig, BgpNeighborConfig, BgpPeerConfig, BgpRangeConfig, RuleList } from '../config/bgp-model.ts';
 import type { Addr, Family } from '../lib/addr.ts';
 import { filterNamed } from './filter-module.ts';
 import type { MrtReplay } from './mrt-transport.ts';
@@ -168,14 +168,12 @@ export function policiesOf(
   const { region, country } = settings.dn42;
   const quality = `${link.latency} ${link.bandwidth} ${link.crypto}`;
   return {
-    import:
-      i === 'dn42'
-        ? same(`in ${quality} ${maxPathLength}`, () => dn42Import(link, maxPathLength))
-        : policyOf(i, settings, filters),
-    export:
-      e === 'dn42'
-        ? same(`out ${quality} ${region} ${country}`, () => dn42Export(link, { region, country }))
-        : policyOf(e, settings, filters),
+    import: policyOf(i, settings, filters, () =>
+      same(`in ${quality} ${maxPathLength}`, () => dn42Import(link, maxPathLength)),
+    ),
+    export: policyOf(e, settings, filters, () =>
+      same(`out ${quality} ${region} ${country}`, () => dn42Export(link, { region, country })),
+    ),
   };
 }
 
@@ -191,10 +189,12 @@ function same(key: string, make: () => Rule[]): Rule[] {
 }
 
 function policyOf(
-  policy: Exclude<BgpPeerConfig['importPolicy'] | BgpPeerConfig['exportPolicy'], 'dn42'>,
+  policy: BgpPeerConfig['importPolicy'] | BgpPeerConfig['exportPolicy'],
   settings: BgpConfig,
   filters: ReadonlyMap<string, RouteFunction>,
+  dn42: () => readonly Rule[],
 ): Policy {
+  if (policy === 'dn42') return dn42();
   if (policy === 'all') return 'accept-all';
   if (policy === 'none') return 'reject-all';
   if (policy === 'own') {
@@ -202,7 +202,12 @@ function policyOf(
     const own: Match = { prefixes: prefixes.map((prefix) => ({ prefix })) };
     return [{ match: own, action: 'accept' }];
   }
-  return 'module' in policy ? filterNamed(policy.module, filters, settings.filters?.path ?? '') : policy.rules;
+  return 'module' in policy ? filterNamed(policy.module, filters, settings.filters?.path ?? '') : rulesOf(policy, dn42);
+}
+
+/** The rules of `dn42` stand where the list names it. */
+function rulesOf({ rules }: RuleList, dn42: () => readonly Rule[]): readonly Rule[] {
+  return rules.map((r) => ('dn42' in r ? dn42()[r.dn42]! : r));
 }
 
 /** The peers that are files. */

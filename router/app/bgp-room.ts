@@ -14,7 +14,7 @@ import {
   type SpeakerSettings,
 } from '../../bgp/speaker.ts';
 import type { BirdCommand } from '../birdctl/command.ts';
-import type { BgpConfig, BgpNeighborConfig, BgpPeerConfig } from '../config/bgp-model.ts';
+import { type BgpConfig, type BgpNeighborConfig, type BgpPeerConfig, followsDn42 } from '../config/bgp-model.ts';
 import type { Answers, BgpCandidate, BgpPeerStatus, BgpRouteStatus, BgpRule, Verbs } from '../control/messages.ts';
 import type { FibWriter } from '../fib/writer.ts';
 import { type Addr, type Family, Prefix } from '../lib/addr.ts';
@@ -473,7 +473,7 @@ export class BgpRoom {
 
   /** What `status` judges; undefined where ROAs play no part. */
   rpkiSummary(): Answers['bgp_rpki'] | undefined {
-    const isNeeded = this.#settings.peers.some((p) => p.importPolicy === 'dn42');
+    const isNeeded = this.#settings.peers.some((p) => followsDn42(p.importPolicy));
     return isNeeded || this.#rpki.isConfigured ? this.#rpki.show(this.#speaker.revalidated) : undefined;
   }
 

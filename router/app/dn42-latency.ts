@@ -3,7 +3,7 @@
  * its uplink every few seconds while the uplink is up. Runs in the routing worker.
  */
 import { LatencyMeter } from '../../bgp/policy/dn42-latency.ts';
-import type { BgpPeerConfig } from '../config/bgp-model.ts';
+import { type BgpPeerConfig, followsDn42 } from '../config/bgp-model.ts';
 import { systemClock } from '../lib/clock.ts';
 
 /** Asks for one round trip; answers come to `Dn42Latency.answered`. */
@@ -40,7 +40,7 @@ export class Dn42Latency {
     for (const m of before.values()) clearTimeout(m.timer);
     this.#peers.clear();
     for (const peer of peers) {
-      const tells = peer.importPolicy === 'dn42' || peer.exportPolicy === 'dn42';
+      const tells = followsDn42(peer.importPolicy) || followsDn42(peer.exportPolicy);
       if (!tells || peer.dn42.latency !== 'measured' || peer.via === undefined) continue;
       const known = before.get(peer.name);
       const isSame =

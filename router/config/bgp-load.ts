@@ -1,12 +1,13 @@
 /** From the parsed `bgp` part of a file to the values of bgp-model.ts: names, defaults, and what one key says about another. */
 import { dirname, resolve } from 'node:path';
 import type { BfdAuth } from '../../bgp/bfd/auth.ts';
-import { DN42_MAX_PREFIXES } from '../../bgp/policy/dn42.ts';
+import { DN42_MAX_PREFIXES, dn42Export, dn42Import } from '../../bgp/policy/dn42.ts';
 import type { Rule } from '../../bgp/policy/rule.ts';
 import {
   type BfdConfig,
   type BgpConfig,
   type BgpNeighborConfig,
+  type Dn42Rule,
   type FilterModule,
   type ListedPolicy,
   type RulePlace,
@@ -105,8 +106,8 @@ function toNeighbor(
     extendedNextHop: p.extended_next_hop,
     passive: p.passive,
     holdTimeS: p.hold_time ?? b.hold_time,
-    importPolicy: toPolicy(p.import ?? usual.import, IMPORT_WORDS, b),
-    exportPolicy: toPolicy(p.export ?? usual.export, EXPORT_WORDS, b),
+    importPolicy: toPolicy(p.import ?? usual.import, IMPORT_WORDS, b, dn42Rules(p, 'import', b)),
+    exportPolicy: toPolicy(p.export ?? usual.export, EXPORT_WORDS, b, dn42Rules(p, 'export', b)),
     dn42: toDn42Link(p.dn42, b.dn42, p.via === undefined ? 'none' : tunnelOf(p.via)),
     multihop: hopsOf(p),
     password: p.password,
@@ -127,7 +128,22 @@ function usualPolicies(
   return { import: 'none', export: 'none' }; // RFC 8212 §2
 }
 
-function toPolicy<W extends string>(ref: ParsedPolicyRef, words: readonly W[], b: ParsedBgp): W | ListedPolicy {
+/** How many rules the policy `dn42` has for a peer. */
+function dn42Rules(p: ParsedBgpPeer, direction: 'import' | 'export', b: ParsedBgp): number {
+  const link = { latency: undefined, bandwidth: undefined, crypto: undefined };
+  const rules =
+    direction === 'import'
+      ? dn42Import(link, toDn42Link(p.dn42, b.dn42, 'none').maxPathLength)
+      : dn42Export(link, { region: undefined, country: undefined });
+  return rules.length;
+}
+
+function toPolicy<W extends string>(
+  ref: ParsedPolicyRef,
+  words: readonly W[],
+  b: ParsedBgp,
+  dn42: number,
+): W | ListedPolicy {
   const word = words.find((w) => w === ref);
   if (word !== undefined) return word;
   if (typeof ref === 'object' && !Array.isArray(ref)) return ref;
@@ -135,7 +151,7 @@ function toPolicy<W extends string>(ref: ParsedPolicyRef, words: readonly W[], b
   const isNames = items.length > 0 && items.every((item) => typeof item === 'string');
   return {
     written: isNames ? items.join(', ') : `rules (${items.length})`,
-    rules: placedRules(items, b, () => '').map((p) => p.rule),
+    rules: placedRules(items, b, () => '', dn42).map((p) => p.rule),
   };
 }
 
@@ -150,7 +166,7 @@ function placesOf(b: ParsedBgp, lineOf: (path: Path) => string): BgpConfig['rule
     (['import', 'export'] as const).map((direction) => {
       const lines: Lines = (policy, item) =>
         lineOf(policy === '' ? ['bgp', 'peers', i, direction, item] : ['bgp', 'policies', policy, item]);
-      const placed = placedRules(itemsOf(p[direction]), b, lines);
+      const placed = placedRules(itemsOf(p[direction]), b, lines, dn42Rules(p, direction, b));
       return [rulesKey(peerNameOf(p, b), direction), placed.map(({ place }) => place)] as const;
     }),
   );
@@ -160,17 +176,27 @@ function placesOf(b: ParsedBgp, lineOf: (path: Path) => string): BgpConfig['rule
 /** Where an item of a policy stands; the empty name is the peer's own list. */
 type Lines = (policy: string, item: number) => string;
 
+/** @param dn42 rules of the policy `dn42`, which may stand among the others */
 /** Rules in order; a name stands for the rules of its list (bgp-policy-check.ts refuses lists that contain themselves). */
 function placedRules(
   items: readonly ParsedPolicyItem[],
   b: ParsedBgp,
   lines: Lines,
+  dn42: number,
   inside: readonly string[] = [],
-): { readonly rule: Rule; readonly place: RulePlace }[] {
+): { readonly rule: Rule | Dn42Rule; readonly place: RulePlace }[] {
   const policy = inside.at(-1) ?? '';
   return items.flatMap((item, i) => {
+    if (item === 'dn42') {
+      const line = lines(policy, i);
+      return Array.from({ length: dn42 }, (_, n) => ({
+        rule: { dn42: n },
+        place: { policy: item, number: n + 1, line },
+      }));
+    }
     const isRule = typeof item !== 'string' || item === 'accept' || item === 'reject';
-    if (!isRule) return inside.includes(item) ? [] : placedRules(b.policies[item] ?? [], b, lines, [...inside, item]);
+    if (!isRule)
+      return inside.includes(item) ? [] : placedRules(b.policies[item] ?? [], b, lines, dn42, [...inside, item]);
     const rule: Rule = typeof item === 'string' ? { action: item } : item;
     return [{ rule, place: { policy, number: i + 1, line: lines(policy, i) } }];
   });

@@ -33,11 +33,22 @@ export interface RulePlace {
   readonly line: string;
 }
 
+/** A rule of the policy `dn42`, by its number there: what it says depends on what is known of the link. */
+export interface Dn42Rule {
+  readonly dn42: number;
+}
+
 /** Rules in order, names of policies replaced by their rules. */
 export interface RuleList {
   /** As the file has it: names of policies, or `rules (3)`. */
   readonly written: string;
-  readonly rules: readonly Rule[];
+  readonly rules: readonly (Rule | Dn42Rule)[];
+}
+
+/** Whether the policy is `dn42`, or a list with it. */
+export function followsDn42(policy: string | ListedPolicy): boolean {
+  if (typeof policy === 'string') return policy === 'dn42';
+  return 'rules' in policy && policy.rules.some((r) => 'dn42' in r);
 }
 
 /** Whose rules: a key of `BgpConfig.rulePlaces`. */

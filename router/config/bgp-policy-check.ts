@@ -9,6 +9,8 @@ import type { Path, SourceTree } from './tree.ts';
 
 /** Items that stand for rules without a match. */
 const PLAIN_RULES = ['accept', 'reject'];
+/** Other words in lists: the rules of the policy stand there. */
+const POLICY_WORDS = ['dn42'];
 
 export function checkPolicies(tree: SourceTree, bgp: ParsedBgp): void {
   const words = new Set<string>([...IMPORT_WORDS, ...EXPORT_WORDS, ...PLAIN_RULES]);
@@ -43,7 +45,7 @@ function checkRef(
 }
 
 function checkItems(tree: SourceTree, bgp: ParsedBgp, items: readonly ParsedPolicyItem[], at: Path): void {
-  const known = [...PLAIN_RULES, ...Object.keys(bgp.policies)];
+  const known = [...PLAIN_RULES, ...POLICY_WORDS, ...Object.keys(bgp.policies)];
   for (const [i, item] of items.entries()) {
     if (typeof item === 'string') {
       if (!known.includes(item)) tree.report('error', [...at, i], noSuch('policy', item, known));

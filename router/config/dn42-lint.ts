@@ -2,14 +2,15 @@
  * Compares a configuration with the customs of DN42 (wiki: howto pages, Address-Space, Bird2): what would not work, what
  * others would wonder about, and what could be told them. Finds nothing that `config check` finds.
  */
+
 import { readFileSync } from 'node:fs';
 import { DN42_PREFIXES, isDn42Prefix } from '../../bgp/policy/dn42.ts';
-import { RoaState } from '../../bgp/policy/rule.ts';
+import { asksRoa, RoaState } from '../../bgp/policy/rule.ts';
 import { parseRoas } from '../../bgp/rpki/roa-file.ts';
 import { RoaTable } from '../../bgp/rpki/roa-table.ts';
 import type { Addr, Prefix } from '../lib/addr.ts';
 import { systemReason } from '../lib/reason.ts';
-import type { BgpConfig, BgpPeerConfig } from './bgp-model.ts';
+import { type BgpConfig, type BgpPeerConfig, followsDn42 } from './bgp-model.ts';
 import { customLinkLocal, customPort } from './bgp-wireguard.ts';
 import type { Config, WireguardConfig } from './model.ts';
 
@@ -72,7 +73,7 @@ function networks(config: Config, bgp: BgpConfig, report: Report): void {
 function origins(bgp: BgpConfig, report: Report): void {
   const files = (bgp.rpki?.files ?? []).filter((f) => !f.isUrl);
   if (bgp.rpki === undefined || bgp.rpki.files.length + bgp.rpki.servers.length === 0) {
-    const severity = bgp.peers.some((p) => p.importPolicy === 'dn42') ? 'error' : 'warning';
+    const severity = bgp.peers.some((p) => followsDn42(p.importPolicy)) ? 'error' : 'warning';
     report(severity, 'rpki', '', 'bgp.rpki names no source of ROAs');
     return;
   }
@@ -104,12 +105,24 @@ function lintPeer(config: Config, bgp: BgpConfig, peer: BgpPeerConfig, report: R
   const tell = (severity: Finding['severity'], check: string, text: string): void =>
     report(severity, check, peer.name, text);
   if (peer.importPolicy === 'all') tell('warning', 'import', 'takes everything: no ROA, no limit to networks of DN42');
+  if (isUnproven(peer.importPolicy))
+    tell(
+      'warning',
+      'import',
+      'no rule asks for ROAs: these rules stand in the place of those of dn42, which the list may name',
+    );
   if (peer.importPolicy === 'none') tell('warning', 'import', 'takes nothing: bgp.policy is not dn42');
   if (peer.exportPolicy === 'all') tell('warning', 'export', 'tells everything, not networks of DN42 only');
   if (peer.address.family === 6 && !peer.extendedNextHop && peer.families.includes('ipv4'))
     tell('warning', 'extended-next-hop', 'IPv4 needs addresses on the tunnel without extended_next_hop');
   const uplink = config.uplinks.find((u) => u.name === peer.via);
   if (uplink?.wireguard !== undefined) lintTunnel(bgp, peer, uplink.wireguard, tell);
+}
+
+/** Rules that take routes whatever ROAs say. */
+function isUnproven(policy: BgpPeerConfig['importPolicy']): boolean {
+  if (typeof policy === 'string' || 'module' in policy || followsDn42(policy)) return false;
+  return !policy.rules.some((r) => 'match' in r && asksRoa(r.match));
 }
 
 function lintTunnel(
@@ -142,7 +155,7 @@ function lintTunnel(
   for (const n of needed) {
     if (peer.families.includes(`ipv${n.family}`) && !carries(n)) tell('error', 'allowed-ips', `do not hold ${n}`);
   }
-  if (peer.dn42.bandwidth === undefined && bgp.peers.some((p) => p.exportPolicy === 'dn42'))
+  if (peer.dn42.bandwidth === undefined && bgp.peers.some((p) => followsDn42(p.exportPolicy)))
     tell('info', 'bandwidth', 'dn42.bandwidth of the link is not told to others');
 }
 

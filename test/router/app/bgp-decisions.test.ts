@@ -41,6 +41,12 @@ test('a decision is told in the words of the file', (t) => {
     said('import', 'import: dn42', { ...rule(1), name: 'origin not proven by a ROA' }),
     'refused by import rule 2 "origin not proven by a ROA" of dn42',
   );
+  const before = 'import: [{ match: { med: 1 }, action: reject }, dn42]';
+  t.is(said('import', before, rule(0)), 'refused by import rule 1 (m.yaml:8)');
+  t.is(
+    said('import', before, { ...rule(2), name: 'origin not proven by a ROA' }),
+    'refused by import rule 2 "origin not proven by a ROA" of dn42 (m.yaml:8)',
+  );
   t.is(said('import', 'import: { module: f }', { by: 'function' }), 'refused by the import function f');
   t.is(
     said('import', 'import: { module: f }', { by: 'function', error: 'f.mjs:1:2: Error: no' }),

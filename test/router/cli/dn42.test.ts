@@ -231,6 +231,23 @@ test('lint has nothing to say about a node that follows the customs', async (t) 
   t.is(status, 0);
 });
 
+test('lint tells of rules that stand in the place of those of dn42', async (t) => {
+  const { dir, run } = place(t);
+  await run('dn42', 'add-peer', '4242420263', '--public-key', THEIRS, '--endpoint', 'peer.example.net:20229');
+  const file = join(dir, 'peers.d', 'AS4242420263.yaml');
+  const peer = readFileSync(file, 'utf8');
+  const lint = async (policy: string): Promise<string> => {
+    writeFileSync(file, `${peer}  import: ${policy}\n`);
+    return (await run('dn42', 'lint')).out;
+  };
+  t.regex(
+    await lint('[{ match: { med: 1 }, action: reject }, accept]'),
+    /warning +import +AS4242420263\s+no rule asks for ROAs/,
+  );
+  t.regex(await lint('[{ match: { med: 1 }, action: reject }, dn42]'), /^no findings/);
+  t.regex(await lint('[{ match: { all: [{ roa: valid }, { prefix: 172.20.0.0/14+ }] } }]'), /^no findings/);
+});
+
 test('lint names what would not work and what others would wonder about', async (t) => {
   const { dir, run } = place(
     t,

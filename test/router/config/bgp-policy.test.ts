@@ -1,7 +1,10 @@
 import test from 'ava';
-import type { Rule } from '../../../bgp/policy/rule.ts';
+import { RoaState, type Rule } from '../../../bgp/policy/rule.ts';
+import { peerConfigOf } from '../../../router/app/bgp-peers.ts';
 import type { BgpPeerConfig } from '../../../router/config/bgp-model.ts';
 import { parseConfig } from '../../../router/config/load.ts';
+import { isEqual } from '../../../router/lib/equal.ts';
+import { judge } from '../../bgp/kit/filter.ts';
 
 const KEY = 'yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=';
 
@@ -21,7 +24,8 @@ const plain = (value: unknown): unknown =>
   JSON.parse(JSON.stringify(value, (_, v) => (v?.addr?.family !== undefined || v?.a3 !== undefined ? String(v) : v)));
 
 function rulesOf(policy: BgpPeerConfig['importPolicy' | 'exportPolicy']): readonly Rule[] | undefined {
-  return typeof policy === 'object' && 'rules' in policy ? policy.rules : undefined;
+  if (typeof policy !== 'object' || !('rules' in policy)) return undefined;
+  return policy.rules.flatMap((r) => ('dn42' in r ? [] : [r]));
 }
 
 test('a rule says everything a filter can do', (t) => {
@@ -192,6 +196,31 @@ peers:
       { policy: 'bogons', number: 1, line: 'm.yaml:7' },
     ],
   });
+});
+
+test('dn42 in a list stands for the rules of that policy', (t) => {
+  const text = `peers:
+  - asn: 4242420263
+    via: one
+    address: 192.0.2.2
+    import: [{ match: { med: 1 }, action: reject }, dn42]
+    export: [{ match: { prefix: 172.20.9.0/24 }, action: reject }, dn42]
+`;
+  const load = () => {
+    const bgp = bgpOf(t, text);
+    return peerConfigOf(bgp.peers[0]!, bgp, () => undefined, new Map());
+  };
+  const { import: imports, export: exports } = load();
+  const valid = { prefix: '172.20.1.0/24', roa: RoaState.Valid };
+  t.is(judge(imports!, { ...valid, attributes: { med: 1 } }), undefined);
+  t.not(judge(imports!, valid), undefined);
+  t.is(judge(imports!, { ...valid, roa: RoaState.NotFound }), undefined);
+  t.is(judge(imports!, { ...valid, prefix: '192.168.7.0/24' }), undefined);
+  t.not(judge(exports!, valid, { direction: 'export' }), undefined);
+  t.is(judge(exports!, { ...valid, prefix: '172.20.9.0/24' }, { direction: 'export' }), undefined);
+  t.is(judge(exports!, { ...valid, prefix: '192.168.7.0/24' }, { direction: 'export' }), undefined);
+  // A reload of the same file finds no difference.
+  t.true(isEqual(load(), load()));
 });
 
 test('a function of the filter module is named by peers, its file by a path beside the configuration', (t) => {
