@@ -7,6 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import type { Duplex } from 'node:stream';
 import { getSystemErrorName } from 'node:util';
 import type { Addr } from '../router/lib/addr.ts';
+import { systemClock } from '../router/lib/clock.ts';
 import { MlshimError } from '../router/lib/errors.ts';
 import type { Logger } from '../router/lib/log.ts';
 import { ControlChannel, type WgReply } from './control.ts';
@@ -90,6 +91,9 @@ const LOOK_MS = 100;
 const SILENT_TICKS = 8;
 const CLOSE_GRACE_MS = 1000;
 const MAX_LOG_LINE = 1 << 16;
+/** WireGuard says the same every few seconds while a peer is away; here that is a line in this time. */
+const REPEATED_MS = 600_000;
+const MAX_WARNINGS = 1000;
 
 interface ChildExit {
   readonly code: number | null;
@@ -104,6 +108,8 @@ class Child {
   readonly #socket: Duplex | undefined;
   readonly #channel: ControlChannel;
   readonly #log: Logger;
+  /** When each warning was logged. */
+  readonly #warned = new Map<string, number>();
   #ended = false;
 
   constructor(
@@ -168,8 +174,18 @@ class Child {
     const space = line.indexOf(' ');
     const level = line.slice(0, space);
     const text = line.slice(space + 1);
+    if (level === 'warn' && this.#isRepeated(text)) return;
     if (level === 'warn' || level === 'info') this.#log[level](text);
     else if (line !== '') this.#log.error(level === 'error' ? text : line); // or the Go runtime's last words
+  }
+
+  #isRepeated(warning: string): boolean {
+    const now = systemClock.now();
+    const before = this.#warned.get(warning);
+    if (before !== undefined && now - before < REPEATED_MS) return true;
+    if (this.#warned.size >= MAX_WARNINGS) this.#warned.clear();
+    this.#warned.set(warning, now);
+    return false;
   }
 }
 

@@ -1,5 +1,7 @@
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import test from 'ava';
 import { Addr } from '../../router/lib/addr.ts';
 import { makeLogger } from '../../router/lib/log.ts';
@@ -126,6 +128,28 @@ test.serial('a program that cannot be started is an error with a hint, not a loo
     log: makeLogger((l) => lines.push(`${l.message} ${l.fields['why'] ?? ''}`), 'wg'),
   });
   await t.throwsAsync(wrong.start(), { code: 'CHILD_FAILED', message: /exit code 42/ });
+  await side.close();
+});
+
+test.serial('a warning that the child repeats is logged once', async (t) => {
+  const side = makeSide();
+  const binary = join(mkdtempSync(join(tmpdir(), 'mlshim-test-')), 'child');
+  t.teardown(() => rmSync(dirname(binary), { recursive: true, force: true }));
+  const say = 'echo "warn a: no endpoint" >&2; echo "info a: up" >&2;';
+  writeFileSync(binary, `#!/bin/sh\n${say} ${say} ${say} echo "warn b: no endpoint" >&2; exit 42\n`, { mode: 0o755 });
+  const lines: string[] = [];
+  const child = new WgSupervisor({
+    memfd: side.memfd,
+    toChildFd: side.toChild,
+    fromChildFd: side.fromChild,
+    header: side.world.i32.subarray(side.base >> 2, (side.base + HEADER_BYTES) >> 2),
+    log: makeLogger((l) => lines.push(l.message), 'wg'),
+    resolve: async () => [],
+    binary,
+  });
+  await t.throwsAsync(child.start(), { code: 'CHILD_FAILED' });
+  const said = lines.filter((l) => /^[ab]: /.test(l));
+  t.deepEqual(said, ['a: no endpoint', 'a: up', 'a: up', 'a: up', 'b: no endpoint']);
   await side.close();
 });
 
