@@ -287,7 +287,8 @@ class Judge {
       this.verdict = Verdict.NotUnicast;
       return;
     }
-    if (this.#context.own.covers(this.#family, w0, w1, w2, w3, length)) {
+    // Other routers of ours have parts of our networks.
+    if (this.#peer.isExternal && this.#context.own.covers(this.#family, w0, w1, w2, w3, length)) {
       this.verdict = Verdict.OwnPrefix;
       return;
     }

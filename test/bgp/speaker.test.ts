@@ -233,6 +233,17 @@ test('prefixes of our own are not accepted from outside, and neither are paths w
   t.is(a.fib.size, 3);
 });
 
+test('another router of our AS may have a part of our networks', (t) => {
+  const net = new SimNet(18);
+  const a = net.router('a', { asn: 64601, networks: ['172.20.1.0/24', 'fd42:1::/48'] });
+  const b = net.router('b', { asn: 64601, networks: ['172.20.1.0/24', '172.20.1.2/32', 'fd42:1:0:2::/64'] });
+  net.join(a, b);
+  net.start();
+  net.runUntil(() => a.fib.size === 2);
+  t.deepEqual([...a.fib.keys()].sort(), ['172.20.1.2/32', 'fd42:1:0:2::/64'], 'what both have ends at each of them');
+  t.deepEqual([...a.speaker.routes('in')].filter((r) => r.refused !== undefined), []);
+});
+
 test('well-known communities keep a route where it is', (t) => {
   const net = new SimNet(10);
   const a = net.router('a', { asn: 64601 });
