@@ -7,7 +7,7 @@ import { subjectFor } from './exporter.ts';
 import type { Peer } from './peer.ts';
 import type { Decision } from './policy/filter.ts';
 import { RoaState } from './policy/rule.ts';
-import { LOCAL_PEER, VERDICT_TEXT, Verdict } from './rib/adj-rib-in.ts';
+import { LOCAL_PEER, Staleness, VERDICT_TEXT, Verdict } from './rib/adj-rib-in.ts';
 import type { ToldPath } from './rib/adj-rib-paths-out.ts';
 import type { AttrSet, AttrTable } from './rib/attrs.ts';
 import { decide, explain } from './rib/decision.ts';
@@ -245,8 +245,10 @@ function received(view: RibView, route: number): RouteEntry {
   const pathId = routes.pathIdOf[route]!;
   const from = { peer: peer?.config.name, link: peer?.config.link, pathId: pathId === 0 ? undefined : pathId };
   const ageS = routes.ageS(route, view.now);
-  const asView = (): RouteView =>
-    routeView(prefix, attrs, from, isBest, refused, roaText(view, id, routes.received(route)), ageS);
+  const asView = (): RouteView => ({
+    ...routeView(prefix, attrs, from, isBest, refused, roaText(view, id, routes.received(route)), ageS),
+    isStale: routes.staleOf[route] !== Staleness.Fresh,
+  });
   return { prefix, attrs, peer, isBest, refused, hop, ageS, view: asView };
 }
 

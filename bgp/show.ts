@@ -119,6 +119,8 @@ export interface RouteView {
   readonly roa: string | undefined;
   /** Seconds since the peer told it as it is, or we originate it; undefined for what we tell. */
   readonly ageS: number | undefined;
+  /** Kept while the peer restarts or tells its table again, and not told again yet (RFC 4724, RFC 9494, RFC 7313). */
+  readonly isStale: boolean;
 }
 
 /** A candidate of `explain`: the best route, one that shares its traffic, or the step at which it lost. */
@@ -252,6 +254,7 @@ export function routeView(
     refused,
     roa,
     ageS,
+    isStale: false,
   };
 }
 

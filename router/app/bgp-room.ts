@@ -262,7 +262,8 @@ export class BgpRoom {
 
   #mainChanged(): void {
     const { peers, ranges } = this.#settings;
-    if (!this.#peerLog.isStopping && [...peers, ...ranges].some((p) => looksUp(p, this.#settings))) this.#links.tableChanged();
+    if (!this.#peerLog.isStopping && [...peers, ...ranges].some((p) => looksUp(p, this.#settings)))
+      this.#links.tableChanged();
   }
 
   /** The streams of a VRF. */

@@ -128,6 +128,7 @@ export function routeStatus(r: RouteView): BgpRouteStatus {
     refused: r.refused ?? '',
     roa: r.roa ?? '',
     ...(r.ageS !== undefined && { age_s: r.ageS }),
+    ...(r.isStale && { stale: true }),
     ...(r.otc !== undefined && { otc: r.otc }),
     ...(r.originatorId !== undefined && { originator_id: r.originatorId }),
     cluster_list: r.clusterList,

@@ -311,7 +311,9 @@ export class RouteRows {
       r.peer,
       r.local_pref === undefined ? '-' : String(r.local_pref),
       r.med === undefined ? '-' : String(r.med),
-      ...(this.#hasAge ? [r.age_s === undefined ? '-' : duration(r.age_s)] : []),
+      ...(this.#hasAge
+        ? [r.age_s === undefined ? '-' : `${duration(r.age_s)}${r.stale === true ? ' stale' : ''}`]
+        : []),
       ...(this.#isValidated ? [roa] : []),
     ];
   }
@@ -374,7 +376,7 @@ function importText({ route: r, imported, why }: BgpVpnImport): string {
 function candidateText(r: BgpRouteStatus): string {
   const path = r.as_path === '' ? 'empty AS path' : `AS path ${r.as_path}`;
   const roa = r.roa === '' ? '' : `, ROA ${r.roa === 'invalid' ? 'INVALID' : r.roa}`;
-  const age = r.age_s === undefined ? '' : `, ${duration(r.age_s)} old`;
+  const age = r.age_s === undefined ? '' : `, ${duration(r.age_s)} old${r.stale === true ? ', stale' : ''}`;
   const via = r.next_hop === '' ? '' : ` via ${r.next_hop}`;
   return `${r.peer}${via}, ${path}, localpref ${r.local_pref ?? 100}${roa}${age}`;
 }

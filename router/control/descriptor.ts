@@ -1059,6 +1059,11 @@ export const DESCRIPTOR = {
        "oneof": [
         "aggregator"
        ]
+      },
+      "_stale": {
+       "oneof": [
+        "stale"
+       ]
       }
      },
      "fields": {
@@ -1146,6 +1151,13 @@ export const DESCRIPTOR = {
       "aggregator": {
        "type": "BgpAggregator",
        "id": 45,
+       "options": {
+        "proto3_optional": true
+       }
+      },
+      "stale": {
+       "type": "bool",
+       "id": 46,
        "options": {
         "proto3_optional": true
        }

@@ -236,6 +236,8 @@ export interface BgpRouteStatus {
   readonly roa: string;
   /** Since the peer told it as it is, or we originate it; not there for what we tell. */
   readonly age_s?: number;
+  /** Kept while the peer restarts or tells its table again, and not told again yet. */
+  readonly stale?: boolean;
   /** The AS that said "only to customers" (RFC 9234 §5). */
   readonly otc?: number;
   /** Who brought the route into its AS, where a reflector passed it on, and the reflectors on its way (RFC 4456 §8). */

@@ -38,6 +38,7 @@ test('routes of a peer that restarts stay in use, and go only when it does not t
   t.not(a.session('b').state, 'Established');
   t.is(a.fib.size, 2);
   t.is(stale(a, 'b'), 2);
+  t.true([...a.speaker.routes('in')].every((r) => r.isStale));
   t.deepEqual(
     a.session('b').restart.map(({ family, phase }) => [family, phase]),
     [
@@ -51,6 +52,7 @@ test('routes of a peer that restarts stay in use, and go only when it does not t
   net.runUntil(() => stale(a, 'b') === 0);
   t.deepEqual([...a.fib.keys()], ['172.20.2.0/24']);
   t.is(a.fibChanges, changes + 1, 'the route that stayed was never touched');
+  t.false([...a.speaker.routes('in')].some((r) => r.isStale));
   t.deepEqual(a.session('b').restart, []);
 });
 

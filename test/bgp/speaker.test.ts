@@ -241,7 +241,10 @@ test('another router of our AS may have a part of our networks', (t) => {
   net.start();
   net.runUntil(() => a.fib.size === 2);
   t.deepEqual([...a.fib.keys()].sort(), ['172.20.1.2/32', 'fd42:1:0:2::/64'], 'what both have ends at each of them');
-  t.deepEqual([...a.speaker.routes('in')].filter((r) => r.refused !== undefined), []);
+  t.deepEqual(
+    [...a.speaker.routes('in')].filter((r) => r.refused !== undefined),
+    [],
+  );
 });
 
 test('well-known communities keep a route where it is', (t) => {

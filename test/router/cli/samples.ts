@@ -348,7 +348,7 @@ export const BGP_ROUTES_LONG: BgpRoutes = {
   routes: [
     ROUTE,
     { ...ROUTE, prefix: '172.23.1.0/24', as_path: Array.from({ length: 12 }, (_, i) => 4242420100 + i).join(' ') },
-    { ...ROUTE, prefix: 'fd42:4242:2601::/48', age_s: 273_600, roa: 'valid' },
+    { ...ROUTE, prefix: 'fd42:4242:2601::/48', age_s: 273_600, stale: true, roa: 'valid' },
     { ...ROUTE, prefix: '172.23.5.0/24', best: false, refused: 'leaked: only to customers (RFC 9234)' },
   ],
 };
@@ -427,7 +427,7 @@ export const BGP_ROUTES_ROA: BgpRoutes = {
   next: '',
   place: '',
   routes: [
-    { ...ROUTE, roa: 'valid', age_s: 273_600 },
+    { ...ROUTE, roa: 'valid', age_s: 273_600, stale: true },
     { ...ROUTE, prefix: '172.23.1.0/24', best: false, roa: 'invalid', refused: 'refused by import policy', age_s: 61 },
     { ...ROUTE, prefix: 'fd42:23::/48', roa: 'unknown' },
   ],
