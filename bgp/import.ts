@@ -27,6 +27,7 @@ import { isUnicast } from './wire/unicast.ts';
 import type { Reach, Update } from './wire/update.ts';
 
 export interface ImportContext {
+  /** Originates what has an empty path. */
   readonly localAs: number;
   readonly identifier: number;
   readonly clusterId: number;

@@ -159,7 +159,7 @@ export class Speaker {
         restart: this.#restart,
         isRestarting: () => this.#ownRestart.isDeferring,
         isHidden: (rib, prefix) => this.#own.hides(rib, prefix),
-        originState: options.roas && originStateOf(options.roas, options.asn, this.#revalidation!.indexes),
+        originState: options.roas && originStateOf(options.roas, this.#originAs, this.#revalidation!.indexes),
       },
       (peer) => this.#inbox.retentionOf(peer),
     );
@@ -549,7 +549,7 @@ export class Speaker {
       peers: this.#peers,
       inputs: this.#inputsOf(rib.routes),
       now: this.#clock.now(),
-      origins: roas && { roas, localAs: this.asn },
+      origins: roas && { roas, localAs: this.#originAs },
     };
   }
 
@@ -570,13 +570,18 @@ export class Speaker {
     return true;
   }
 
+  /** The AS that ROAs name for routes which begin inside (RFC 8893 §3): outside, a confederation is one AS. */
+  get #originAs(): number {
+    return this.#options.confederation?.id ?? this.asn;
+  }
+
   get #clusterId(): number {
     return (this.#options.clusterId ?? this.routerId).a3 >>> 0;
   }
 
   #importContext(): ImportContext {
     return {
-      localAs: this.asn,
+      localAs: this.#originAs,
       identifier: this.routerId.a3 >>> 0,
       clusterId: this.#clusterId,
       attrs: this.#attrs,

@@ -1,9 +1,11 @@
 /** Reflection, confederations and the AS numbers peers see, with whole speakers. */
 
 import test from 'ava';
+import { RoaState } from '../../bgp/policy/rule.ts';
 import { parseCommunity } from '../../bgp/wire/attribute/communities.ts';
 import { Addr, Prefix } from '../../router/lib/addr.ts';
 import { SimNet, type SimRouter } from './kit/net.ts';
+import { roaTable } from './kit/roas.ts';
 
 const best = (r: SimRouter) => [...r.speaker.routes('best')];
 const paths = (r: SimRouter) => best(r).map((x) => `${x.prefix} ${x.asPath}`);
@@ -110,6 +112,23 @@ test('a confederation looks like one AS from outside and finds its loops inside'
       r.name,
     );
   t.is(y.speaker.explain(Prefix.parse('172.20.9.0/24')!).find((c) => !c.isBest)?.asPath, '(65003 65001) 64999');
+});
+
+test('what begins inside a confederation is validated as of the AS that others see (RFC 8893 §3)', (t) => {
+  const roas = roaTable('172.20.0.0/16-24 AS64600');
+  const net = new SimNet(26);
+  const of = (other: number) => ({ confederation: { id: 64600, members: [other] } });
+  const x = net.router('x', { asn: 65001, networks: ['172.20.1.0/24'], roas, speaker: of(65002) });
+  const y = net.router('y', { asn: 65002, networks: ['172.20.2.0/24'], speaker: of(65001) });
+  const far = net.router('far', { asn: 64998 });
+  net.join(x, y, {}, {});
+  net.join(x, far, { export: [{ match: { roa: [RoaState.Valid] }, action: 'accept' }] }, { asn: 64600 });
+  net.start();
+  net.runUntil(() => far.fib.size === 2);
+  t.deepEqual([...x.speaker.routes('best')].map((r) => [r.prefix, r.roa]).sort(), [
+    ['172.20.1.0/24', 'valid'],
+    ['172.20.2.0/24', 'valid'],
+  ]);
 });
 
 test('a confederation segment from outside is a mistake', (t) => {
