@@ -24,6 +24,8 @@ export function checkPolicies(tree: SourceTree, bgp: ParsedBgp): void {
     const at: Path = ['bgp', 'peers', i];
     checkRef(tree, bgp, peer.import, [...at, 'import'], IMPORT_WORDS);
     checkRef(tree, bgp, peer.export, [...at, 'export'], EXPORT_WORDS);
+    if (setsWeight(itemsOf(peer.export, bgp), bgp, []))
+      tree.report('warning', [...at, 'export'], 'a weight has no effect here: no peer is told it');
   }
 }
 
@@ -39,9 +41,21 @@ function checkRef(
   else if (typeof ref === 'object' && bgp.filters === undefined)
     tree.report('error', [...at, 'module'], '"module" needs bgp.filters: the file with the function');
   else if (typeof ref === 'string' && !known.includes(ref)) tree.report('error', at, noSuch('policy', ref, known));
-  const items = Array.isArray(ref) ? ref : typeof ref === 'string' ? bgp.policies[ref] : undefined;
+  const items = itemsOf(ref, bgp);
   if (items !== undefined && !accepts(items, bgp, []) && !items.some((item) => decidesAll(item, bgp, [])))
     tree.report('warning', at, 'no rule accepts a route, so none passes: let the list end with "accept"?');
+}
+
+function itemsOf(ref: ParsedPolicyRef | undefined, bgp: ParsedBgp): readonly ParsedPolicyItem[] | undefined {
+  return Array.isArray(ref) ? ref : typeof ref === 'string' ? bgp.policies[ref] : undefined;
+}
+
+/** Whether a rule says what import alone can. */
+function setsWeight(items: readonly ParsedPolicyItem[] = [], bgp: ParsedBgp, inside: readonly string[]): boolean {
+  return items.some((item) => {
+    if (typeof item !== 'string') return item.set?.weight !== undefined;
+    return !inside.includes(item) && setsWeight(bgp.policies[item], bgp, [...inside, item]);
+  });
 }
 
 function checkItems(tree: SourceTree, bgp: ParsedBgp, items: readonly ParsedPolicyItem[], at: Path): void {
