@@ -5,11 +5,8 @@
  *   host eth1  192.168.1.2 ---- wired (namespace, 20 Mbit/s, 10 ms) ----+
  *        wlan0 192.168.2.2 ---- wifi  (namespace, 30 Mbit/s, 40 ms) ----+---- server 203.0.113.1, 2001:db8:5::1
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { SERVER, shaper } from './isps.ts';
 import type { Lab, LabProcess } from './lab.ts';
-import { randomFile } from './peer.ts';
 
 /** Another address of the server, known to both resolvers as video.example. */
 export const VIDEO = { name: 'video.example', v4: SERVER.others[0] } as const;
@@ -51,7 +48,6 @@ export class AccessLines {
   /** The host's namespace. */
   readonly host: string;
   readonly #spaces = new Map<string, string>();
-  readonly #sums = new Map<string, string>();
   #server = '';
 
   constructor(lab: Lab, host: string) {
@@ -122,10 +118,19 @@ export class AccessLines {
     );
     await this.#forward(ns, true);
     // Up: from the ISP on; down: towards the host. The delay is the server's answer's.
-    await lab.host('tc', ['-n', ns, 'qdisc', 'add', 'dev', name, 'root', ...shaper(rate)]);
-    await lab.host('tc', ['-n', ns, 'qdisc', 'add', 'dev', device, 'root', ...shaper(rate)]);
+    await this.#shape(line, rate);
     const delay = ['netem', 'delay', `${delayMs}ms`, 'limit', '10000'];
     if (withDelay) await lab.host('tc', ['-n', this.#server, 'qdisc', 'add', 'dev', name, 'root', ...delay]);
+  }
+
+  async #shape({ name, device }: LinePlan, rate: number): Promise<void> {
+    for (const link of [name, device])
+      await this.lab.host('tc', ['-n', this.isp(name), 'qdisc', 'replace', 'dev', link, 'root', ...shaper(rate)]);
+  }
+
+  /** Let both lines carry a part of their rates from now on; 1 is all. */
+  async slow(part: number): Promise<void> {
+    for (const line of LINES) await this.#shape(line, line.rate * part);
   }
 
   /** What breaks most: the line's router answers for itself, but passes nothing on any more, or again. */
@@ -183,30 +188,5 @@ export class AccessLines {
     const server = this.serve('iperf3', ['-s', '-p', String(port), '--forceflush']);
     await server.until(/listening/);
     return server;
-  }
-
-  /** Serve random files of the given sizes over HTTP. */
-  async web(files: Readonly<Record<string, number>>): Promise<void> {
-    const dir = join(this.lab.dir, 'server');
-    mkdirSync(join(dir, 'www'), { recursive: true });
-    for (const [name, size] of Object.entries(files)) this.#sums.set(name, randomFile(join(dir, 'www', name), size));
-    const tmp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${dir}/${kind};`);
-    writeFileSync(
-      join(dir, 'nginx.conf'),
-      `daemon off; worker_processes 1; error_log stderr error; pid ${dir}/pid; user root;
-events { worker_connections 512; }
-http { access_log off; sendfile on; ${tmp.join(' ')}
-  server { listen ${SERVER.v4}:80; listen [${SERVER.v6}]:80; root ${dir}/www; } }
-`,
-    );
-    this.serve('nginx', ['-c', join(dir, 'nginx.conf'), '-p', dir]);
-    await this.lab.eventually('the web server listens', async () =>
-      (await this.lab.ok(this.#server, 'ss', ['-Hltn'])).includes(`${SERVER.v4}:80`),
-    );
-  }
-
-  /** SHA-256 of a file it serves. */
-  sum(name: string): string {
-    return this.#sums.get(name)!;
   }
 }

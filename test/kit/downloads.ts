@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { best } from './iperf.ts';
 import { Lab, type LabProcess } from './lab.ts';
 import { randomFile } from './peer.ts';
 import type { Router } from './router.ts';
@@ -45,7 +46,7 @@ export interface Download {
   whole(): Promise<void>;
 }
 
-export interface Arrival {
+interface Arrival {
   /** Mbit/s of each way while the middle of the file came, frames as the shaper counts them; 0 when it was looked at too rarely. */
   readonly mbit: readonly number[];
   /** Milliseconds that took. */
@@ -221,7 +222,7 @@ export class FarFile {
   }
 
   /** As `arrives`, and measure how it comes. */
-  async arrival(download: Download): Promise<Arrival> {
+  async #measure(download: Download): Promise<Arrival> {
     let isOver = false;
     const arrives = this.arrives(download).finally(() => {
       isOver = true;
@@ -234,6 +235,22 @@ export class FarFile {
     }
     await arrives;
     return this.#arrival(samples);
+  }
+
+  /**
+   * Download until enough arrives, or that was tried often; logs each try.
+   * @param start starts one under a name of its own @returns Mbit/s of all ways together
+   */
+  sum(enough: number, log: (line: string) => void, start: (name: string) => Download): Promise<number> {
+    let tries = 0;
+    return best(enough, async () => {
+      const download = start(`try-${tries++}`);
+      const { mbit, tookMs, connections } = await this.#measure(download);
+      await download.app.stop();
+      log(`${mbit.map((r) => r.toFixed(1)).join(' + ')} Mbit/s in ${tookMs.toFixed(0)} ms`);
+      log(`connections by local address: ${JSON.stringify(connections)}`);
+      return mbit.reduce((all, r) => all + r, 0);
+    });
   }
 
   #arrival(samples: readonly Sample[]): Arrival {

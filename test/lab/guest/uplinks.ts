@@ -1,17 +1,13 @@
 /** Applications on two access lines through the kernel backend: the sum of both, rules, names, failures. */
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { hostAddresses, LINES, type LinePlan, VIDEO } from '../../kit/access-lines.ts';
 import { best } from '../../kit/iperf.ts';
 import { SERVER } from '../../kit/isps.ts';
 import type { Case, Suite, Trial } from './case.ts';
+import { downloadCases } from './downloads.ts';
 import { alternates, HostRouter, QUICK, shown, WIFI, WIRED } from './host-router.ts';
 import { opener, readOpened, tally } from './opens.ts';
 
-const FILE = 'image.bin';
-const FILE_OCTETS = 24 << 20;
 /** A new flow goes elsewhere this long after a line was cut, at the latest: two probes of 200 ms and one's timeout, and a slow machine. */
 const MOVES_IN_MS = 1_000;
 const STREAMS = 10;
@@ -30,7 +26,6 @@ let host: HostRouter;
 async function setup(trial: Trial): Promise<void> {
   host = new HostRouter(trial);
   await host.build();
-  await host.access.web({ [FILE]: FILE_OCTETS });
   host.configure();
   await host.up();
 }
@@ -138,30 +133,6 @@ async function moves({ lab, log, figure }: Trial): Promise<void> {
   await host.reload();
 }
 
-async function downloads({ lab, log }: Trial): Promise<void> {
-  const at = performance.now();
-  const app = host.start(
-    undefined,
-    ...['aria2c', '-x16', '-s16', '-k1M', '--file-allocation=none', '--summary-interval=1', '--no-conf'],
-    ...['--connect-timeout=2', '--timeout=4', '--retry-wait=1', '--max-tries=0', '-d', lab.dir, '-o', FILE],
-    `http://${SERVER.v4}/${FILE}`,
-  );
-  await app.until(/\((1[0-9]|2[0-9])%\)/);
-  await host.access.cut('wired', true);
-  await host.usable({ wired: false });
-  await app.until(/\((5[0-9]|6[0-9])%\)/);
-  await host.access.cut('wired', false);
-  await host.usable({ wired: true });
-  const status = await app.exit();
-  assert.equal(status, 0, app.stdout + app.stderr);
-  const seconds = (performance.now() - at) / 1000;
-  log(`${(FILE_OCTETS / 1e6).toFixed(0)} MB in ${seconds.toFixed(1)} s, one line cut for part of it`);
-  const digest = createHash('sha256')
-    .update(readFileSync(join(lab.dir, FILE)))
-    .digest('hex');
-  assert.equal(digest, host.access.sum(FILE));
-}
-
 async function reported(): Promise<void> {
   const { backend, uplinks } = await host.status();
   assert.equal(backend, 'kernel');
@@ -202,10 +173,6 @@ export const uplinks: Suite = {
       title: 'new flows leave a line that was cut within a second and use it again when it is back',
       run: moves,
     },
-    {
-      name: 'download-cut',
-      title: 'a download of 16 connections ends with the right checksum while a line is cut',
-      run: downloads,
-    },
+    ...downloadCases(() => host),
   ],
 };
