@@ -41,6 +41,7 @@ rules:
   - { name: patient, match: { group: patient }, use: gone, on_failure: next }
   - { name: forbidden, match: { port: 5999 }, reject: true }
   - { name: mixed, match: { group: mixed }, use: even }
+  - { name: uneven, match: { group: uneven }, use: [{ uplink: fiber, weight: 1 }, { uplink: lte, weight: 1 }] }
   - { use: both }
 `;
 
@@ -161,6 +162,22 @@ async function python({ router }: Context, group: string, program: string): Prom
   if (status !== 0) throw new Error(`python3 ended with ${status}: ${stdout}${stderr}`);
   return stdout.trim().split(/\s+/);
 }
+
+it('an uplink without an address of the family is passed over, without a turn lost', async (t) => {
+  const script = `
+import socket
+def tcp(host):
+    with socket.create_connection((host, 7001), timeout=5) as c: return c.recv(99).decode()
+u = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); u.settimeout(5)
+def udp(port):
+    u.sendto(b'?', ('${HOST_SERVER.v6}', port)); return u.recv(99).decode().split()[0]
+print(*[tcp('${HOST_SERVER.v4}') for _ in range(4)])
+print(*[tcp('${HOST_SERVER.v6}') for _ in range(4)])
+print(*[udp(port) for port in range(${MANY.first}, ${MANY.first + 4})])`;
+  const seen = await python(t.context, 'uneven', script);
+  t.deepEqual(seen.slice(0, 4).sort(), [LTE.v4, LTE.v4, FIBER.v4, FIBER.v4].sort());
+  t.deepEqual(seen.slice(4), Array<string>(8).fill(FIBER.v6));
+});
 
 it('each destination of an unconnected UDP socket is a flow of its own', async (t) => {
   const program = (bind: string, family: string, hosts: readonly string[]): string => `

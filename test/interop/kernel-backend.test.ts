@@ -458,6 +458,28 @@ it('rules, groups and uplinks change while the router runs', async (t) => {
   t.deepEqual(await leftBy(t.context, 'wireless', 'tcp', HOST_SERVER.v4, '2'), { [LTE.v4]: 2 });
 });
 
+it('an uplink without IPv6 gets no IPv6 flow, and they are shared out again when it has IPv6', async (t) => {
+  const { router, isps, lab, host } = t.context;
+  await lab.ok(host, 'ip', ['addr', 'del', `${LTE.v6}/64`, 'dev', LTE.device]);
+  try {
+    await up(t.context);
+    for (const how of ['tcp', 'udp'])
+      t.deepEqual(await leftBy(t.context, undefined, how, HOST_SERVER.v6, '4'), { [FIBER.v6]: 4 }, how);
+    t.deepEqual(await leftBy(t.context, undefined, 'tcp', HOST_SERVER.v4, '4'), { [FIBER.v4]: 2, [LTE.v4]: 2 });
+    const refused = await router.cli(
+      ['run', '--group', 'wireless', '--', 'python3', '-c', CLIENT, 'udp', HOST_SERVER.v6, '1'],
+      ROOT,
+    );
+    t.regex(refused.stderr, /Network is unreachable/);
+  } finally {
+    await isps.routes(LTE);
+  }
+  await lab.eventually('both carry IPv6', async () => {
+    const seen = await leftBy(t.context, undefined, 'tcp', HOST_SERVER.v6, '2');
+    return seen[LTE.v6] === 1;
+  });
+});
+
 it('a program goes by its name from its first connection on', async (t) => {
   const special = join(t.context.lab.dir, 'special-app');
   copyFileSync(realpathSync('/usr/bin/python3'), special);
