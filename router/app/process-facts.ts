@@ -40,7 +40,7 @@ export class ProcessTable<T> {
 }
 
 /** Other than before once the number belongs to another process, or the process to another program. */
-function identityOf(pid: number): string {
+export function identityOf(pid: number): string {
   const stat = read(`/proc/${pid}/stat`);
   // proc(5): the name, field 2, may hold anything but ends at the last parenthesis; the start time is field 22.
   const started = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';

@@ -7,7 +7,7 @@ import { watchProcesses } from '../kernel/processes.ts';
 import type { Logger } from '../lib/log.ts';
 import { systemReason } from '../lib/reason.ts';
 import type { ProcessFacts } from '../uplink/rule.ts';
-import { factsOf } from './process-facts.ts';
+import { factsOf, identityOf } from './process-facts.ts';
 
 /** How often /proc is looked at where there are no events. */
 const LOOK_MS = 1000;
@@ -17,6 +17,34 @@ const INITIAL_NAMESPACE = 'pid:[4026531836]';
 export interface ProcessPort {
   setProcess(pid: number, facts: ProcessFacts): void;
   removeProcess(pid: number): void;
+}
+
+/**
+ * What looking at all processes again and again tells of them. One that is new, or runs another program than before, counts from
+ * the second look on that finds it so: at the first it may be on its way from fork() to exec(), with the facts of its parent.
+ */
+export class ProcessLooks {
+  readonly #found = new Map<number, { readonly identity: string; readonly isTold: boolean }>();
+
+  /** @param found identities by process id @param isFirst all count at once */
+  look(found: ReadonlyMap<number, string>, isFirst = false): { readonly learn: number[]; readonly forget: number[] } {
+    const learn: number[] = [];
+    const forget: number[] = [];
+    for (const pid of [...this.#found.keys()].filter((p) => !found.has(p))) {
+      if (this.#found.get(pid)!.isTold) forget.push(pid);
+      this.#found.delete(pid);
+    }
+    for (const [pid, identity] of found) {
+      const before = this.#found.get(pid);
+      const isSame = before?.identity === identity;
+      if (isSame && before.isTold) continue;
+      const isTold = isSame || isFirst;
+      if (isTold) learn.push(pid);
+      else if (before?.isTold === true) forget.push(pid);
+      this.#found.set(pid, { identity, isTold });
+    }
+    return { learn, forget };
+  }
 }
 
 export class ProcessTracker {
@@ -39,15 +67,18 @@ export class ProcessTracker {
     }
     try {
       this.#events = watchProcesses((news) => {
-        if (news.kind === 'lost') this.#look(true);
+        if (news.kind === 'lost') this.#look();
         else if (news.kind === 'exit') this.#forget(news.pid);
         else if (news.kind !== 'uid') this.#learn(news.pid);
       });
     } catch (e) {
       this.#log.info('no process events: looking for programs every second', { why: systemReason(e) });
-      this.#looking = setInterval(() => this.#look(false), LOOK_MS).unref();
+      const looks = new ProcessLooks();
+      this.#lookAgain(looks, true);
+      this.#looking = setInterval(() => this.#lookAgain(looks, false), LOOK_MS).unref();
+      return;
     }
-    this.#look(true);
+    this.#look();
   }
 
   close(): void {
@@ -57,15 +88,17 @@ export class ProcessTracker {
     this.#looking = undefined;
   }
 
-  /** @param isAll processes that are known may run another program now */
-  #look(isAll: boolean): void {
-    const pids = new Set(
-      readdirSync('/proc')
-        .filter((f) => /^\d+$/.test(f))
-        .map(Number),
-    );
+  /** Processes that are known may run another program now. */
+  #look(): void {
+    const pids = new Set(runningPids());
     for (const pid of [...this.#known]) if (!pids.has(pid)) this.#forget(pid);
-    for (const pid of pids) if (isAll || !this.#known.has(pid)) this.#learn(pid);
+    for (const pid of pids) this.#learn(pid);
+  }
+
+  #lookAgain(looks: ProcessLooks, isFirst: boolean): void {
+    const { learn, forget } = looks.look(new Map(runningPids().map((pid) => [pid, identityOf(pid)])), isFirst);
+    for (const pid of forget) this.#forget(pid);
+    for (const pid of learn) this.#learn(pid);
   }
 
   #learn(pid: number): void {
@@ -76,6 +109,12 @@ export class ProcessTracker {
   #forget(pid: number): void {
     if (this.#known.delete(pid)) this.#port.removeProcess(pid);
   }
+}
+
+function runningPids(): number[] {
+  return readdirSync('/proc')
+    .filter((f) => /^\d+$/.test(f))
+    .map(Number);
 }
 
 function pidNamespace(): string {
