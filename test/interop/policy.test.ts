@@ -37,7 +37,7 @@ rules:
   - { use: both }
 `;
 const PROBES = (target: string): string =>
-  `    probe: { to: ${target}, every: 200ms, timeout: 100ms, fall: 2, rise: 2 }\n`;
+  `    probe: { to: ${target}, every: 200ms, timeout: 180ms, fall: 2, rise: 2 }\n`;
 
 const missing = Lab.missing('iperf3', 'wg', 'tc', 'curl', 'nginx');
 const { test, it } = labTests<Context>(missing);
