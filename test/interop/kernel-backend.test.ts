@@ -269,6 +269,29 @@ with socket.create_connection(a, timeout=5) as c: print(a[0], c.recv(99).decode(
   }
 });
 
+it('an uplink without IPv6 gets no IPv6 flow, and they are shared out again when it has IPv6', async (t) => {
+  const { router, isps, lab, host } = t.context;
+  await lab.ok(host, 'ip', ['addr', 'del', `${LTE.v6}/64`, 'dev', LTE.device]);
+  try {
+    await up(t.context);
+    for (const how of ['tcp', 'udp'])
+      t.deepEqual(await leftBy(t.context, undefined, how, HOST_SERVER.v6, '4'), { [FIBER.v6]: 4 }, how);
+    t.deepEqual(await leftBy(t.context, undefined, 'tcp', HOST_SERVER.v4, '4'), { [FIBER.v4]: 2, [LTE.v4]: 2 });
+    const refused = await router.cli(
+      ['run', '--group', 'wireless', '--', 'python3', '-c', CLIENT, 'udp', HOST_SERVER.v6, '1'],
+      ROOT,
+    );
+    t.regex(refused.stderr, /Network is unreachable/);
+  } finally {
+    await isps.routes(LTE);
+  }
+  await lab.eventually('both carry IPv6', async () => {
+    // Its routes come after its address.
+    const seen = await leftBy(t.context, undefined, 'tcp', HOST_SERVER.v6, '2').catch(() => undefined);
+    return seen?.[LTE.v6] === 1;
+  });
+});
+
 it('an uplink that is drained takes no new flow; one whose interface goes loses its flows, and comes back', async (t) => {
   const { router, isps, lab } = t.context;
   await up(t.context);
@@ -456,29 +479,6 @@ it('rules, groups and uplinks change while the router runs', async (t) => {
   router.write(CONFIG);
   await reload();
   t.deepEqual(await leftBy(t.context, 'wireless', 'tcp', HOST_SERVER.v4, '2'), { [LTE.v4]: 2 });
-});
-
-it('an uplink without IPv6 gets no IPv6 flow, and they are shared out again when it has IPv6', async (t) => {
-  const { router, isps, lab, host } = t.context;
-  await lab.ok(host, 'ip', ['addr', 'del', `${LTE.v6}/64`, 'dev', LTE.device]);
-  try {
-    await up(t.context);
-    for (const how of ['tcp', 'udp'])
-      t.deepEqual(await leftBy(t.context, undefined, how, HOST_SERVER.v6, '4'), { [FIBER.v6]: 4 }, how);
-    t.deepEqual(await leftBy(t.context, undefined, 'tcp', HOST_SERVER.v4, '4'), { [FIBER.v4]: 2, [LTE.v4]: 2 });
-    const refused = await router.cli(
-      ['run', '--group', 'wireless', '--', 'python3', '-c', CLIENT, 'udp', HOST_SERVER.v6, '1'],
-      ROOT,
-    );
-    t.regex(refused.stderr, /Network is unreachable/);
-  } finally {
-    await isps.routes(LTE);
-  }
-  await lab.eventually('both carry IPv6', async () => {
-    // Its routes come after its address.
-    const seen = await leftBy(t.context, undefined, 'tcp', HOST_SERVER.v6, '2').catch(() => undefined);
-    return seen?.[LTE.v6] === 1;
-  });
 });
 
 it('a program goes by its name from its first connection on', async (t) => {
