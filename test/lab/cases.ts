@@ -32,7 +32,8 @@ export const SUITES: readonly Suite[] = [
   dockerSuite,
 ];
 
-export const BOOTS: readonly BootKind[] = ['plain', 'systemd'];
+/** The one that runs alone, then the longest first. */
+export const BOOTS: readonly BootKind[] = ['measured', 'daemon', 'plain', 'systemd'];
 
 export interface Listed {
   readonly boot: BootKind;

@@ -2,7 +2,7 @@
 import test from 'ava';
 import { BOOTS, listed } from './cases.ts';
 import { missing } from './qemu.ts';
-import { GuestRun } from './run.ts';
+import { bootAll, GuestRun } from './run.ts';
 import type { Point } from './tap.ts';
 
 const LISTED = BOOTS.flatMap((kind) => listed(kind));
@@ -37,15 +37,15 @@ const said: string[] = [];
 let guest: GuestRun | undefined;
 let ended: Promise<void> | undefined;
 
-async function bootAll(): Promise<void> {
+async function runAll(): Promise<void> {
   try {
-    guest = await GuestRun.prepare({ kernel: 'stock', only: [], say: (line) => said.push(line) });
-    for (const kind of BOOTS) {
+    const run = await GuestRun.prepare({ kernel: 'stock', only: [], say: (line) => said.push(line) });
+    guest = run;
+    await bootAll(BOOTS, async (kind) => {
+      await run.boot(kind, (point) => board.tell(point));
       const names = listed(kind).map(({ name }) => name);
-      if (names.length === 0) continue;
-      await guest.boot(kind, (point) => board.tell(point));
-      board.close(names, `the guest ended before:\n${guest.lastWords(kind)}`);
-    }
+      board.close(names, `the guest ended before:\n${run.lastWords(kind)}`);
+    });
   } catch (error) {
     board.close(
       LISTED.map(({ name }) => name),
@@ -59,7 +59,7 @@ async function bootAll(): Promise<void> {
 
 if (reason === undefined) {
   test.before('boot the guest', () => {
-    ended = bootAll();
+    ended = runAll();
     ended.catch(() => undefined);
   });
   test.after.always('end the guest', () => guest?.close());

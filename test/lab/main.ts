@@ -1,11 +1,11 @@
 /**
- * The guest by hand: `node build/test/lab/main.js [--only NAME,...] [--boot plain|systemd] [--kernel SPEC] [--shell] [--list]`.
+ * The guest by hand: `node build/test/lab/main.js [--only NAME,...] [--boot measured|plain|daemon|systemd] [--kernel SPEC] [--shell] [--list]`.
  * See README.md.
  */
 import { parseArgs } from 'node:util';
 import { BOOTS, listed } from './cases.ts';
 import { missing } from './qemu.ts';
-import { GuestRun } from './run.ts';
+import { bootAll, GuestRun } from './run.ts';
 
 const { values } = parseArgs({
   options: {
@@ -37,7 +37,7 @@ async function main(): Promise<void> {
     });
   try {
     if (values.shell) await guest.shell();
-    else for (const kind of boots) await bootOnce(guest, kind);
+    else await bootAll(boots, (kind) => bootOnce(guest, kind));
   } finally {
     guest.close();
   }

@@ -24,6 +24,22 @@ function removeRunsOfTheDead(): void {
   }
 }
 
+/**
+ * Boot after boot: what is measured alone, then two guests at a time, each of which keeps one processor busy.
+ * @throws Error what the first one that failed said, once all have ended
+ */
+export async function bootAll(kinds: readonly BootKind[], boot: (kind: BootKind) => Promise<void>): Promise<void> {
+  const failures: unknown[] = [];
+  const lane = async (left: BootKind[]): Promise<void> => {
+    for (let kind = left.shift(); kind !== undefined; kind = left.shift())
+      await boot(kind).catch((error: unknown) => failures.push(error));
+  };
+  await lane(kinds.filter((kind) => kind === 'measured'));
+  const others = kinds.filter((kind) => kind !== 'measured');
+  await Promise.all([lane(others), lane(others)]);
+  if (failures.length > 0) throw failures[0];
+}
+
 export interface GuestOptions {
   /** `stock`, `suite:NAME` or the file of a Debian kernel package. */
   readonly kernel: string;
@@ -38,7 +54,7 @@ export class GuestRun {
   readonly #guest: Guest;
   readonly #ours: string;
   readonly #accelerator: Accelerator;
-  #child: ChildProcess | undefined;
+  readonly #children = new Set<ChildProcess>();
 
   private constructor(options: GuestOptions, dir: string, guest: Guest, ours: string, accel: Accelerator) {
     this.#options = options;
@@ -100,14 +116,16 @@ export class GuestRun {
 
   #start(kind: BootKind | 'shell', console: string, more: readonly string[]): ChildProcess {
     const units = kind === 'systemd' ? ['systemd.unit=cases.target', 'systemd.show_status=0'] : [];
-    this.#child = boot({
+    const child = boot({
       guest: this.#guest,
       accelerator: this.#accelerator,
       ours: this.#ours,
       console,
       words: [`lab.boot=${kind}`, ...units, ...more],
     });
-    return this.#child;
+    this.#children.add(child);
+    child.once('close', () => this.#children.delete(child));
+    return child;
   }
 
   /** The end of the console of the last boot of a kind. */
@@ -116,9 +134,9 @@ export class GuestRun {
     return existsSync(file) ? readFileSync(file, 'utf8').trimEnd().split('\n').slice(-CONSOLE_TAIL).join('\n') : '';
   }
 
-  /** End the guest if it still runs, and remove what the run made. */
+  /** End guests that still run, and remove what the run made. */
   close(): void {
-    this.#child?.kill('SIGKILL');
+    for (const child of this.#children) child.kill('SIGKILL');
     rmSync(this.#dir, { recursive: true, force: true });
   }
 }

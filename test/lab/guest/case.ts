@@ -1,8 +1,11 @@
 /** What a case of the guest is: a sentence that holds on a real kernel, and how it is tried there, as root. */
 import type { Lab } from '../../kit/lab.ts';
 
-/** Process 1 of the guest, and with it what else runs: nothing, or what systemd starts. */
-export type BootKind = 'plain' | 'systemd';
+/**
+ * A boot of the guest. `systemd` is a host with systemd; in the others nothing runs but the cases: `measured` has those that
+ * measure rates and times and runs alone, `plain` parts of the kernel backend, `daemon` the whole daemon in all its ways.
+ */
+export type BootKind = 'measured' | 'plain' | 'daemon' | 'systemd';
 
 export interface Trial {
   /** Namespaces and processes of the suite; removed after its last case. */

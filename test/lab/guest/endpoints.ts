@@ -91,7 +91,7 @@ async function moves(trial: Trial): Promise<void> {
 
 export const endpoints: Suite = {
   name: 'endpoints',
-  boot: 'plain',
+  boot: 'daemon',
   setup,
   cases: [
     {

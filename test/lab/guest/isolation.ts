@@ -34,7 +34,7 @@ const failover = 'new sockets leave a line that was cut, and use it again when i
 
 export const device: Suite = {
   name: 'device',
-  boot: 'plain',
+  boot: 'daemon',
   setup: (trial) => build(trial, () => host.configure({ top: 'isolation: device\n', probe: QUICK, rest: GROUPS_ONLY })),
   teardown: () => host.down(),
   cases: [
@@ -72,7 +72,7 @@ function bySource(): void {
 
 export const source: Suite = {
   name: 'source',
-  boot: 'plain',
+  boot: 'daemon',
   setup: (trial) => build(trial, bySource),
   teardown: () => host.down(),
   cases: [

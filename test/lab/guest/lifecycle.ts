@@ -187,7 +187,7 @@ async function groupsGo({ lab }: Trial): Promise<void> {
 
 export const lifecycle: Suite = {
   name: 'lifecycle',
-  boot: 'plain',
+  boot: 'daemon',
   setup,
   cases: [
     { name: 'up-down', title: 'after up and down nothing is left of the kernel backend', run: upDown },

@@ -63,7 +63,7 @@ async function failures({ lab }: Trial): Promise<void> {
 
 export const lines: Suite = {
   name: 'lines',
-  boot: 'plain',
+  boot: 'measured',
   setup,
   cases: [
     { name: 'lines-rates', title: "each access line of the guest carries its rate from the server's side", run: rates },

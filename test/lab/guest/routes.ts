@@ -115,7 +115,7 @@ async function ends(trial: Trial): Promise<void> {
 
 export const routes: Suite = {
   name: 'routes',
-  boot: 'plain',
+  boot: 'daemon',
   setup,
   teardown: () => host.down(),
   cases: [

@@ -144,7 +144,7 @@ async function reported(): Promise<void> {
 
 export const uplinks: Suite = {
   name: 'uplinks',
-  boot: 'plain',
+  boot: 'measured',
   setup,
   teardown: () => host.down(),
   cases: [

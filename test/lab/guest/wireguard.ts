@@ -80,7 +80,7 @@ const spread = 'sockets of one application are spread over two tunnels: TCP, unc
 
 export const wireguard: Suite = {
   name: 'wireguard',
-  boot: 'plain',
+  boot: 'daemon',
   setup: (trial) =>
     build(trial, ({ lab }, ns, device) => lab.ok(ns, 'ip', ['link', 'add', device, 'type', 'wireguard'])),
   teardown: () => host.down(),
@@ -125,7 +125,7 @@ async function withModule({ lab }: Trial): Promise<void> {
 
 export const wireguardGo: Suite = {
   name: 'wireguard-go',
-  boot: 'plain',
+  boot: 'daemon',
   setup: withoutModule,
   teardown: withModule,
   cases: [
