@@ -117,12 +117,15 @@ export class CompactRib {
     return -1;
   }
 
-  /** IPv4: what `findCovering` will probably look for (`VrfTable.touch`). */
-  touchCovering(w0: number, maxLength: number): void {
+  /**
+   * The length of the prefix that `findCovering` would find, where that is known without a search: in a large IPv4 table, from 8
+   * bits on. Else -1.
+   */
+  coveringLength(w0: number, maxLength: number): number {
     const map = this.#map;
-    if (map === undefined || maxLength > map.longest || maxLength < map.shortest) return;
+    if (!(map instanceof CoveringMap4) || maxLength > map.longest || maxLength < map.shortest) return -1;
     const length = map.find(w0, 0, maxLength);
-    if (length >= map.shortest) this.prefixes.touch(w0 & maskWord(length), 0, 0, 0, length);
+    return length < map.shortest ? -1 : length;
   }
 
   #makeMap(): void {

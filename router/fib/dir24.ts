@@ -17,6 +17,8 @@ const BLOCK16 = 0x8000;
 const BLOCK32 = 0x80000000;
 /** Owner length of a /24 that has a block: its cells' owners are in the block. */
 const IN_BLOCK = 255;
+/** /24s whose cells are likely to be in the cache line of one of them. */
+const NEAR = 16;
 
 /** Group for an IPv4 address in a table with 16-bit cells. */
 export function lookupDir16(index: Uint16Array, cells: Uint16Array, a3: number): number {
@@ -84,6 +86,17 @@ export class Dir24 {
   /** Bring into the processor's caches what `set` will read of a prefix: see `VrfTable.touch`. */
   touch(a3: number): void {
     this.#loaded ^= this.#index[a3 >>> 8]! ^ this.#owners[a3 >>> 8]!;
+  }
+
+  /**
+   * The group of the prefix of `length` bits (at most 23) that covers an address and is known to be there, if it owns a /24 near by:
+   * one that the processor has read together with that of the address. Else -1.
+   */
+  groupNear(a3: number, length: number): number {
+    const at = a3 >>> 8;
+    const inside = Math.min(NEAR, 1 << (24 - length));
+    for (let i = 1; i < inside; i++) if (this.#owners[at ^ i] === length) return this.#index[at ^ i]!;
+    return -1;
   }
 
   /** Whether `set` of this prefix and group is certain to fit. */

@@ -85,12 +85,8 @@ export class VrfTable {
    * Bring into the processor's caches what a change of a prefix will read. Pays where it is called for many prefixes before
    * the first of them is changed: their cache misses then overlap.
    */
-  touch(prefix: number, isWithdrawn: boolean): void {
-    const now = this.#now;
-    if (!(now instanceof Dir24)) return;
-    const { w0, length } = this.rib.prefixes;
-    now.touch(w0[prefix]!);
-    if (isWithdrawn) this.rib.touchCovering(w0[prefix]!, length[prefix]! - 1);
+  touch(prefix: number): void {
+    if (this.#now instanceof Dir24) this.#now.touch(this.rib.prefixes.w0[prefix]!);
   }
 
   /** Whether `count` changes are cheaper as one rebuild than one by one. Cells are always patched. */
@@ -199,13 +195,24 @@ export class VrfTable {
     const { prefixes } = rib;
     prefixes.retain(prefix);
     rib.remove(prefix);
-    if (!this.isBulk) {
+    if (!this.isBulk && !this.#giveBack(prefix)) {
       const w = (i: number): number => word(prefixes, prefix, i);
       const cover = rib.findCovering(w(0), w(1), w(2), w(3), prefixes.length[prefix]! - 1);
       if (cover < 0) this.#publish(prefix, 0, 0);
       else this.#publish(prefix, prefixes.length[cover]!, this.#bestGroup(cover));
     }
     prefixes.release(prefix);
+  }
+
+  /** Give the cells of a prefix that was removed to the covering one as a cell nearby has it; false when none nearby does. */
+  #giveBack(prefix: number): boolean {
+    if (!(this.#now instanceof Dir24)) return false;
+    const { w0, length } = this.rib.prefixes;
+    const cover = this.rib.coveringLength(w0[prefix]!, length[prefix]! - 1);
+    const group = cover < 0 ? -1 : this.#now.groupNear(w0[prefix]!, cover);
+    if (group < 0) return false;
+    this.#publish(prefix, cover, group);
+    return true;
   }
 
   #bestGroup(prefix: number): number {
