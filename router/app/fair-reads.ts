@@ -14,8 +14,8 @@ const PIECE = 8192;
 /** What a pace counts. */
 const UNIT = 32;
 /** How long one turn goes on handing on, and for how long at least, whatever else there is to do. */
-const READ_MS = 5;
-const LEAST_MS = 2;
+const READ_MS = 3;
+const LEAST_MS = 1;
 
 interface Waiting {
   readonly octets: Uint8Array;

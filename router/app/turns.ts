@@ -9,9 +9,9 @@ import { type Instant, systemClock } from '../lib/clock.ts';
 /** What hold timers and the control socket bear without anybody noticing. */
 const LONG_MS = 20;
 /** Work in slices of one turn together. Garbage collection and what cannot be cut come on top. */
-const WORK_MS = 7;
+const WORK_MS = 4;
 /** Most of it for one speaker, of which there may be several. */
-const SPEAKER_MS = 5;
+const SPEAKER_MS = 3;
 /** The longest turn is that of the last one or two windows. */
 const WINDOW_MS = 30_000;
 
