@@ -27,14 +27,14 @@ test('a turn lasts from its first callback until the event loop turns, and long 
 
 test('who works in slices gets less the longer the turn lasts, and always something', async (t) => {
   const turns = new Turns();
-  const left = (): number => turns.until(6, 1) - systemClock.now();
+  const left = (): number => turns.until(3, 1) - systemClock.now();
   const isAbout = (ms: number, wanted: number): boolean => ms > wanted - 0.9 && ms <= wanted;
   turns.begin();
-  t.true(isAbout(left(), 6), 'most of it for one');
+  t.true(isAbout(left(), 3), 'most of it for one');
   work(20);
   t.true(isAbout(left(), 1), 'the turn has lasted long enough');
   await turned();
   turns.begin();
-  t.true(isAbout(left(), 6), 'another turn');
+  t.true(isAbout(left(), 3), 'another turn');
   await turned();
 });

@@ -98,7 +98,7 @@ test('a format that names a field wrongly is told which fields there are', async
   const near = await refused('bgp', 'routes', '--format', '{prefix} {next-hop}');
   t.regex(
     near,
-    /no field "next-hop" \(did you mean \{next_hop\}\? known: prefix, peer, best, next_hop, .*age_s, .*aggregator\)/,
+    /no field "next-hop" \(did you mean \{next_hop\}\? known: prefix, peer, best, next_hop, .*age_s, .*aggregator, stale\)/,
   );
   t.regex(near, /hint: mlshim bgp routes --help/);
   t.regex(await refused('bgp', '--format', '{prefix}'), /no field "prefix" \(known: name, asn, address, /);
