@@ -333,11 +333,12 @@ it('datagrams keep their uplink: while it is drained, when an address comes, and
   const { router, lab, host } = t.context;
   await up(t.context);
   const asker = router.cliStart(['run', '--', 'python3', '-c', ASKER], { ...ROOT, isTalkedTo: true });
+  let read = 0;
   const asked = async (line: string): Promise<string[]> => {
-    const before = asker.stdout.length;
     asker.child.stdin!.write(`${line}\n`);
-    await asker.outputBeyond(before);
-    return asker.stdout.slice(before).trim().split(' ');
+    const answer = await asker.line(read);
+    read += answer.length;
+    return answer.trim().split(' ');
   };
   const first = await asked('on');
   t.is(new Set(first.slice(0, 5)).size, 2, 'each socket is a flow of its own');

@@ -88,6 +88,13 @@ export class LabProcess {
     return (await this.#untilNot(null, find, `print ${pattern}`, timeoutMs))!;
   }
 
+  /** The first whole line of standard output from a place on, with its line end; rejects as `until` does. */
+  async line(from: number, timeoutMs = 60_000 * Lab.patience): Promise<string> {
+    const find = (): number => this.stdout.indexOf('\n', from);
+    const end = await this.#untilNot(-1, find, 'print another line', timeoutMs);
+    return this.stdout.slice(from, end + 1);
+  }
+
   /** Resolves when standard output is longer than that; rejects as `until` does. */
   async outputBeyond(length: number, timeoutMs = 60_000 * Lab.patience): Promise<void> {
     await this.#untilNot(false, () => this.stdout.length > length, 'print any more', timeoutMs);
