@@ -29,9 +29,8 @@ export function askDatagram(
   done: (answer: UpstreamAnswer) => void,
   port = DNS_PORT,
 ): () => void {
-  const fd = loadNative().kernelSocket(familyNumber(server.family), SOCK_DGRAM);
-  const errno = fd < 0 ? fd : bindTo(fd, way, server.family);
-  if (errno < 0) return later(() => done({ failure: errnoText(-errno) }));
+  const fd = boundSocket(server, way, SOCK_DGRAM);
+  if (fd < 0) return later(() => done({ failure: errnoText(-fd) }));
   const socket = createSocket(server.family === 4 ? 'udp4' : 'udp6');
   const sent = withRandomId(query);
   const end = once(() => socket.close());
@@ -58,9 +57,8 @@ export function askStream(
   done: (answer: UpstreamAnswer) => void,
   port = DNS_PORT,
 ): () => void {
-  const fd = loadNative().kernelSocket(familyNumber(server.family), SOCK_STREAM);
-  const errno = fd < 0 ? fd : bindTo(fd, way, server.family);
-  if (errno < 0) return later(() => done({ failure: errnoText(-errno) }));
+  const fd = boundSocket(server, way, SOCK_STREAM);
+  if (fd < 0) return later(() => done({ failure: errnoText(-fd) }));
   const socket = new Socket(handedOver(fd));
   const end = once(() => socket.destroy());
   const failed = (failure: string): void => {
@@ -127,6 +125,13 @@ function isAnswerTo(octets: Uint8Array, sent: Uint8Array, question: DnsQuestion)
   // RFC 2136 §2 aside, an error may come without the question.
   if (asked === undefined) return message.rcode !== 0;
   return asked.type === question.type && asked.class === question.class && sameDnsName(asked.name, question.name);
+}
+
+/** A socket that leaves by a way out, or -errno. */
+function boundSocket(server: Addr, way: HostWay, type: number): number {
+  const fd = loadNative().kernelSocket(familyNumber(server.family), type);
+  const errno = fd < 0 ? fd : bindTo(fd, way, server.family);
+  return errno < 0 ? errno : fd;
 }
 
 function later(fn: () => void): () => void {
