@@ -175,6 +175,23 @@ export async function failsOver(host: HostRouter, failure: 'cut' | 'unplug'): Pr
   assert.deepEqual(tally(await host.open('mixed', 'tcp', { count: 6 })), { [wired]: 3, [wifi]: 3 });
 }
 
+/** Names are asked of the resolver of an application's own line, by UDP, TCP and the host's library. */
+export async function asksByLine(host: HostRouter, log: Trial['log']): Promise<void> {
+  for (const [group, line] of [
+    ['wired', WIRED],
+    ['wireless', WIFI],
+  ] as const)
+    for (const command of [
+      ['dig', '+short', '+tries=1', 'which.example'],
+      ['dig', '+short', '+tries=1', '+tcp', 'which.example'],
+      ['getent', 'ahostsv4', 'which.example'],
+    ]) {
+      const answer = (await host.app(group, ...command)).trim();
+      log(`${group}: ${command.join(' ')}: ${answer.split('\n')[0]}`);
+      assert.ok(answer.startsWith(line.which), answer);
+    }
+}
+
 export const shown = (counts: Readonly<Record<string, number>>): string =>
   Object.entries(counts)
     .map(([address, count]) => `${count} from ${address}`)

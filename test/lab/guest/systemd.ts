@@ -4,7 +4,7 @@ import { rmSync, symlinkSync } from 'node:fs';
 import { gateway, hostAddresses } from '../../kit/access-lines.ts';
 import { SERVER } from '../../kit/isps.ts';
 import { HOST, type Suite, type Trial } from './case.ts';
-import { HostRouter, RULES, WIFI, WIRED } from './host-router.ts';
+import { asksByLine, HostRouter, RULES, WIFI, WIRED } from './host-router.ts';
 import { opener, readOpened, tally } from './opens.ts';
 
 const STUB = '127.0.0.53';
@@ -65,19 +65,7 @@ async function restartedCgroup({ lab }: Trial): Promise<void> {
 
 async function namesByStub({ log }: Trial): Promise<void> {
   await host.up();
-  for (const [group, line] of [
-    ['wired', WIRED],
-    ['wireless', WIFI],
-  ] as const)
-    for (const command of [
-      ['dig', '+short', '+tries=1', 'which.example'],
-      ['dig', '+short', '+tries=1', '+tcp', 'which.example'],
-      ['getent', 'ahostsv4', 'which.example'],
-    ]) {
-      const answer = (await host.app(group, ...command)).trim();
-      log(`${group}: ${command.join(' ')}: ${answer.split('\n')[0]}`);
-      assert.ok(answer.startsWith(line.which), answer);
-    }
+  await asksByLine(host, log);
 }
 
 async function wirelessOnly(lab: Trial['lab'], ...command: string[]): Promise<void> {

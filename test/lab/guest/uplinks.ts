@@ -5,7 +5,7 @@ import { best } from '../../kit/iperf.ts';
 import { SERVER } from '../../kit/isps.ts';
 import type { Case, Suite, Trial } from './case.ts';
 import { downloadCases } from './downloads.ts';
-import { alternates, HostRouter, QUICK, shown, WIFI, WIRED } from './host-router.ts';
+import { alternates, asksByLine, HostRouter, QUICK, shown, WIFI, WIRED } from './host-router.ts';
 import { opener, readOpened, tally } from './opens.ts';
 
 /** A new flow goes elsewhere this long after a line was cut, at the latest: two probes of 200 ms and one's timeout, and a slow machine. */
@@ -73,22 +73,6 @@ async function refuses(): Promise<void> {
   await assert.rejects(host.app(undefined, 'curl', '-sS', '--max-time', '5', `http://${SERVER.v4}:5999/`), (error) =>
     /ended with 7:/.test(String(error)),
   );
-}
-
-async function names({ log }: Trial): Promise<void> {
-  for (const [group, line] of [
-    ['wired', WIRED],
-    ['wireless', WIFI],
-  ] as const)
-    for (const command of [
-      ['dig', '+short', '+tries=1', 'which.example'],
-      ['dig', '+short', '+tries=1', '+tcp', 'which.example'],
-      ['getent', 'ahostsv4', 'which.example'],
-    ]) {
-      const answer = (await host.app(group, ...command)).trim();
-      log(`${group}: ${command.join(' ')}: ${answer.split('\n')[0]}`);
-      assert.ok(answer.startsWith(line.which), answer);
-    }
 }
 
 async function byDomain({ log }: Trial): Promise<void> {
@@ -167,7 +151,11 @@ export const uplinks: Suite = {
       run: ({ log }) => alternates(host, log),
     },
     { name: 'rule-reject', title: 'what a rule rejects is refused at once', run: refuses },
-    { name: 'names-plain', title: "names are asked of the resolver of an application's own line", run: names },
+    {
+      name: 'names-plain',
+      title: "names are asked of the resolver of an application's own line",
+      run: ({ log }) => asksByLine(host, log),
+    },
     {
       name: 'rule-domain',
       title: 'a rule by domain holds for the first connection to a name just asked for',
