@@ -3,9 +3,11 @@
  * (bgp/retention.ts). Does not judge routes and tells nobody; the room does.
  */
 
+import type { Prefix } from '../../router/lib/addr.ts';
 import type { VpnAccepted, VpnFamily, VpnPeer, VpnSender } from '../ports.ts';
 import type { Attributes, NextHop } from '../wire/attribute/model.ts';
 import type { VpnPrefix } from './nlri.ts';
+import { PrefixIndex } from './prefix-index.ts';
 import type { HeldRoutes, VpnCounts } from './vpn-feed.ts';
 
 /** What the routes of one UPDATE have in common, as it came. */
@@ -47,6 +49,8 @@ export class Held implements HeldRoutes {
   /** The peer as it was in its last session. */
   peer: VpnPeer;
   readonly #routes = new Map<string, HeldRoute>();
+  /** Those that policy refuses: the others stand in the room's table. */
+  readonly #refused = new PrefixIndex<HeldRoute>();
 
   constructor(peer: VpnPeer) {
     this.peer = peer;
@@ -63,13 +67,33 @@ export class Held implements HeldRoutes {
 
   put(route: HeldRoute): void {
     const id = idOf(route.key, route.prefix.pathId);
-    this.#count(this.#routes.get(id), -1);
+    const before = this.#routes.get(id);
+    if (before !== undefined) this.#leave(before);
     this.#routes.set(id, route);
     this.#count(route, 1);
+    if (route.accepted === undefined) this.#refused.add(route.prefix.prefix, route);
   }
 
   delete(route: HeldRoute): void {
-    if (this.#routes.delete(idOf(route.key, route.prefix.pathId))) this.#count(route, -1);
+    const id = idOf(route.key, route.prefix.pathId);
+    const known = this.#routes.get(id);
+    if (known === undefined) return;
+    this.#routes.delete(id);
+    this.#leave(known);
+  }
+
+  #leave(route: HeldRoute): void {
+    this.#count(route, -1);
+    if (route.accepted === undefined) this.#refused.delete(route.prefix.prefix, route);
+  }
+
+  hasRefused(prefix: Prefix): boolean {
+    return this.#refused.has(prefix);
+  }
+
+  /** Routes to a prefix, of any distinguisher, that policy refuses. */
+  refused(prefix: Prefix): Iterable<HeldRoute> {
+    return this.#refused.at(prefix);
   }
 
   /** Whether a route is held as it is: not withdrawn, not told anew. */
@@ -89,8 +113,7 @@ export class Held implements HeldRoutes {
     return family === undefined ? all : all.filter((r) => FAMILY_OF[r.prefix.prefix.family] === family);
   }
 
-  #count(route: HeldRoute | undefined, by: 1 | -1): void {
-    if (route === undefined) return;
+  #count(route: HeldRoute, by: 1 | -1): void {
     const family = FAMILY_OF[route.prefix.prefix.family];
     this.received[family] += by;
     if (route.accepted !== undefined) this.accepted[family] += by;

@@ -3,10 +3,11 @@
  * What the VRF then makes of the routes it has is said by its own speaker (`Speaker.explain`), by their path identifiers.
  */
 
-import { Addr, type Prefix } from '../../router/lib/addr.ts';
+import type { Addr, Prefix } from '../../router/lib/addr.ts';
 import type { VpnRefusal } from '../ports.ts';
 import { FAMILY_OF, type Held, type HeldRoute } from './held.ts';
 import { IMPLICIT_NULL } from './nlri.ts';
+import { prefixesMeant } from './prefix-index.ts';
 import { type EightOctets, hasTarget } from './route-distinguisher.ts';
 import { UNREACHABLE } from './vpn-hops.ts';
 import { isReachable, type VpnRoute, type VpnTable } from './vpn-table.ts';
@@ -30,25 +31,18 @@ export interface Importer {
   readonly importTargets: readonly EightOctets[];
 }
 
-/** All routes to a prefix, or to the longest that holds an address, by distinguisher. */
+/** All routes to a prefix, or to the longest that holds an address, by distinguisher. Costs what it finds, not what there is. */
 export function importsOf(vrf: Importer, what: Prefix | Addr, held: Iterable<Held>, table: VpnTable): VpnImport[] {
-  const refused = [...held].flatMap((h) =>
-    h
-      .routes()
-      .flatMap((route) => (route.accepted === undefined && isAsked(what, route.prefix.prefix) ? [{ h, route }] : [])),
-  );
-  const told = [...table.all(0)].filter(([first]) => isAsked(what, first!.name.prefix));
-  const prefixes = [...refused.map(({ route }) => route.prefix.prefix), ...told.map(([first]) => first!.name.prefix)];
-  const longest = Math.max(...prefixes.map((p) => p.length));
-  const all = [
-    ...told.flatMap((routes) => routes.map((route, i) => importOf(vrf, route, i === 0 && isReachable(route)))),
-    ...refused.map(({ h, route }) => refusalOf(vrf, h, route)),
-  ];
-  return all.filter(({ route }) => route.name.prefix.length === longest);
-}
-
-function isAsked(what: Prefix | Addr, prefix: Prefix): boolean {
-  return what instanceof Addr ? prefix.contains(what) : prefix.equals(what);
+  const all = [...held];
+  for (const prefix of prefixesMeant(what)) {
+    if (!table.has(prefix) && !all.some((h) => h.hasRefused(prefix))) continue;
+    const told = table.at(prefix).flatMap((routes) => {
+      return routes.map((route, i) => importOf(vrf, route, i === 0 && isReachable(route)));
+    });
+    const refused = all.flatMap((h) => Array.from(h.refused(prefix), (route) => refusalOf(vrf, h, route)));
+    return [...told, ...refused];
+  }
+  return [];
 }
 
 function importOf(vrf: Importer, route: VpnRoute, isBest: boolean): VpnImport {

@@ -29,6 +29,7 @@ import { OctetWriter } from '../wire/octets.ts';
 import type { VpnUpdate } from '../wire/update.ts';
 import { FAMILY_OF, Held, type HeldRoute, type Reached } from './held.ts';
 import { IMPLICIT_NULL, readVpnNextHop, readVpnNlri, type VpnName, type VpnPrefix, vpnKey } from './nlri.ts';
+import { prefixesMeant } from './prefix-index.ts';
 import { distinguisherText, type EightOctets, hasTarget } from './route-distinguisher.ts';
 import { importsOf, type VpnImport } from './vpn-explain.ts';
 import { Feed, VPN_FAMILIES } from './vpn-feed.ts';
@@ -168,6 +169,11 @@ export class VpnRoom implements VpnPort {
   /** Routes that may be told, prefix after prefix, the best one first. @param from so many prefixes are passed over */
   routes(from: number): Generator<readonly VpnRoute[]> {
     return this.#table.all(from);
+  }
+
+  /** The same of a prefix, or of all that hold an address. */
+  *routesTo(what: Prefix | Addr): Generator<readonly VpnRoute[]> {
+    for (const prefix of prefixesMeant(what)) yield* this.#table.at(prefix);
   }
 
   /** VRFs of ours that have a route of a peer, or of another VRF. */

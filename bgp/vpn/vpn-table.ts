@@ -4,6 +4,7 @@
  * is not told. Read first: RFC 4364 §4.3, RFC 4271 §9.1.2, RFC 4456 §9.
  */
 
+import type { Prefix } from '../../router/lib/addr.ts';
 import type { VpnBundle, VpnFamily } from '../ports.ts';
 import { Has } from '../rib/attrs.ts';
 import { type AttrFacts, type Candidates, decide } from '../rib/decision.ts';
@@ -12,6 +13,7 @@ import { Community } from '../wire/attribute/communities.ts';
 import { DEFAULT_LOCAL_PREF } from '../wire/attribute/local-pref.ts';
 import type { Attributes } from '../wire/attribute/model.ts';
 import type { VpnName } from './nlri.ts';
+import { PrefixIndex } from './prefix-index.ts';
 import { UNREACHABLE } from './vpn-hops.ts';
 
 export interface VpnRoute {
@@ -30,6 +32,8 @@ const NO_ROUTES: readonly VpnRoute[] = [];
 
 export class VpnTable {
   readonly #routes = new Map<string, VpnRoute[]>();
+  /** Keys by prefix. */
+  readonly #keys = new PrefixIndex<string>();
 
   /** Prefixes. */
   get size(): number {
@@ -39,6 +43,15 @@ export class VpnTable {
   /** All routes to a prefix, the best one first. */
   routes(key: string): readonly VpnRoute[] {
     return this.#routes.get(key) ?? NO_ROUTES;
+  }
+
+  has(prefix: Prefix): boolean {
+    return this.#keys.has(prefix);
+  }
+
+  /** All routes to a prefix of any distinguisher, those of one together and the best one first. */
+  at(prefix: Prefix): (readonly VpnRoute[])[] {
+    return Array.from(this.#keys.at(prefix), (key) => this.routes(key));
   }
 
   /** All routes, those to one prefix together and the best one first. @param from so many prefixes are passed over */
@@ -54,14 +67,21 @@ export class VpnTable {
 
   /** Add a route, or put it in the place of the one with its number. @param key `vpnKey` of its name */
   put(key: string, route: VpnRoute): void {
-    const others = this.routes(key).filter((r) => r.number !== route.number);
+    const before = this.#routes.get(key);
+    if (before === undefined) this.#keys.add(route.name.prefix, key);
+    const others = before?.filter((r) => r.number !== route.number) ?? [];
     this.#routes.set(key, bestFirst([...others, route]));
   }
 
   remove(key: string, number: number): void {
-    const left = this.routes(key).filter((r) => r.number !== number);
-    if (left.length === 0) this.#routes.delete(key);
-    else this.#routes.set(key, bestFirst(left));
+    const before = this.#routes.get(key);
+    if (before === undefined) return;
+    const left = before.filter((r) => r.number !== number);
+    if (left.length > 0) this.#routes.set(key, bestFirst(left));
+    else {
+      this.#routes.delete(key);
+      this.#keys.delete(before[0]!.name.prefix, key);
+    }
   }
 }
 

@@ -17,7 +17,7 @@ import { largeCommunityText } from '../../bgp/wire/attribute/large-communities.t
 import { DEFAULT_LOCAL_PREF } from '../../bgp/wire/attribute/local-pref.ts';
 import { originText } from '../../bgp/wire/attribute/origin.ts';
 import type { Answers, BgpVpnImport, BgpVpnRouteStatus, Verbs } from '../control/messages.ts';
-import { Addr, Prefix } from '../lib/addr.ts';
+import { type Addr, Prefix } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
 import { parseTarget, verdict } from './bgp-status.ts';
 
@@ -31,19 +31,21 @@ export function vpnListing(room: VpnRoom, { rd, prefix, from = '' }: Verbs['bgp_
   if (rd !== '' && parseDistinguisher(rd) === undefined)
     throw new MlshimError('USAGE', `"${rd}" is not a route distinguisher (AS:NUMBER or IPV4:NUMBER)`);
   const target = prefix === '' ? undefined : parseTarget(prefix);
-  const isAsked = ({ name }: VpnRoute): boolean => {
-    if (rd !== '' && distinguisherText(name.rd) !== rd) return false;
-    return target === undefined || (target instanceof Addr ? name.prefix.contains(target) : name.prefix.equals(target));
-  };
   const routes: BgpVpnRouteStatus[] = [];
   let at = Number(from);
   const end = at + PART;
-  for (const paths of room.routes(at)) {
+  for (const paths of target === undefined ? room.routes(at) : skipping(at, room.routesTo(target))) {
     if (at === end) return { routes, next: String(at) };
     at++;
-    if (isAsked(paths[0]!)) routes.push(...paths.map((r, i) => vpnRouteStatus(room, r, i === 0 && isReachable(r))));
+    if (rd !== '' && distinguisherText(paths[0]!.name.rd) !== rd) continue;
+    routes.push(...paths.map((r, i) => vpnRouteStatus(room, r, i === 0 && isReachable(r))));
   }
   return { routes, next: '' };
+}
+
+function* skipping<T>(count: number, all: Iterable<T>): Generator<T> {
+  let n = 0;
+  for (const one of all) if (n++ >= count) yield one;
 }
 
 /**

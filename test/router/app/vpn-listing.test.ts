@@ -102,6 +102,12 @@ test('a long table comes in parts, and what is no distinguisher, prefix or place
   } while (next !== '');
   t.is(new Set(seen).size, 1100);
   t.deepEqual(sizes, [512, 512, 76]);
+  const last = vpnListing(room, { ...ALL, prefix: '10.4.75.0/24' });
+  t.deepEqual(
+    [last.routes.map((r) => r.prefix), last.next],
+    [['10.4.75.0/24'], ''],
+    'found without looking at the rest',
+  );
   for (const bad of [{ rd: '64601' }, { prefix: '10.0.0.1/8' }, { prefix: 'x' }, { from: '-1' }])
     t.throws(() => vpnListing(room, { ...ALL, ...bad }), { code: 'USAGE' }, JSON.stringify(bad));
 });
