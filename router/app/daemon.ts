@@ -13,7 +13,7 @@ import { type ConfigChange, diffConfig, type Effect } from '../config/diff.ts';
 import type { Config } from '../config/model.ts';
 import type { Answers, Verbs } from '../control/messages.ts';
 import { pathsIn, type SocketPaths } from '../control/paths.ts';
-import { claimFolder, type Stream } from '../control/server.ts';
+import { claimFolder } from '../control/server.ts';
 import { undoKernelBackend } from '../kernel/takedown.ts';
 import { Addr } from '../lib/addr.ts';
 import { systemClock, wallClockMs } from '../lib/clock.ts';
@@ -23,16 +23,17 @@ import { VERSION } from '../lib/version.ts';
 import { World } from '../lib/world.ts';
 import { loadNative, type Native, SOCK_SEQPACKET } from '../native/index.ts';
 import { type BfdReport, bfdStatus } from './bfd-status.ts';
+import { Captures } from './captures.ts';
 import { ControlRoom, type OwnVerbs } from './control-room.ts';
 import { DataplaneClient } from './dataplane-client.ts';
 import type { DataplaneBoot, DataplaneStats, FromDataplane, UplinkReport } from './dataplane-protocol.ts';
 import { HostProbes, type ProbedPath } from './host-probes.ts';
 import { HostUplinks } from './host-uplinks.ts';
-import { pcapngHeader, pcapngPackets } from './pcapng.ts';
 import { type Plan, type PlannedLink, planOf } from './plan.ts';
 import { RateSamples } from './rate-samples.ts';
 import { hostNameServers } from './resolv-conf.ts';
 import type { RoutingClient, RoutingEvent } from './routing-client.ts';
+import { RoutingStreams } from './routing-streams.ts';
 import { RoutingSupervisor } from './routing-supervisor.ts';
 import { type Sample, statusOf } from './status.ts';
 import { TunnelHealth } from './tunnel-health.ts';
@@ -75,9 +76,6 @@ export class Daemon {
   readonly #log: Logger;
   #plan: Plan;
   readonly #startedAt = systemClock.now();
-  readonly #captures = new Map<number, Stream<Answers['capture']>>();
-  /** Listening ids of the data plane, by the routing worker's. */
-  readonly #listens = new Map<number, number>();
   /** Links that are up, by number. */
   readonly #linksUp = new Set<number>();
   /** Public keys of peers whose endpoint has been found. */
@@ -93,6 +91,8 @@ export class Daemon {
   #wireguard: WireguardChild | undefined;
   #dataplaneWorker: Worker | undefined;
   #dataplane!: DataplaneClient;
+  #streams!: RoutingStreams;
+  #captures!: Captures;
   readonly #routingSupervisor: RoutingSupervisor;
   readonly #tunnels: TunnelHealth;
   readonly #hostProbes = new HostProbes((name) => this.#probedPath(name));
@@ -353,6 +353,13 @@ export class Daemon {
     const worker = new Worker(new URL('./dataplane.js', import.meta.url), { workerData: boot });
     this.#dataplaneWorker = worker;
     this.#dataplane = new DataplaneClient(worker, native, wakeFd, (e) => this.#onDataplaneEvent(e));
+    this.#captures = new Captures(this.#dataplane, () => this.#plan);
+    this.#streams = new RoutingStreams({
+      dataplane: this.#dataplane,
+      routing: () => this.#routing,
+      closeFd: (fd) => native.close(fd),
+      log: this.#log.for('bgp'),
+    });
     const log = this.#log.for('dataplane');
     worker.on('error', (e) => log.error('worker failed', { error: e.stack ?? e.message }));
     worker.on('exit', (code) => {
@@ -370,10 +377,8 @@ export class Daemon {
     void this.#takeDown().then(() => this.#end(1));
   }
 
-  /** Nobody has the sockets of the worker that ended; its successor asks for its own. */
   #routingRestarted(client: RoutingClient): void {
-    for (const id of this.#listens.values()) this.#dataplane.send({ kind: 'stream-unlisten', listen: id });
-    this.#listens.clear();
+    this.#streams.restarted();
     for (const { spec } of this.#plan.links)
       client.send({ kind: 'link-state', index: spec.index, up: this.#linksUp.has(spec.index) });
     this.#control.restarted(client);
@@ -428,20 +433,9 @@ export class Daemon {
       case 'log':
         this.#log.for(e.component)[e.level](e.message);
         break;
-      case 'accepted': {
-        const listen = [...this.#listens].find(([, dataplane]) => dataplane === e.listen)?.[0];
-        if (listen === undefined) this.#native.close(e.fd);
-        else
-          this.#routing.send({
-            kind: 'stream-accepted',
-            listen,
-            fd: e.fd,
-            remote: e.remote,
-            local: e.local,
-            link: e.link,
-          });
+      case 'accepted':
+        this.#streams.accepted(e);
         break;
-      }
       case 'uplink-state':
         this.#log.info(`uplink ${e.name} is ${e.state}: ${e.reason}`);
         if (e.state === 'down') this.#endHostFlows(e.name);
@@ -462,14 +456,9 @@ export class Daemon {
         // RFC 5882 §4.3: a path that breaks during a restart ends it.
         if (e.change.from === 'Up' && !e.change.isRemoteAdminDown) this.#routingSupervisor.hurry();
         break;
-      case 'captured': {
-        const packets = e.packets.map((p) => ({
-          ...p,
-          interface: this.#plan.links.findIndex((l) => l.spec.index === p.link),
-        }));
-        this.#captures.get(e.id)?.send({ pcapng: pcapngPackets(packets.filter((p) => p.interface >= 0)) });
+      case 'captured':
+        this.#captures.captured(e);
         break;
-      }
       case 'ready':
         break;
     }
@@ -491,24 +480,6 @@ export class Daemon {
       case 'log':
         this.#log.for(e.component)[e.level](e.message, e.fields);
         break;
-      case 'stream-connect': {
-        const { remote, port, local, link, security } = e.target;
-        const { reply } = this.#dataplane.request({
-          kind: 'stream-connect',
-          vrf: e.vrf,
-          remote,
-          port,
-          ...(local !== undefined && { local }),
-          ...(link !== undefined && { link }),
-          security,
-        });
-        void reply.then(({ result, errno }) => {
-          const fd = (result as { fd?: number } | undefined)?.fd ?? -1;
-          if (client === this.#routing) client.send({ kind: 'stream-opened', id: e.id, fd, errno });
-          else if (fd >= 0) this.#native.close(fd); // who asked for it is gone
-        });
-        break;
-      }
       case 'ping': {
         const { reply } = this.#dataplane.request({ kind: 'ping', remote: e.remote, link: e.link });
         void reply.then(({ result }) => {
@@ -517,30 +488,12 @@ export class Daemon {
         });
         break;
       }
-      case 'stream-listen': {
-        const { id, reply } = this.#dataplane.request({
-          kind: 'stream-listen',
-          vrf: e.vrf,
-          port: e.port,
-          terms: e.terms,
-        });
-        this.#listens.set(e.id, id);
-        void reply.then(({ errno }) => {
-          if (errno !== 0) this.#log.for('bgp').error('cannot listen', { port: e.port, errno });
-        });
+      case 'stream-connect':
+      case 'stream-listen':
+      case 'stream-secure':
+      case 'stream-unlisten':
+        this.#streams.ask(e, client);
         break;
-      }
-      case 'stream-secure': {
-        const listen = this.#listens.get(e.listen);
-        if (listen !== undefined) this.#dataplane.send({ kind: 'stream-secure', listen, terms: e.terms });
-        break;
-      }
-      case 'stream-unlisten': {
-        const listen = this.#listens.get(e.listen);
-        this.#listens.delete(e.listen);
-        if (listen !== undefined) this.#dataplane.send({ kind: 'stream-unlisten', listen });
-        break;
-      }
     }
   }
 
@@ -550,7 +503,7 @@ export class Daemon {
       bfd_show: () => this.#bfdShow(),
       wg_show: (args) => this.#wgShow(args),
       uplink_drain: (args) => this.#drainUplink(args),
-      capture: (args, stream) => this.#capture(args, stream),
+      capture: (args, stream) => this.#captures.begin(args, stream),
       join_group: () => {
         throw new MlshimError('USAGE', 'groups are known by MLSHIM_GROUP with the user-space backend');
       },
@@ -638,26 +591,6 @@ export class Daemon {
         peers: d.peers.map((p) => wgPeerStatus(p, now)),
       })),
     };
-  }
-
-  async #capture({ uplink, snap_length }: Verbs['capture'], stream: Stream<Answers['capture']>): Promise<void> {
-    const { links } = this.#plan;
-    const link = uplink === '' ? undefined : links.find((l) => l.spec.name === uplink);
-    if (uplink !== '' && link === undefined) throw noTunnel(uplink, this.#plan);
-    const names = links.map((l) => l.spec.name);
-    stream.send({ pcapng: pcapngHeader(names, snap_length, `mlshim ${VERSION}`) });
-    const { id, reply } = this.#dataplane.request({
-      kind: 'capture-start',
-      link: link?.spec.index,
-      snapLength: snap_length,
-    });
-    this.#captures.set(id, stream);
-    stream.onClose(() => {
-      this.#captures.delete(id);
-      this.#dataplane.send({ kind: 'capture-stop', id });
-    });
-    const { errno } = await reply;
-    if (errno !== 0) stream.end();
   }
 }
 

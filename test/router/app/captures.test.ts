@@ -1,0 +1,87 @@
+import test from 'ava';
+import { Captures } from '../../../router/app/captures.ts';
+import type { DataplaneReply, DataplaneRequest } from '../../../router/app/dataplane-client.ts';
+import type { ToDataplane } from '../../../router/app/dataplane-protocol.ts';
+import { pcapngHeader, pcapngPackets } from '../../../router/app/pcapng.ts';
+import type { Plan } from '../../../router/app/plan.ts';
+import type { Captured } from '../../../router/control/messages.ts';
+import type { Stream } from '../../../router/control/server.ts';
+import { VERSION } from '../../../router/lib/version.ts';
+
+const PACKET = { timeUs: 1, out: true, length: 20, bytes: new Uint8Array(20).fill(0x45) };
+
+/** A client that captures. */
+class Client implements Stream<Captured> {
+  readonly parts: Uint8Array[] = [];
+  hasEnded = false;
+  leave: () => void = () => undefined;
+
+  send({ pcapng }: Captured): boolean {
+    this.parts.push(pcapng);
+    return true;
+  }
+  end(): void {
+    this.hasEnded = true;
+  }
+  onClose(fn: () => void): void {
+    this.leave = fn;
+  }
+}
+
+/** Captures of a router whose data plane answers at once. */
+class Stage {
+  readonly requests: DataplaneRequest[] = [];
+  readonly sent: ToDataplane[] = [];
+  plan = planOf(['a', 'b']);
+  errno = 0;
+  readonly captures = new Captures(
+    {
+      send: (m) => this.sent.push(m),
+      request: (m) => {
+        this.requests.push(m);
+        const reply: DataplaneReply = { result: undefined, errno: this.errno };
+        return { id: 100 + this.requests.length, reply: Promise.resolve(reply) };
+      },
+    },
+    () => this.plan,
+  );
+
+  async begin(uplink: string): Promise<Client> {
+    const client = new Client();
+    await this.captures.begin({ uplink, snap_length: 96 }, client);
+    return client;
+  }
+}
+
+/** Links a, b, c have the numbers 2, 3, 4, and the uplink "fiber" is a path of the host. */
+function planOf(names: readonly string[]): Plan {
+  const links = names.map((name) => ({ spec: { name, index: 2 + 'abc'.indexOf(name) } }));
+  return { links, hosts: [{ name: 'fiber' }] } as unknown as Plan;
+}
+
+test('a client gets the names of the links, then the packets of its capture, until it leaves', async (t) => {
+  const stage = new Stage();
+  const [all, one] = [await stage.begin(''), await stage.begin('b')];
+  t.deepEqual(stage.requests, [
+    { kind: 'capture-start', link: undefined, snapLength: 96 },
+    { kind: 'capture-start', link: 3, snapLength: 96 },
+  ]);
+  stage.captures.captured({ id: 102, packets: [{ ...PACKET, link: 3 }] });
+  const header = Buffer.from(pcapngHeader(['a', 'b'], 96, `mlshim ${VERSION}`));
+  t.deepEqual(all.parts.map(Buffer.from), [header]);
+  t.deepEqual(one.parts.map(Buffer.from), [header, Buffer.from(pcapngPackets([{ ...PACKET, interface: 1 }]))]);
+  one.leave();
+  stage.captures.captured({ id: 102, packets: [{ ...PACKET, link: 3 }] });
+  t.is(one.parts.length, 2);
+  t.deepEqual(stage.sent, [{ kind: 'capture-stop', id: 102 }]);
+  t.false(all.hasEnded || one.hasEnded);
+});
+
+test('what does not pass here cannot be captured, and is said so', async (t) => {
+  const stage = new Stage();
+  await t.throwsAsync(stage.begin('z'), { message: /no uplink "z" \(known: a, b, fiber\)/ });
+  await t.throwsAsync(stage.begin('fiber'), { message: /its packets do not pass through the router/ });
+  t.deepEqual(stage.requests, []);
+  stage.errno = 16;
+  t.true((await stage.begin('a')).hasEnded);
+});
