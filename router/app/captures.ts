@@ -13,8 +13,11 @@ type Taken = Pick<Extract<FromDataplane, { readonly kind: 'captured' }>, 'id' | 
 export class Captures {
   readonly #dataplane: Pick<DataplaneClient, 'request' | 'send'>;
   readonly #plan: () => Plan;
-  /** Those who are told, by the number of their capture. */
-  readonly #streams = new Map<number, Stream<Answers['capture']>>();
+  /** Those who are told, by the number of their capture, and the uplinks their interfaces stand for. */
+  readonly #takers = new Map<
+    number,
+    { readonly stream: Stream<Answers['capture']>; readonly names: readonly string[] }
+  >();
 
   constructor(dataplane: Pick<DataplaneClient, 'request' | 'send'>, plan: () => Plan) {
     this.#dataplane = dataplane;
@@ -36,19 +39,23 @@ export class Captures {
       link: link?.spec.index,
       snapLength: snap_length,
     });
-    this.#streams.set(id, stream);
+    this.#takers.set(id, { stream, names });
     stream.onClose(() => {
-      this.#streams.delete(id);
+      this.#takers.delete(id);
       this.#dataplane.send({ kind: 'capture-stop', id });
     });
     const { errno } = await reply;
     if (errno !== 0) stream.end();
   }
 
-  /** Packets have passed. */
+  /** Packets have passed. Links that came after the capture began have no interface in it. */
   captured({ id, packets }: Taken): void {
+    const taker = this.#takers.get(id);
+    if (taker === undefined) return;
     const { links } = this.#plan();
-    const known = packets.map((p) => ({ ...p, interface: links.findIndex((l) => l.spec.index === p.link) }));
-    this.#streams.get(id)?.send({ pcapng: pcapngPackets(known.filter((p) => p.interface >= 0)) });
+    const interfaceOf = (link: number): number =>
+      taker.names.indexOf(links.find((l) => l.spec.index === link)?.spec.name ?? '');
+    const told = packets.map((p) => ({ ...p, interface: interfaceOf(p.link) })).filter((p) => p.interface >= 0);
+    taker.stream.send({ pcapng: pcapngPackets(told) });
   }
 }

@@ -32,7 +32,7 @@ class Client implements Stream<Captured> {
 class Stage {
   readonly requests: DataplaneRequest[] = [];
   readonly sent: ToDataplane[] = [];
-  plan = planOf(['a', 'b']);
+  plan = planOf({ a: 2, b: 3 });
   errno = 0;
   readonly captures = new Captures(
     {
@@ -53,9 +53,9 @@ class Stage {
   }
 }
 
-/** Links a, b, c have the numbers 2, 3, 4, and the uplink "fiber" is a path of the host. */
-function planOf(names: readonly string[]): Plan {
-  const links = names.map((name) => ({ spec: { name, index: 2 + 'abc'.indexOf(name) } }));
+/** Links by the numbers they have; the uplink "fiber" is a path of the host. */
+function planOf(numbers: Readonly<Record<string, number>>): Plan {
+  const links = Object.entries(numbers).map(([name, index]) => ({ spec: { name, index } }));
   return { links, hosts: [{ name: 'fiber' }] } as unknown as Plan;
 }
 
@@ -75,6 +75,15 @@ test('a client gets the names of the links, then the packets of its capture, unt
   t.is(one.parts.length, 2);
   t.deepEqual(stage.sent, [{ kind: 'capture-stop', id: 102 }]);
   t.false(all.hasEnded || one.hasEnded);
+});
+
+test('a capture calls packets by the uplink they passed when a reload takes one away and gives its number to another', async (t) => {
+  const stage = new Stage();
+  const client = await stage.begin('');
+  stage.plan = planOf({ b: 3, c: 2 });
+  stage.captures.captured({ id: 101, packets: [2, 3].map((link) => ({ ...PACKET, length: 1000 + link, link })) });
+  const told = pcapngPackets([{ ...PACKET, length: 1003, interface: 1 }]);
+  t.deepEqual(Buffer.from(client.parts[1]!), Buffer.from(told), 'the stream began without c');
 });
 
 test('what does not pass here cannot be captured, and is said so', async (t) => {
