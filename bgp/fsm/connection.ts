@@ -456,10 +456,13 @@ export class Connection {
     this.#holdAt = s === 0 ? Infinity : now + s * 1000;
   }
 
-  /** RFC 4271 §4.4: "A reasonable maximum time between KEEPALIVE messages would be one third of the Hold Time". */
+  /**
+   * RFC 4271 §4.4: "A reasonable maximum time between KEEPALIVE messages would be one third of the Hold Time", and they "MUST NOT
+   * be sent more frequently than one per second".
+   */
   #restartKeepalive(now: Instant): void {
     const s = this.negotiated!.holdTimeS;
-    this.#keepaliveAt = s === 0 ? Infinity : now + this.#jittered((s * 1000) / 3);
+    this.#keepaliveAt = s === 0 ? Infinity : now + Math.max(1000, this.#jittered((s * 1000) / 3));
   }
 
   /** RFC 4271 §10: multiplied by a random factor between 0.75 and 1. */

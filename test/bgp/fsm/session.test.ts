@@ -149,6 +149,21 @@ test('keepalives go out every third of the hold time', (t) => {
   t.deepEqual(sent, [30_000, 60_000]);
 });
 
+test('keepalives are a second apart at least, however short the hold time and the jitter (RFC 4271 §4.4)', (t) => {
+  const b = new Bench({ holdTimeS: 3, random: () => 0 });
+  const transport = b.establish();
+  const sent: number[] = [];
+  for (let at = 100; at <= 10_000; at += 100) {
+    b.runTo(at);
+    if (at % 2000 === 0) b.octets(transport, encodeKeepalive());
+    for (const word of b.words()) if (word.startsWith('send KEEPALIVE')) sent.push(at);
+  }
+  t.deepEqual(
+    sent,
+    Array.from({ length: 10 }, (_, i) => 1000 * (i + 1)),
+  );
+});
+
 test('a hold time of zero means no keepalives and no hold timer', (t) => {
   const b = new Bench();
   b.establish({ ...PEER_OPEN, holdTimeS: 0 });
