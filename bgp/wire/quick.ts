@@ -8,6 +8,7 @@
 import { Addr } from '../../router/lib/addr.ts';
 import { get16, get32 } from '../../router/lib/bytes.ts';
 import { MAX_PATH_ASNS, SegmentType } from './attribute/as-path.ts';
+import { isPlainlyDistinct } from './attribute/large-communities.ts';
 import {
   AttributeCode,
   AttributeDraft,
@@ -184,7 +185,7 @@ function isInOrder(
     case AttributeCode.ExtendedCommunities:
       return flags === OPTIONAL_TRANSITIVE && length > 0 && (length & 7) === 0;
     case AttributeCode.LargeCommunities:
-      return flags === OPTIONAL_TRANSITIVE && length > 0 && length % 12 === 0;
+      return flags === OPTIONAL_TRANSITIVE && length > 0 && length % 12 === 0 && isPlainlyDistinct(b, at, length);
     default:
       return false;
   }
