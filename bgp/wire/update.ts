@@ -151,7 +151,7 @@ export function decodeCarefully(body: Uint8Array, context: WireContext): Update 
         ? undefined
         : draft.finish(),
     wire: undefined,
-    endOfRib: endOfRib(body, draft, parsed.hasOther),
+    endOfRib: endOfRib(body, draft, parsed.hasOther || withdrawnEnd > 2 || announced !== undefined),
     vpn: vpnOf(draft, worst === 'treat-as-withdraw'),
     faults,
   };
@@ -221,11 +221,10 @@ function readAttribute(
   const codec = CODECS[code];
   if (codec === undefined) return readUnknown(flags, code, value, draft);
   if ((flags & (Flag.Optional | Flag.Transitive)) !== codec.flags) {
-    return flaw(
-      UpdateError.Flags,
-      codec.flagsHandling ?? 'treat-as-withdraw',
-      `${codec.name} with flags 0x${flags.toString(16)}`,
-    );
+    // The prefixes to withdraw stand in the attribute itself where it is one of RFC 4760.
+    const isLost = codec.hasPrefixes === true ? codec.decode(value, draft, context) : undefined;
+    const words = `${codec.name} with flags 0x${flags.toString(16)}`;
+    return isLost ?? flaw(UpdateError.Flags, codec.flagsHandling ?? 'treat-as-withdraw', words);
   }
   return codec.decode(value, draft, context);
 }
@@ -272,9 +271,10 @@ function isUsable(hop: NextHop): boolean {
 /** RFC 4724 §2: an empty UPDATE ends IPv4 unicast, an empty MP_UNREACH_NLRI alone ends its family. */
 function endOfRib(body: Uint8Array, draft: AttributeDraft, hasOther: boolean): FamilyName | undefined {
   if (body.length === 4) return 'ipv4';
-  if (hasOther || body.length > 4 + 4 + 3) return undefined;
-  if (draft.unreach !== undefined) return unicast(draft.unreach.family);
-  return draft.vpnUnreach && familyNamed(get16(draft.vpnUnreach, 0), draft.vpnUnreach[2]!);
+  if (hasOther) return undefined;
+  const { unreach, vpnUnreach } = draft;
+  if (unreach !== undefined) return unreach.bytes.length === 0 ? unicast(unreach.family) : undefined;
+  return vpnUnreach?.length === 3 ? familyNamed(get16(vpnUnreach, 0), vpnUnreach[2]!) : undefined;
 }
 
 function malformedList(words: string): BgpFault {

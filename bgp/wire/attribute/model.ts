@@ -166,6 +166,8 @@ export interface AttributeCodec {
   readonly flags: number;
   /** RFC 7606 §3 (c), §4: what wrong flags of this attribute cost; treat-as-withdraw unless its section says otherwise. */
   readonly flagsHandling?: Handling;
+  /** Prefixes stand in it. */
+  readonly hasPrefixes?: boolean;
   /** Read the value `v` into `draft`; undefined = well-formed. */
   decode(v: Uint8Array, draft: AttributeDraft, context: WireContext): Flaw | undefined;
 }

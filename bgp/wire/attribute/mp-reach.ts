@@ -22,7 +22,7 @@ export const MP_REACH: AttributeCodec = {
   code: AttributeCode.MpReach,
   name: 'MP_REACH_NLRI',
   flags: OPTIONAL,
-  flagsHandling: 'reset',
+  hasPrefixes: true,
   decode(v, draft, context) {
     if (v.length < 5) return flaw(UpdateError.OptionalAttribute, 'reset', 'MP_REACH_NLRI is cut short');
     const nlriAt = 4 + v[3]! + 1; // a reserved octet follows the next hop

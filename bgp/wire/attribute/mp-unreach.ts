@@ -12,7 +12,7 @@ export const MP_UNREACH: AttributeCodec = {
   code: AttributeCode.MpUnreach,
   name: 'MP_UNREACH_NLRI',
   flags: OPTIONAL,
-  flagsHandling: 'reset',
+  hasPrefixes: true,
   decode(v, draft, context) {
     if (v.length < 3) return flaw(UpdateError.OptionalAttribute, 'reset', 'MP_UNREACH_NLRI is cut short');
     const family = familyOf(get16(v, 0), v[2]!);

@@ -155,9 +155,10 @@ const CASES: readonly (readonly [string, readonly string[], string, string])[] =
   ['a list that ends inside an attribute header', [...BASE, 'c0'], 'withdrawn', 'withdrawn'],
   ['an extended length cut short', [...BASE, 'd00800'], 'withdrawn', 'withdrawn'],
   ['MP_REACH_NLRI twice', [REACH6, ...BASE, REACH6], 'reset 3/1', 'reset 3/1'],
-  ['MP_REACH_NLRI marked transitive', [REACH6.replace('80', 'c0'), ...BASE], 'reset 3/4', 'reset 3/4'],
+  ['MP_REACH_NLRI marked transitive', [REACH6.replace('80', 'c0'), ...BASE], 'withdrawn', 'withdrawn'],
   ['MP_REACH_NLRI cut short', [...BASE, '800e03 000201'], 'reset 3/9', 'reset 3/9'],
-  ['MP_REACH_NLRI not optional', [REACH6.replace('80', '40'), ...BASE], 'reset 3/4', 'reset 3/4'],
+  ['MP_REACH_NLRI not optional', [REACH6.replace('80', '40'), ...BASE], 'withdrawn', 'withdrawn'],
+  ['MP_REACH_NLRI of no octets and other flags', [...BASE, 'c00e00'], 'reset 3/9', 'reset 3/9'],
   ['MP_REACH_NLRI of no octets', [...BASE, '800e00'], 'reset 3/9', 'reset 3/9'],
   ['MP_REACH_NLRI without next hop', [...BASE, '800e05 0002 01 00 00'], 'reset 3/9', 'reset 3/9'],
   ['MP_REACH_NLRI whose next hop overruns', [...BASE, '800e0c 0002 01 40 fd00000900000000'], 'reset 3/9', 'reset 3/9'],
@@ -174,7 +175,7 @@ const CASES: readonly (readonly [string, readonly string[], string, string])[] =
     'reset 3/9',
   ],
   ['MP_UNREACH_NLRI cut short', [...BASE, '800f02 0002'], 'reset 3/9', 'reset 3/9'],
-  ['MP_UNREACH_NLRI marked transitive', [...BASE, 'c00f03 0002 01'], 'reset 3/4', 'reset 3/4'],
+  ['MP_UNREACH_NLRI marked transitive', [...BASE, 'c00f03 0002 01'], 'withdrawn', 'withdrawn'],
   ['MP_UNREACH_NLRI twice', [...BASE, '800f03 0002 01', '800f03 0002 01'], 'reset 3/1', 'reset 3/1'],
   ['MP_UNREACH_NLRI with a broken prefix', [...BASE, '800f05 0002 01 40 fd'], 'reset 3/9', 'reset 3/9'],
   ['MP_REACH_NLRI of a family we do not speak', [...BASE, '800e05 0019 46 00 00'], 'accepted', 'accepted'],
@@ -241,6 +242,40 @@ test('the Partial flag of an attribute we know is read over, and not passed on',
   t.regex(Buffer.from(w.take()).toString('hex'), /c00804fbff0005/);
 });
 
+test('the prefixes of an MP attribute with wrong flags are withdrawn, the session stays (RFC 7606 §3 (c))', (t) => {
+  const withdrawn = (...attributes: string[]) => {
+    const u = decodeUpdate(body(attributes, ''), EXTERNAL);
+    return 'handling' in u ? u.words : [u.reach.length, ...u.withdrawn.flatMap((n) => prefixesOf(n).map(String))];
+  };
+  t.deepEqual(withdrawn(REACH6.replace('80', 'c0'), ORIGIN, PATH), [0, 'fd42:1::/32']);
+  t.deepEqual(withdrawn('c00f08 0002 01 20 fd420001'), [0, 'fd42:1::/32']);
+});
+
+test('a large community that is repeated is kept and sent once (RFC 8092 §3)', (t) => {
+  const [one, two] = ['000000010000000200000003', '000000010000000200000004'];
+  const many = Array.from({ length: 40 }, (_, i) => (i % 2 === 0 ? one : two)).join('');
+  for (const [length, values] of [
+    ['24', one + one + two],
+    ['30', one + two + one + two],
+    ['24', two + one + two],
+    ['01e0', many],
+  ] as const) {
+    const u = decodeUpdate(body([...BASE, `${length.length > 2 ? 'd0' : 'c0'}20${length}${values}`]), EXTERNAL);
+    if ('handling' in u) return t.fail(u.words);
+    t.deepEqual(u.faults, []);
+    const list = values.startsWith(two) ? [1, 2, 4, 1, 2, 3] : [1, 2, 3, 1, 2, 4];
+    t.deepEqual(u.attributes?.largeCommunities, list);
+    t.is(u.wire, undefined, 'not to be stored as it came');
+  }
+  const u = decodeUpdate(body([...BASE, `c02018${one}${two}`]), EXTERNAL);
+  if ('handling' in u) return t.fail(u.words);
+  t.not(u.wire, undefined);
+  // Also where a policy or the configuration repeats one.
+  const w = new OctetWriter();
+  putAttributes(w, { ...u.attributes!, largeCommunities: [1, 2, 3, 1, 2, 4, 1, 2, 3] }, undefined, true);
+  t.true(Buffer.from(w.take()).toString('hex').endsWith(`c02018${one}${two}`));
+});
+
 test('a classic NEXT_HOP speaks for classic prefixes only', (t) => {
   const u = decodeUpdate(body([REACH6, ...BASE]), EXTERNAL);
   if ('handling' in u) return t.fail(u.words);
@@ -285,6 +320,11 @@ test('the end of the initial table is recognized for all families', (t) => {
   t.is(end(body(['900f0003 0002 80'], '')), 'vpnv6');
   t.is(end(body(['800f03 0001 04'], '')), undefined, 'not a family of the session');
   t.is(end(body(['800f08 0002 01 20 fd420001'], '')), undefined);
+  // RFC 4724 §2: "with no withdrawn NLRI". A default route is one octet.
+  t.is(end(body(['800f04 0002 01 00'], '')), undefined);
+  t.is(end(body(['800f04 0001 01 00'], '')), undefined);
+  t.is(end(body(['800f03 0002 01'], '', '00')), undefined);
+  t.is(end(body(['900f0003 0002 01'], '00')), undefined);
 });
 
 test('the path of a two-octet peer is rebuilt from AS4_PATH (RFC 6793)', (t) => {
