@@ -1,31 +1,26 @@
 /** The BGP speaker in the routing worker: its peers from the configuration, its ports, its answers to questions. */
 import { hostname } from 'node:os';
 import {
-  type CandidateView,
-  type Decision,
   drive,
   type PeerConfig,
-  type PeerView,
   type RouteFunction,
-  type RouteQuery,
-  type RouteView,
   Speaker,
   type SpeakerEvent,
   type SpeakerSettings,
 } from '../../bgp/speaker.ts';
 import type { BirdCommand } from '../birdctl/command.ts';
-import { type BgpConfig, type BgpNeighborConfig, type BgpPeerConfig, followsDn42 } from '../config/bgp-model.ts';
-import type { Answers, BgpCandidate, BgpPeerStatus, BgpRouteStatus, BgpRule, Verbs } from '../control/messages.ts';
+import { type BgpConfig, type BgpPeerConfig, followsDn42 } from '../config/bgp-model.ts';
+import type { Answers } from '../control/messages.ts';
 import type { FibWriter } from '../fib/writer.ts';
-import { type Addr, type Family, Prefix } from '../lib/addr.ts';
+import type { Addr, Family } from '../lib/addr.ts';
 import { type Instant, systemClock, wallClockMs } from '../lib/clock.ts';
 import { isEqual } from '../lib/equal.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import { Random, systemEntropy } from '../lib/rand.ts';
 import type { BfdReport } from './bfd-status.ts';
+import { BgpAnswers } from './bgp-answers.ts';
 import { type BfdWatcher, BgpBfd } from './bgp-bfd.ts';
-import { decisionText, ruleOf, telling } from './bgp-decisions.ts';
 import { BgpLinks } from './bgp-links.ts';
 import { BgpLog } from './bgp-log.ts';
 import { BgpMonitoring } from './bgp-monitoring.ts';
@@ -42,15 +37,6 @@ import {
   replaysOf,
   speakerSettings,
 } from './bgp-peers.ts';
-import {
-  neighborNamed,
-  parseCursor,
-  parseMrtCursor,
-  parseTarget,
-  peerStatus,
-  routeStatus,
-  verdict,
-} from './bgp-status.ts';
 import type { StreamPort } from './bgp-transport.ts';
 import { BgpWatch, type WatchPort } from './bgp-watch.ts';
 import { BirdAnswers, type BirdFacts, type BirdPart, type BirdPosition } from './bird-answers.ts';
@@ -60,13 +46,11 @@ import type { HostEndpoint } from './host-listener.ts';
 import { refusedSegments, requireSignatures, zoned } from './host-socket.ts';
 import { KernelTransport, SplitTransport } from './kernel-transport.ts';
 import { MrtTransport } from './mrt-transport.ts';
-import { peerNamed, peerOrPlace } from './peer-names.ts';
 import { RibToFib } from './rib-to-fib.ts';
 import type { RoutingLink, RoutingTakeover, RoutingVrf } from './routing-protocol.ts';
 import { RpkiRoom } from './rpki-room.ts';
 import { schedule, speakerTurnEnds } from './turns.ts';
 import { setUplinks, type UplinkTransport, uplinkTransport } from './uplink-transport.ts';
-import { vpnImports, vpnListing } from './vpn-listing.ts';
 import { VrfSpeakers } from './vrf-speakers.ts';
 
 const DEFAULT_VRF = 0;
@@ -111,6 +95,7 @@ export class BgpRoom {
   readonly #monitoring: BgpMonitoring;
   readonly #hostBfd: HostBfd;
   readonly bfd: BgpBfd;
+  readonly answers: BgpAnswers;
   /** Tells those who watch. */
   readonly watch: BgpWatch;
   #settings: BgpConfig;
@@ -251,6 +236,14 @@ export class BgpRoom {
     this.#speaker.reconfigure(this.#wanted());
     this.#links.onRenumbered = () => toFib.forget();
     this.#links.isRecursive = (prefix) => this.#speaker.isRecursive(prefix);
+    this.answers = new BgpAnswers({
+      settings: () => this.#settings,
+      speaker: this.#speaker,
+      vrfs: this.#vrfs,
+      rpki: this.#rpki,
+      latency: this.#latency,
+      bfdOf: (peer) => this.bfd.stateOf(peer),
+    });
     this.#bird = new BirdAnswers(this.#birdFacts());
   }
 
@@ -444,23 +437,6 @@ export class BgpRoom {
   }
 
   /**
-   * @param peer name, AS number or address; empty = all
-   * @throws MlshimError UNKNOWN when there is no such peer
-   */
-  show(peer: string): Answers['bgp_show'] {
-    const name = peer === '' ? '' : this.#named(peer);
-    const views = this.#peers().filter((v) => name === '' || v.name === name);
-    return {
-      asn: this.#settings.asn,
-      router_id: String(this.#settings.routerId),
-      peers: views.map((v) => ({
-        ...peerStatus(v, this.bfd.stateOf(v.name), this.#settings),
-        ...this.#latencyOf(v.name),
-      })),
-    };
-  }
-
-  /**
    * Where ROAs come from, and how many there are; after `refresh`, what came of it.
    * @throws MlshimError USAGE for another action, UNKNOWN when there is nothing to refresh, TIMEOUT when a source is silent
    */
@@ -483,98 +459,6 @@ export class BgpRoom {
     this.#latency.answered(id, rttUs);
   }
 
-  /** Where no ROAs are configured, every origin would be called unknown. */
-  #routeStatus(r: RouteView): BgpRouteStatus {
-    return routeStatus(this.#rpki.isConfigured ? r : { ...r, roa: undefined });
-  }
-
-  /** The ROAs that speak about a prefix, in words. */
-  #roasOf(text: string | undefined): string[] {
-    const prefix = text === undefined ? undefined : Prefix.parse(text);
-    if (prefix === undefined) return [];
-    return this.#rpki.table.covering(prefix).map((v) => `${v.prefix} max ${v.maxLength} AS${v.asn}`);
-  }
-
-  #latencyOf(peer: string): Pick<BgpPeerStatus, 'latency_ms' | 'latency_class'> {
-    const { averageMs, class: community } = this.#latency.of(peer) ?? {};
-    return {
-      ...(averageMs !== undefined && { latency_ms: averageMs }),
-      ...(community !== undefined && { latency_class: community }),
-    };
-  }
-
-  /**
-   * A part of a listing.
-   * @throws MlshimError USAGE for what is not a prefix or a place in a listing, UNKNOWN for a peer that is not there
-   */
-  routes({ table, vrf = '', longer, from, ...asked }: Verbs['bgp_routes']): Answers['bgp_routes'] {
-    const kind = table === 'in' || table === 'out' ? table : 'best';
-    const { what = '' } = asked;
-    const meant: { readonly peer?: string; readonly place?: string } =
-      what === '' ? { place: asked.prefix } : peerOrPlace(what, this.#peers());
-    const { peer = asked.peer === '' ? '' : this.#named(asked.peer), place = '' } = meant;
-    if (kind === 'out' && peer === '') throw new MlshimError('USAGE', 'routes out need a peer: bgp routes out PEER');
-    const target = place === '' ? undefined : parseTarget(place);
-    const query: RouteQuery = { kind, ...(peer !== '' && { peer }), ...placeOf(target, longer === true) };
-    const page = this.#speakerOf(vrf, peer).page(query, parseCursor(from ?? ''), (r) => this.#routeStatus(r.view()));
-    const next = page.next === undefined ? '' : `${page.next.family}:${page.next.id}`;
-    return { routes: page.routes, next, place };
-  }
-
-  /**
-   * A part of the MRT table of what was received.
-   * @throws MlshimError USAGE for what is not a VRF or a place in a table
-   */
-  dump({ vrf, from }: Verbs['bgp_dump']): Answers['bgp_dump'] {
-    const nowS = Math.floor(wallClockMs() / 1000);
-    const { octets, next } = this.#speakerOf(vrf).monitoring.mrtPortion(nowS, parseMrtCursor(from ?? ''));
-    return { mrt: octets, next: next === undefined ? '' : `${next.rib}:${next.id}:${next.peers}` };
-  }
-
-  /**
-   * A part of the table of VPN routes.
-   * @throws MlshimError USAGE for what is not a distinguisher, a prefix, an address or a place in the table
-   */
-  vpn(asked: Verbs['bgp_vpn']): Answers['bgp_vpn'] {
-    return vpnListing(this.#vrfs.room, asked);
-  }
-
-  /** @throws MlshimError USAGE for what is neither prefix nor address, UNKNOWN for a peer or VRF that is not there */
-  explain({ prefix: what, vrf = '', to = '' }: Verbs['bgp_explain']): Answers['bgp_explain'] {
-    const peer = to === '' ? '' : this.#named(to);
-    const speaker = this.#speakerOf(vrf, peer);
-    const target = parseTarget(what);
-    const candidates = speaker.explain(target);
-    const imports = vpnImports(this.#vrfs.room, vrf, target, candidates, (peer, d) => this.#refusal(peer, d));
-    const view = peer === '' ? undefined : speaker.explainTelling(peer, target);
-    const routes = view?.told.map((r) => this.#routeStatus(r)) ?? [];
-    return {
-      prefix: candidates[0]?.prefix ?? imports[0]?.route.prefix ?? what,
-      candidates: candidates.map((c) => this.#candidate(c)),
-      roas: this.#roasOf(candidates[0]?.prefix),
-      imports,
-      ...(view !== undefined && { telling: telling(peer, view, routes, this.#neighbor(peer), this.#settings) }),
-    };
-  }
-
-  #candidate(c: CandidateView): BgpCandidate {
-    const route = this.#routeStatus(c);
-    if (c.refusedBy === undefined || c.peer === undefined) return { route, lost_by: verdict(c) };
-    const { why: refused, rule } = this.#refusal(c.peer, c.refusedBy);
-    return { route: { ...route, refused }, lost_by: refused, rule };
-  }
-
-  /** What import policy of a peer has against a route. */
-  #refusal(peer: string, d: Decision): { readonly why: string; readonly rule: BgpRule } {
-    const rule = ruleOf(d, 'import', this.#neighbor(peer), this.#settings);
-    return { why: decisionText(d, rule, 'import'), rule };
-  }
-
-  /** What was configured for a peer, or for its range. */
-  #neighbor(peer: string): BgpNeighborConfig | undefined {
-    return neighborNamed(peer, this.#peers().find((v) => v.name === peer)?.range, this.#settings);
-  }
-
   /** The reply to a command of BIRD's control socket, or its next part. */
   bird(command: BirdCommand, from: BirdPosition | undefined): BirdPart {
     return this.#bird.answer(command, from);
@@ -590,71 +474,6 @@ export class BgpRoom {
       reconfiguredMs: () => this.#reconfiguredMs,
     };
   }
-
-  /** @throws MlshimError USAGE, UNKNOWN */
-  order({ peer: named, action, text = '', direction = '' }: Verbs['bgp_peer']): void {
-    const peer = this.#named(named);
-    const speaker = this.#speakerOf('', peer);
-    const side = direction === 'in' || direction === 'out' ? direction : 'both';
-    const actions: Readonly<Record<string, () => boolean>> = {
-      up: () => speaker.peerUp(peer),
-      down: () => speaker.peerDown(peer, text),
-      reset: () => speaker.peerReset(peer, text),
-      refresh: () => speaker.peerRefresh(peer, side),
-    };
-    if (!(action in actions))
-      throw new MlshimError('USAGE', `"${action}" is not one of ${Object.keys(actions).join(', ')}`);
-    if (actions[action]!() !== true) throw new MlshimError('NOT_NOW', this.#whyNot(peer, action));
-  }
-
-  #whyNot(peer: string, action: string): string {
-    const { state = 'not known' } = this.#peers().find((v) => v.name === peer) ?? {};
-    const why = state === 'Established' ? 'the peer does not take route refreshes' : `its session is ${state}`;
-    return `bgp peer ${peer} cannot ${action} now: ${why}`;
-  }
-
-  /** `BGP best of 3: AS path 4242420263 4242422601 (2), localpref 100` */
-  describe(prefix: Prefix, vrf: string): string | undefined {
-    const all = this.#speakerOf(vrf).explain(prefix);
-    const best = all.find((c) => c.isBest);
-    if (best === undefined) return undefined;
-    const candidates = all.filter((c) => c.refused === undefined).length;
-    const hops = best.asPath === '' ? 0 : best.asPath.split(' ').length;
-    return `BGP best of ${candidates}: AS path ${best.asPath} (${hops}), localpref ${best.localPref}`;
-  }
-
-  /**
-   * A peer by its name, AS number or address.
-   * @throws MlshimError UNKNOWN
-   */
-  #named(text: string): string {
-    const isName = this.#speaker.peerNames.includes(text) || this.#vrfs.speakerOf(text) !== undefined;
-    return isName ? text : peerNamed(text, this.#peers());
-  }
-
-  /** All peers, those of VRFs too. */
-  #peers(): PeerView[] {
-    return [...this.#speaker.snapshot(), ...this.#vrfs.snapshot()];
-  }
-
-  /** @throws MlshimError UNKNOWN when there is no such VRF, or when the peer is not in it */
-  #speakerOf(vrf: string, peer = ''): Speaker {
-    if (vrf === '') return this.#vrfs.speakerOf(peer) ?? this.#speaker;
-    const found = this.#vrfs.named(vrf);
-    const known = this.#vrfs.names.join(', ') || 'none';
-    if (found === undefined) throw new MlshimError('UNKNOWN', `no VRF "${vrf}" (known: ${known})`);
-    if (peer !== '' && !found.peerNames.includes(peer))
-      throw new MlshimError('UNKNOWN', `bgp peer ${peer} is not in VRF "${vrf}"`);
-    return found;
-  }
-}
-
-/** What part of a listing is asked for. */
-function placeOf(target: Prefix | Addr | undefined, withInside: boolean): Partial<RouteQuery> {
-  if (target === undefined) return {};
-  const prefix = target instanceof Prefix ? target : Prefix.containing(target, target.family === 4 ? 32 : 128)!;
-  if (withInside) return { within: prefix };
-  return target instanceof Prefix ? { prefix } : { around: target };
 }
 
 /** Names of the peers over the host's sockets that have a password. */

@@ -132,7 +132,7 @@ function factsOf(vrf: { readonly name: string; readonly number: number }): Route
       return isMain ? { v4: parsed(source.v4), v6: parsed(source.v6) } : NO_SOURCE;
     },
     of: factsNumbered,
-    describeBgp: (prefix) => bgp?.describe(prefix, isMain ? '' : vrf.name),
+    describeBgp: (prefix) => bgp?.answers.describe(prefix, isMain ? '' : vrf.name),
     protocolOf: (prefix) => fpm?.protocolOf(vrf.number, prefix),
   };
 }
@@ -256,16 +256,16 @@ function answer(query: WorkerQuery): unknown {
     case 'host_bfd':
       return bgp?.hostBfd ?? { sessions: [], drops: {} };
     case 'bgp_show':
-      return bgp?.show(query.args.peer) ?? NO_BGP;
+      return bgp?.answers.show(query.args.peer) ?? NO_BGP;
     case 'bgp_routes':
-      return bgp?.routes(query.args) ?? { routes: [], next: '', place: '' };
+      return bgp?.answers.routes(query.args) ?? { routes: [], next: '', place: '' };
     case 'bgp_dump':
       if (bgp === undefined) throw new MlshimError('UNKNOWN', 'BGP is not configured');
-      return bgp.dump(query.args);
+      return bgp.answers.dump(query.args);
     case 'bgp_vpn':
-      return bgp?.vpn(query.args) ?? { routes: [], next: '' };
+      return bgp?.answers.vpn(query.args) ?? { routes: [], next: '' };
     case 'bgp_explain':
-      return bgp?.explain(query.args) ?? { prefix: query.args.prefix, candidates: [], roas: [], imports: [] };
+      return bgp?.answers.explain(query.args) ?? { prefix: query.args.prefix, candidates: [], roas: [], imports: [] };
     case 'bgp_rpki':
       if (bgp === undefined) throw new MlshimError('UNKNOWN', 'BGP is not configured');
       return bgp.rpki(query.args.action);
@@ -276,7 +276,7 @@ function answer(query: WorkerQuery): unknown {
       return bgp.bird(revived(query.command), query.from);
     case 'bgp_peer':
       if (bgp === undefined) throw new MlshimError('UNKNOWN', 'BGP is not configured');
-      bgp.order(query.args);
+      bgp.answers.order(query.args);
       return {};
   }
 }
@@ -344,7 +344,7 @@ function summary(): RoutingSummary {
   return {
     routesIpv4: count(4),
     routesIpv6: count(6),
-    bgp: bgp?.show('') ?? NO_BGP,
+    bgp: bgp?.answers.show('') ?? NO_BGP,
     rpki: bgp?.rpkiSummary(),
     fpm: fpm?.show(),
     hostFaults: bgp?.hostFaults ?? [],

@@ -4,8 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import test, { type ExecutionContext } from 'ava';
+import { BgpAnswers, type BgpFacts } from '../../../router/app/bgp-answers.ts';
 import { RoutingClient } from '../../../router/app/routing-client.ts';
 import { parseConfig } from '../../../router/config/load.ts';
+import { Prefix } from '../../../router/lib/addr.ts';
 import { posted } from '../../../router/lib/post.ts';
 import { hex } from '../../bgp/kit/describe.ts';
 
@@ -145,4 +147,19 @@ test('a refused route is explained by the rule, its name and its line; a peer by
   t.like(await telling('172.20.1.0/24', 'AS4242420002'), { told: false, why: 'there is no usable route to it' });
   t.is((await telling('172.20.1.0/24', 'core')).why, 'the session is not established (Idle)');
   await t.throwsAsync(telling('172.20.1.0/24', 'nobody'), { message: 'no bgp peer "nobody" (known: file, core)' });
+});
+
+test('a route is described by the table it is in, and by how many paths could have won', (t) => {
+  const path = (asPath: string, more: object = {}) => ({ asPath, localPref: 100, isBest: false, ...more });
+  const explaining = (...candidates: object[]) => ({ explain: () => candidates, peerNames: ['core'] });
+  const main = explaining(path('65009 65002', { isBest: true }), path('65003'), path('65004', { refused: 'AS loop' }));
+  const red = explaining(path('', { isBest: true }));
+  const answers = new BgpAnswers({
+    speaker: main,
+    vrfs: { names: ['red'], named: (vrf: string) => (vrf === 'red' ? red : undefined), speakerOf: () => undefined },
+  } as unknown as BgpFacts);
+  const prefix = Prefix.parse('10.8.0.0/16')!;
+  t.is(answers.describe(prefix, ''), 'BGP best of 2: AS path 65009 65002 (2), localpref 100');
+  t.is(answers.describe(prefix, 'red'), 'BGP best of 1: AS path  (0), localpref 100');
+  t.throws(() => answers.describe(prefix, 'blue'), { message: 'no VRF "blue" (known: red)' });
 });
