@@ -2,8 +2,8 @@
  * Names are resolved through the uplink that the connection will use: each ISP's resolver says who it is, and knows only whom
  * that ISP lets in. Real programs (curl, getent, dig) as an unprivileged user; one uplink is a path of the host, one a tunnel.
  */
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import { ISPS, SERVER, TwoIsps } from '../kit/isps.ts';
+import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
 import { Router } from '../kit/router.ts';
 
@@ -22,11 +22,7 @@ const DOOR = 'fe80::35';
 const SAYS = { fiber: '203.0.113.11', lte: '203.0.113.12' } as const;
 
 const missing = Lab.missing('dnsmasq', 'dig', 'curl', 'wg', 'tc', 'python3');
-const test = anyTest as TestFn<Context>;
-const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
-  if (missing === undefined) test.serial(name, body);
-  else test.skip(`${name} (${missing})`, body);
-};
+const { test, it } = labTests<Context>(missing);
 
 if (missing === undefined) {
   test.before('lab', async (t) => {

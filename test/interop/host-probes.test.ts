@@ -2,8 +2,8 @@
  * Probes over the host's own network, by an ordinary user: an ISP that loses its way to the world while the host's interface
  * stays up takes no new flow; where echo requests are not allowed that is said, and the uplink is used.
  */
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import { HOST_ISPS, HOST_SERVER, HostIsps } from '../kit/host-isps.ts';
+import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
 import { Router } from '../kit/router.ts';
 
@@ -39,11 +39,7 @@ const TELLER = `
 `;
 
 const missing = Lab.missing('tc', 'curl');
-const test = anyTest as TestFn<Context>;
-const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
-  if (missing === undefined) test.serial(name, body);
-  else test.skip(`${name} (${missing})`, body);
-};
+const { test, it } = labTests<Context>(missing);
 
 if (missing === undefined) {
   test.before('lab', async (t) => {

@@ -2,10 +2,11 @@
  * An unprivileged user on a host with two ordinary ways out, without any tunnel: rules choose by group, a balancer shares
  * connections out so that the sum of both rates arrives, and what a way that fails carries is ended.
  */
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { PTRACE_SCOPE, ptraceScope, reach } from '../../router/kernel/ptrace.ts';
 import { HOST_ISPS, HOST_SERVER, HostIsps } from '../kit/host-isps.ts';
 import { iperf } from '../kit/iperf.ts';
+import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
 import { Router } from '../kit/router.ts';
 
@@ -73,11 +74,7 @@ while True: l.accept()[0].close()
 `;
 
 const missing = Lab.missing('iperf3', 'tc', 'python3', 'tcpdump');
-const test = anyTest as TestFn<Context>;
-const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
-  if (missing === undefined) test.serial(name, body);
-  else test.skip(`${name} (${missing})`, body);
-};
+const { test, it } = labTests<Context>(missing);
 
 /** Whether an unprivileged router may end flows of apps here; a test about that is over where it may not. */
 function mayEndFlows(t: ExecutionContext<Context>): boolean {

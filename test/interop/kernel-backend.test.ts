@@ -4,10 +4,10 @@
  */
 import { chmodSync, copyFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import { HOST_ISPS, HOST_SERVER, HostIsps } from '../kit/host-isps.ts';
 import { hostSnapshot } from '../kit/host-snapshot.ts';
 import { iperf } from '../kit/iperf.ts';
+import { labTests } from '../kit/it.ts';
 import { kernelLeftovers } from '../kit/kernel-leftovers.ts';
 import { type Finished, Lab } from '../kit/lab.ts';
 import { ROOT_ACCOUNT, Router } from '../kit/router.ts';
@@ -116,11 +116,7 @@ while True:
 `;
 
 const missing = await missingForPrograms('iperf3', 'tc');
-const test = anyTest as TestFn<Context>;
-const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
-  if (missing === undefined) test.serial(name, body);
-  else test.skip(`${name} (${missing})`, body);
-};
+const { test, it } = labTests<Context>(missing);
 
 const ROOT = { unprivileged: false };
 

@@ -5,10 +5,10 @@
  */
 import { chmodSync, copyFileSync, mkdirSync, rmdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import type { UplinkGroup } from '../../router/uplink/balancer.ts';
 import { Protocol, type Rule } from '../../router/uplink/rule.ts';
 import { ISPS, SERVER, TwoIsps } from '../kit/isps.ts';
+import { labTests } from '../kit/it.ts';
 import { cgroup2, Lab } from '../kit/lab.ts';
 import { wgKeyPair } from '../kit/peer.ts';
 import {
@@ -77,11 +77,7 @@ const NAME_SERVER = `
 `;
 
 const missing = Lab.missing('wg', 'tc') ?? (MOUNT === undefined ? 'no cgroups of version 2' : undefined);
-const test = anyTest as TestFn<Context>;
-const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
-  if (missing === undefined) test.serial(name, body);
-  else test.skip(`${name} (${missing})`, body);
-};
+const { test, it } = labTests<Context>(missing);
 
 if (missing === undefined) {
   test.before('lab', async (t) => {

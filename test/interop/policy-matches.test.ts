@@ -4,8 +4,8 @@
  */
 import { chmodSync, copyFileSync, mkdirSync, rmdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import { ISPS, SERVER, TwoIsps } from '../kit/isps.ts';
+import { labTests } from '../kit/it.ts';
 import { cgroup2, Lab } from '../kit/lab.ts';
 import { Router } from '../kit/router.ts';
 
@@ -34,11 +34,7 @@ const TELLER = `
 const CGROUPS = cgroup2();
 
 const missing = Lab.missing('wg', 'tc', 'curl');
-const test = anyTest as TestFn<Context>;
-const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
-  if (missing === undefined) test.serial(name, body);
-  else test.skip(`${name} (${missing})`, body);
-};
+const { test, it } = labTests<Context>(missing);
 
 const cgroup = `mlshim-test-${process.pid}`;
 /** The rules of every test; what none of them names goes by fiber. */

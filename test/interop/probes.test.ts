@@ -2,8 +2,8 @@
  * Health of uplinks by what is asked through them: a web server, a name server and a TCP port behind two WireGuard tunnels, and
  * handshakes where there is no probe. Everything of ours is unprivileged.
  */
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import { ISPS, SERVER, TwoIsps } from '../kit/isps.ts';
+import { labTests } from '../kit/it.ts';
 import { Lab, type LabProcess } from '../kit/lab.ts';
 import { Router } from '../kit/router.ts';
 
@@ -49,11 +49,7 @@ const ANSWERS = `
 `;
 
 const missing = Lab.missing('wg', 'tc');
-const test = anyTest as TestFn<Context>;
-const it = (name: string, body: (t: ExecutionContext<Context>) => Promise<void>): void => {
-  if (missing === undefined) test.serial(name, body);
-  else test.skip(`${name} (${missing})`, body);
-};
+const { test, it } = labTests<Context>(missing);
 
 const RULES = 'rules:\n  - { use: [fiber, lte] }\n';
 
