@@ -1,12 +1,12 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { type ImageInput, PolicyImage } from '../../../router/kernel/policy-image.ts';
-import type { Addr, Prefix } from '../../../router/lib/addr.ts';
 import type { UplinkGroup } from '../../../router/uplink/balancer.ts';
 import { NO_PORT, NO_RULE } from '../../../router/uplink/port-table.ts';
-import { matches, type ProcessFacts, type RuleMatch } from '../../../router/uplink/rule.ts';
+import { matches, type ProcessFacts } from '../../../router/uplink/rule.ts';
 import { CASE_APPS, type CaseApp, caseAddr, POLICY_CASES, type PolicyCase } from '../../kit/policy-cases.ts';
-import { addr, port, prefix, rule } from '../uplink/kit.ts';
+import { anyFlow, anyMatch, anyNamed } from '../uplink/any-policy.ts';
+import { addr, prefix, rule } from '../uplink/kit.ts';
 import { type Caller, Interpreter } from './interpreter.ts';
 
 const VRF_WAY = 9;
@@ -172,54 +172,17 @@ test('losing one uplink of a hash moves only the flows that it had', (t) => {
 
 // ---- The property: maps and definition agree.
 
-const anyAddr: fc.Arbitrary<Addr> = fc.oneof(
-  fc.integer({ min: 0, max: 15 }).map((n) => addr(`10.0.${n >> 2}.${n & 3}`)),
-  fc.integer({ min: 0, max: 7 }).map((n) => addr(`fd00:${n >> 1}::${n & 1}`)),
-);
-const anyPrefix: fc.Arbitrary<Prefix> = fc.constantFrom(
-  ...['10.0.0.0/8', '10.0.0.0/22', '10.0.1.0/24', '10.0.1.2/31', '10.0.1.2/32', '0.0.0.0/0', '::/0', 'fd00::/8'].map(
-    prefix,
-  ),
-  ...['fd00:1::/32', 'fd00:1::1/128', 'fd00:2::/31'].map(prefix),
-);
-const anyPorts = fc
-  .tuple(fc.integer({ min: 0, max: 12 }), fc.integer({ min: 0, max: 4 }))
-  .map(([a, n]) => port(a * 5000, Math.min(65535, (a + n) * 5000)));
 const APPS: readonly ProcessFacts[] = [
   { executable: '/usr/bin/curl', argv0: 'curl', group: undefined, uid: 1000, cgroup: '/' },
   { executable: '/opt/x/curl-7', argv0: '-sh', group: 'wifi', uid: 0, cgroup: '/a.slice/b.service' },
   { executable: '/opt/x/y', argv0: 'y', group: 'lan', uid: 1, cgroup: '' },
 ];
-const some = <T>(one: fc.Arbitrary<T>): fc.Arbitrary<T[]> =>
-  fc.oneof(
-    { weight: 3, arbitrary: fc.constant<T[]>([]) },
-    { weight: 2, arbitrary: fc.array(one, { minLength: 1, maxLength: 3 }) },
-  );
-const NAMES = ['example.org', 'www.example.org', 'a.www.example.org', 'other.net'];
-const anyMatch: fc.Arbitrary<RuleMatch> = fc.record({
-  apps: some(fc.constantFrom('curl', '/usr/**', 'cur?-*', '/usr/*')),
-  groups: some(fc.constantFrom('wifi', 'lan')),
-  users: some(fc.constantFrom(0, 1000)),
-  cgroups: some(fc.constantFrom('/', '/a.slice', '/*/b.service')),
-  protocols: some(fc.constantFrom(1, 6, 17)),
-  to: some(anyPrefix),
-  ports: some(anyPorts),
-  domains: some(fc.constantFrom('example.org', '*.example.org', 'www.example.org', '*.net')),
-  from: some(anyPrefix),
-});
-const anyFlow = fc.record({
-  app: fc.nat(2),
-  protocol: fc.constantFrom(1, 6, 17),
-  to: anyAddr,
-  port: fc.integer({ min: 0, max: 65535 }),
-  from: fc.option(anyAddr, { nil: undefined }),
-});
 
 test('what the programs find in their maps is what reading all rules in order finds', (t) => {
   fc.assert(
     fc.property(
       fc.array(anyMatch, { maxLength: 12 }),
-      fc.array(fc.tuple(fc.constantFrom(...NAMES), anyAddr), { maxLength: 6 }),
+      fc.array(anyNamed, { maxLength: 6 }),
       fc.array(anyFlow, { minLength: 20, maxLength: 40 }),
       (all, answers, flows) => {
         const rules = all.map((m) => rule(m, { kind: 'vrf', vrf: 1 }));

@@ -1,12 +1,11 @@
 import test from 'ava';
 import fc from 'fast-check';
-import type { Addr, Prefix } from '../../../router/lib/addr.ts';
 import type { Instant } from '../../../router/lib/clock.ts';
-
 import { Families, type UplinkGroup } from '../../../router/uplink/balancer.ts';
 import { Policy } from '../../../router/uplink/policy.ts';
 import { NO_PORT, NO_RULE } from '../../../router/uplink/port-table.ts';
-import { matches, type ProcessFacts, Protocol, type RuleMatch, shadowedRules } from '../../../router/uplink/rule.ts';
+import { matches, type ProcessFacts, Protocol, shadowedRules } from '../../../router/uplink/rule.ts';
+import { anyFlow, anyMatch, anyNamed, NAMES } from './any-policy.ts';
 import { APP, addr, port, prefix, query, rule } from './kit.ts';
 
 const GROUPS: readonly UplinkGroup[] = [
@@ -126,54 +125,17 @@ test('a rule that an earlier one leaves nothing to is found', (t) => {
 
 // ---- Properties: the compiled tables and the definition agree.
 
-const anyAddr: fc.Arbitrary<Addr> = fc.oneof(
-  fc.integer({ min: 0, max: 15 }).map((n) => addr(`10.0.${n >> 2}.${n & 3}`)),
-  fc.integer({ min: 0, max: 7 }).map((n) => addr(`fd00:${n >> 1}::${n & 1}`)),
-);
-const anyPrefix: fc.Arbitrary<Prefix> = fc.constantFrom(
-  ...['10.0.0.0/8', '10.0.0.0/22', '10.0.1.0/24', '10.0.1.2/31', '10.0.1.2/32', '0.0.0.0/0', '::/0', 'fd00::/8'].map(
-    prefix,
-  ),
-  ...['fd00:1::/32', 'fd00:1::1/128', 'fd00:2::/31'].map(prefix),
-);
-const anyPorts = fc
-  .tuple(fc.integer({ min: 0, max: 12 }), fc.integer({ min: 0, max: 4 }))
-  .map(([a, n]) => port(a * 5000, Math.min(65535, (a + n) * 5000)));
 const APPS: readonly ProcessFacts[] = [
   APP,
   { executable: '/opt/x/curl-7', argv0: '-sh', group: 'wifi', uid: 0, cgroup: '/a.slice/b.service' },
   { executable: '', argv0: '', group: 'lan', uid: 1, cgroup: '' },
 ];
-const some = <T>(one: fc.Arbitrary<T>): fc.Arbitrary<T[]> =>
-  fc.oneof(
-    { weight: 3, arbitrary: fc.constant<T[]>([]) },
-    { weight: 2, arbitrary: fc.array(one, { minLength: 1, maxLength: 3 }) },
-  );
-const NAMES = ['example.org', 'www.example.org', 'a.www.example.org', 'other.net'];
-const anyMatch: fc.Arbitrary<RuleMatch> = fc.record({
-  apps: some(fc.constantFrom('curl', '/usr/**', 'cur?-*', '/usr/*')),
-  groups: some(fc.constantFrom('wifi', 'lan')),
-  users: some(fc.constantFrom(0, 1000)),
-  cgroups: some(fc.constantFrom('/', '/a.slice', '/*/b.service')),
-  protocols: some(fc.constantFrom(1, 6, 17)),
-  to: some(anyPrefix),
-  ports: some(anyPorts),
-  domains: some(fc.constantFrom('example.org', '*.example.org', 'www.example.org', '*.net')),
-  from: some(anyPrefix),
-});
-const anyFlow = fc.record({
-  app: fc.nat(2),
-  protocol: fc.constantFrom(1, 6, 17),
-  to: anyAddr,
-  port: fc.integer({ min: 0, max: 65535 }),
-  from: fc.option(anyAddr, { nil: undefined }),
-});
 
 test('tables find the rule that reading all of them in order finds', (t) => {
   fc.assert(
     fc.property(
       fc.array(anyMatch, { maxLength: 12 }),
-      fc.array(fc.tuple(fc.constantFrom(...NAMES), anyAddr), { maxLength: 6 }),
+      fc.array(anyNamed, { maxLength: 6 }),
       fc.array(anyFlow, { minLength: 20, maxLength: 40 }),
       (all, answers, flows) => {
         const rules = all.map((m) => rule(m, { kind: 'vrf', vrf: 1 }));
