@@ -48,6 +48,8 @@ export class Retention {
   readonly #host: RetentionHost;
   readonly #states = new Map<FamilyName, State>();
   #isUp = false;
+  /** The peer said in its last OPEN that it had restarted. */
+  #hasRestarted = false;
 
   constructor(settings: RetentionSettings, host: RetentionHost) {
     this.#settings = settings;
@@ -64,6 +66,12 @@ export class Retention {
   /** Routes of the peer are kept although there is no session. */
   get isKeeping(): boolean {
     return !this.#isUp && this.#states.size > 0;
+  }
+
+  /** The peer restarts: it is away, or is back from that and has not told its table yet. */
+  get isRestarting(): boolean {
+    if (!this.#isUp) return this.#states.size > 0;
+    return this.#hasRestarted && [...this.#states.values()].some(({ phase }) => phase !== 'refreshing');
   }
 
   /** What is waited for in each family, and until when; for display. */
@@ -98,6 +106,7 @@ export class Retention {
   /** A new session is up. */
   back(n: Negotiated, now: Instant): void {
     this.#isUp = true;
+    this.#hasRestarted = n.restart?.isRestarting === true;
     for (const [family, state] of this.#states) {
       const facts = n.context.families[family];
       const kept = (state.phase === 'lingering' ? facts?.longLived : facts?.restart)?.keptForwarding ?? false;

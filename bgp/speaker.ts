@@ -338,14 +338,19 @@ export class Speaker {
   }
 
   /**
-   * RFC 5882 §4.3: the path to a peer is dead. Its session ends at once (RFC 9384) and nothing is kept, whatever was agreed
-   * about restarts; the session is tried again as usual.
+   * The path to a peer is dead. Its session ends at once (RFC 9384) and nothing is kept, whatever was agreed about restarts; the
+   * session is tried again as usual. RFC 5882 §4.3.2: that BFD fails while the peer restarts says nothing and aborts no restart,
+   * unless the peer's BFD goes on without its control plane.
    */
-  bfdDown(name: string): boolean {
+  bfdDown(name: string, isIndependent = false): boolean {
     return this.#withPeer(name, (peer) => {
       const reason = { subcode: Cease.BfdDown, text: '' };
+      const isExpected = peer.retention.isRestarting && !isIndependent;
+      if (isExpected && peer.session.state === 'Established') return;
       peer.awaitsBfd = peer.config.bfdStrict ?? false;
-      if (peer.awaitsBfd) this.#end(peer, reason);
+      if (isExpected) {
+        if (peer.awaitsBfd) peer.session.handle({ kind: 'stop', ...reason }, this.#clock.now());
+      } else if (peer.awaitsBfd) this.#end(peer, reason);
       else if (peer.session.state !== 'Established') peer.retention.abandon();
       else peer.session.handle({ kind: 'reset', ...reason }, this.#clock.now());
       this.#switchboard.pump(peer);

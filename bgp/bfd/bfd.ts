@@ -55,6 +55,8 @@ export interface BfdChange {
   readonly to: BfdState;
   /** The peer's administrator took it down: no failure of the path (RFC 5882 §3.2). */
   readonly isRemoteAdminDown: boolean;
+  /** The peer's BFD goes on while its control plane restarts (RFC 5880 §4.1, bit C). */
+  readonly isRemoteIndependent: boolean;
   readonly why: string;
 }
 
@@ -252,7 +254,9 @@ export class Bfd {
       }
       const isRemoteAdminDown = entry.session.remoteState === 'AdminDown';
       const why = isRemoteAdminDown ? 'administratively down at the peer' : diagText(entry.session.localDiag);
-      for (const name of entry.names) this.#options.onChange({ name, from: a.from, to: a.to, isRemoteAdminDown, why });
+      const { remoteIndependent: isRemoteIndependent } = entry.session;
+      const change = { from: a.from, to: a.to, isRemoteAdminDown, isRemoteIndependent, why };
+      for (const name of entry.names) this.#options.onChange({ name, ...change });
     }
   }
 

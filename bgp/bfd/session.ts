@@ -39,6 +39,8 @@ export class BfdSession {
   /** bfd.RemoteMinRxInterval: 1 until the peer is heard (RFC 5880 §6.8.1). */
   remoteMinRxUs = 1;
   remoteDemand = false;
+  /** RFC 5880 §4.1, bit C: its BFD runs apart from its control plane. */
+  remoteIndependent = false;
   packetsIn = 0;
   packetsOut = 0;
   /** How often it came up, and fell from Up. */
@@ -112,6 +114,7 @@ export class BfdSession {
     this.remoteState = p.state;
     this.remoteDiag = p.diag;
     this.remoteDemand = p.demand;
+    this.remoteIndependent = p.controlPlaneIndependent;
     this.remoteMinRxUs = p.requiredMinRxUs;
     this.remoteMinTxUs = p.desiredMinTxUs;
     this.remoteDetectMult = p.detectMult;

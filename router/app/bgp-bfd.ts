@@ -68,7 +68,7 @@ export class BgpBfd {
       this.#speakerOf(name).bfdUp(name);
     } else if (from === 'Up') {
       this.#log.warn('bfd down', { peer: name, why });
-      if (!change.isRemoteAdminDown) this.#speakerOf(name).bfdDown(name);
+      if (!change.isRemoteAdminDown) this.#speakerOf(name).bfdDown(name, change.isRemoteIndependent);
     }
   }
 

@@ -190,5 +190,5 @@ export class DataplaneBfd implements BfdPort, DatagramOwner<UdpEndpoint> {
 }
 
 function standing(name: string): BfdChange {
-  return { name, from: 'Down', to: 'Up', isRemoteAdminDown: false, why: '' };
+  return { name, from: 'Down', to: 'Up', isRemoteAdminDown: false, isRemoteIndependent: false, why: '' };
 }

@@ -25,6 +25,8 @@ class Side {
   readonly changes: BfdChange[] = [];
   readonly sent: Sent[] = [];
   isMuted = false;
+  /** The C bit is set in what it sends (RFC 5880 §4.1). */
+  isIndependent = false;
   readonly address: Addr;
 
   constructor(address: Addr, random: () => number, now: () => number, send: (octets: Uint8Array) => void) {
@@ -35,6 +37,7 @@ class Side {
         open: () => {},
         close: () => {},
         send: (_, octets) => {
+          if (this.isIndependent) octets[1]! |= 0x08;
           this.sent.push({ at: now(), octets });
           if (!this.isMuted) send(octets);
         },
@@ -137,6 +140,7 @@ test('silence is noticed exactly at the detection time', (t) => {
     to: 'Down',
     why: 'control detection time expired',
     isRemoteAdminDown: false,
+    isRemoteIndependent: false,
   });
   // B hears that at once, although it hears A well.
   pair.runTo(heard + 306);
@@ -146,6 +150,11 @@ test('silence is noticed exactly at the detection time', (t) => {
   pair.runTo(10_000);
   t.is(pair.a.state, 'Up');
   t.is(view(pair.a, pair.now).flaps, 1);
+  pair.b.isIndependent = true;
+  pair.runTo(12_000);
+  pair.b.isMuted = true;
+  pair.runTo(13_000);
+  t.like(pair.a.changes.at(-1)!, { to: 'Down', isRemoteIndependent: true });
 });
 
 test("the slower of the two intervals is used, and the multiplier is the sender's", (t) => {
