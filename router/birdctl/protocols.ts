@@ -97,6 +97,7 @@ function sessionTexts(v: PeerView, facts: PeerFacts, state: string, error: strin
   const out = [`  BGP state:          ${state}`, `    Neighbor address: ${v.address}${zone}`];
   if (facts.port !== 179) out.push(`    Neighbor port:    ${facts.port}`);
   out.push(`    Neighbor AS:      ${v.asn}`, `    Local AS:         ${facts.localAs}`);
+  if (isKeeping(v)) out.push('    Neighbor graceful restart active');
   if (v.state === 'Established' && !v.isShutDown) {
     out.push(`    Neighbor ID:      ${v.identifier}`);
     out.push('    Local capabilities', ...capabilityTexts(v.offers.local));
@@ -118,8 +119,25 @@ function sessionTexts(v: PeerView, facts: PeerFacts, state: string, error: strin
   const wait = v.timersMs['idleHold'];
   if (wait !== undefined) out.push(`    Error wait:       ${timer(wait)}/${Math.ceil(wait / 1000)}`);
   else if (retry !== undefined) out.push(`    Connect delay:    ${timer(retry)}/${Math.ceil(retry / 1000)}`);
+  const away = v.restart.filter((r) => r.phase === 'away').map((r) => r.leftMs);
+  if (away.length > 0) out.push(`    Restart timer:    ${timer(Math.min(...away))}/-`);
   if (error !== '') out.push(`    Last error:       ${error}`);
   return out;
+}
+
+type Phase = PeerView['restart'][number]['phase'];
+
+/** How BIRD calls what routes of a peer that restarts, or was away, wait for; a refresh is none of it. */
+const RESTART_WORDS: Readonly<Record<Phase, string | undefined>> = {
+  away: 'Regular',
+  resync: 'Regular',
+  lingering: 'Long-lived',
+  refreshing: undefined,
+};
+
+/** Whether routes of the peer are kept because it restarts, or has not told its table again after that. */
+function isKeeping(v: PeerView): boolean {
+  return v.restart.some((r) => RESTART_WORDS[r.phase] !== undefined);
 }
 
 /** Seconds with milliseconds, as BIRD shows what is left of a timer. */
@@ -138,9 +156,10 @@ const tableOf = (family: 'ipv4' | 'ipv6'): string => (family === 'ipv4' ? 'maste
 
 function channelTexts(v: PeerView, facts: PeerFacts, family: 'ipv4' | 'ipv6'): string[] {
   const isUp = v.state === 'Established' && !v.isShutDown && v.families.includes(family);
+  const restart = v.restart.find((r) => r.family === family && RESTART_WORDS[r.phase] !== undefined);
   const out = [
     `  Channel ${family}`,
-    `    State:          ${isUp ? 'UP' : 'DOWN'}`,
+    `    State:          ${isUp ? 'UP' : restart !== undefined ? 'START' : 'DOWN'}`,
     `    Table:          ${tableOf(family)}`,
     '    Preference:     100',
     `    Input filter:   ${facts.importFilter}`,
@@ -148,13 +167,15 @@ function channelTexts(v: PeerView, facts: PeerFacts, family: 'ipv4' | 'ipv6'): s
   ];
   if (facts.importLimit !== undefined)
     out.push(`    Import limit:   ${facts.importLimit}`, '      Action:       restart');
-  if (!isUp) return out;
+  if (!isUp && restart === undefined) return out;
   const { received, accepted, advertised, nextHop } = v.routes[family];
   const preferred = facts.preferred[family];
   out.push(
     `    Routes:         ${accepted} imported, ${received - accepted} filtered, ${advertised} exported, ${preferred} preferred`,
     ...CHANGE_STATS,
   );
+  if (isKeeping(v)) out.push(`    Neighbor GR:    ${(restart && RESTART_WORDS[restart.phase]) ?? 'None'}`);
+  if (restart?.phase === 'lingering') out.push(`    LL stale timer: ${timer(restart.leftMs)}/-`);
   if (nextHop !== undefined) {
     const linkLocal = nextHop.linkLocal === undefined ? '' : ` ${nextHop.linkLocal}`;
     out.push(`    BGP Next hop:   ${nextHop.global ?? '::'}${linkLocal}`);
@@ -192,8 +213,10 @@ export function capabilityTexts(offered: readonly Capability[]): string[] {
   if (longLived !== undefined) {
     out.push('Long-lived graceful restart');
     if (longLived.families.length > 0) {
-      out.push(`  LL stale time: ${Math.min(...longLived.families.map((f) => f.staleS))}`);
-      out.push(`  AF supported: ${sorted(longLived.families.map(familyText))}`);
+      const times = longLived.families.map((f) => f.staleS);
+      const [least, most] = [Math.min(...times), Math.max(...times)];
+      out.push(`  LL stale time: ${least === most ? least : `${least}-${most}`}`);
+      out.push(...preservedTexts(longLived.families));
     }
   }
   const role = one('role');
@@ -208,10 +231,18 @@ function restartTexts(c: Extract<Capability, { readonly kind: 'graceful-restart'
   if (c.families.length === 0) return [];
   const out = [`  Restart time: ${c.timeS}`];
   if ((c.flags & 8) !== 0) out.push('  Restart recovery');
-  out.push(`  AF supported: ${sorted(c.families.map(familyText))}`);
-  const kept = c.families.filter((f) => (f.flags & 0x80) !== 0);
-  out.push(`  AF preserved:${kept.length === 0 ? '' : ` ${sorted(kept.map(familyText))}`}`);
-  return out;
+  return [...out, ...preservedTexts(c.families)];
+}
+
+/** Families of a restart capability, and those whose forwarding state was preserved. */
+function preservedTexts(
+  families: readonly { readonly afi: number; readonly safi: number; readonly flags: number }[],
+): string[] {
+  const kept = families.filter((f) => (f.flags & 0x80) !== 0);
+  return [
+    `  AF supported: ${sorted(families.map(familyText))}`,
+    `  AF preserved:${kept.length === 0 ? '' : ` ${sorted(kept.map(familyText))}`}`,
+  ];
 }
 
 function familyText(c: { readonly afi: number; readonly safi: number }): string {

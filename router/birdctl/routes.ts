@@ -3,6 +3,7 @@
  * BIRD's own. Pure.
  */
 import { type AsPath, SegmentType } from '../../bgp/wire/attribute/as-path.ts';
+import { Community } from '../../bgp/wire/attribute/communities.ts';
 import { extendedCommunityText } from '../../bgp/wire/attribute/extended-communities.ts';
 import type { Attributes, NextHop } from '../../bgp/wire/attribute/model.ts';
 import type { Addr } from '../lib/addr.ts';
@@ -32,7 +33,9 @@ export function routeLines(r: BirdRoute, all: boolean): Line[] {
   const kind = r.via === undefined ? 'unreachable' : 'unicast';
   const from = r.from === undefined ? '' : ` from ${r.from}`;
   const best = r.isPrimary ? ' *' : '';
-  const preference = r.attrs === undefined ? STATIC_PREFERENCE : BGP_PREFERENCE;
+  // Of routes that outlive their session BIRD marks those of RFC 9494 only; sessions tell the rest.
+  const stale = r.attrs?.communities.includes(Community.LlgrStale) === true ? 's' : '';
+  const preference = r.attrs === undefined ? STATIC_PREFERENCE : `${BGP_PREFERENCE}${stale}`;
   const tail = r.attrs === undefined ? '' : ` [${lastAs(r.attrs.asPath)}${ORIGIN_LETTER[r.attrs.origin] ?? '?'}]`;
   const lines: Line[] = [
     [Code.Route, `${r.prefix.padEnd(20)} ${kind} [${r.protocol} ${r.since}${from}]${best} (${preference})${tail}`],

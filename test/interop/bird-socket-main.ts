@@ -17,6 +17,8 @@ import { Bird, run, until } from '../bgp/kit/bird.ts';
 import { hostTransport } from '../bgp/kit/loopback.ts';
 
 const COMMANDS = JSON.parse(process.argv[2]!) as string[];
+/** Asked while the routes of a peer that is away are kept, and when they are the last choice. */
+const STALE_COMMANDS = JSON.parse(process.argv[3]!) as string[];
 const OWN = ['172.20.229.0/27', 'fd42:beef::/48'].map((p) => Prefix.parse(p)!);
 
 /** Holds a namespace for the announcing BIRD; ends with this program. */
@@ -46,6 +48,8 @@ for (const n of [0, 1]) {
 
 const SESSION = `
   connect delay time 1; connect retry time 1; error wait time 1, 2; hold time 30; direct;`;
+const RESTARTING = `
+  graceful restart on; graceful restart time 4; long lived graceful restart on; long lived stale time 60;`;
 
 const source = new Bird(inside);
 const reference = new Bird();
@@ -178,19 +182,20 @@ protocol static s4 { ipv4;
   route 172.20.2.128/25 blackhole { bgp_ext_community.add((rt,64512,10)); bgp_ext_community.add((generic,0x43000000,1)); };
   route 172.20.3.0/24 blackhole { bgp_origin = ORIGIN_EGP; };
   route 172.20.4.0/24 blackhole { bgp_origin = ORIGIN_INCOMPLETE; };
+  route 172.20.5.0/24 blackhole { bgp_community.add((65535,7)); };
   route 10.0.0.0/8 blackhole { bgp_path.prepend(4242420009); bgp_path.prepend(4242420010); };
 }
 protocol static s6 { ipv6; route fd42:1::/48 blackhole { bgp_path.prepend(4242420009); }; }
 protocol bgp to_bird { local fe80::2 port 1791 as 4242420002;
-  neighbor fe80::1%'x0' port 1789 as 4242420001; ${SESSION} ${channels} }
+  neighbor fe80::1%'x0' port 1789 as 4242420001; ${SESSION} ${RESTARTING} ${channels} }
 protocol bgp to_us { local fe80::2 port 1791 as 4242420002;
-  neighbor fe80::1%'x1' port 1790 as 4242420001; ${SESSION} ${channels} }
+  neighbor fe80::1%'x1' port 1790 as 4242420001; ${SESSION} ${RESTARTING} ${channels} }
 `);
-  await until(() => speaker.totals.ipv4 === 6 && speaker.totals.ipv6 === 2, 'our routes');
+  await until(() => speaker.totals.ipv4 === 7 && speaker.totals.ipv6 === 2, 'our routes');
   let shown = '';
   await until(async () => {
     shown = await reference.ask('show route count');
-    return /6 of \d routes/.test(shown) && shown.includes('2 of 2 routes');
+    return /7 of \d routes/.test(shown) && shown.includes('2 of 2 routes');
   }, 'routes of the reference').catch(async (e: Error) => {
     throw new Error(`${e.message}: ${shown}${await reference.ask('show protocols')}`);
   });
@@ -198,13 +203,28 @@ protocol bgp to_us { local fe80::2 port 1791 as 4242420002;
     const [view] = speaker.snapshot();
     return view!.routes.ipv4.advertised === 1 && view!.routes.ipv6.advertised === 1;
   }, 'our announcements');
-  process.stdout.write(
-    JSON.stringify({
-      bird: await conversation(join(reference.dir, 'ctl'), COMMANDS),
-      metrics: await scraped(join(reference.dir, 'ours')),
-      ours: await conversation(join(reference.dir, 'ours'), COMMANDS),
-    }),
-  );
+  const both = async (commands: readonly string[]) => ({
+    bird: await conversation(join(reference.dir, 'ctl'), commands),
+    ours: await conversation(join(reference.dir, 'ours'), commands),
+  });
+  const metrics = await scraped(join(reference.dir, 'ours'));
+  const told = await both(COMMANDS);
+  // The commands ended with sessions that were restarted: what follows needs them again.
+  await until(() => speaker.totals.ipv4 === 7 && speaker.totals.ipv6 === 2, 'our routes again');
+  await until(async () => /7 of \d routes/.test(await reference.ask('show route count')), 'its routes again');
+  await until(async () => !(await reference.ask('show protocols all dn42_x')).includes('restart active'), 'its peer');
+  await until(() => speaker.snapshot()[0]!.restart.length === 0, 'the end of the table');
+  await source.kill();
+  const isIn = (phase: 'away' | 'lingering', word: string) => async (): Promise<boolean> => {
+    const { restart } = speaker.snapshot()[0]!;
+    if (restart.length !== 2 || restart.some((r) => r.phase !== phase)) return false;
+    return (await reference.ask('show protocols all dn42_x')).split(`GR:    ${word}`).length === 3;
+  };
+  await until(isIn('away', 'Regular'), 'a peer that restarts');
+  const restarting = await both(STALE_COMMANDS);
+  await until(isIn('lingering', 'Long-lived'), 'a peer that is away for long');
+  const lingering = await both(STALE_COMMANDS);
+  process.stdout.write(JSON.stringify({ told, metrics, restarting, lingering }));
 } finally {
   speaker.shutdown();
   stopDriving();

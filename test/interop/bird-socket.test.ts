@@ -60,6 +60,25 @@ const COMMANDS = [
   'show route for 172.20.1.5 all',
 ] as const;
 
+/** Asked of both when their peer was killed, and once more when it has been away for long. */
+const STALE_COMMANDS = [
+  'show route all',
+  'show route filtered',
+  'show protocols all dn42_x',
+  'show route for 172.20.1.5 all',
+] as const;
+
+/** Of a session that is down, what is kept and for how long: how attempts to connect go on differs. */
+function kept(command: string, reply: string): string {
+  const text = normal(command, reply).replace(/( (?:Restart|LL stale) timer: +)[\d.]+/g, '$1N');
+  if (!command.startsWith('show protocols')) return text;
+  return text
+    .split('\n')
+    .filter((line) => /restart active|Restart timer|Channel|State:|Routes:|GR:|LL stale/.test(line))
+    .map((line) => line.replace(/^\d{4}[- ]/, ' '))
+    .join('\n');
+}
+
 /** What may differ: times, the interface, the order of a hash table, counters of single changes that we do not keep. */
 function normal(command: string, reply: string): string {
   const text = reply
@@ -96,14 +115,22 @@ if (missing !== '') test.skip(`${title} (${missing})`, () => undefined);
 else
   test(title, async (t) => {
     const main = join(import.meta.dirname, 'bird-socket-main.js');
-    const out = await run('unshare', ['-n', process.execPath, main, JSON.stringify(COMMANDS)]);
-    const { bird, ours, metrics } = JSON.parse(out) as Record<'bird' | 'ours', Record<string, string>> & {
-      readonly metrics?: string;
-    };
+    const out = await run('unshare', [
+      '-n',
+      process.execPath,
+      main,
+      JSON.stringify(COMMANDS),
+      JSON.stringify(STALE_COMMANDS),
+    ]);
+    type Replies = Record<'bird' | 'ours', Record<string, string>>;
+    const { told, restarting, lingering, metrics } = JSON.parse(out) as Record<
+      'told' | 'restarting' | 'lingering',
+      Replies
+    > & { readonly metrics?: string };
     if (metrics !== undefined) {
       for (const line of [
         /^bird_protocol_up\{.*ip_version="4".*name="dn42_x".*proto="BGP".*\} 1$/m,
-        /^bird_protocol_prefix_import_count\{.*ip_version="4".*name="dn42_x".*\} 5$/m,
+        /^bird_protocol_prefix_import_count\{.*ip_version="4".*name="dn42_x".*\} 6$/m,
         /^bird_protocol_prefix_filter_count\{.*ip_version="4".*name="dn42_x".*\} 1$/m,
         /^bird_protocol_prefix_export_count\{.*ip_version="6".*name="dn42_x".*\} 1$/m,
         /^bird_protocol_prefix_preferred_count\{.*ip_version="6".*name="dn42_x".*\} 1$/m,
@@ -112,7 +139,13 @@ else
         t.regex(metrics, line);
       }
     } else t.log('prometheus-bird-exporter is not installed: metrics were not compared');
-    const told = (by: Record<string, string>): string[] =>
+    const texts = (by: Record<string, string>): string[] =>
       ['greeting', ...COMMANDS].map((command) => `${command}:\n${normal(command, by[command]!)}`);
-    t.deepEqual(told(ours), told(bird));
+    t.deepEqual(texts(told.ours), texts(told.bird));
+    const keptTexts = (by: Record<string, string>): string[] =>
+      STALE_COMMANDS.map((command) => `${command}:\n${kept(command, by[command]!)}`);
+    t.deepEqual(keptTexts(restarting.ours), keptTexts(restarting.bird));
+    t.true(restarting.bird['show protocols all dn42_x']!.includes('Neighbor GR:    Regular'));
+    t.deepEqual(keptTexts(lingering.ours), keptTexts(lingering.bird));
+    t.true(lingering.bird['show route all']!.includes('(100s)'));
   });
