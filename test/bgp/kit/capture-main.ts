@@ -20,7 +20,51 @@ const EDGE = { address: '10.0.0.6', port: 1796 };
 const MIDDLE = { address: '10.0.0.9', port: 1799 };
 const MIDDLE6 = { address: 'fd00::9', port: 1799 };
 
-type Capture = (bird: Bird, frr: Bgpd, gobgp: Gobgp) => Promise<readonly string[]>;
+interface Cast {
+  readonly relay: Relay;
+  readonly bird: Bird;
+  readonly frr: Bgpd;
+  readonly gobgp: Gobgp;
+}
+
+/** A session with a relay in the middle. */
+interface Capture {
+  /** Who connects, to whom, and where the relay stands. */
+  readonly between: ConstructorParameters<typeof Relay>;
+  /** Starts those of the cast that play, and ends when all that is wanted has been said. */
+  play(cast: Cast): Promise<void>;
+}
+
+/** GoBGP, which listens at one address. */
+const gobgpIs = (asn: number, { address }: Side = GOBGP): string => `[global.config]
+  as = ${asn}
+  router-id = "${GOBGP.address}"
+  port = ${GOBGP.port}
+  local-address-list = ["${address}"]
+`;
+
+/** A neighbour that GoBGP waits for. */
+const gobgpAwaits = (neighbor: { readonly address: string }, asn: number, local: Side = GOBGP): string => `[[neighbors]]
+  [neighbors.config]
+    neighbor-address = "${neighbor.address}"
+    peer-as = ${asn}
+  [neighbors.transport.config]
+    passive-mode = true
+    local-address = "${local.address}"
+`;
+
+const GOBGP_MULTIHOP = `  [neighbors.ebgp-multihop.config]
+    enabled = true
+`;
+
+/** A neighbour that FRR connects to and tells at once. */
+const frrCalls = ({ address, port }: { address: string; port: number }, asn: number, local = FRR): string =>
+  ` neighbor ${address} remote-as ${asn}
+ neighbor ${address} port ${port}
+ neighbor ${address} update-source ${local.address}
+ neighbor ${address} timers connect 1
+ neighbor ${address} advertisement-interval 0
+`;
 
 const includes = async (answer: Promise<string>, ...words: string[]): Promise<boolean> => {
   const text = await answer;
@@ -28,11 +72,12 @@ const includes = async (answer: Promise<string>, ...words: string[]): Promise<bo
 };
 
 /** Long-lived stale routes, marks of a refresh, roles, and an operator's words. */
-const staleRoutes: Capture = async (bird, frr) => {
-  const edge = new Bird();
-  const relay = new Relay(BIRD, FRR, MIDDLE);
-  try {
-    await edge.start(`router id ${EDGE.address};
+const staleRoutes: Capture = {
+  between: [BIRD, FRR, MIDDLE],
+  play: async ({ relay, bird, frr }) => {
+    const edge = new Bird();
+    try {
+      await edge.start(`router id ${EDGE.address};
 protocol device {}
 protocol static { ipv4; route 172.20.6.0/24 blackhole { bgp_community.add((64511, 6)); }; }
 protocol bgp up {
@@ -42,7 +87,7 @@ protocol bgp up {
   ipv4 { import none; export all; };
 }
 `);
-    await bird.start(`router id ${BIRD.address};
+      await bird.start(`router id ${BIRD.address};
 protocol device {}
 ipv4 table hops;
 protocol static { ipv4 { table hops; }; route 10.0.0.0/24 via "lo"; }
@@ -55,8 +100,8 @@ template bgp common {
 protocol bgp edge from common { neighbor ${EDGE.address} port ${EDGE.port} as 65006; }
 protocol bgp frr from common { neighbor ${MIDDLE.address} port ${MIDDLE.port} as 65003; local role provider; }
 `);
-    await frr.start(
-      `router bgp 65003
+      await frr.start(
+        `router bgp 65003
  bgp router-id ${FRR.address}
  no bgp ebgp-requires-policy
  no bgp network import-check
@@ -72,51 +117,40 @@ protocol bgp frr from common { neighbor ${MIDDLE.address} port ${MIDDLE.port} as
   network 172.20.3.0/24
   neighbor ${MIDDLE.address} addpath-tx-all-paths
 `,
-      FRR,
-    );
-    const table = () => frr.ask('show bgp ipv4 unicast');
-    await until(() => includes(table(), '172.20.6.0/24', '172.20.2.0/24'), 'routes of BIRD');
-    await edge.kill();
-    const stale = () => frr.ask('show bgp ipv4 unicast 172.20.6.0/24');
-    await until(() => includes(stale(), 'llgr-stale'), 'a stale route');
-    const before = relay.lines.length;
-    await frr.ask(`clear bgp ${MIDDLE.address} soft in`);
-    await until(() => relay.lines.length >= before + 5, 'a refresh of BIRD');
-    await bird.ask('reload in frr');
-    await until(() => relay.lines.filter((l) => /^frr .{36}05/.test(l)).length >= 3, 'a refresh of FRR');
-    const quiet = relay.lines.length;
-    await frr.ask('configure terminal', 'router bgp 65003', `neighbor ${MIDDLE.address} shutdown message back at noon`);
-    await until(() => relay.lines.length > quiet, 'a NOTIFICATION');
-    return [...relay.lines];
-  } finally {
-    relay.close();
-    await edge.remove();
-  }
+        FRR,
+      );
+      const table = () => frr.ask('show bgp ipv4 unicast');
+      await until(() => includes(table(), '172.20.6.0/24', '172.20.2.0/24'), 'routes of BIRD');
+      await edge.kill();
+      const stale = () => frr.ask('show bgp ipv4 unicast 172.20.6.0/24');
+      await until(() => includes(stale(), 'llgr-stale'), 'a stale route');
+      const before = relay.lines.length;
+      await frr.ask(`clear bgp ${MIDDLE.address} soft in`);
+      await until(() => relay.lines.length >= before + 5, 'a refresh of BIRD');
+      await bird.ask('reload in frr');
+      await until(() => relay.lines.filter((l) => /^frr .{36}05/.test(l)).length >= 3, 'a refresh of FRR');
+      const quiet = relay.lines.length;
+      await frr.ask(
+        'configure terminal',
+        'router bgp 65003',
+        `neighbor ${MIDDLE.address} shutdown message back at noon`,
+      );
+      await until(() => relay.lines.length > quiet, 'a NOTIFICATION');
+    } finally {
+      await edge.remove();
+    }
+  },
 };
 
 /** Paths of two members of a confederation. */
-const confederation: Capture = async (_bird, frr, gobgp) => {
-  const relay = new Relay(FRR, GOBGP, MIDDLE);
-  try {
-    await gobgp.start(`[global.config]
-  as = 65104
-  router-id = "${GOBGP.address}"
-  port = ${GOBGP.port}
-  local-address-list = ["${GOBGP.address}"]
-  [global.confederation.config]
+const confederation: Capture = {
+  between: [FRR, GOBGP, MIDDLE],
+  play: async ({ frr, gobgp }) => {
+    await gobgp.start(`${gobgpIs(65104)}  [global.confederation.config]
     enabled = true
     identifier = 65100
     member-as-list = [65103]
-[[neighbors]]
-  [neighbors.config]
-    neighbor-address = "${MIDDLE.address}"
-    peer-as = 65103
-  [neighbors.transport.config]
-    passive-mode = true
-    local-address = "${GOBGP.address}"
-  [neighbors.ebgp-multihop.config]
-    enabled = true
-`);
+${gobgpAwaits(MIDDLE, 65103)}${GOBGP_MULTIHOP}`);
     await gobgp.ask('global rib add 172.20.4.0/24 med 7 -a ipv4');
     await gobgp.ask('global rib add 172.20.5.0/24 aspath 65200,65201 community 64511:4 -a ipv4');
     await frr.start(
@@ -126,12 +160,7 @@ const confederation: Capture = async (_bird, frr, gobgp) => {
  bgp confederation peers 65104
  no bgp ebgp-requires-policy
  no bgp network import-check
- neighbor ${MIDDLE.address} remote-as 65104
- neighbor ${MIDDLE.address} port ${MIDDLE.port}
- neighbor ${MIDDLE.address} ebgp-multihop
- neighbor ${MIDDLE.address} update-source ${FRR.address}
- neighbor ${MIDDLE.address} timers connect 1
- neighbor ${MIDDLE.address} advertisement-interval 0
+${frrCalls(MIDDLE, 65104)} neighbor ${MIDDLE.address} ebgp-multihop
  address-family ipv4 unicast
   network 172.20.3.0/24
   network 172.20.7.0/24 route-map outside
@@ -150,29 +179,14 @@ route-map member permit 10
     await until(() => includes(frr.ask('show bgp ipv4 unicast'), '172.20.4.0/24', '172.20.5.0/24'), 'GoBGP');
     await gobgp.ask('global rib del 172.20.4.0/24 -a ipv4');
     await until(async () => !(await includes(frr.ask('show bgp ipv4 unicast'), '172.20.4.0/24')), 'a withdrawal');
-    return [...relay.lines];
-  } finally {
-    relay.close();
-  }
+  },
 };
 
 /** Routes that a reflector passes on, and an aggregate. */
-const reflection: Capture = async (bird, frr, gobgp) => {
-  const relay = new Relay(FRR, BIRD, MIDDLE);
-  try {
-    await gobgp.start(`[global.config]
-  as = 65003
-  router-id = "${GOBGP.address}"
-  port = ${GOBGP.port}
-  local-address-list = ["${GOBGP.address}"]
-[[neighbors]]
-  [neighbors.config]
-    neighbor-address = "${FRR.address}"
-    peer-as = 65003
-  [neighbors.transport.config]
-    passive-mode = true
-    local-address = "${GOBGP.address}"
-`);
+const reflection: Capture = {
+  between: [FRR, BIRD, MIDDLE],
+  play: async ({ bird, frr, gobgp }) => {
+    await gobgp.start(gobgpIs(65003) + gobgpAwaits(FRR, 65003));
     await gobgp.ask('global rib add 172.20.4.0/25 aspath 65200 large-community 65003:0:4 -a ipv4');
     await gobgp.ask('global rib add 172.20.4.128/25 aspath 65200,65201 -a ipv4');
     await bird.start(`router id ${BIRD.address};
@@ -185,18 +199,12 @@ protocol bgp reflector {
   passive on; multihop; ipv4 { import all; export where source = RTS_STATIC; igp table hops; next hop self; };
 }
 `);
-    const client = (address: string, port: number): string => ` neighbor ${address} remote-as 65003
- neighbor ${address} port ${port}
- neighbor ${address} update-source ${FRR.address}
- neighbor ${address} timers connect 1
- neighbor ${address} advertisement-interval 0
-`;
     await frr.start(
       `router bgp 65003
  bgp router-id ${FRR.address}
  bgp cluster-id 10.255.0.1
  no bgp network import-check
-${client(MIDDLE.address, MIDDLE.port)}${client(GOBGP.address, GOBGP.port)} address-family ipv4 unicast
+${frrCalls(MIDDLE, 65003)}${frrCalls(GOBGP, 65003)} address-family ipv4 unicast
   aggregate-address 172.20.4.0/24
   neighbor ${MIDDLE.address} route-reflector-client
   neighbor ${GOBGP.address} route-reflector-client
@@ -206,16 +214,13 @@ ${client(MIDDLE.address, MIDDLE.port)}${client(GOBGP.address, GOBGP.port)} addre
     const table = () => bird.ask('show route protocol reflector');
     await until(() => includes(table(), '172.20.4.0/25', '172.20.4.128/25', '172.20.4.0/24'), 'routes of FRR');
     await until(() => includes(frr.ask('show bgp ipv4 unicast'), '172.20.2.0/24'), 'the route of BIRD');
-    return [...relay.lines];
-  } finally {
-    relay.close();
-  }
+  },
 };
 
 /** Several paths to a prefix, and IPv4 prefixes with IPv6 next hops. */
-const addPath: Capture = async (_bird, frr, gobgp) => {
-  const relay = new Relay(FRR6, GOBGP6, MIDDLE6);
-  try {
+const addPath: Capture = {
+  between: [FRR6, GOBGP6, MIDDLE6],
+  play: async ({ relay, frr, gobgp }) => {
     const family = (name: string): string => `  [[neighbors.afi-safis]]
     [neighbors.afi-safis.config]
       afi-safi-name = "${name}"
@@ -228,21 +233,7 @@ const addPath: Capture = async (_bird, frr, gobgp) => {
       receive = true
       send-max = 4
 `;
-    await gobgp.start(`[global.config]
-  as = 65004
-  router-id = "${GOBGP.address}"
-  port = ${GOBGP.port}
-  local-address-list = ["${GOBGP6.address}"]
-[[neighbors]]
-  [neighbors.config]
-    neighbor-address = "${MIDDLE6.address}"
-    peer-as = 65003
-  [neighbors.transport.config]
-    passive-mode = true
-    local-address = "${GOBGP6.address}"
-  [neighbors.ebgp-multihop.config]
-    enabled = true
-  [neighbors.graceful-restart.config]
+    await gobgp.start(`${gobgpIs(65004, GOBGP6)}${gobgpAwaits(MIDDLE6, 65003, GOBGP6)}${GOBGP_MULTIHOP}  [neighbors.graceful-restart.config]
     enabled = true
     restart-time = 60
     long-lived-enabled = true
@@ -257,12 +248,7 @@ ${family('ipv4-unicast')}${family('ipv6-unicast')}`);
  no bgp ebgp-requires-policy
  no bgp network import-check
  no bgp default ipv4-unicast
- neighbor ${MIDDLE6.address} remote-as 65004
- neighbor ${MIDDLE6.address} port ${MIDDLE6.port}
- neighbor ${MIDDLE6.address} ebgp-multihop
- neighbor ${MIDDLE6.address} update-source ${FRR6.address}
- neighbor ${MIDDLE6.address} timers connect 1
- neighbor ${MIDDLE6.address} advertisement-interval 0
+${frrCalls(MIDDLE6, 65004, FRR6)} neighbor ${MIDDLE6.address} ebgp-multihop
  neighbor ${MIDDLE6.address} capability extended-nexthop
  address-family ipv4 unicast
   network 172.20.3.0/24
@@ -282,10 +268,7 @@ ${family('ipv4-unicast')}${family('ipv6-unicast')}`);
     const before = relay.lines.length;
     await gobgp.ask('global rib del 172.20.4.0/24 identifier 10 -a ipv4');
     await until(() => relay.lines.slice(before).some((l) => l.startsWith('gobgp ')), 'a withdrawal');
-    return [...relay.lines];
-  } finally {
-    relay.close();
-  }
+  },
 };
 
 const CAPTURES: Readonly<Record<string, Capture>> = {
@@ -299,13 +282,15 @@ await run('ip', ['link', 'set', 'lo', 'up']);
 for (const { address } of [BIRD, FRR, GOBGP, EDGE, MIDDLE])
   await run('ip', ['addr', 'add', `${address}/32`, 'dev', 'lo']);
 for (const { address } of [FRR6, GOBGP6, MIDDLE6]) await run('ip', ['addr', 'add', `${address}/128`, 'dev', 'lo']);
-for (const [name, capture] of Object.entries(CAPTURES)) {
+for (const [name, { between, play }] of Object.entries(CAPTURES)) {
+  const relay = new Relay(...between);
   const [bird, frr, gobgp] = [new Bird(), new Bgpd(), new Gobgp({ host: '10.0.0.4', port: 50051 })];
   try {
-    const lines = await capture(bird, frr, gobgp);
-    const text = `# BGP messages of a session of ${name} in order: sender, octets\n${lines.join('\n')}\n`;
+    await play({ relay, bird, frr, gobgp });
+    const text = `# BGP messages of a session of ${name} in order: sender, octets\n${relay.lines.join('\n')}\n`;
     writeFileSync(join(process.cwd(), 'test/golden/bgp', `${name}.hex`), text);
   } finally {
+    relay.close();
     await Promise.all([bird.remove(), frr.remove(), gobgp.remove()]);
   }
 }
