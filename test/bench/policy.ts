@@ -8,6 +8,7 @@ import { Random } from '../../router/lib/rand.ts';
 import { Families } from '../../router/uplink/balancer.ts';
 import { type FlowQuery, Policy } from '../../router/uplink/policy.ts';
 import { ANYTHING, Protocol, type Rule, type RuleMatch } from '../../router/uplink/rule.ts';
+import { iperf } from '../kit/iperf.ts';
 import { ISPS, SERVER, TwoIsps } from '../kit/isps.ts';
 import { Lab } from '../kit/lab.ts';
 import { Router } from '../kit/router.ts';
@@ -19,7 +20,7 @@ const COUNTS: readonly number[] = [1, 10, 100, 1000, 10_000];
 const DECISIONS = 1 << 19;
 const QUERIES = 1 << 16;
 const STREAMS = 10;
-const IPERF_S = 5;
+const IPERF = ['-R', '-t', '5', '-c', SERVER.v4, '-P'];
 /** A connect every 10 ms, each on its own: when it began, and the address it got or why it failed. */
 const CONNECTS = `
 import socket, sys, threading, time
@@ -121,17 +122,8 @@ export function ruleSets(): RuleSet[] {
   );
 }
 
-interface Iperf {
-  readonly end: { readonly sum_received: { readonly bits_per_second: number } };
-}
-
 async function mbit(isps: TwoIsps, group: string, streams: number): Promise<number> {
-  const server = await isps.iperf();
-  const words = ['run', '--group', group, '--', 'iperf3', '--json', '-R', '-t', String(IPERF_S), '-c', SERVER.v4];
-  const { status, stdout, stderr } = await isps.router.cli([...words, '-P', String(streams)]);
-  await server.stop();
-  if (status !== 0) throw new Error(`iperf3 ended with ${status}: ${stdout}${stderr}`);
-  return (JSON.parse(stdout) as Iperf).end.sum_received.bits_per_second / 1e6;
+  return (await iperf({ isps, router: isps.router }, group, ...IPERF, String(streams))).mbit;
 }
 
 /** Seconds after the cut at which the last connect began that still went to the dead uplink. */

@@ -118,8 +118,6 @@ while True:
 const missing = await missingForPrograms('iperf3', 'tc');
 const { test, it } = labTests<Context>(missing);
 
-const ROOT = { unprivileged: false };
-
 if (missing === undefined) {
   test.before('lab', async (t) => {
     const lab = new Lab();
@@ -138,7 +136,7 @@ if (missing === undefined) {
   });
   test.afterEach.always('down', async (t) => {
     const { router } = t.context;
-    await router.cli(['down'], ROOT);
+    await router.cli(['down']);
     await router.daemon?.stop('SIGKILL');
     if (!t.passed) t.log(router.daemon?.stderr);
   });
@@ -147,12 +145,12 @@ if (missing === undefined) {
 
 async function up({ router, lab }: Context, config = CONFIG): Promise<void> {
   router.write(config);
-  await router.up(ROOT);
+  await router.up();
   await lab.eventually('uplinks are usable', async () => (await status(router)).uplinks.every((u) => u.usable));
 }
 
 async function status(router: Router): Promise<StatusRow> {
-  const { stdout, stderr } = await router.cli(['status', '--json'], ROOT);
+  const { stdout, stderr } = await router.cli(['status', '--json']);
   if (stdout === '') throw new Error(stderr);
   return JSON.parse(stdout) as StatusRow;
 }
@@ -164,7 +162,7 @@ async function leftBy({ router }: Context, group: string | undefined, ...words: 
     stdout,
     stderr,
     status: code,
-  } = await router.cli(['run', ...options, '--', 'python3', '-c', CLIENT, ...words], ROOT);
+  } = await router.cli(['run', ...options, '--', 'python3', '-c', CLIENT, ...words]);
   if (code !== 0) throw new Error(stderr);
   const counts: Record<string, number> = {};
   for (const address of stdout.trim().split(' ')) counts[address] = (counts[address] ?? 0) + 1;
@@ -201,7 +199,7 @@ it('groups go by their uplink, others are shared out; without a shim, over TCP a
     ],
   );
   t.is(counters['policy_rule_wired'], 4);
-  t.is((await t.context.router.cli(['down'], ROOT)).status, 0);
+  t.is((await t.context.router.cli(['down'])).status, 0);
   t.is(await hostSnapshot(t.context.lab, t.context.host), before);
   t.deepEqual(kernelLeftovers(t.context.router), []);
 });
@@ -231,10 +229,8 @@ it('streams of iperf3: a group has one line, others alternate, and ten get the s
 
 it('a rule that refuses is seen by the program as such', async (t) => {
   await up(t.context);
-  const { stderr } = await t.context.router.cli(
-    ['run', '--', 'python3', '-c', `import socket; socket.create_connection(('${HOST_SERVER.v4}', 5999))`],
-    ROOT,
-  );
+  const script = `import socket; socket.create_connection(('${HOST_SERVER.v4}', 5999))`;
+  const { stderr } = await t.context.router.cli(['run', '--', 'python3', '-c', script]);
   t.regex(stderr, /PermissionError: \[Errno 13\]/);
 });
 
@@ -258,7 +254,7 @@ import socket
 a = socket.getaddrinfo('www.only-lte.example', 7001, socket.AF_INET, socket.SOCK_STREAM)[0][4]
 with socket.create_connection(a, timeout=5) as c: print(a[0], c.recv(99).decode())
 `;
-  const run = (): Promise<Finished> => t.context.router.cli(['run', '--', 'python3', '-c', script], ROOT);
+  const run = (): Promise<Finished> => t.context.router.cli(['run', '--', 'python3', '-c', script]);
   for (let i = 0; i < 3; i++) {
     const { stdout, stderr } = await run();
     t.is(stdout.trim(), `${HOST_SERVER.other} ${LTE.v4}`, stderr);
@@ -273,10 +269,8 @@ it('an uplink without IPv6 gets no IPv6 flow, and they are shared out again when
     for (const how of ['tcp', 'udp'])
       t.deepEqual(await leftBy(t.context, undefined, how, HOST_SERVER.v6, '4'), { [FIBER.v6]: 4 }, how);
     t.deepEqual(await leftBy(t.context, undefined, 'tcp', HOST_SERVER.v4, '4'), { [FIBER.v4]: 2, [LTE.v4]: 2 });
-    const refused = await router.cli(
-      ['run', '--group', 'wireless', '--', 'python3', '-c', CLIENT, 'udp', HOST_SERVER.v6, '1'],
-      ROOT,
-    );
+    const words = [CLIENT, 'udp', HOST_SERVER.v6, '1'];
+    const refused = await router.cli(['run', '--group', 'wireless', '--', 'python3', '-c', ...words]);
     t.regex(refused.stderr, /Network is unreachable/);
   } finally {
     await isps.routes(LTE);
@@ -291,12 +285,12 @@ it('an uplink without IPv6 gets no IPv6 flow, and they are shared out again when
 it('an uplink that is drained takes no new flow; one whose interface goes loses its flows, and comes back', async (t) => {
   const { router, isps, lab } = t.context;
   await up(t.context);
-  t.is((await router.cli(['uplink', 'drain', 'fiber'], ROOT)).status, 0);
+  t.is((await router.cli(['uplink', 'drain', 'fiber'])).status, 0);
   t.deepEqual(await leftBy(t.context, undefined, 'tcp', HOST_SERVER.v4, '4'), { [LTE.v4]: 4 });
-  const holder = router.cliStart(['run', '--', 'python3', '-c', HOLDER], ROOT);
+  const holder = router.cliStart(['run', '--', 'python3', '-c', HOLDER]);
   await holder.until(new RegExp(`from ${LTE.v4}`));
   t.is((await status(router)).uplinks[1]!.flows, 1);
-  t.is((await router.cli(['uplink', 'undrain', 'fiber'], ROOT)).status, 0);
+  t.is((await router.cli(['uplink', 'undrain', 'fiber'])).status, 0);
   await cable(isps, false);
   await holder.until(/ended 103/);
   t.deepEqual(await leftBy(t.context, undefined, 'tcp', HOST_SERVER.v4, '4'), { [FIBER.v4]: 4 });
@@ -328,7 +322,7 @@ for line in sys.stdin:
 it('datagrams keep their uplink: while it is drained, when an address comes, and when the socket connects again', async (t) => {
   const { router, lab, host } = t.context;
   await up(t.context);
-  const asker = router.cliStart(['run', '--', 'python3', '-c', ASKER], { ...ROOT, isTalkedTo: true });
+  const asker = router.cliStart(['run', '--', 'python3', '-c', ASKER], { isTalkedTo: true });
   let read = 0;
   const asked = async (line: string): Promise<string[]> => {
     asker.child.stdin!.write(`${line}\n`);
@@ -340,18 +334,18 @@ it('datagrams keep their uplink: while it is drained, when an address comes, and
   t.is(new Set(first.slice(0, 5)).size, 2, 'each socket is a flow of its own');
   t.is(new Set(first.slice(5)).size, 1, 'one that connects again keeps its address, and so its uplink');
   t.deepEqual(await asked('back'), first);
-  t.is((await router.cli(['uplink', 'drain', 'lte'], ROOT)).status, 0);
+  t.is((await router.cli(['uplink', 'drain', 'lte'])).status, 0);
   t.deepEqual(await asked('back'), first);
   await lab.ok(host, 'ip', ['addr', 'add', '192.0.2.77/24', 'dev', FIBER.device]);
   await lab.eventually(
     'the address is known',
     async () =>
-      (await router.cli(['status'], ROOT)).stdout.includes('drained') &&
+      (await router.cli(['status'])).stdout.includes('drained') &&
       (await lab.ok(host, 'ip', ['rule'])).includes('192.0.2.77'),
   );
   t.deepEqual(await asked('back'), first);
   router.write(`${CONFIG}  - { match: { port: 1 }, reject: true }\n`);
-  t.is((await router.cli(['reload'], ROOT)).status, 0);
+  t.is((await router.cli(['reload'])).status, 0);
   t.deepEqual(await asked('back'), first);
   asker.child.stdin!.end();
   t.is(await asker.exit(), 0, asker.stderr);
@@ -390,7 +384,7 @@ for _ in range(2):
     try: u.sendto(b'?', ('${HOST_SERVER.v6}', 7000)); print('sent')
     except OSError as e: print(e.errno)
 `;
-    const { stdout } = await router.cli(['run', '--group', 'wireless', '--', 'python3', '-c', script], ROOT);
+    const { stdout } = await router.cli(['run', '--group', 'wireless', '--', 'python3', '-c', script]);
     t.is(stdout, '101\n101\n');
   } finally {
     await isps.routes(LTE);
@@ -448,12 +442,12 @@ it('a daemon that is killed leaves the policy in force; the next one goes on wit
   await up(t.context);
   t.deepEqual(await leftBy(t.context, 'wireless', 'tcp', HOST_SERVER.v4, '2'), { [LTE.v4]: 2 });
   await kill(router);
-  const { status: code, stdout } = await router.cli(['down'], ROOT);
+  const { status: code, stdout } = await router.cli(['down']);
   t.is(code, 0);
   t.regex(stdout, /undone/);
   t.is(await hostSnapshot(t.context.lab, t.context.host), before);
   t.deepEqual(kernelLeftovers(t.context.router), []);
-  t.is((await router.cli(['down'], ROOT)).status, 3, 'there is nothing any more');
+  t.is((await router.cli(['down'])).status, 3, 'there is nothing any more');
 });
 
 it('rules, groups and uplinks change while the router runs', async (t) => {
@@ -461,7 +455,7 @@ it('rules, groups and uplinks change while the router runs', async (t) => {
   await up(t.context);
   router.write(CONFIG.replace('match: { group: wired }, use: fiber', 'match: { group: other }, use: lte'));
   const reload = async (): Promise<void> => {
-    const { status: code, stderr } = await router.cli(['reload'], ROOT);
+    const { status: code, stderr } = await router.cli(['reload']);
     t.is(code, 0, stderr);
   };
   await reload();
@@ -521,8 +515,8 @@ it('a second router of the same host has its own tables, pins and cgroups, and l
   const before = await hostSnapshot(lab, host);
   await up(t.context, CONFIG.replace(/ {2}- \{ name: all.*\n/, '')); // what both have rules for is decided by the first
   const one = await hostSnapshot(lab, host);
-  const other = new Router(lab, host, { uid: 0, gid: 0 });
-  const place = { ...ROOT, env: { XDG_RUNTIME_DIR: lab.dir } };
+  const other = new Router(lab, host, ROOT_ACCOUNT);
+  const place = { env: { XDG_RUNTIME_DIR: lab.dir } };
   const config = join(lab.dir, 'other.yaml');
   writeFileSync(
     config,
@@ -539,7 +533,7 @@ it('a second router of the same host has its own tables, pins and cgroups, and l
   t.is((await other.cli(['down'], place)).status, 0);
   t.is(await hostSnapshot(lab, host), one);
   t.deepEqual(await leftBy(t.context, 'wireless', 'tcp', HOST_SERVER.v4, '2'), { [LTE.v4]: 2 });
-  t.is((await router.cli(['down'], ROOT)).status, 0);
+  t.is((await router.cli(['down'])).status, 0);
   t.is(await hostSnapshot(lab, host), before);
 });
 
@@ -563,13 +557,13 @@ it('a start that cannot be says why and leaves nothing half done; a second daemo
   const before = await hostSnapshot(t.context.lab, t.context.host);
   const { router } = t.context;
   router.write(CONFIG.replace(`interface: ${LTE.device}`, 'interface: nowhere'));
-  const { status: code, stderr } = await router.cli(['up', '-c', router.config], ROOT);
+  const { status: code, stderr } = await router.cli(['up', '-c', router.config]);
   t.is(code, 78);
   t.regex(stderr, /nowhere/);
   t.is(await hostSnapshot(t.context.lab, t.context.host), before);
   t.deepEqual(kernelLeftovers(t.context.router), []);
   await up(t.context);
-  const second = await router.cli(['up', '-c', router.config], ROOT);
+  const second = await router.cli(['up', '-c', router.config]);
   t.is(second.status, 1);
   t.regex(second.stderr, /another mlshim is already running/);
 });

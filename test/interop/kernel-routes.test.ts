@@ -9,12 +9,10 @@ import { twoWays } from '../kit/host-network.ts';
 import { changedSince } from '../kit/host-snapshot.ts';
 import { Lab } from '../kit/lab.ts';
 import { PEER_B, Peer } from '../kit/peer.ts';
-import { Router } from '../kit/router.ts';
+import { ROOT_ACCOUNT, Router } from '../kit/router.ts';
 
 const missing = Lab.missing('bird') ?? (cgroupMount() === undefined ? 'no cgroup v2 hierarchy' : undefined);
 const inLab = missing === undefined ? test.serial : test.serial.skip;
-const ROOT = { unprivileged: false };
-
 const BIRD = `
 router id 10.9.0.1;
 log stderr all;
@@ -55,10 +53,10 @@ inLab(
       const before = await ways.snapshot();
       writeFileSync(join(lab.dir, 'bird.conf'), BIRD);
       lab.start(far, 'bird', ['-f', '-c', join(lab.dir, 'bird.conf'), '-s', join(lab.dir, 'bird.ctl')]);
-      const router = new Router(lab, host, { uid: 0, gid: 0 });
+      const router = new Router(lab, host, ROOT_ACCOUNT);
       writeFileSync(join(router.dir, 'tun.key'), `${formatKey(generatePrivateKey())}\n`, { mode: 0o600 });
       router.write(config(formatKey(publicKey(generatePrivateKey()))));
-      await router.up(ROOT);
+      await router.up();
       const told = async (): Promise<string[]> => {
         const text = await lab.ok(host, 'ip', ['route', 'show', 'table', 'all', 'proto', '117']);
         return text
@@ -94,7 +92,7 @@ inLab(
         .replace('interface: eth2 } }', 'interface: eth2 }, vrf: red }')
         .replace('to: 10.77.0.0/16,', 'to: 10.79.0.0/16, vrf: red,');
       router.write(`${inVrf}vrfs: { red: { rd: '65002:1', networks: [10.70.0.0/16] } }\n`);
-      t.is((await router.cli(['reload'], ROOT)).status, 0);
+      t.is((await router.cli(['reload'])).status, 0);
       await lab.eventually('the table of the uplink has the routes of its VRF', async () =>
         (await told()).includes(`10.79.0.0/16 via 10.2.0.1 dev eth2 table ${lte} onlink`),
       );
@@ -107,10 +105,10 @@ inLab(
         ].sort(),
       );
       router.write(plain);
-      t.is((await router.cli(['reload'], ROOT)).status, 0);
+      t.is((await router.cli(['reload'])).status, 0);
       await lab.eventually('the tables are as they were', async () => (await told()).join() === original.join());
       t.deepEqual(await session(), ['bird Established 1']);
-      await router.cli(['down'], ROOT);
+      await router.cli(['down']);
       t.deepEqual(changedSince(before, await ways.snapshot()), []);
     } finally {
       await lab.close();
@@ -125,7 +123,7 @@ const skipped = missing ?? Lab.missing('wg', 'curl', 'python3');
   async (t) => {
     const { lab, host, far } = await twoWays();
     try {
-      const router = new Router(lab, host, { uid: 0, gid: 0 });
+      const router = new Router(lab, host, ROOT_ACCOUNT);
       const key = generatePrivateKey();
       writeFileSync(join(router.dir, 'tun.key'), `${formatKey(key)}\n`, { mode: 0o600 });
       const peer = new Peer(lab, far, PEER_B);
@@ -144,7 +142,7 @@ uplinks:
       peers: [{ name: far, public_key: ${peer.keys.publicKey}, endpoint: '10.1.0.1:51820', allowed_ips: [0.0.0.0/0] }]
 rules: [{ use: tun }]
 `);
-      await router.up(ROOT);
+      await router.up();
       const { status, stderr } = await lab.run(host, 'curl', [
         ...['-sS', '--max-time', '20', '-w', '%{stderr}%{local_ip}', '-o', '/dev/null', `http://${PEER_B.v4}:8080/`],
       ]);
@@ -157,7 +155,7 @@ rules: [{ use: tun }]
         const [shown] = (await router.json<Shown>('wg', 'show')).devices;
         return shown?.peers[0]?.name === 'far' && shown.peers[0].handshake_age_s !== undefined;
       });
-      await router.cli(['down'], ROOT);
+      await router.cli(['down']);
       t.false((await lab.ok(host, 'ip', ['link'])).includes('mlw-tun'));
     } finally {
       await lab.close();
