@@ -7,7 +7,7 @@ import type { AsMatch } from '../../bgp/fsm/negotiate.ts';
 import { Addr, Prefix } from '../lib/addr.ts';
 import type { ParsedDn42 } from './dn42.ts';
 import { endpoint, int, key, object, seconds, v6 } from './fields.ts';
-import type { InterfaceAddr, UplinkConfig } from './model.ts';
+import { type InterfaceAddr, plainTunnel, type UplinkConfig } from './model.ts';
 
 /** WireGuard's overhead over IPv6 in an Ethernet frame; MTU of nearly every tunnel in DN42. */
 const MTU = 1420;
@@ -93,33 +93,23 @@ export function peerUplinks(b: WithPeers<TunnelPeer>, own: readonly (Addr | unde
     if (w === undefined || privateKey === undefined || typeof asn !== 'number') return [];
     const onLink: InterfaceAddr = at(ownLinkLocal(w, b), 64);
     const hosts = own.filter((a) => a !== undefined).map((a) => at(a, a.family === 4 ? 32 : 128));
+    const peer = {
+      name: undefined,
+      publicKey: w.public_key,
+      presharedKey: w.preshared_key,
+      endpoint: w.endpoint,
+      allowedIps: EVERYTHING,
+      keepaliveS: w.persistent_keepalive ?? (w.endpoint === undefined ? 0 : KEEPALIVE_S),
+    };
     return [
-      {
-        name: tunnelName(p),
-        vrf: undefined,
-        bandwidth: undefined,
-        probe: undefined,
-        whenDown: 'reset',
-        dns: [],
-        host: undefined,
-        wireguard: {
-          addresses: [onLink, ...hosts],
-          mtu: w.mtu,
-          privateKey,
-          listenPort: w.listen_port ?? customPort(asn),
-          installRoutes: false,
-          peers: [
-            {
-              name: undefined,
-              publicKey: w.public_key,
-              presharedKey: w.preshared_key,
-              endpoint: w.endpoint,
-              allowedIps: EVERYTHING,
-              keepaliveS: w.persistent_keepalive ?? (w.endpoint === undefined ? 0 : KEEPALIVE_S),
-            },
-          ],
-        },
-      },
+      plainTunnel(tunnelName(p), {
+        addresses: [onLink, ...hosts],
+        mtu: w.mtu,
+        privateKey,
+        listenPort: w.listen_port ?? customPort(asn),
+        installRoutes: false,
+        peers: [peer],
+      }),
     ];
   });
 }

@@ -1,6 +1,6 @@
 /** A wg-quick file as a configuration: one uplink named after the file, its DNS, its allowed IPs as routes. */
 import { parseQuick, type QuickProblem } from '../../wg/quick.ts';
-import type { Config, Diagnostic, Severity } from './model.ts';
+import { type Config, type Diagnostic, plainTunnel, type Severity } from './model.ts';
 import { DEFAULT_BUFFER_BYTES, DEFAULT_ISOLATION, DEFAULT_MTU } from './schema.ts';
 
 export function quickConfig(
@@ -33,23 +33,14 @@ export function quickConfig(
     isolation: DEFAULT_ISOLATION,
     strict: false,
     uplinks: [
-      {
-        name,
-        vrf: undefined,
-        bandwidth: undefined,
-        probe: undefined,
-        whenDown: 'reset',
-        dns: [],
-        host: undefined,
-        wireguard: {
-          addresses: quick.addresses,
-          mtu: quick.mtu ?? DEFAULT_MTU,
-          privateKey: quick.device.privateKey,
-          listenPort: quick.device.listenPort,
-          peers: quick.device.peers.map((p) => ({ ...p, name: p.name })),
-          installRoutes: quick.table !== 'off',
-        },
-      },
+      plainTunnel(name, {
+        addresses: quick.addresses,
+        mtu: quick.mtu ?? DEFAULT_MTU,
+        privateKey: quick.device.privateKey,
+        listenPort: quick.device.listenPort,
+        peers: quick.device.peers.map((p) => ({ ...p, name: p.name })),
+        installRoutes: quick.table !== 'off',
+      }),
     ],
     vrfs: [],
     routes: [],

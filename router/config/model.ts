@@ -100,6 +100,12 @@ export interface UplinkConfig {
   readonly host: HostPathConfig | undefined;
 }
 
+/** A tunnel of which no more is said than WireGuard asks for. */
+export function plainTunnel(name: string, wireguard: WireguardConfig): UplinkConfig {
+  const nothing = { vrf: undefined, bandwidth: undefined, probe: undefined, host: undefined };
+  return { name, ...nothing, whenDown: 'reset', dns: [], wireguard };
+}
+
 export type RouteTarget =
   | { readonly kind: 'uplink'; readonly uplink: string; readonly gateway: Addr | undefined; readonly weight: number }
   | { readonly kind: 'blackhole' }
