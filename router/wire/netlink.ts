@@ -121,6 +121,21 @@ export function* attributeList(octets: Uint8Array, start: number): Generator<[nu
   }
 }
 
+/**
+ * Of a message about IPv4 or IPv6 its family and its attributes; undefined for one of other types, and where it makes no sense.
+ * @param fixed octets of what stands before the attributes; the first one is the family
+ */
+export function familyMessage(
+  m: Uint8Array,
+  fixed: number,
+  ...types: readonly number[]
+): { readonly family: Family; readonly attributes: Attributes } | undefined {
+  if (!types.includes(wordsOf(m).getUint16(4, true)) || m.length < NLMSG_HEADER + fixed) return undefined;
+  const family = familyOf(m[NLMSG_HEADER]!);
+  const attributes = attributesOf(m, NLMSG_HEADER + fixed);
+  return family && attributes && { family, attributes };
+}
+
 /** An attribute that is a u32. */
 export function wordOf(attributes: Attributes, type: number): number | undefined {
   const octets = attributes.get(type);

@@ -4,8 +4,8 @@ import {
   addrOf,
   attributeList,
   attributesOf,
+  familyMessage,
   familyNumber,
-  familyOf,
   type NetlinkWriter,
   NLMSG_HEADER,
   Rtm,
@@ -36,14 +36,13 @@ export interface HostAddress {
 
 /** An RTM_NEWADDR or RTM_DELADDR message; undefined when it is none. */
 export function decodeAddress(m: Uint8Array): HostAddress | undefined {
-  const type = wordsOf(m).getUint16(4, true);
-  if ((type !== Rtm.NewAddr && type !== Rtm.DelAddr) || m.length < NLMSG_HEADER + IFADDRMSG) return undefined;
-  const family = familyOf(m[NLMSG_HEADER]!);
-  const attributes = attributesOf(m, NLMSG_HEADER + IFADDRMSG);
-  const octets = attributes?.get(Ifa.Local) ?? attributes?.get(Ifa.Address);
-  const addr = family && octets && addrOf(octets, family);
+  const told = familyMessage(m, IFADDRMSG, Rtm.NewAddr, Rtm.DelAddr);
+  if (told === undefined) return undefined;
+  const { family, attributes } = told;
+  const octets = attributes.get(Ifa.Local) ?? attributes.get(Ifa.Address);
+  const addr = octets && addrOf(octets, family);
   const network = addr && Prefix.containing(addr, m[NLMSG_HEADER + 1]!);
-  if (attributes === undefined || family === undefined || addr === undefined || network === undefined) return undefined;
+  if (addr === undefined || network === undefined) return undefined;
   return {
     index: wordsOf(m).getUint32(NLMSG_HEADER + 4, true),
     family,

@@ -5,8 +5,8 @@ import {
   addrOf,
   attributeList,
   attributesOf,
+  familyMessage,
   familyNumber,
-  familyOf,
   type NetlinkWriter,
   NLMSG_HEADER,
   RouteType,
@@ -49,11 +49,9 @@ export interface HostRoute {
 
 /** An RTM_NEWROUTE or RTM_DELROUTE message of IPv4 or IPv6; undefined when it is none. */
 export function decodeRoute(m: Uint8Array): HostRoute | undefined {
-  const type = wordsOf(m).getUint16(4, true);
-  if ((type !== Rtm.NewRoute && type !== Rtm.DelRoute) || m.length < NLMSG_HEADER + RTMSG) return undefined;
-  const family = familyOf(m[NLMSG_HEADER]!);
-  const attributes = attributesOf(m, NLMSG_HEADER + RTMSG);
-  if (family === undefined || attributes === undefined) return undefined;
+  const told = familyMessage(m, RTMSG, Rtm.NewRoute, Rtm.DelRoute);
+  if (told === undefined) return undefined;
+  const { family, attributes } = told;
   const dst = attributes.get(Rta.Dst);
   const addr = dst === undefined ? unspecified(family) : addrOf(dst, family);
   const prefix = addr && Prefix.containing(addr, m[NLMSG_HEADER + 1]!);

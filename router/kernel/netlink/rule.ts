@@ -2,16 +2,14 @@
 import { type Family, Prefix } from '../../lib/addr.ts';
 import {
   addrOf,
-  attributesOf,
+  familyMessage,
   familyNumber,
-  familyOf,
   type NetlinkWriter,
   NLMSG_HEADER,
   Rtm,
   textOf,
   unspecified,
   wordOf,
-  wordsOf,
 } from '../../wire/netlink.ts';
 
 const RULE_HEADER = 12;
@@ -42,11 +40,9 @@ export interface HostRule {
 
 /** An RTM_NEWRULE or RTM_DELRULE message; undefined when it is none of IPv4 or IPv6. */
 export function decodeRule(m: Uint8Array): HostRule | undefined {
-  const type = wordsOf(m).getUint16(4, true);
-  if ((type !== Rtm.NewRule && type !== Rtm.DelRule) || m.length < NLMSG_HEADER + RULE_HEADER) return undefined;
-  const family = familyOf(m[NLMSG_HEADER]!);
-  const attributes = attributesOf(m, NLMSG_HEADER + RULE_HEADER);
-  if (family === undefined || attributes === undefined) return undefined;
+  const told = familyMessage(m, RULE_HEADER, Rtm.NewRule, Rtm.DelRule);
+  if (told === undefined) return undefined;
+  const { family, attributes } = told;
   const length = m[NLMSG_HEADER + 2]!;
   const src = attributes.get(Fra.Src);
   const addr = src === undefined ? unspecified(family) : addrOf(src, family);
