@@ -67,6 +67,8 @@ export interface WgDeviceSpec {
 interface DeviceState {
   spec: WgDeviceSpec;
   config: WgDeviceConfig;
+  /** Of `config`: to work it out takes longer than all else that is told of a device. */
+  publicKey: Uint8Array;
   /** What the present child was told; undefined = nothing yet. */
   applied: WgDeviceConfig | undefined;
   listenPort: number;
@@ -239,6 +241,7 @@ export class WgSupervisor {
     const d: DeviceState = {
       spec,
       config,
+      publicKey: publicKey(config.privateKey),
       applied: undefined,
       listenPort: config.listenPort,
       error: undefined,
@@ -257,6 +260,7 @@ export class WgSupervisor {
     if (config.listenPort !== d.config.listenPort) d.listenPort = config.listenPort;
     if (mtu !== undefined) d.spec = { ...d.spec, mtu };
     d.config = config;
+    d.publicKey = publicKey(config.privateKey);
     this.#adoptPeers(d);
     await this.#run(d, () => this.#apply(d, undefined));
   }
@@ -600,7 +604,7 @@ function deviceStats(d: DeviceState, now: UapiDevice | undefined): WgDeviceStats
   return {
     index: d.spec.index,
     name: d.spec.name,
-    publicKey: publicKey(d.config.privateKey),
+    publicKey: d.publicKey,
     listenPort: now?.listenPort ?? d.listenPort,
     fwmark: d.config.fwmark ?? 0,
     mtu: d.spec.mtu,

@@ -4,6 +4,7 @@
  * so what is told of them is what every user may read in /proc. No privilege is needed.
  */
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import type { Addr } from '../lib/addr.ts';
 import { systemClock } from '../lib/clock.ts';
 import type { HostWay } from '../lib/host-way.ts';
@@ -14,7 +15,7 @@ import { ownAddresses } from './host-interfaces.ts';
 
 /** How often interfaces are looked at: a way that is gone is noticed within this time, without probes. */
 const LOOK_MS = 200;
-/** How often octets are told and ended flows forgotten. */
+/** How often octets are told and ended flows forgotten: flows are counted as they were then. */
 const COUNT_MS = 1000;
 /** A socket is in no list of /proc before its connect(). */
 const NEW_FLOW_MS = 2000;
@@ -61,6 +62,7 @@ export class HostUplinks {
   #own: readonly string[] = [];
   /** By inode. */
   readonly #flows = new Map<number, HostFlow>();
+  #isForgetting = false;
   #looking: NodeJS.Timeout | undefined;
   #counting: NodeJS.Timeout | undefined;
 
@@ -120,6 +122,7 @@ export class HostUplinks {
 
   /** By link. */
   counters(): ReadonlyMap<number, InterfaceCounters> {
+    if (this.#seen.size === 0) return new Map();
     const devices = interfaceCounters(read('/proc/net/dev'));
     const found = new Map<number, InterfaceCounters>();
     for (const [link, seen] of this.#seen) {
@@ -132,7 +135,7 @@ export class HostUplinks {
   #count(): void {
     const octets = new Map([...this.counters()].map(([link, c]) => [link, c.rxBytes + c.txBytes]));
     this.#toDataplane({ kind: 'host-octets', octets });
-    if (this.#flows.size > 0) this.#forgetEnded();
+    if (this.#flows.size > 0) void this.#forgetEnded();
   }
 
   // ---- Flows
@@ -141,19 +144,25 @@ export class HostUplinks {
     this.#flows.set(inode, { link, pid, beganAt: systemClock.now() });
   }
 
-  /** Sockets of apps that leave by each uplink and have a process still. */
+  /** Sockets of apps that leave by each uplink and had a process still when they were looked at last. */
   flows(): ReadonlyMap<number, number> {
-    this.#forgetEnded();
     const counts = new Map<number, number>();
     for (const { link } of this.#flows.values()) counts.set(link, (counts.get(link) ?? 0) + 1);
     return counts;
   }
 
-  #forgetEnded(): void {
-    const living = new Set(SOCKET_LISTS.flatMap((name) => inodesIn(read(`/proc/net/${name}`))));
+  /** To write these lists takes the kernel milliseconds, however few sockets there are: this thread does not wait for them. */
+  async #forgetEnded(): Promise<void> {
+    if (this.#isForgetting) return;
+    this.#isForgetting = true;
     const now = systemClock.now();
+    const lists = await Promise.all(
+      SOCKET_LISTS.map((name) => readFile(`/proc/net/${name}`, 'latin1').catch(() => '')),
+    );
+    const living = new Set(lists.flatMap(inodesIn));
     for (const [inode, { beganAt }] of this.#flows)
       if (!living.has(inode) && now - beganAt > NEW_FLOW_MS) this.#flows.delete(inode);
+    this.#isForgetting = false;
   }
 
   /** End what apps have on an uplink, so that they connect again elsewhere. */
