@@ -9,6 +9,8 @@ import { type CoveringMap, CoveringMap4, CoveringMap6, wordMask } from './coveri
 
 /** Prefixes from which on it pays to remember where those of which lengths are: few are covered by another one. */
 const MANY = 16_384;
+/** Numbers that are looked at with each change until all those are remembered: at once would take longer than a turn may. */
+const REMEMBERED = 8;
 const NONE = 0;
 
 export class CompactRib {
@@ -18,8 +20,11 @@ export class CompactRib {
   #size = 0;
   /** Prefixes per length: lengths without any are not probed. */
   readonly #perLength: Int32Array;
-  /** Of a large table. */
+  /** Of a large table: complete. */
   #map: CoveringMap | undefined;
+  /** One that is being made, in which prefixes with a number below `#marked`, and those that came since, have their marks. */
+  #nextMap: CoveringMap | undefined;
+  #marked = 0;
 
   constructor(prefixes: PrefixTable) {
     this.prefixes = prefixes;
@@ -79,20 +84,20 @@ export class CompactRib {
     this.#size++;
     prefixes.retain(prefix);
     this.#perLength[prefixes.length[prefix]!]!++;
-    if (this.#map !== undefined) this.#mark(this.#map, prefix, true);
-    else if (this.#size === MANY) this.#makeMap();
+    if (this.#size >= MANY || this.#isRemembering) this.#remember(prefix, true);
   }
 
   /** Take the value of a prefix that has one. Its number may belong to another prefix soon, unless somebody holds it. */
   remove(prefix: number): void {
     const { prefixes } = this;
     this.#perLength[prefixes.length[prefix]!]!--;
-    if (this.#map !== undefined) this.#mark(this.#map, prefix, false);
+    if (this.#isRemembering) this.#remember(prefix, false);
     this.#values[prefix] = NONE;
     prefixes.release(prefix);
     if (--this.#size > 0) return;
     this.#values = new Int32Array(0);
     this.#map = undefined;
+    this.#nextMap = undefined;
   }
 
   /** The longest prefix of at most `maxLength` bits that has a value and contains the address, or -1. */
@@ -128,9 +133,28 @@ export class CompactRib {
     return length < map.shortest ? -1 : length;
   }
 
-  #makeMap(): void {
-    this.#map = this.prefixes.family === 4 ? new CoveringMap4() : new CoveringMap6(this.#perLength);
-    for (const prefix of this) this.#mark(this.#map, prefix, true);
+  get #isRemembering(): boolean {
+    return this.#map !== undefined || this.#nextMap !== undefined;
+  }
+
+  #remember(prefix: number, isThere: boolean): void {
+    if (this.#map !== undefined) {
+      this.#mark(this.#map, prefix, isThere);
+      return;
+    }
+    if (this.#nextMap === undefined) {
+      this.#nextMap = this.prefixes.family === 4 ? new CoveringMap4() : new CoveringMap6(this.#perLength);
+      this.#marked = 0;
+    }
+    const map = this.#nextMap;
+    this.#mark(map, prefix, isThere);
+    const end = Math.min(this.#marked + REMEMBERED, this.limit);
+    for (; this.#marked < end; this.#marked++)
+      // The one that is about to go has its value still.
+      if (this.#marked !== prefix && this.has(this.#marked)) this.#mark(map, this.#marked, true);
+    if (this.#marked < this.limit) return;
+    this.#map = map;
+    this.#nextMap = undefined;
   }
 
   #mark(map: CoveringMap, prefix: number, isThere: boolean): void {
