@@ -5,7 +5,7 @@
  */
 
 import type { Clock } from '../router/lib/clock.ts';
-import { Pace } from '../router/lib/pace.ts';
+import { Pace, Ramp } from '../router/lib/pace.ts';
 import type { TableViews } from './monitor/views.ts';
 import type { Origination } from './origination.ts';
 import type { Outbound, Peer } from './peer.ts';
@@ -23,7 +23,6 @@ const DECISION_BUDGET = 8192;
 const DECISION_STEP = 1024;
 /** Prefixes told to a peer at a time: what is told together is packed together. */
 const EXPORT_BUDGET = 512;
-
 export interface SpreadHost {
   readonly clock: Clock;
   readonly ribs: readonly Rib[];
@@ -46,6 +45,7 @@ export class Spread {
   readonly #batches: ReadonlyMap<Rib, RouteColumns>;
   readonly #telling = new Rota<Peer>();
   readonly #decisionPace = new Pace(DECISION_STEP);
+  readonly #exportRamp = new Ramp(EXPORT_BUDGET);
 
   constructor(host: SpreadHost) {
     this.#host = host;
@@ -63,7 +63,10 @@ export class Spread {
     for (const [rib, batch] of this.#batches) if (rib.loc.pending > 0) this.#decide(rib, batch, isTimeUp);
     const waiting = [...this.#host.peers].filter((peer) => peer.hasWork);
     const tellOne = (peer: Peer): void => {
-      peer.pull(EXPORT_BUDGET, this.#host.byNumber);
+      const { clock, byNumber } = this.#host;
+      const began = clock.now();
+      peer.pull(this.#exportRamp.count, byNumber);
+      this.#exportRamp.took(clock.now() - began);
       this.#host.pump(peer);
     };
     this.#telling.turn(waiting, tellOne, isTimeUp);

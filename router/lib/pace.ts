@@ -28,3 +28,24 @@ export class Pace {
     else if (ms < STEP_MS) this.#count = Math.min(this.#most, this.#count * 2);
   }
 }
+
+/** A pace that only grows: for what is better done in large steps, and slow because of its code in the beginning alone. */
+export class Ramp {
+  readonly #most: number;
+  #count = LEAST;
+
+  /** @param most things of one step in the end */
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /** Things of the next step. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** A step of `count` things took so long. */
+  took(ms: number): void {
+    if (ms < STEP_MS) this.#count = Math.min(this.#most, this.#count * 2);
+  }
+}
