@@ -67,8 +67,9 @@ export class Feed implements VpnFeed {
   readonly #waiting = new Set<string>();
   /** Paths the peer has been told, by key. */
   readonly #told = new Map<string, readonly Path[]>();
-  /** Families whose prefixes are all to be looked at. */
+  /** Families whose prefixes are all to be looked at, and how far that is. */
   readonly #again = new Set<VpnFamily>();
+  #walk: { readonly keys: Iterator<string>; left: number } | undefined;
   readonly #endOfRibs = new Set<VpnFamily>();
   /** RFC 7313 §4: the peer asked for everything again, or is being told. */
   readonly #refreshes = new Map<VpnFamily, 'due' | 'running'>();
@@ -79,7 +80,7 @@ export class Feed implements VpnFeed {
     this.#host = host;
     for (const family of VPN_FAMILIES) {
       if (!this.#speaks(family)) continue;
-      this.#again.add(family);
+      this.#lookAgain(family);
       this.#endOfRibs.add(family);
     }
   }
@@ -117,7 +118,7 @@ export class Feed implements VpnFeed {
   }
 
   policyChanged(): void {
-    for (const family of VPN_FAMILIES) if (this.#speaks(family)) this.#again.add(family);
+    for (const family of VPN_FAMILIES) if (this.#speaks(family)) this.#lookAgain(family);
     this.#host.judgeAgain();
   }
 
@@ -127,10 +128,9 @@ export class Feed implements VpnFeed {
 
   pull(budget: number, transmit: Transmit): void {
     this.#beginRefreshes();
-    for (const family of this.#again) for (const key of this.#host.table.keys(family)) this.#waiting.add(key);
-    this.#again.clear();
+    this.#walkOn(budget);
     this.#tell(budget, transmit);
-    if (this.#waiting.size > 0) return;
+    if (this.#waiting.size > 0 || this.#again.size > 0) return;
     for (const [family, state] of this.#refreshes) {
       if (state === 'due') continue;
       this.#peer.mark(family, EORR);
@@ -146,12 +146,33 @@ export class Feed implements VpnFeed {
     if (this.#endOfRibs.size > 0) return;
     for (const [family, state] of this.#refreshes) {
       if (state === 'running') continue;
-      this.#again.add(family);
+      this.#lookAgain(family);
       if (this.#negotiated.enhancedRefresh) {
         this.#peer.mark(family, BORR);
         this.#refreshes.set(family, 'running');
       } else this.#refreshes.delete(family);
     }
+  }
+
+  #lookAgain(family: VpnFamily): void {
+    this.#again.add(family);
+    this.#walk = undefined;
+  }
+
+  /** Takes up some keys at a time: a large table neither takes a whole turn nor waits here as a whole. */
+  #walkOn(budget: number): void {
+    if (this.#again.size === 0) return;
+    const { table } = this.#host;
+    // What comes later stands behind, and waits already.
+    const walk = (this.#walk ??= { keys: table.keys(), left: table.size });
+    for (let n = Math.min(budget, walk.left); n > 0; n--) {
+      const { done, value } = walk.keys.next();
+      walk.left = done === true ? 0 : walk.left - 1;
+      if (done !== true && this.#again.has(table.routes(value)[0]!.bundle.family)) this.#waiting.add(value);
+    }
+    if (walk.left > 0) return;
+    this.#again.clear();
+    this.#walk = undefined;
   }
 
   #speaks(family: VpnFamily): boolean {

@@ -5,7 +5,7 @@
  */
 
 import type { Prefix } from '../../router/lib/addr.ts';
-import type { VpnBundle, VpnFamily } from '../ports.ts';
+import type { VpnBundle } from '../ports.ts';
 import { Has } from '../rib/attrs.ts';
 import { type AttrFacts, type Candidates, decide } from '../rib/decision.ts';
 import { firstAs, pathLength } from '../wire/attribute/as-path.ts';
@@ -60,9 +60,9 @@ export class VpnTable {
     for (const routes of this.#routes.values()) if (n++ >= from) yield routes;
   }
 
-  /** Keys of the prefixes of a family. */
-  *keys(family: VpnFamily): Generator<string> {
-    for (const [key, [first]] of this.#routes) if (first!.bundle.family === family) yield key;
+  /** Keys of all prefixes; they may come and go meanwhile. */
+  keys(): IterableIterator<string> {
+    return this.#routes.keys();
   }
 
   /** Add a route, or put it in the place of the one with its number. @param key `vpnKey` of its name */

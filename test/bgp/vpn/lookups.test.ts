@@ -1,15 +1,24 @@
-/** Questions about one prefix cost what they find: they must not walk through all VPN routes, of which there may be a million. */
+/** Nothing walks through all VPN routes in one turn, of which there may be a million: questions cost what they find, peers are told in steps. */
 import test from 'ava';
 import fc from 'fast-check';
+import type { MonitoredSession } from '../../../bgp/monitor/monitor.ts';
 import type { VpnPeer, VpnSender } from '../../../bgp/ports.ts';
 import { Held, type HeldRoute } from '../../../bgp/vpn/held.ts';
-import { type VpnName, vpnKey } from '../../../bgp/vpn/nlri.ts';
+import { readVpnNlri, type VpnName, vpnKey } from '../../../bgp/vpn/nlri.ts';
 import { PrefixIndex, prefixesMeant } from '../../../bgp/vpn/prefix-index.ts';
 import { importsOf } from '../../../bgp/vpn/vpn-explain.ts';
+import { Feed } from '../../../bgp/vpn/vpn-feed.ts';
 import { type VpnRoute, VpnTable } from '../../../bgp/vpn/vpn-table.ts';
+import type { WireContext } from '../../../bgp/wire/attribute/model.ts';
 import { PLAIN_ATTRIBUTES } from '../../../bgp/wire/attribute/plain.ts';
+import { PLAIN_FACTS } from '../../../bgp/wire/family.ts';
+import { decodeUpdate } from '../../../bgp/wire/update.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
-import { rd, rt } from '../kit/vpn.ts';
+import { PLAIN_CONTEXT } from '../kit/describe.ts';
+import { SimNet, type SimRouter } from '../kit/net.ts';
+import { rd, roomOf, rt } from '../kit/vpn.ts';
+
+const VPN_CONTEXT: WireContext = { ...PLAIN_CONTEXT, external: false, families: { vpnv4: PLAIN_FACTS } };
 
 const p = (text: string): Prefix => Prefix.parse(text)!;
 const red = { name: 'red', importTargets: [rt('64601:1')] };
@@ -105,6 +114,53 @@ test('a route that policy lets pass from now on is a refused one no more', (t) =
   held.put({ ...route, prefix: route.prefix });
   t.deepEqual(ask('10.0.0.1').routes, ['1 10.0.0.0/8 policy']);
   t.is(held.accepted.vpnv4, 0);
+});
+
+test('a peer that comes up is told a large table in steps, each prefix once, and none takes what the table holds', (t) => {
+  const net = new SimNet(4364);
+  const a: SimRouter = net.router('a', { asn: 64601, vpn: roomOf(64601, () => a, {}) });
+  const b: SimRouter = net.router('b', { asn: 64601, vpn: roomOf(64601, () => b, {}) });
+  net.join(a, b, { families: ['vpnv4'] });
+  net.start();
+  net.runUntil(() => a.session('b').state === 'Established');
+  const [{ negotiated }] = [...a.speaker.sessions()] as [MonitoredSession];
+  let looks = 0;
+  const table = new VpnTable();
+  const bundle = { family: 'vpnv4', attributes: PLAIN_ATTRIBUTES, hop, from: undefined, weight: 0 } as const;
+  const put = (i: number): void => {
+    const name = { rd: rd('64601:1'), prefix: p(`10.${i >> 8}.${i & 255}.0/24`) };
+    const rest = { name, vrf: undefined, label: 3, number: i, cost: 0 };
+    const get = () => {
+      looks++;
+      return bundle;
+    };
+    table.put(vpnKey(name), Object.defineProperty({ ...rest, bundle }, 'bundle', { get }));
+  };
+  for (let i = 0; i < 5000; i++) put(i);
+  const telling: VpnPeer['telling'] = () => () => ({ attributes: PLAIN_ATTRIBUTES, hop: hop.global });
+  const facts = { table, held: new Held(peer), isComplete: () => true, judgeAgain: () => undefined };
+  const feed = new Feed(negotiated, { ...peer, sender: { ...sender, name: 'b' }, telling }, facts);
+  const told: string[] = [];
+  let ends = 0;
+  for (let step = 0; feed.hasWork; step++) {
+    looks = 0;
+    if (step === 3) for (const i of [5000, 1]) put(i); // one comes, another one is told anew
+    if (step === 3)
+      for (const i of [5000, 1])
+        feed.touch(vpnKey({ rd: rd('64601:1'), prefix: p(`10.${i >> 8}.${i & 255}.0/24`) }), 'vpnv4');
+    feed.pull(100, (octets) => {
+      const u = decodeUpdate(octets.subarray(19), VPN_CONTEXT);
+      if ('handling' in u) throw new Error(u.words);
+      const { reach } = u.vpn!;
+      if (reach === undefined) ends++;
+      else told.push(...readVpnNlri(reach.subarray(5 + reach[3]!), 4, false)!.map((n) => String(n.prefix)));
+    });
+    t.true(looks < 1000, `${looks} looks in step ${step}`);
+    t.true(step < 100);
+  }
+  t.is(ends, 1);
+  t.is(new Set(told).size, 5001);
+  t.is(told.length, 5002, 'one of them changed after it was told');
 });
 
 test('an index knows after any changes what a list would', (t) => {
