@@ -5,15 +5,7 @@
  */
 
 import type { Family } from '../router/lib/addr.ts';
-import {
-  afterPolicy,
-  beforePolicy,
-  type ExportSettings,
-  exportBar,
-  mayExport,
-  nextHopOf,
-  type Reflection,
-} from './export.ts';
+import { afterPolicy, beforePolicy, type ExportSettings, exportBar, nextHopOf, type Reflection } from './export.ts';
 import type { Outbound, Peer } from './peer.ts';
 import { type Decision, type Filter, MutableSubject } from './policy/filter.ts';
 import { markedForPeer, mayTell } from './policy/otc.ts';
@@ -46,6 +38,8 @@ const FROM_REFLECTED = 3;
 const HOP_SELF = 0;
 const HOP_WHOLE = 1;
 const HOP_GLOBAL = 2;
+
+const NO_LLGR = 'it is long-lived stale, and the peer does not speak of that (RFC 9494)';
 
 const subject = new MutableSubject();
 
@@ -197,8 +191,7 @@ export class Exporter {
     if (this.#isHidden(out.rib, prefix)) return 'an aggregate stands for it (summary_only)';
     if (!mayTell(this.#peer.role, a.otc)) return 'it is for customers only (RFC 9234)';
     // RFC 9494 §4.3: "SHOULD NOT be advertised to any neighbor from which the ... Capability has not been received".
-    if (a.isLongLivedStale && this.#peer.session.negotiated?.longLived !== true)
-      return 'it is long-lived stale, and the peer does not speak of that (RFC 9494)';
+    if (a.isLongLivedStale && this.#peer.session.negotiated?.longLived !== true) return NO_LLGR;
     return exportBar(a, sender, this.#settings);
   }
 
@@ -221,7 +214,7 @@ export class Exporter {
     hop: NextHop,
     from: VpnSender | undefined,
   ): ((about: Subject) => Telling | undefined) | undefined {
-    if (this.filter.isClosed || !mayExport(a, from, this.#settings) || !this.#takesStale(a)) return undefined;
+    if (this.filter.isClosed || this.barOf(a, from) !== undefined) return undefined;
     const plan = this.filter.plan(beforePolicy(a, from, this.#settings), hop);
     const reflection = from?.relation === 'internal' ? this.#reflection(from) : undefined;
     return (about) => {
@@ -235,9 +228,17 @@ export class Exporter {
     };
   }
 
-  /** RFC 9494 §4.3: "SHOULD NOT be advertised to any neighbor from which the ... Capability has not been received". */
-  #takesStale(a: Attributes): boolean {
-    return this.#peer.session.negotiated?.longLived === true || !a.communities.includes(Community.LlgrStale);
+  /** What export policy is asked about, of such routes; undefined = nothing, whatever it says. */
+  offering(a: Attributes, from: VpnSender | undefined): Attributes | undefined {
+    return this.barOf(a, from) === undefined ? beforePolicy(a, from, this.#settings) : undefined;
+  }
+
+  /** Why such a route is not told whatever policy says, undefined when policy decides. */
+  barOf(a: Attributes, from: VpnSender | undefined): string | undefined {
+    // RFC 9494 §4.3: "SHOULD NOT be advertised to any neighbor from which the ... Capability has not been received".
+    if (a.communities.includes(Community.LlgrStale) && this.#peer.session.negotiated?.longLived !== true)
+      return NO_LLGR;
+    return exportBar(a, from, this.#settings);
   }
 
   forget(): void {

@@ -77,9 +77,9 @@ export class Inbox {
         // the action, and `down` follows.
         peer.retention.back(action.negotiated, clock.now());
         peer.begin(action.negotiated, peer.conduits.get(action.transport)?.stream?.localAddress, ribs);
-        monitors.up(peer.monitored!);
         peer.vpn = vpn?.up(peer.monitored!, vpnPeer(peer, this.#host.importContext()));
         peer.vpnHeld = peer.vpn;
+        monitors.up(peer.monitored!);
         break;
       case 'down':
         if (peer.monitored !== undefined) {

@@ -19,7 +19,7 @@ import type { PeerConfig } from './peer-config.ts';
 import { Filter } from './policy/filter.ts';
 import type { FilterPeer } from './policy/module.ts';
 import type { Policy } from './policy/rule.ts';
-import type { Attempt, LinkId, NextHopResolver, Stream, VpnFeed, VpnSender } from './ports.ts';
+import type { Attempt, LinkId, NextHopResolver, Stream, VpnFeed } from './ports.ts';
 import { type Confederation, checkAses, type OwnAses, ownAsesOf, type Relation, relationOf } from './relation.ts';
 import { Retention, type RetentionHost } from './retention.ts';
 import { AdjRibOut } from './rib/adj-rib-out.ts';
@@ -302,9 +302,9 @@ export class Peer {
     return this.#exporter.offered(prefix, out, peers, a, from);
   }
 
-  /** What export policy makes of routes that no table of ours holds (bgp/exporter.ts). */
-  telling(a: Attributes, hop: NextHop, from: VpnSender | undefined): ReturnType<Exporter['telling']> {
-    return this.#exporter.telling(a, hop, from);
+  /** For routes that no table of ours holds. */
+  get exporter(): Pick<Exporter, 'telling' | 'offering' | 'barOf'> {
+    return this.#exporter;
   }
 
   /** Why the peer is told the best route to a prefix or not. */

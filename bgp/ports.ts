@@ -8,6 +8,7 @@ import type { PrefixTable } from '../router/lib/prefix-table.ts';
 import type { Chore } from './chores.ts';
 import type { RouteSender } from './export.ts';
 import type { MonitoredSession } from './monitor/monitor.ts';
+import type { TableKind, ToldTable } from './monitor/views.ts';
 import type { Decision } from './policy/filter.ts';
 import type { RetentionHost } from './retention.ts';
 import type { Attributes, NextHop } from './wire/attribute/model.ts';
@@ -201,6 +202,8 @@ export interface VpnPeer {
   cost(hop: NextHop): number | undefined;
   /** For routes to tell: what goes on the wire, undefined = the prefix is not told. */
   telling(bundle: VpnBundle): (prefix: Prefix) => VpnTold | undefined;
+  /** What export policy is asked about; undefined = the peer is told nothing of it, whatever policy says. */
+  offering(bundle: VpnBundle): Attributes | undefined;
   /** A BoRR (1) or EoRR (2) of RFC 7313. */
   mark(family: VpnFamily, subtype: number): void;
 }
@@ -224,6 +227,11 @@ export interface VpnFeed {
   policyChanged(): void;
   /** What the peer has sent, as it would send it again, in portions. */
   receivedUpdates(): Generator<readonly Uint8Array[]>;
+  /**
+   * Have one of its tables told from now on, all of it first.
+   * @param wake called when there is something to tell after there was nothing
+   */
+  view(kind: Exclude<TableKind, 'loc'>, wake: () => void): ToldTable;
 }
 
 /** Takes over what a speaker has no tables for: the VPN families of its sessions (bgp/vpn/vpn-room.ts). */

@@ -22,7 +22,7 @@ import { encodeOpen } from '../wire/message.ts';
 import { AFI_IPV6 } from '../wire/nlri.ts';
 import type { Monitor, MonitoredSession } from './monitor.ts';
 import type { Monitoring } from './monitoring.ts';
-import type { TableKind, TableView } from './views.ts';
+import type { TableKind, ToldTable } from './views.ts';
 
 /** A table a station may want: `in_pre` is what peers send, as they send it. */
 export type StationTable = 'in_pre' | TableKind;
@@ -37,7 +37,7 @@ export interface BmpInstance {
   readonly routerId: Addr;
   /** Established sessions. */
   readonly sessions: () => Iterable<MonitoredSession>;
-  readonly monitoring: Pick<Monitoring, 'receivedUpdates' | 'statistics' | 'view'>;
+  readonly monitoring: Pick<Monitoring, 'receivedUpdates' | 'statistics' | 'views'>;
   /** Sessions by the name of their peer that are nobody's business outside. */
   readonly isHidden?: ((peer: string) => boolean) | undefined;
 }
@@ -68,7 +68,7 @@ interface Dump {
 interface Telling {
   readonly session: MonitoredSession | undefined;
   readonly header: BmpPeer;
-  readonly view: TableView;
+  readonly view: ToldTable;
 }
 
 export class InstanceFeed implements Monitor {
@@ -184,10 +184,10 @@ export class InstanceFeed implements Monitor {
   }
 
   #tell(kind: TableKind, session: MonitoredSession | undefined, header: BmpPeer): void {
-    const view = this.#instance.monitoring.view(kind, session?.peer, () => this.#host.wake());
-    if (view === undefined) return;
-    this.#tellings.push({ session, header, view });
-    this.#host.wake();
+    for (const view of this.#instance.monitoring.views(kind, session?.peer, () => this.#host.wake())) {
+      this.#tellings.push({ session, header, view });
+      this.#host.wake();
+    }
   }
 
   #forget(which: (telling: Telling) => boolean): void {

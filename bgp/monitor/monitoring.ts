@@ -5,7 +5,7 @@ import type { Rib } from '../rib/rib.ts';
 import type { BmpStatistics } from '../wire/bmp.ts';
 import { type FamilyName, unicast } from '../wire/family.ts';
 import { type MrtCursor, mrtPortion, mrtTable, receivedUpdates } from './dump.ts';
-import type { TableKind, TableView, TableViews } from './views.ts';
+import type { TableKind, TableViews, ToldTable } from './views.ts';
 
 export interface MonitoringHost {
   readonly ribs: readonly Rib[];
@@ -55,14 +55,17 @@ export class Monitoring {
   }
 
   /**
-   * Have a table of an established session told, or the Loc-RIB; undefined when there is no such session.
+   * Have a table of an established session told, or the Loc-RIB: that of the families with tables here, and that of the VPN
+   * families; none when there is no such session.
    * @param wake called when there is something to tell after there was nothing
    */
-  view(kind: TableKind, peer: string | undefined, wake: () => void): TableView | undefined {
+  views(kind: TableKind, peer: string | undefined, wake: () => void): readonly ToldTable[] {
     const { views } = this.#host;
-    if (peer === undefined) return views.open(kind, undefined, wake);
+    if (peer === undefined) return [views.open(kind, undefined, wake)];
     const known = this.#host.peer(peer);
-    return known?.monitored === undefined ? undefined : views.open(kind, known, wake);
+    if (known?.monitored === undefined) return [];
+    const unicast = views.open(kind, known, wake);
+    return known.vpn === undefined || kind === 'loc' ? [unicast] : [unicast, known.vpn.view(kind, wake)];
   }
 }
 

@@ -22,6 +22,19 @@ import { messagesIn } from './dump.ts';
 /** Adj-RIB-In after import policy; Adj-RIB-Out before and after export policy; the best routes. */
 export type TableKind = 'in_post' | 'out_pre' | 'out_post' | 'loc';
 
+/** A table of a station. */
+export interface ToldTable {
+  readonly kind: TableKind;
+  /** Something is left for `pull`. */
+  readonly hasWork: boolean;
+  /** The station does not have all of it yet. */
+  readonly isInitial: boolean;
+  /** What is to be told next, as whole UPDATE messages; End-of-RIB of each family follows its first complete telling. */
+  pull(): readonly Uint8Array[];
+  /** Nobody is told any more. */
+  close(): void;
+}
+
 /** A path and its identifier; that is 0 in tables of one path per prefix. */
 type Path = ToldPath & { readonly pathId: number };
 
@@ -73,8 +86,8 @@ class Part {
   }
 }
 
-/** One table of one station. */
-export class TableView {
+/** One table of one station, of the families with tables in a speaker. */
+export class TableView implements ToldTable {
   readonly kind: TableKind;
   readonly peer: Peer | undefined;
   readonly #parts: readonly Part[];
@@ -110,24 +123,20 @@ export class TableView {
     if (wasIdle) this.#wake();
   }
 
-  /** Something is left for `pull`. */
   get hasWork(): boolean {
     return this.#parts.some((p) => p.hasWork);
   }
 
-  /** The station does not have all of it yet. */
   get isInitial(): boolean {
     return this.#parts.some((p) => p.isInitial);
   }
 
-  /** What is to be told next, as whole UPDATE messages; End-of-RIB of each family follows its first complete telling. */
   pull(): readonly Uint8Array[] {
     this.#parts.find((p) => p.hasWork)?.pull(this.#packer);
     this.#packer.flush();
     return this.#chunks.splice(0).flatMap(messagesIn);
   }
 
-  /** Nobody is told any more. */
   close(): void {
     this.#closed(this);
   }

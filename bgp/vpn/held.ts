@@ -51,6 +51,7 @@ export class Held implements HeldRoutes {
   readonly #routes = new Map<string, HeldRoute>();
   /** Those that policy refuses: the others stand in the room's table. */
   readonly #refused = new PrefixIndex<HeldRoute>();
+  readonly #watchers = new Set<(key: string) => void>();
 
   constructor(peer: VpnPeer) {
     this.peer = peer;
@@ -72,6 +73,7 @@ export class Held implements HeldRoutes {
     this.#routes.set(id, route);
     this.#count(route, 1);
     if (route.accepted === undefined) this.#refused.add(route.prefix.prefix, route);
+    for (const changed of this.#watchers) changed(id);
   }
 
   delete(route: HeldRoute): void {
@@ -80,11 +82,28 @@ export class Held implements HeldRoutes {
     if (known === undefined) return;
     this.#routes.delete(id);
     this.#leave(known);
+    for (const changed of this.#watchers) changed(id);
   }
 
   #leave(route: HeldRoute): void {
     this.#count(route, -1);
     if (route.accepted === undefined) this.#refused.delete(route.prefix.prefix, route);
+  }
+
+  /** Told of each route that is put or deleted, by its key among all. @returns takes the listener away again */
+  watch(listener: (key: string) => void): () => void {
+    this.#watchers.add(listener);
+    return () => this.#watchers.delete(listener);
+  }
+
+  /** Keys of all routes; they may come and go meanwhile. */
+  keys(): IterableIterator<string> {
+    return this.#routes.keys();
+  }
+
+  /** @param key one of `keys` */
+  at(key: string): HeldRoute | undefined {
+    return this.#routes.get(key);
   }
 
   hasRefused(prefix: Prefix): boolean {

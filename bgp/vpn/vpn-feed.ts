@@ -5,21 +5,23 @@
  */
 
 import type { Negotiated } from '../fsm/negotiate.ts';
+import type { TableKind, ToldTable } from '../monitor/views.ts';
 import type { VpnBundle, VpnFamily, VpnFeed, VpnPeer, VpnTold } from '../ports.ts';
 import { putAttributes } from '../wire/attribute/table.ts';
 import type { FamilyName } from '../wire/family.ts';
 import { OctetWriter } from '../wire/octets.ts';
 import type { HeldRoute } from './held.ts';
-import { type VpnName, vpnNextHop } from './nlri.ts';
+import { vpnNextHop } from './nlri.ts';
 import { isReachable, type VpnRoute, type VpnTable } from './vpn-table.ts';
 import { heldUpdates, reach, reachRoom, runsOf, unreach, unreachRoom, vpnOctets } from './vpn-update.ts';
+import { type HeldTable, SessionViews, type TablePath } from './vpn-views.ts';
 
 export const VPN_FAMILIES: readonly VpnFamily[] = ['vpnv4', 'vpnv6'];
 
 export type VpnCounts = Record<VpnFamily, number>;
 
 /** What is held from the peer; it is kept elsewhere, because it may outlive the session. */
-export interface HeldRoutes {
+export interface HeldRoutes extends HeldTable {
   readonly received: Readonly<VpnCounts>;
   readonly accepted: Readonly<VpnCounts>;
   readonly stale: Readonly<VpnCounts>;
@@ -38,21 +40,14 @@ export interface FeedHost {
 export type Transmit = (octets: Uint8Array, messages: number) => void;
 
 /** A path as the peer has it. */
-interface Path {
-  readonly name: VpnName;
-  /** Undefined without ADD-PATH. */
-  readonly id: number | undefined;
-}
-
-interface TellablePath extends Path {
+interface ToldPath extends TablePath {
   readonly key: string;
-  readonly label: number;
 }
 
 /** Changes of one turn, by what they have in common. */
 interface Changes {
-  readonly gone: Record<VpnFamily, Path[]>;
-  readonly groups: Map<VpnTold, { readonly family: VpnFamily; readonly paths: TellablePath[] }>;
+  readonly gone: Record<VpnFamily, ToldPath[]>;
+  readonly groups: Map<VpnTold, { readonly family: VpnFamily; readonly paths: ToldPath[] }>;
 }
 
 const BORR = 1;
@@ -66,13 +61,14 @@ export class Feed implements VpnFeed {
   /** Keys of prefixes that have to be told, or taken back. */
   readonly #waiting = new Set<string>();
   /** Paths the peer has been told, by key. */
-  readonly #told = new Map<string, readonly Path[]>();
+  readonly #told = new Map<string, readonly ToldPath[]>();
   /** Families whose prefixes are all to be looked at, and how far that is. */
   readonly #again = new Set<VpnFamily>();
   #walk: { readonly keys: Iterator<string>; left: number } | undefined;
   readonly #endOfRibs = new Set<VpnFamily>();
   /** RFC 7313 §4: the peer asked for everything again, or is being told. */
   readonly #refreshes = new Map<VpnFamily, 'due' | 'running'>();
+  readonly #views: SessionViews;
 
   constructor(negotiated: Negotiated, peer: VpnPeer, host: FeedHost) {
     this.#negotiated = negotiated;
@@ -83,6 +79,19 @@ export class Feed implements VpnFeed {
       this.#lookAgain(family);
       this.#endOfRibs.add(family);
     }
+    const { context } = negotiated;
+    this.#views = new SessionViews({
+      peer,
+      families: VPN_FAMILIES.filter((f) => this.#speaks(f)),
+      fourOctetAs: context.fourOctetAs,
+      table: host.table,
+      held: host.held,
+      receivesPathIds: (family) => context.families[family]?.receivesPathIds === true,
+      sendsPathIds: (family) => this.#sendsPathIds(family),
+      eligible: (key) => this.#eligible(key),
+      toldKeys: () => this.#told.keys(),
+      told: (key) => this.#told.get(key) ?? [],
+    });
   }
 
   get received(): Readonly<VpnCounts> {
@@ -108,6 +117,7 @@ export class Feed implements VpnFeed {
     if (!this.#speaks(family)) return false;
     const isFirst = !this.hasWork;
     this.#waiting.add(key);
+    this.#views.routesChanged(key);
     return isFirst;
   }
 
@@ -119,11 +129,18 @@ export class Feed implements VpnFeed {
 
   policyChanged(): void {
     for (const family of VPN_FAMILIES) if (this.#speaks(family)) this.#lookAgain(family);
+    this.#views.policyChanged();
     this.#host.judgeAgain();
   }
 
-  receivedUpdates(): Generator<readonly Uint8Array[]> {
-    return heldUpdates(this.#host.held.routes(), this.#negotiated);
+  view(kind: Exclude<TableKind, 'loc'>, wake: () => void): ToldTable {
+    return this.#views.open(kind, wake);
+  }
+
+  *receivedUpdates(): Generator<readonly Uint8Array[]> {
+    yield* heldUpdates(this.#host.held.routes(), this.#negotiated);
+    // RFC 7854 §5: the initial dump of each family is followed by its End-of-RIB.
+    yield VPN_FAMILIES.filter((f) => this.#speaks(f)).map((f) => unreach(f, new Uint8Array(0)));
   }
 
   pull(budget: number, transmit: Transmit): void {
@@ -195,7 +212,7 @@ export class Feed implements VpnFeed {
   /** What has to be said about a prefix. */
   #look(key: string, policies: Map<VpnBundle, ReturnType<VpnPeer['telling']>>, { gone, groups }: Changes): void {
     const before = this.#told.get(key) ?? [];
-    const now: Path[] = [];
+    const now: ToldPath[] = [];
     for (const route of this.#eligible(key)) {
       const { bundle, name, label, number } = route;
       if (now.length === this.#limit(bundle.family)) break;
@@ -203,7 +220,7 @@ export class Feed implements VpnFeed {
       if (policy === undefined) policies.set(bundle, (policy = this.#peer.telling(bundle)));
       const told = policy(name.prefix);
       if (told === undefined) continue;
-      const path: TellablePath = { key, name, label, id: this.#sendsPathIds(bundle.family) ? number : undefined };
+      const path = { key, name, label, told, id: this.#sendsPathIds(bundle.family) ? number : undefined };
       now.push(path);
       const group = groups.get(told) ?? { family: bundle.family, paths: [] };
       groups.set(told, group);
@@ -231,19 +248,20 @@ export class Feed implements VpnFeed {
     return this.#sendsPathIds(family) ? this.#peer.pathLimit : 1;
   }
 
-  #remember(key: string, paths: readonly Path[]): void {
+  #remember(key: string, paths: readonly ToldPath[]): void {
     const [known] = [...(this.#told.get(key) ?? []), ...paths];
     if (known === undefined) return;
     this.advertised[familyOf(known)] += paths.length - (this.#told.get(key)?.length ?? 0);
     if (paths.length === 0) this.#told.delete(key);
     else this.#told.set(key, paths);
+    this.#views.toldChanged(key);
   }
 
   #announce(
     family: VpnFamily,
     { attributes, hop }: VpnTold,
-    paths: readonly TellablePath[],
-    gone: Record<VpnFamily, Path[]>,
+    paths: readonly ToldPath[],
+    gone: Record<VpnFamily, ToldPath[]>,
     transmit: Transmit,
   ): void {
     const w = new OctetWriter(256);
@@ -267,13 +285,13 @@ export class Feed implements VpnFeed {
     for (const nlri of runsOf(fitting, room)) transmit(reach(family, next, nlri, others), 1);
   }
 
-  #withdraw(family: VpnFamily, paths: readonly Path[], transmit: Transmit): void {
+  #withdraw(family: VpnFamily, paths: readonly ToldPath[], transmit: Transmit): void {
     const room = unreachRoom(this.#negotiated.maxMessage);
     const octets = paths.map((path) => vpnOctets(path.name, undefined, path.id));
     for (const nlri of runsOf(octets, room)) transmit(unreach(family, nlri), 1);
   }
 }
 
-function familyOf({ name }: Path): VpnFamily {
+function familyOf({ name }: ToldPath): VpnFamily {
   return name.prefix.family === 4 ? 'vpnv4' : 'vpnv6';
 }

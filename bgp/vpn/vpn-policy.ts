@@ -59,7 +59,7 @@ export function vpnPeer(peer: Peer, own: Pick<ImportContext, 'identifier' | 'clu
     },
     cost: (hop) => peer.interiorCost(hop),
     telling(bundle: VpnBundle) {
-      const tell = peer.telling(bundle.attributes, bundle.hop, bundle.from);
+      const tell = peer.exporter.telling(bundle.attributes, bundle.hop, bundle.from);
       // One answer of the rules gives one answer here, so that prefixes stay together.
       const made = new Map<object, VpnTold | undefined>();
       return (prefix) => {
@@ -72,6 +72,7 @@ export function vpnPeer(peer: Peer, own: Pick<ImportContext, 'identifier' | 'clu
         return made.get(telling);
       };
     },
+    offering: ({ attributes, from }) => peer.exporter.offering(attributes, from),
     mark(family: VpnFamily, subtype: number) {
       peer.session.refresh({ ...FAMILIES[family], subtype });
     },

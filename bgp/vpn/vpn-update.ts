@@ -4,7 +4,7 @@
  */
 
 import type { Negotiated } from '../fsm/negotiate.ts';
-import type { VpnFamily } from '../ports.ts';
+import type { VpnFamily, VpnTold } from '../ports.ts';
 import { AttributeCode, OPTIONAL, putAttribute } from '../wire/attribute/model.ts';
 import { putAttributes } from '../wire/attribute/table.ts';
 import { FAMILIES } from '../wire/family.ts';
@@ -20,6 +20,14 @@ const REACH_HEAD_OCTETS = 9;
 const UNREACH_HEAD_OCTETS = 7;
 /** Routes in one portion of a dump. */
 const PORTION = 512;
+
+/** A path on the wire. */
+export interface VpnPath {
+  readonly name: VpnName;
+  /** Undefined without ADD-PATH. */
+  readonly id: number | undefined;
+  readonly label: number;
+}
 
 /** What is left for prefixes in a message of at most `max` octets. */
 export function reachRoom(max: number, hop: Uint8Array, others: Uint8Array): number {
@@ -51,16 +59,31 @@ export function* heldUpdates(routes: readonly HeldRoute[], { context }: Negotiat
 }
 
 function groupUpdates({ attributes, hop }: Reached, group: HeldRoute[], context: Negotiated['context']): Uint8Array[] {
-  const w = new OctetWriter(256);
-  putAttributes(w, attributes, undefined, context.fourOctetAs);
-  const others = w.take();
-  const { family } = group[0]!.prefix.prefix;
-  const name = FAMILY_OF[family];
-  const next = vpnNextHop((hop.global ?? hop.linkLocal)!, family);
+  const name = FAMILY_OF[group[0]!.prefix.prefix.family];
   const hasPathIds = context.families[name]?.receivesPathIds === true;
-  const octets = group.map(({ prefix: p }) => vpnOctets(p, p.label, hasPathIds ? p.pathId : undefined));
-  const runs = runsOf(octets, reachRoom(MAX_EXTENDED_MESSAGE, next, others));
-  return [...runs].map((nlri) => reach(name, next, nlri, others));
+  const paths = group.map(({ prefix: p }) => ({ name: p, id: hasPathIds ? p.pathId : undefined, label: p.label }));
+  return reachUpdates(name, { attributes, hop: (hop.global ?? hop.linkLocal)! }, paths, context.fourOctetAs);
+}
+
+/** Paths that have all but prefix and label in common, for those who take messages of any length. */
+export function reachUpdates(
+  family: VpnFamily,
+  { attributes, hop }: VpnTold,
+  paths: readonly VpnPath[],
+  fourOctetAs: boolean,
+): Uint8Array[] {
+  const w = new OctetWriter(256);
+  putAttributes(w, attributes, undefined, fourOctetAs);
+  const others = w.take();
+  const next = vpnNextHop(hop, family === 'vpnv4' ? 4 : 6);
+  const room = reachRoom(MAX_EXTENDED_MESSAGE, next, others);
+  const octets = paths.map((p) => vpnOctets(p.name, p.label, p.id)).filter((o) => o.length <= room);
+  return [...runsOf(octets, room)].map((nlri) => reach(family, next, nlri, others));
+}
+
+export function unreachUpdates(family: VpnFamily, paths: readonly Omit<VpnPath, 'label'>[]): Uint8Array[] {
+  const octets = paths.map((p) => vpnOctets(p.name, undefined, p.id));
+  return [...runsOf(octets, unreachRoom(MAX_EXTENDED_MESSAGE))].map((nlri) => unreach(family, nlri));
 }
 
 /** Prefixes one after the other, as many in a run as there is room for. */

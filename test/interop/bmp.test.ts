@@ -1,6 +1,6 @@
 /**
  * What pmacct's collector makes of our BMP messages, all on loopback and as ordinary user: every table of a session with
- * BIRD, the Loc-RIB instance, and how they change.
+ * BIRD, and of one with GoBGP that has the VPN families, the Loc-RIB instance, and how they change.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -9,12 +9,17 @@ import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import { BmpFeed } from '../../bgp/monitor/bmp-feed.ts';
-import { parseDistinguisher } from '../../bgp/vpn/route-distinguisher.ts';
+import type { Rule } from '../../bgp/policy/rule.ts';
+import { drive, Speaker } from '../../bgp/speaker.ts';
+import { parseDistinguisher, parseRouteTarget } from '../../bgp/vpn/route-distinguisher.ts';
+import { VpnRoom } from '../../bgp/vpn/vpn-room.ts';
+import { roomPeers, roomTransport } from '../../bgp/vpn/vrf-peers.ts';
 import { BmpClient } from '../../router/app/bmp-client.ts';
 import { Addr, Prefix } from '../../router/lib/addr.ts';
-import { wallClockMs } from '../../router/lib/clock.ts';
+import { systemClock, wallClockMs } from '../../router/lib/clock.ts';
 import { makeLogger } from '../../router/lib/log.ts';
 import { Bird, ended, hasBird, until } from '../bgp/kit/bird.ts';
+import { Gobgp, hasGobgp } from '../bgp/kit/gobgp.ts';
 import { freePort } from '../bgp/kit/loopback.ts';
 import { Node, OUR_AS, THEIR_AS } from '../bgp/kit/node.ts';
 import { instanceOf } from '../bgp/kit/station.ts';
@@ -31,6 +36,7 @@ interface Logged {
   readonly as_path?: string;
   readonly comms?: string;
   readonly bgp_nexthop?: string;
+  readonly label?: string;
   readonly peer_ip?: string;
   readonly peer_asn?: number;
   readonly peer_type_str?: string;
@@ -44,17 +50,23 @@ interface Logged {
   readonly counter_value?: number;
 }
 
+const plainWords = (l: Logged): (string | undefined)[] => [l.ip_prefix, l.as_path, l.comms];
+const vpnWords = (l: Logged): (string | undefined)[] => [l.rd, l.ip_prefix, l.label, l.bgp_nexthop, l.as_path, l.comms];
+
 /** What the lines leave behind: each table with its prefixes, and how the collector read them. */
-function tablesOf(lines: readonly Logged[]): Record<string, string[]> {
+function tablesOf(lines: readonly Logged[], words = plainWords): Record<string, string[]> {
   const tables = new Map<string, Map<string, string>>();
   for (const l of lines) {
     if (l.bmp_msg_type !== 'route_monitor' || l.ip_prefix === undefined) continue;
     const name = l.is_loc === 1 ? 'loc' : `${l.is_in === 1 ? 'in' : 'out'}_${l.is_post === 1 ? 'post' : 'pre'}`;
     const table = tables.get(name) ?? new Map<string, string>();
     tables.set(name, table);
-    const how = [l.ip_prefix, l.as_path, l.comms].filter((x) => x !== undefined && x !== '').join(' ');
-    if (l.log_type === 'update') table.set(l.ip_prefix, how);
-    else table.delete(l.ip_prefix);
+    const how = words(l)
+      .filter((x) => x !== undefined && x !== '')
+      .join(' ');
+    const key = `${l.rd} ${l.ip_prefix}`;
+    if (l.log_type === 'update') table.set(key, how);
+    else table.delete(key);
   }
   return Object.fromEntries([...tables].map(([name, table]) => [name, [...table.values()].sort()]));
 }
@@ -263,10 +275,135 @@ const runOfVrf = async (t: ExecutionContext): Promise<void> => {
   t.is(ups.find((l) => l.is_loc === 1)!.bmp_peer_up_info_3, '72-65-64', 'the table is called red');
 };
 
-for (const [what, body] of [
-  [name, run],
-  [nameOfVrf, runOfVrf],
+const nameOfVpn =
+  'pmacct reads the VPN tables of a session with GoBGP before and after policy, and follows what changes';
+const runOfVpn = async (t: ExecutionContext): Promise<void> => {
+  const [theirPort, ourPort, bmpPort, apiPort] = [
+    await freePort(),
+    await freePort(),
+    await freePort(),
+    await freePort(),
+  ];
+  const collector = new Collector(bmpPort);
+  const gobgp = new Gobgp({ host: '127.0.0.4', port: apiPort });
+  const target = parseRouteTarget('64512:100')!;
+  const vrf = { name: 'red', rd: parseDistinguisher('64512:1')!, importTargets: [target], exportTargets: [target] };
+  const room: VpnRoom = new VpnRoom({ localAs: OUR_AS, vrfs: [vrf], wake: () => node.speaker.onActivity() });
+  const reject = (prefix: string): Rule => {
+    return { match: { prefixes: [{ prefix: Prefix.parse(prefix)! }] }, action: 'reject' };
+  };
+  const node: Node = new Node({
+    port: ourPort,
+    networks: [],
+    speaker: { vpn: room },
+    peers: [
+      {
+        name: 'gobgp',
+        address: Addr.parse('127.0.0.4')!,
+        localAddress: Addr.parse('127.0.0.1')!,
+        port: theirPort,
+        families: ['vpnv4', 'vpnv6'],
+        import: [reject('10.8.0.0/24'), { set: { addCommunities: [community(5)] }, action: 'accept' }],
+        export: [reject('192.168.2.0/24'), { set: { addCommunities: [community(7)] }, action: 'accept' }],
+      },
+    ],
+  });
+  const red = new Speaker({
+    asn: OUR_AS,
+    routerId: Addr.parse('10.0.0.1')!,
+    clock: systemClock,
+    random: Math.random,
+    resolver: { isUp: () => true, subscribe: () => undefined },
+    transport: roomTransport(room, 'red', setImmediate),
+    sink: { apply: () => undefined },
+    networks: ['192.168.1.0/24', '192.168.2.0/24', 'fd01::/48'].map((p) => ({ prefix: Prefix.parse(p)! })),
+  });
+  const hops = { nextHop4: Addr.parse('10.1.0.1'), nextHop6: Addr.parse('fd00::1') };
+  for (const peer of roomPeers([], { asn: OUR_AS, imports: true, exports: true, ...hops })) red.addPeer(peer);
+  const stopDriving = drive(red, systemClock, (ms, fire) => {
+    const timer = setTimeout(fire, ms);
+    return () => clearTimeout(timer);
+  });
+  t.teardown(async () => {
+    red.shutdown();
+    stopDriving();
+    await node.stop();
+    await gobgp.remove();
+    await collector.remove();
+  });
+  await collector.start();
+  await node.start();
+  red.start();
+  const { speaker } = node;
+  const feed = new BmpFeed({
+    systemName: 'here',
+    description: 'mlshim',
+    wallMs: wallClockMs,
+    tables: ['in_pre', 'in_post', 'out_pre', 'out_post'],
+    instances: [instanceOf(speaker)],
+  });
+  const client = new BmpClient({ address: Addr.parse('127.0.0.1')!, port: bmpPort }, feed, QUIET);
+  t.teardown(speaker.addMonitor(feed.monitors[0]!));
+  client.start();
+  t.teardown(() => client.stop());
+  await gobgp.start(gobgpConfig(theirPort, ourPort));
+  const add = async (prefix: string, label: number, hop: string, family: string): Promise<void> => {
+    const command = `global rib add ${prefix} label ${label} rd 64513:7 rt 64512:100 nexthop ${hop} -a ${family}`;
+    t.is(await gobgp.ask(command), '');
+  };
+  await add('10.9.0.0/24', 3, '10.1.0.4', 'vpnv4');
+  await add('10.8.0.0/24', 100, '10.1.0.4', 'vpnv4');
+  await add('fd09::/64', 3, 'fd00::4', 'vpnv6');
+  const reads = (expected: Record<string, string[]>): boolean =>
+    isDeepStrictEqual(tablesOf(collector.lines, vpnWords), expected);
+  const theirs = (prefix: string, label: number, hop: string): string =>
+    `0:64513:7 ${prefix} ${label} ${hop} ${THEIR_AS}`;
+  const ours = (prefix: string, hop: string): string => `0:64512:1 ${prefix} 3 ${hop}`;
+  const passed = [theirs('10.9.0.0/24', 3, '10.1.0.4'), theirs('fd09::/64', 3, 'fd00::4')];
+  const told = [ours('192.168.1.0/24', '10.1.0.1'), ours('fd01::/48', 'fd00::1')];
+  const before = {
+    in_pre: [...passed, theirs('10.8.0.0/24', 100, '10.1.0.4')].sort(),
+    in_post: passed.map((line) => `${line} 64511:5`),
+    out_pre: [...told, ours('192.168.2.0/24', '10.1.0.1')].sort(),
+    out_post: told.map((line) => `${line} ${OUR_AS} 64511:7`),
+  };
+  await until(() => reads(before), 'all tables').catch(() => undefined);
+  t.deepEqual(tablesOf(collector.lines, vpnWords), before);
+
+  await gobgp.ask('global rib del 10.9.0.0/24 label 3 rd 64513:7 -a vpnv4');
+  red.withdraw(Prefix.parse('192.168.1.0/24')!);
+  const gone = /10\.9\.0\.0|192\.168\.1\.0/;
+  const after = Object.fromEntries(
+    Object.entries(before).map(([table, lines]) => [table, lines.filter((line) => !gone.test(line))]),
+  );
+  await until(() => reads(after), 'the withdrawals').catch(() => undefined);
+  t.deepEqual(tablesOf(collector.lines, vpnWords), after);
+};
+
+const gobgpConfig = (port: number, ourPort: number): string => `[global.config]
+  as = ${THEIR_AS}
+  router-id = "10.0.0.4"
+  port = ${port}
+  local-address-list = ["127.0.0.4"]
+[[neighbors]]
+  [neighbors.config]
+    neighbor-address = "127.0.0.1"
+    peer-as = ${OUR_AS}
+  [neighbors.transport.config]
+    remote-port = ${ourPort}
+    local-address = "127.0.0.4"
+  [neighbors.ebgp-multihop.config]
+    enabled = true
+${['l3vpn-ipv4-unicast', 'l3vpn-ipv6-unicast']
+  .map((f) => `  [[neighbors.afi-safis]]\n    [neighbors.afi-safis.config]\n      afi-safi-name = "${f}"`)
+  .join('\n')}
+`;
+
+for (const [what, body, without] of [
+  [name, run, missing],
+  [nameOfVrf, runOfVrf, missing],
+  [nameOfVpn, runOfVpn, [...(hasGobgp() ? [] : ['gobgpd']), ...(existsSync(PMBMPD) ? [] : ['pmacct'])]],
 ] as const) {
-  if (missing.length === 0) test.serial(what, body);
-  else test.serial.skip(`${what} (not installed: ${missing.join(' ')})`, body);
+  if (without.length === 0) test.serial(what, body);
+  else test.serial.skip(`${what} (not installed: ${without.join(' ')})`, body);
 }

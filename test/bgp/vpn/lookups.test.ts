@@ -37,6 +37,7 @@ const peer: VpnPeer = {
   refusal: () => ({ bar: 'refused by the test', policy: undefined }),
   cost: () => 0,
   telling: () => () => undefined,
+  offering: () => undefined,
   mark: () => undefined,
 };
 

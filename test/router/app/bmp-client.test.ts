@@ -26,7 +26,7 @@ function feed(portions: Iterable<readonly Uint8Array[]> = [], sessions: readonly
             yield* portions;
           },
           statistics: () => undefined,
-          view: () => undefined,
+          views: () => [],
         },
       },
     ],

@@ -209,6 +209,7 @@ test("a VPN route is used and told while the VRF's table has a way to its next h
     refusal: () => undefined,
     cost: () => undefined,
     telling: () => () => undefined,
+    offering: () => undefined,
     mark: () => undefined,
   };
   const session = { peer: 'p', negotiated: { context: { families: { vpnv4: PLAIN_FACTS } } } };
