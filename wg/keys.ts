@@ -26,10 +26,6 @@ export function keyFromHex(text: string): Uint8Array | undefined {
   return /^[0-9a-fA-F]{64}$/.test(text) ? new Uint8Array(Buffer.from(text, 'hex')) : undefined;
 }
 
-export function isZeroKey(key: Uint8Array): boolean {
-  return key.every((b) => b === 0);
-}
-
 /** RFC 7748 §5: the scalar is clamped, as wg(8) does. */
 export function generatePrivateKey(): Uint8Array {
   const key = new Uint8Array(randomBytes(KEY_LENGTH));

@@ -324,10 +324,6 @@ function pathText(r: { readonly as_path: string; readonly origin: string }): str
   return `${r.as_path} ${{ IGP: 'i', EGP: 'e' }[r.origin] ?? '?'}`.trim();
 }
 
-export function bgpRoutesText(routes: readonly BgpRouteStatus[], columns = Infinity): string {
-  return new RouteRows(columns).part(routes) || 'no routes\n';
-}
-
 export function vpnRoutesText(routes: readonly BgpVpnRouteStatus[], columns = Infinity): string {
   if (routes.length === 0) return 'no VPN routes\n';
   const head = ['', 'RD', 'PREFIX', 'LABEL', 'NEXT HOP', 'PEER', 'TARGETS', 'VRFS', 'AS PATH'];

@@ -61,16 +61,6 @@ export class NumberedMap {
       key = octetsOf(next.slice());
     }
   }
-
-  /** Many at once, from index 0 on. */
-  setAll(values: readonly (readonly [index: number, value: Int32Array])[]): void {
-    if (values.length === 0) return;
-    const each = values[0]![1].length;
-    const all = new Int32Array(values.length * each);
-    for (const [i, [, value]] of values.entries()) all.set(value, i * each);
-    const keys = Int32Array.from(values, ([index]) => index);
-    check(this.#native.mapUpdate(this.fd, octetsOf(keys), octetsOf(all), values.length), this.#name);
-  }
 }
 
 /** The four inner maps of a generation. */

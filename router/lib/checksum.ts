@@ -71,8 +71,3 @@ export function pseudo6(b: Uint8Array, at: number, protocol: number, length: num
 export function update16(check: number, was: number, now: number): number {
   return ~fold((~check & 0xffff) + (~was & 0xffff) + now) & 0xffff;
 }
-
-/** The checksum field after a 32-bit word it covers changed from `was` to `now`. */
-export function update32(check: number, was: number, now: number): number {
-  return ~fold((~check & 0xffff) + sum32(~was) + sum32(now)) & 0xffff;
-}

@@ -127,5 +127,3 @@ export const PROBLEMS = {
     hint: 'Let cron or a timer fetch it every 15 minutes, or give the URL instead of a file.',
   },
 } as const satisfies Record<string, ProblemSpec>;
-
-export type ProblemCode = keyof typeof PROBLEMS;

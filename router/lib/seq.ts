@@ -3,16 +3,6 @@
  * Numbers are kept as `|0` int32: values above 2^31 would leave V8's small-integer range.
  */
 
-/** a + n in sequence space. */
-export function seqAdd(a: number, n: number): number {
-  return (a + n) | 0;
-}
-
-/** Signed distance a - b: positive when a is after b. */
-export function seqSub(a: number, b: number): number {
-  return (a - b) | 0;
-}
-
 /** a < b in sequence space. */
 export function seqLt(a: number, b: number): boolean {
   return ((a - b) | 0) < 0;
@@ -31,9 +21,4 @@ export function seqGt(a: number, b: number): boolean {
 /** a >= b in sequence space. */
 export function seqGe(a: number, b: number): boolean {
   return ((a - b) | 0) >= 0;
-}
-
-/** The later of two sequence numbers. */
-export function seqMax(a: number, b: number): number {
-  return ((a - b) | 0) >= 0 ? a : b;
 }

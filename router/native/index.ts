@@ -49,8 +49,6 @@ export const Shut = { Rd: 0, Wr: 1, RdWr: 2 } as const;
 
 /** Number of (tag, events) pairs one `poll` can return. */
 export const MAX_POLL_EVENTS = 256;
-/** Number of messages one `recvDatagrams` can return. */
-export const MAX_DATAGRAMS = 64;
 
 export interface Native {
   /** Name the memory that offsets refer to, once per thread; the array must cover the whole World. */
@@ -108,7 +106,7 @@ export interface Native {
   /** Octets waiting to be read (out = 0) or not yet read by the other end, kernel overhead included (out = 1). */
   queued(fd: number, out: number): number;
 
-  /** Up to `count` messages to slots of `slot` octets at `at`, their lengths as int32s to `lengthsAt`; length 0 is the end. */
+  /** Up to `count` messages, 64 at the most, to slots of `slot` octets at `at`, their lengths as int32s to `lengthsAt`; length 0 is the end. */
   recvDatagrams(fd: number, at: number, slot: number, count: number, lengthsAt: number): number;
   /** The payload as one message (cut = 0) or in pieces of `cut` octets, each behind the header; returns messages sent. */
   sendDatagrams(fd: number, headAt: number, headLength: number, at: number, length: number, cut: number): number;

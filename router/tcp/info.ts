@@ -117,10 +117,6 @@ export class TcpInfo {
     return this.#c.rx.rttMs * 1000;
   }
 
-  get rcvWnd(): number {
-    return (this.#c.rx.adv - this.#c.rx.nxt) | 0;
-  }
-
   get sndWnd(): number {
     return this.#c.sndWnd;
   }

@@ -61,11 +61,6 @@ export class Scoreboard {
     return this.una === this.nxt;
   }
 
-  /** When the oldest unacknowledged octet was last sent; only when not empty. */
-  get oldestSentMs(): number {
-    return this.#r[this.#head * STRIDE + SENT_MS]!;
-  }
-
   get oldestIsSacked(): boolean {
     return (this.#r[this.#head * STRIDE + FLAGS]! & SACKED) !== 0;
   }

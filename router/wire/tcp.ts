@@ -11,9 +11,7 @@ export const TCP_HEADER_MAX = 60;
 
 export const TcpFlag = { Fin: 1, Syn: 2, Rst: 4, Psh: 8, Ack: 16, Urg: 32, Ece: 64, Cwr: 128 } as const;
 
-/** Octet offsets of header fields. */
-export const TCP_SRC_PORT = 0;
-export const TCP_DST_PORT = 2;
+/** Octet offset of the field. */
 export const TCP_CHECKSUM = 16;
 
 const OPT_END = 0;
@@ -40,14 +38,6 @@ export function tcpHeaderLength(b: Uint8Array, at: number, length: number): numb
   if (length < TCP_HEADER_LEN) return 0;
   const n = (b[at + 12]! >>> 4) << 2;
   return n >= TCP_HEADER_LEN && n <= length ? n : 0;
-}
-
-export function tcpSrcPort(b: Uint8Array, at: number): number {
-  return get16(b, at + TCP_SRC_PORT);
-}
-
-export function tcpDstPort(b: Uint8Array, at: number): number {
-  return get16(b, at + TCP_DST_PORT);
 }
 
 export function tcpSeq(b: Uint8Array, at: number): number {

@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { fold, pseudo4, pseudo6, sumBytes, sumWorld, update16, update32 } from '../../router/lib/checksum.ts';
+import { fold, pseudo4, pseudo6, sumBytes, sumWorld, update16 } from '../../router/lib/checksum.ts';
 import { QuotedPacket } from '../../router/wire/icmp.ts';
 import { checkIpv4, keepCopiedOptions, putIpv4, scanIpv4Options, sealIpv4 } from '../../router/wire/ipv4.ts';
 import { checkIpv6, Ipv6Walk, putIpv6, putIpv6Addresses, WalkEnd } from '../../router/wire/ipv6.ts';
@@ -36,17 +36,12 @@ test('an incremental update gives a checksum that verifies', (t) => {
       const v = new DataView(b.buffer);
       v.setUint16(2, 0);
       v.setUint16(2, checksum(b));
-      const at = 4 + (place % ((b.length >> 2) - 1)) * 4;
-      const was = v.getInt32(at);
-      v.setInt32(at, now);
-      const check = update32(v.getUint16(2), was, now);
-      v.setUint16(2, check);
+      const at = 4 + (place % ((b.length >> 1) - 2)) * 2;
+      const was = v.getUint16(at);
+      v.setUint16(at, now & 0xffff);
+      v.setUint16(2, update16(v.getUint16(2), was, now & 0xffff));
       const sum = 0xffff - checksum(b);
       t.true(sum === 0xffff || sum === 0, `${sum}`);
-      const half = v.getUint16(at);
-      v.setUint16(at, now & 0xffff);
-      v.setUint16(2, update16(check, half, now & 0xffff));
-      t.true([0, 0xffff].includes(0xffff - checksum(b)));
     }),
     { seed: 1624, numRuns: 500 },
   );

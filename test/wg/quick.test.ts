@@ -2,7 +2,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { Addr, Prefix } from '../../router/lib/addr.ts';
 import { formatKey, parseKey, publicKey } from '../../wg/keys.ts';
-import { parseEndpoint, parseQuick, type QuickConfig, writeQuick } from '../../wg/quick.ts';
+import { formatEndpoint, parseEndpoint, parseQuick, type QuickConfig } from '../../wg/quick.ts';
 
 const KEY = formatKey(new Uint8Array(32).fill(7));
 const KEY2 = formatKey(new Uint8Array(32).fill(9));
@@ -190,3 +190,28 @@ test('no text makes the parser throw', (t) => {
     { seed: 1 },
   );
 });
+
+/** The text of a wg-quick file that `parseQuick` reads back to the same value. */
+function writeQuick(c: QuickConfig): string {
+  const lines = ['[Interface]', `PrivateKey = ${formatKey(c.device.privateKey)}`];
+  const add = (key: string, value: string | number | undefined): void => {
+    if (value !== undefined && value !== '') lines.push(`${key} = ${value}`);
+  };
+  add('ListenPort', c.device.listenPort === 0 ? undefined : c.device.listenPort);
+  const fwmark = c.device.fwmark ?? 0;
+  add('FwMark', fwmark === 0 ? undefined : `0x${fwmark.toString(16)}`);
+  add('Address', c.addresses.map((a) => `${a.addr}/${a.prefix.length}`).join(', '));
+  add('DNS', [...c.dns.map(String), ...c.dnsSearch].join(', '));
+  add('MTU', c.mtu);
+  add('Table', c.table === 'auto' ? undefined : c.table);
+  for (const p of c.device.peers) {
+    lines.push('', '[Peer]');
+    if (p.name !== undefined) lines.push(`# friendly_name = ${p.name}`);
+    add('PublicKey', formatKey(p.publicKey));
+    if (p.presharedKey !== undefined) add('PresharedKey', formatKey(p.presharedKey));
+    add('AllowedIPs', p.allowedIps.join(', '));
+    if (p.endpoint !== undefined) add('Endpoint', formatEndpoint(p.endpoint));
+    add('PersistentKeepalive', p.keepaliveS === 0 ? undefined : p.keepaliveS);
+  }
+  return `${lines.join('\n')}\n`;
+}

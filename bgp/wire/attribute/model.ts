@@ -6,7 +6,7 @@
 
 import type { Addr } from '../../../router/lib/addr.ts';
 import type { Agreement } from '../family.ts';
-import type { BgpFault, Handling } from '../fault.ts';
+import type { Handling } from '../fault.ts';
 import type { Nlri } from '../nlri.ts';
 import type { OctetWriter } from '../octets.ts';
 import type { AsPath } from './as-path.ts';
@@ -188,9 +188,4 @@ export function putAttributeHeader(w: OctetWriter, flags: number, code: number, 
     w.u8(code);
     w.u8(length);
   }
-}
-
-/** Whether a decoded value is a fault rather than a message. */
-export function isFault(x: object): x is BgpFault {
-  return 'handling' in x;
 }

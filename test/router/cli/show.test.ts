@@ -10,10 +10,10 @@ import {
   bgpExplainText,
   bgpPeerLine,
   bgpPeerText,
-  bgpRoutesText,
   bgpTellingText,
   bgpText,
   fpmText,
+  RouteRows,
   routeGetText,
   routesText,
   statusText,
@@ -52,6 +52,10 @@ const NOUNS = [...new Set(COMMANDS.filter((c) => c.words.length === 2).map((c) =
 /** Local times are others elsewhere. */
 const noon = (line: string): string => line.replace(/^\d\d:\d\d:\d\d/, '12:00:00');
 
+/** A listing of routes that comes in one part. */
+const listing = (routes: Parameters<RouteRows['part']>[0], columns = Infinity): string =>
+  new RouteRows(columns).part(routes);
+
 const TEXTS: Readonly<Record<string, string>> = {
   status: statusText(STATUS),
   uplink: uplinksText([
@@ -64,18 +68,18 @@ const TEXTS: Readonly<Record<string, string>> = {
   bfd: bfdText(BFD),
   fpm: fpmText(STATUS.fpm!),
   'bgp-peer': BGP.peers.map(bgpPeerText).join('\n'),
-  'bgp-routes': bgpRoutesText(BGP_ROUTES.routes),
+  'bgp-routes': listing(BGP_ROUTES.routes),
   'bgp-goodbye': [
     bgpText(GOODBYE),
     ...GOODBYE.peers.map((p) => `${bgpPeerLine(p)}\n`),
     ...GOODBYE.peers.map(bgpPeerText),
   ].join('\n'),
   'bgp-vpn': vpnRoutesText(BGP_VPN.routes),
-  'bgp-routes-terminal': bgpRoutesText(BGP_ROUTES_LONG.routes, 80),
+  'bgp-routes-terminal': listing(BGP_ROUTES_LONG.routes, 80),
   'bgp-watch-terminal': EVENTS.map((e) => noon(bgpEventText(e, 80))).join(''),
-  'bgp-routes-in': bgpRoutesText(BGP_ROUTES_IN.routes),
+  'bgp-routes-in': listing(BGP_ROUTES_IN.routes),
   'bgp-explain-none': bgpExplainText(EXPLANATION_NONE),
-  'bgp-routes-roa': bgpRoutesText(BGP_ROUTES_ROA.routes),
+  'bgp-routes-roa': listing(BGP_ROUTES_ROA.routes),
   'bgp-rpki': rpkiText(RPKI),
   'bgp-explain': bgpExplainText(EXPLANATION),
   'bgp-watch': EVENTS.map((e) => noon(bgpEventText(e))).join(''),

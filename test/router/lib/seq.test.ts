@@ -1,16 +1,13 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { seqAdd, seqGe, seqGt, seqLe, seqLt, seqMax, seqSub } from '../../../router/lib/seq.ts';
+import { seqGe, seqGt, seqLe, seqLt } from '../../../router/lib/seq.ts';
 
 test('order in sequence space depends on the distance alone, wherever numbers wrap', (t) => {
   fc.assert(
     fc.property(fc.integer(), fc.integer({ min: 1, max: 0x7fffffff }), (a, n) => {
-      const b = seqAdd(a, n);
-      t.is(seqSub(b, a), n);
+      const b = (a + n) | 0;
       t.true(seqLt(a, b) && seqLe(a, b) && seqGt(b, a) && seqGe(b, a));
       t.false(seqLt(b, a) || seqLe(b, a) || seqGt(a, b) || seqGe(a, b));
-      t.is(seqMax(a, b), b);
-      t.is(seqMax(b, a), b);
       t.true(seqLe(a, a) && seqGe(a, a) && !seqLt(a, a) && !seqGt(a, a));
     }),
     { seed: 9293 },

@@ -9,11 +9,9 @@ import {
   TcpFlag,
   TcpOptions,
   tcpAck,
-  tcpDstPort,
   tcpFlags,
   tcpHeaderLength,
   tcpSeq,
-  tcpSrcPort,
   tcpWindow,
 } from '../../../router/wire/tcp.ts';
 
@@ -21,10 +19,7 @@ test('a header reads back as it was written, octet for octet as RFC 9293 draws i
   const b = new Uint8Array(64);
   putTcpHeader(b, 3, 0x1234, 0x0050, -2, 0x01020304, 32, TcpFlag.Ack | TcpFlag.Psh, 0xabcd);
   t.is(Buffer.from(b.subarray(3, 23)).toString('hex'), '12340050fffffffe010203048018abcd00000000');
-  t.deepEqual(
-    [tcpSrcPort(b, 3), tcpDstPort(b, 3), tcpSeq(b, 3), tcpAck(b, 3), tcpFlags(b, 3), tcpWindow(b, 3)],
-    [0x1234, 80, -2, 0x01020304, 24, 0xabcd],
-  );
+  t.deepEqual([tcpSeq(b, 3), tcpAck(b, 3), tcpFlags(b, 3), tcpWindow(b, 3)], [-2, 0x01020304, 24, 0xabcd]);
   t.is(tcpHeaderLength(b, 3, 40), 32);
 });
 
