@@ -5,7 +5,7 @@
  */
 
 import { Addr, type Family } from '../../router/lib/addr.ts';
-import { type AsPath, SegmentType } from '../wire/attribute/as-path.ts';
+import { type AsPath, type AsSegment, SegmentType } from '../wire/attribute/as-path.ts';
 import { communityText, parseCommunity } from '../wire/attribute/communities.ts';
 import { extendedCommunityText, parseExtendedCommunity } from '../wire/attribute/extended-communities.ts';
 import { largeCommunityText, parseLargeCommunity } from '../wire/attribute/large-communities.ts';
@@ -140,7 +140,7 @@ export class FunctionPlan implements Plan {
     const attributes: Attributes = {
       ...copyOf(a),
       origin,
-      asPath: answer.asPath === c.asPath ? a.asPath : pathOf(answer.asPath),
+      asPath: answer.asPath === c.asPath ? a.asPath : pathOf(answer.asPath, a.asPath),
       localPref: word('localPref', answer.localPref),
       med: word('med', answer.med),
       communities:
@@ -184,14 +184,32 @@ function word(field: string, value: unknown): number | undefined {
   return value;
 }
 
-function pathOf(asns: readonly number[]): AsPath {
+/**
+ * A path of these numbers. Those that the path had before stay in segments of the type they stood in: RFC 5065 §3 tells the ASes of
+ * a confederation from others by that.
+ */
+function pathOf(asns: readonly number[], before: AsPath): AsPath {
   if (!Array.isArray(asns)) throw invalid('asPath', asns);
+  const known = before.flatMap(({ type, asns: list }) => list.map((asn) => ({ asn, type })));
   const out: { type: number; asns: number[] }[] = [];
-  for (const [i, asn] of asns.entries()) {
+  for (let i = asns.length - 1; i >= 0; i--) {
+    const asn: unknown = asns[i];
     if (word('asPath', asn) === undefined || asn === 0) throw invalid('asPath', asns);
-    if (i % 255 === 0) out.push({ type: SegmentType.Sequence, asns: [] });
-    out[out.length - 1]!.asns.push(asn);
+    // What is put in front is new, so both are compared from their ends.
+    const at = known.findLastIndex((k) => k.asn === asn);
+    const type = known[at]?.type ?? SegmentType.Sequence;
+    if (at >= 0) known.length = at;
+    const last = out[out.length - 1];
+    if (last?.type === type) last.asns.push(asn as number);
+    else out.push({ type, asns: [asn as number] });
   }
+  return out.reverse().flatMap(({ type, asns: reversed }) => fullSegments(type, reversed.reverse()));
+}
+
+/** RFC 4271 §4.3: a segment has 255 ASes at most. */
+function fullSegments(type: number, asns: readonly number[]): AsPath {
+  const out: AsSegment[] = [];
+  for (let at = 0; at < asns.length; at += 255) out.push({ type, asns: asns.slice(at, at + 255) });
   return out;
 }
 

@@ -77,6 +77,51 @@ test('a function refuses a route with undefined and changes it with a copy', (t)
   t.is(outcome?.weight, 5);
 });
 
+test('a path that a function changes keeps its confederation segments (RFC 5065 §3)', (t) => {
+  const asPath = [
+    { type: 3, asns: [65001, 65002] },
+    { type: 2, asns: [64601, 64602, 64602] },
+  ];
+  const changed = (change: (path: readonly number[]) => readonly number[]) =>
+    judge((r) => ({ ...r, asPath: change(r.asPath) }), { attributes: { asPath } })?.attributes.asPath.map((s) => [
+      s.type,
+      ...s.asns,
+    ]);
+  t.deepEqual(
+    changed((path) => [...path]),
+    [
+      [3, 65001, 65002],
+      [2, 64601, 64602, 64602],
+    ],
+  );
+  t.deepEqual(
+    changed((path) => [5, 5, ...path]),
+    [
+      [2, 5, 5],
+      [3, 65001, 65002],
+      [2, 64601, 64602, 64602],
+    ],
+  );
+  t.deepEqual(
+    changed((path) => path.filter((asn) => asn !== 64601 && asn !== 65002)),
+    [
+      [3, 65001],
+      [2, 64602, 64602],
+    ],
+  );
+  t.deepEqual(
+    changed(() => [7, 64602]),
+    [[2, 7, 64602]],
+  );
+  t.deepEqual(
+    changed(() => Array.from({ length: 300 }, () => 9)),
+    [
+      [2, ...Array.from({ length: 255 }, () => 9)],
+      [2, ...Array.from({ length: 45 }, () => 9)],
+    ],
+  );
+});
+
 test('extended communities that a function copies stay what they are, also where their text does not say all', (t) => {
   // Link bandwidth, transitive and not; a value that no number in our texts has; a non-transitive type that is no target.
   const given = [0x00040007, 0x4cee6b28, 0x40040008, 0x4cee6b28, 0x40040009, 0x1e3ce508, 0x40020001, 9];
