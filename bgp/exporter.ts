@@ -159,9 +159,12 @@ export class Exporter {
     const outcome = this.#plan(a, sender).decide(about);
     if (outcome === undefined) return undefined;
     // The same outcome becomes the same on the wire unless family or next hop differ.
-    const which = this.#whichHop(a, sender, out.rib.family, outcome.nextHop);
-    const slot = which * 2 + (out.rib.family === 4 ? 0 : 1);
-    return (outcome.made[slot] ??= this.#announced(a, outcome, sender, hopFor(which, a, self))) as AttrSet | undefined;
+    const { family } = out.rib;
+    const change = this.#readable(outcome.nextHop, family);
+    const which = this.#whichHop(a, sender, family, change);
+    const slot = which * 2 + (family === 4 ? 0 : 1);
+    const hop = typeof change === 'object' ? nextHopOf(change) : hopFor(which, a, self);
+    return (outcome.made[slot] ??= this.#announced(a, outcome, sender, hop)) as AttrSet | undefined;
   }
 
   /** Why the best route to a prefix is told or not, for people: `select` says faster what is told. */
@@ -271,7 +274,6 @@ export class Exporter {
 
   /** The attributes of an outcome as they go on the wire; undefined = there are too many of them. */
   #announced(a: AttrSet, outcome: Outcome, sender: Peer | undefined, hop: NextHop): AttrSet | undefined {
-    const { nextHop: change } = outcome;
     const told = afterPolicy(
       outcome.attributes,
       a.preference,
@@ -280,12 +282,18 @@ export class Exporter {
       sender?.relation === 'internal' ? this.#reflection(sender) : undefined,
     );
     const onWire = markedForPeer(told, this.#peer.role, this.#settings.own.session);
-    const number = this.#attrs.internNumber(onWire, typeof change === 'object' ? nextHopOf(change) : hop);
+    const number = this.#attrs.internNumber(onWire, hop);
     return number === TOO_LARGE ? undefined : this.#attrs.set(number);
   }
 
   #reflection(sender: { readonly identifier: number }): Reflection {
     return { originator: sender.identifier, clusterId: this.#clusterId };
+  }
+
+  /** What policy says about the next hop. An address that the peer cannot read as one of this family says nothing (RFC 8950 §4). */
+  #readable(change: HopChange | undefined, family: Family): HopChange | undefined {
+    if (typeof change !== 'object' || change.family === family) return change;
+    return family === 4 && this.#peer.readsExtendedNextHop ? change : undefined;
   }
 
   /** RFC 4271 §5.1.3: which next hop goes on. */

@@ -223,6 +223,27 @@ test('an import rule can discard the traffic of a route', (t) => {
   );
 });
 
+test('an address that an export rule names is told where the peer can read it (RFC 8950 §4)', (t) => {
+  for (const [nextHop, extendedNextHop, expected] of [
+    ['fd00::9', false, ['10.0.0.1', 'fd00::9']],
+    ['fd00::9', true, ['fd00::9', 'fd00::9']],
+    ['10.0.0.9', true, ['10.0.0.9', 'fe80::1:1']],
+  ] as const) {
+    const net = new SimNet(33);
+    const a = net.router('a', { asn: 64601, networks: ['172.20.1.0/24', 'fd42::/48'] });
+    const b = net.router('b', { asn: 64602 });
+    const rule = { action: 'accept', set: { nextHop: Addr.parse(nextHop)! } } as const;
+    net.join(a, b, { extendedNextHop, nextHop4: Addr.parse('10.0.0.1')!, export: [rule] }, { extendedNextHop });
+    net.start();
+    net.run(10_000);
+    t.is(b.session('a').establishments, 1);
+    t.deepEqual(
+      [...b.speaker.routes('in')].map((r) => r.nextHop ?? r.linkLocalNextHop),
+      [...expected],
+    );
+  }
+});
+
 test('next hop self for all also replaces the next hop of reflected routes', (t) => {
   for (const [nextHopSelf, expected] of [
     [false, '10.0.0.1'],
