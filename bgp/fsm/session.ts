@@ -26,7 +26,7 @@ import {
   type Timers,
 } from './connection.ts';
 import { asOf, type Negotiated } from './negotiate.ts';
-import { STATES, type State } from './table.ts';
+import { EVENTS, STATES, type State } from './table.ts';
 
 export type SessionSettings = ConnectionSettings & {
   /** First pause after a failed session and its upper bound; it doubles with every failure. */
@@ -38,7 +38,9 @@ export type SessionSettings = ConnectionSettings & {
 export type SessionEnd =
   /** With a NOTIFICATION, a whole message. */
   | { readonly kind: 'sent' | 'received'; readonly notification: Uint8Array }
-  /** The connection was lost or closed without a word. */
+  /** We closed the connection without a word, because of this event (RFC 4271 §8.1). */
+  | { readonly kind: 'left'; readonly event: number }
+  /** The connection was lost, or the peer closed it without a word. */
   | { readonly kind: 'lost' };
 
 export type SessionEvent =
@@ -128,6 +130,11 @@ export class Session implements ConnectionHost {
     return this.#isEnabled;
   }
 
+  /** It waits for a time that was set and that the peer cannot shorten. */
+  get isHeldBack(): boolean {
+    return this.#isPauseFixed && this.#idleHoldAt !== Infinity;
+  }
+
   /** Facts of the established session. */
   get negotiated(): Negotiated | undefined {
     return this.#established?.negotiated;
@@ -199,7 +206,6 @@ export class Session implements ConnectionHost {
     this.#secondary?.tick(now);
     if (this.#idleHoldAt <= now) {
       this.#idleHoldAt = Infinity;
-      this.#isPauseFixed = false;
       this.#isPauseFixed = false;
       this.#primary.fire(this.settings.passive ? 'AutomaticStartDampedPassive' : 'AutomaticStartDamped', now);
     }
@@ -276,6 +282,7 @@ export class Session implements ConnectionHost {
       // RFC 4724 §5: the old connection is closed without a NOTIFICATION. Deviation: when the peer's OPEN says that it has
       // restarted, not when it connects, so that an ordinary collision is none. Pinned by test/bgp/restart.test.ts.
       this.#lost('the peer restarted', now);
+      this.#end = { kind: 'left', event: EVENTS.TcpConnectionFails };
       other.fire('TcpConnectionFails', now);
       return true;
     }
@@ -412,6 +419,7 @@ export class Session implements ConnectionHost {
   }
 
   #abandonAll(text: string, now: Instant): void {
+    this.#end = { kind: 'left', event: EVENTS.AutomaticStop };
     for (const c of [this.#secondary, this.#primary]) {
       if (c === undefined || c.state === 'Idle') continue;
       if (c.transport !== undefined) this.#actions.push({ kind: 'close', transport: c.transport, abort: true });

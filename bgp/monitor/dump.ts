@@ -35,9 +35,11 @@ export function* receivedUpdates(ribs: readonly Rib[], peer: Peer): Generator<re
   };
   for (const rib of ribs) {
     const { prefixes: p, routes, family } = rib;
+    const facts = families[unicast(family)];
+    if (facts === undefined) continue; // RFC 7854 §5: End-of-RIB too is of a family of the session
     const isLong = family === 6;
     // RFC 7911 §3: the OPENs in Peer Up say whether prefixes have identifiers.
-    const hasPathIds = families[unicast(family)]?.receivesPathIds === true;
+    const hasPathIds = facts.receivesPathIds;
     let last: AttrSet | undefined;
     for (let id = 0; id < p.limit; id++) {
       if (id % PORTION === PORTION - 1) {
@@ -144,6 +146,11 @@ function mrtPeer(peer: Peer | undefined): MrtPeer {
   return { identifier: peer.identifier, address, asn: known };
 }
 
+/** RFC 4291 §2.5.5.2: an IPv4 router as the next hop of an IPv6 prefix. */
+function mapped(a: Addr): Uint8Array {
+  return Uint8Array.from([...new Uint8Array(10), 0xff, 0xff, ...a.toBytes()]);
+}
+
 /** RFC 6396 §4.3.4: MP_REACH_NLRI is its next hop alone, AS numbers have four octets. */
 function encoded(w: OctetWriter, family: Family, a: AttrSet): Uint8Array {
   w.clear();
@@ -151,7 +158,8 @@ function encoded(w: OctetWriter, family: Family, a: AttrSet): Uint8Array {
   const isClassic = family === 4 && global?.family === 4;
   putAttributes(w, a, isClassic ? global : undefined, true);
   if (!isClassic) {
-    const hop = [global, linkLocal].flatMap((x) => (x === undefined ? [] : [...x.toBytes()]));
+    const whole = (x: Addr): Uint8Array => (x.family === 4 && family === 6 ? mapped(x) : x.toBytes());
+    const hop = [global, linkLocal].flatMap((x) => (x === undefined ? [] : [...whole(x)]));
     putAttributeHeader(w, OPTIONAL, AttributeCode.MpReach, 1 + hop.length);
     w.u8(hop.length);
     w.put(Uint8Array.from(hop));

@@ -32,7 +32,7 @@ export const BmpTable = {
 const PEER_TYPE = { global: 0, rd: 1, local: 2, locRib: 3 } as const;
 
 /** RFC 7854 §4.9, RFC 9069 §5.3. */
-const DOWN_REASON = { sent: 1, received: 3, lost: 4, locRib: 6 } as const;
+const DOWN_REASON = { sent: 1, left: 2, received: 3, lost: 4, locRib: 6 } as const;
 
 /** Information TLVs (RFC 7854 §4.4, §4.5; RFC 9069 §5.2.1). */
 const INFO_SYS_DESCR = 1;
@@ -63,9 +63,10 @@ export interface BmpPeer {
 /** RFC 9069 §4.1, without the speaker's own numbers. */
 export const LOC_RIB_PEER = { type: 'locRib', address: undefined, hasTwoOctetAs: false } as const;
 
-/** Why a session ended (RFC 7854 §4.9): with a NOTIFICATION, given whole, or without a word. */
+/** Why a session ended (RFC 7854 §4.9): with a NOTIFICATION, given whole, or without a word, by us or by the peer. */
 export type PeerDown =
   | { readonly kind: 'sent' | 'received'; readonly notification: Uint8Array }
+  | { readonly kind: 'left'; readonly event: number }
   | { readonly kind: 'lost' };
 
 /** Routes of each family there is. */
@@ -121,7 +122,8 @@ export function peerDown(peer: BmpPeer, atMs: number, down: PeerDown): Uint8Arra
   return message(BmpType.PeerDown, (w) => {
     putPeer(w, peer, 0, atMs);
     w.u8(DOWN_REASON[down.kind]);
-    if (down.kind !== 'lost') w.put(down.notification);
+    if (down.kind === 'left') w.u16(down.event);
+    else if (down.kind !== 'lost') w.put(down.notification);
   });
 }
 

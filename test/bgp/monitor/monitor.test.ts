@@ -2,7 +2,8 @@
 import test from 'ava';
 import { MrtLog } from '../../../bgp/monitor/mrt-log.ts';
 import { decodeMrt, type MrtRecord, updateOfEntry } from '../../../bgp/wire/mrt.ts';
-import { Prefix } from '../../../router/lib/addr.ts';
+import { decodeUpdate } from '../../../bgp/wire/update.ts';
+import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { describe, PLAIN_CONTEXT } from '../kit/describe.ts';
 import { SimNet } from '../kit/net.ts';
 import { feedOf, Station } from '../kit/station.ts';
@@ -69,17 +70,25 @@ test('a station that comes late is told the tables first, also while they change
   t.is(station.messages.length, before, 'nothing after goodbye');
 });
 
-test('a lost link is told as a session that ended without a word', (t) => {
-  const { net, a, cable } = network();
+test('a session that ends without a word is told by who ended it (RFC 7854 §4.9)', (t) => {
+  const { net, a, b, cable } = network();
   const station = new Station();
   const feed = feedOf(a);
   feed.connected(station.write, () => {});
   a.speaker.addMonitor(feed.monitors[0]!);
+  const reason = () => {
+    t.is(station.messages.at(-1)!.type, 2);
+    return [...station.messages.at(-1)!.body.subarray(42)];
+  };
   net.start();
   net.runUntil(() => a.fib.size === 3);
   net.setCable(cable, false);
-  t.is(station.messages.at(-1)!.type, 2);
-  t.is(station.messages.at(-1)!.body[42], 4);
+  t.deepEqual(reason(), [2, 0, 8], 'by us, with the event of RFC 4271 §8.1 that made us');
+  net.setCable(cable, true);
+  net.runUntil(() => a.fib.size === 3);
+  b.crash();
+  net.runUntil(() => a.fib.size === 0);
+  t.deepEqual(reason(), [4]);
 });
 
 function records(octets: Uint8Array): MrtRecord[] {
@@ -161,4 +170,32 @@ test('the first dump of a session with several paths has their identifiers, as i
   t.is(dump.length, 2);
   t.regex(dump[0]!, /172\.20\.2\.0\/24 id \d+ via/);
   t.deepEqual(dump, reached(live));
+});
+
+test('the first dump of a session ends the families it has, and no others (RFC 7854 §5)', (t) => {
+  const net = new SimNet(5);
+  const a = net.router('a', { asn: 64601 });
+  const b = net.router('b', { asn: 64602, networks: ['172.20.2.0/24'] });
+  net.join(a, b, { families: ['ipv4'] });
+  net.start();
+  net.runUntil(() => a.fib.size === 1);
+  const dump = [...a.speaker.monitoring.receivedUpdates('b')].flat();
+  t.deepEqual(
+    dump.map((u) => decodeUpdate(u.subarray(19), PLAIN_CONTEXT)).map((u) => 'endOfRib' in u && u.endOfRib),
+    [undefined, 'ipv4'],
+  );
+});
+
+test('an IPv4 router as the next hop of an IPv6 prefix has sixteen octets in an MRT table too', (t) => {
+  const net = new SimNet(6);
+  const a = net.router('a', { asn: 64601 });
+  const b = net.router('b', { asn: 64602, networks: ['fd42:2::/48'] });
+  net.join(a, b, {}, { nextHop6: Addr.parse('10.0.0.2')! });
+  net.start();
+  net.runUntil(() => [...a.speaker.routes('in')].length === 1);
+  const table = records(new Uint8Array(Buffer.concat([...a.speaker.monitoring.mrtTable(() => 7)])));
+  const routes = table.flatMap((r) =>
+    r.kind === 'rib' ? r.entries.map((e) => describe(updateOfEntry(r.prefix, e.attributes), PLAIN_CONTEXT)[1]!) : [],
+  );
+  t.deepEqual(routes, ['  reach fd42:2::/48 via 10.0.0.2']);
 });
