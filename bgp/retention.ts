@@ -70,8 +70,12 @@ export class Retention {
 
   /** The peer restarts: it is away, or is back from that and has not told its table yet. */
   get isRestarting(): boolean {
-    if (!this.#isUp) return this.#states.size > 0;
-    return this.#hasRestarted && [...this.#states.values()].some(({ phase }) => phase !== 'refreshing');
+    return this.#isUp ? this.#hasRestarted && this.isResyncing : this.#states.size > 0;
+  }
+
+  /** The peer is back and has not told everything again: what is stale may be gone there. */
+  get isResyncing(): boolean {
+    return this.#isUp && [...this.#states.values()].some(({ phase }) => phase !== 'refreshing');
   }
 
   /** What is waited for in each family, and until when; for display. */

@@ -72,9 +72,10 @@ export class Roster {
     return this.add(Ranges.member(range, remote), range.name, now);
   }
 
-  /** A peer of a range that is gone with everything of it. */
+  /** A peer of a range that is gone with everything of it, and that may come back at any time. */
   isForgettable(peer: Peer): boolean {
     if (peer.range === undefined || peer.conduits.size > 0 || peer.retention.isKeeping) return false;
+    if (peer.session.isHeldBack) return false;
     return this.get(peer.config.name) === peer && !peer.isShutDown;
   }
 

@@ -183,6 +183,68 @@ test('numbers of peers that are gone are used again, so that a range may see any
   t.is(hub.speaker.totals.attributeSets, 0);
 });
 
+test('a member of a range that was beyond its limit waits as long as others do', (t) => {
+  const net = new SimNet(19);
+  const hub = net.router('hub', { asn: 64600 });
+  const s = net.router('s', { asn: 64601, networks: ['172.20.1.0/24', '172.20.2.0/24', '172.20.3.0/24'] });
+  const cable = net.join(hub, s);
+  hub.speaker.removePeer('s');
+  hub.speaker.addRange({
+    name: 'r',
+    link: cable.id,
+    range: Prefix.parse('fe80::/10')!,
+    asn: 'external',
+    import: 'accept-all',
+    export: 'accept-all',
+    maxPrefixes: { limit: 2, restartAfterMs: 900_000 },
+  });
+  net.start();
+  net.run(880_000);
+  t.is(s.session('hub').establishments, 1);
+  t.is(hub.speaker.snapshot().length, 1);
+  s.speaker.withdraw(Prefix.parse('172.20.3.0/24')!);
+  net.run(60_000);
+  t.is(hub.fib.size, 2);
+  // Its time is over: then it is forgotten as any other.
+  s.speaker.announce({ prefix: Prefix.parse('172.20.3.0/24')! });
+  net.run(1000);
+  s.speaker.peerDown('hub');
+  net.run(890_000);
+  t.is(hub.speaker.snapshot().length, 1);
+  net.run(20_000);
+  t.deepEqual(hub.speaker.snapshot(), []);
+});
+
+test('what a peer that restarted has not told again does not count against its limit', (t) => {
+  for (const count of ['accepted', 'received'] as const) {
+    const net = new SimNet(20);
+    const a = net.router('a', { asn: 64601 });
+    const b = net.router('b', { asn: 64602 });
+    const prefixes = [1, 2, 3, 4, 5, 6].map((i) => Prefix.parse(`172.20.${i}.0/24`)!);
+    for (const prefix of prefixes.slice(0, 2)) b.speaker.announce({ prefix });
+    net.join(a, b, { maxPrefixes: { limit: 3, count } }, { gracefulRestart: true });
+    net.start();
+    net.runUntil(() => a.fib.size === 2 && b.session('a').state === 'Established');
+    net.run(1000);
+    const restart = (networks: readonly Prefix[]): void => {
+      b.crash();
+      net.run(1000);
+      t.is(a.fib.size, 2, 'kept');
+      b.restart({ keptForwarding: true });
+      for (const prefix of networks) b.speaker.announce({ prefix });
+      net.run(20_000);
+    };
+    restart(prefixes.slice(2, 4));
+    t.is(a.session('b').establishments, 2);
+    t.deepEqual([...a.fib.keys()].sort(), ['172.20.3.0/24', '172.20.4.0/24']);
+    restart(prefixes.slice(2, 6));
+    t.true(
+      a.events.some((e) => e === 'b exceeded 3 of ipv4'),
+      'what it does tell counts',
+    );
+  }
+});
+
 test('a member of a range that never comes back makes room, after its restart time and after its uplink failed', (t) => {
   for (const isRestarting of [true, false]) {
     const net = new SimNet(18);
