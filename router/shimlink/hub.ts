@@ -110,7 +110,7 @@ export class Hub {
   readonly lengthsAt: number;
   /** A datagram of the host's loopback. */
   readonly relayAt: number;
-  /** Scratch of `chooseFlow`. */
+  /** Scratch of `routeFlow`. */
   readonly flow = new MutableFlow();
   readonly sockets = new Map<number, AppSocket>();
   readonly counters: HubCounters & Record<string, number> = {

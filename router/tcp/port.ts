@@ -82,7 +82,7 @@ export interface TcpOwner<C> {
   closed(c: C, errno: number): void;
 }
 
-/** Where connections are found by flow: the stack's demultiplexer, or `FlowTable` of this folder in simulations. */
+/** Where connections are found by flow: the stack's demultiplexer, or its `FlowTable` alone in simulations. */
 export interface TcpTable<C extends FlowKey> {
   /** Add a connection under its flow (vrf, scope, addresses, ports); false when that flow is taken. */
   insert(c: C): boolean;

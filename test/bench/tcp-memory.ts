@@ -11,11 +11,11 @@ import { MutableTick } from '../../router/lib/clock.ts';
 import type { PacketLink } from '../../router/lib/link.ts';
 import { Random } from '../../router/lib/rand.ts';
 import { PagePool, World } from '../../router/lib/world.ts';
+import { FlowTable } from '../../router/stack/demux.ts';
 import type { TcpConnection } from '../../router/tcp/connection.ts';
 import { TcpEngine } from '../../router/tcp/engine.ts';
 import type { TcpListener } from '../../router/tcp/listener.ts';
 import type { FlowKey, IpPort, TcpOwner } from '../../router/tcp/port.ts';
-import { FlowTable } from '../../router/tcp/table.ts';
 
 const IP = 20;
 const RING = 4 * 1024 * 1024;
@@ -137,7 +137,7 @@ class End implements IpPort, TcpOwner<TcpConnection> {
   readonly #out: MemoryLink;
   readonly #b: Uint8Array;
   readonly #local: number;
-  readonly #table = new FlowTable<TcpConnection>();
+  readonly #table = new FlowTable<TcpConnection>(new Random(1));
   readonly #flow = new Flow();
 
   constructor(world: World, pool: PagePool, out: MemoryLink, local: number, tick: MutableTick) {

@@ -6,12 +6,12 @@ import type { MutableTick } from '../../router/lib/clock.ts';
 import { GsoType, type PacketLink, type PacketSink, RecordFlag } from '../../router/lib/link.ts';
 import { Random } from '../../router/lib/rand.ts';
 import { PagePool, World } from '../../router/lib/world.ts';
+import { FlowTable, MutableFlow } from '../../router/stack/demux.ts';
 import type { TcpConnection } from '../../router/tcp/connection.ts';
 import { TcpEngine } from '../../router/tcp/engine.ts';
 import type { TcpListener } from '../../router/tcp/listener.ts';
 import type { FlowKey, IpPort, TcpOwner } from '../../router/tcp/port.ts';
 import type { TcpSettings } from '../../router/tcp/settings.ts';
-import { FlowTable } from '../../router/tcp/table.ts';
 import { isIntact, type SimLink, SimNet, type SimNode, type SimWire, type WireOptions } from './sim.ts';
 
 export interface HostOptions {
@@ -22,23 +22,8 @@ export interface HostOptions {
   readonly seed?: number;
 }
 
-/** A flow key that can be filled in. */
-export class SimFlow implements FlowKey {
-  vrf = 0;
-  scope = 0;
-  isV4 = true;
-  l0 = 0;
-  l1 = 0;
-  l2 = 0;
-  l3 = 0;
-  localPort = 0;
-  r0 = 0;
-  r1 = 0;
-  r2 = 0;
-  r3 = 0;
-  remotePort = 0;
-  device = 0;
-
+/** A flow between two hosts. */
+export class SimFlow extends MutableFlow {
   static between(local: number, localPort: number, remote: number, remotePort: number, family: 4 | 6): SimFlow {
     const f = new SimFlow();
     f.isV4 = family === 4;
@@ -63,7 +48,7 @@ export class TcpHost implements SimNode, IpPort, PacketSink {
   readonly world: World;
   readonly pool: PagePool;
   readonly engine: TcpEngine;
-  readonly table = new FlowTable<TcpConnection>();
+  readonly table = new FlowTable<TcpConnection>(new Random(1));
   readonly listeners = new Map<number, TcpListener>();
   readonly number: number;
   readonly #net: SimNet;

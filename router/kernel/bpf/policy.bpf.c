@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Which way a socket goes, decided inside the kernel when it connects, sends or binds: the rules of router/uplink, read from
- * the maps that router/kernel/policy-maps.ts fills. Attached to the root cgroup, so every socket of the host comes by.
+ * the maps that router/kernel/policy-image.ts fills. Attached to the root cgroup, so every socket of the host comes by.
  *
  * Left alone: sockets of other network namespaces, of the daemon itself, bound to a device by their app, and those that talk
  * to loopback, link-local, multicast or own addresses. DNS is the exception: a query goes to a resolver of the uplink that

@@ -3,10 +3,10 @@ import { MutableTick } from '../../../router/lib/clock.ts';
 import type { PacketLink } from '../../../router/lib/link.ts';
 import { Random } from '../../../router/lib/rand.ts';
 import { PagePool, World } from '../../../router/lib/world.ts';
+import { FlowTable } from '../../../router/stack/demux.ts';
 import type { TcpConnection } from '../../../router/tcp/connection.ts';
 import { TcpEngine } from '../../../router/tcp/engine.ts';
 import type { FlowKey, IpPort, TcpOwner } from '../../../router/tcp/port.ts';
-import { FlowTable } from '../../../router/tcp/table.ts';
 import { octetAt, SimFlow } from '../../kit/tcp-host.ts';
 
 const GIB = 2 ** 30;
@@ -19,7 +19,7 @@ const MARK = 1021;
 class End implements IpPort, TcpOwner<TcpConnection> {
   readonly routeGeneration = 1;
   readonly engine: TcpEngine;
-  readonly table = new FlowTable<TcpConnection>();
+  readonly table = new FlowTable<TcpConnection>(new Random(1));
   readonly pool: PagePool;
   readonly #world: World;
   readonly #slots: number;
