@@ -234,7 +234,7 @@ export class Feed implements VpnFeed {
   #eligible(key: string): readonly VpnRoute[] {
     const routes = this.#host.table.routes(key).filter(isReachable);
     const [best] = routes;
-    if (best === undefined) return routes;
+    if (best === undefined || !this.#speaks(best.bundle.family)) return [];
     const isOwn = ({ bundle }: VpnRoute): boolean => bundle.from?.name === this.#peer.sender.name;
     if (!this.#sendsPathIds(best.bundle.family)) return isOwn(best) ? [] : [best];
     return routes.filter((r) => !isOwn(r));

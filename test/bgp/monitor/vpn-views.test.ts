@@ -208,6 +208,23 @@ for (const addPath of [undefined, 'both'] as const) {
   });
 }
 
+test('a session of one VPN family has tables of that family alone', (t) => {
+  const net = new SimNet(4);
+  let a!: SimRouter;
+  const room = roomOf(AS, () => a, { red: { ...RED, rd: '64601:1' } });
+  a = net.router('a', { asn: AS, vpn: room });
+  const b: SimRouter = net.router('b', { asn: AS, vpn: roomOf(AS, () => b, {}) });
+  net.join(a, b, { families: ['ipv4', 'vpnv4'] });
+  announce(vrf(net, room, 'red', AS, '10.0.0.1'), '10.1.0.0/16', 'fd01::/48');
+  net.start();
+  net.run(30_000);
+  const { station, drain } = listen(a);
+  drain();
+  for (const table of ['out_pre', 'out_post'] as const)
+    t.deepEqual([...station.table(table, addressOf(a, 'b')).keys()], ['64601:1 10.1.0.0/16']);
+  t.is(station.ends.size, 4);
+});
+
 test('a table of many routes is told in portions, and a station that leaves costs nothing any more', (t) => {
   const n = network();
   announce(n.vrfs.get('a')!, ...Array.from({ length: 1500 }, (_, i) => `10.${64 + (i >> 8)}.${i & 255}.0/24`));
