@@ -8,13 +8,13 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
-import { drive, eachRoute, Speaker } from '../../bgp/speaker.ts';
+import { eachRoute, Speaker } from '../../bgp/speaker.ts';
 import { BirdAnswers } from '../../router/app/bird-answers.ts';
 import { BirdSocket } from '../../router/app/bird-socket.ts';
 import { Addr, Prefix } from '../../router/lib/addr.ts';
 import { systemClock, wallClockMs } from '../../router/lib/clock.ts';
 import { Bird, run, until } from '../bgp/kit/bird.ts';
-import { hostTransport } from '../bgp/kit/loopback.ts';
+import { driveByClock, hostTransport } from '../bgp/kit/loopback.ts';
 
 const COMMANDS = JSON.parse(process.argv[2]!) as string[];
 /** Asked while the routes of a peer that is away are kept, and when they are the last choice. */
@@ -80,10 +80,7 @@ speaker.addPeer({
   export: [{ match: { prefixes: OWN.map((prefix) => ({ prefix })) }, action: 'accept' }],
   connectRetryMs: 200,
 });
-const stopDriving = drive(speaker, systemClock, (ms, fire) => {
-  const timer = setTimeout(fire, ms);
-  return () => clearTimeout(timer);
-});
+const stopDriving = driveByClock(speaker);
 const answers = new BirdAnswers({
   speaker,
   factsOf: () => ({

@@ -10,7 +10,7 @@ import { isDeepStrictEqual } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import { BmpFeed } from '../../bgp/monitor/bmp-feed.ts';
 import type { Rule } from '../../bgp/policy/rule.ts';
-import { drive, Speaker } from '../../bgp/speaker.ts';
+import { Speaker } from '../../bgp/speaker.ts';
 import { parseDistinguisher, parseRouteTarget } from '../../bgp/vpn/route-distinguisher.ts';
 import { VpnRoom } from '../../bgp/vpn/vpn-room.ts';
 import { roomPeers, roomTransport } from '../../bgp/vpn/vrf-peers.ts';
@@ -20,7 +20,7 @@ import { systemClock, wallClockMs } from '../../router/lib/clock.ts';
 import { makeLogger } from '../../router/lib/log.ts';
 import { Bird, ended, hasBird, until } from '../bgp/kit/bird.ts';
 import { Gobgp, hasGobgp } from '../bgp/kit/gobgp.ts';
-import { freePort } from '../bgp/kit/loopback.ts';
+import { driveByClock, freePort } from '../bgp/kit/loopback.ts';
 import { Node, OUR_AS, THEIR_AS } from '../bgp/kit/node.ts';
 import { instanceOf } from '../bgp/kit/station.ts';
 
@@ -320,10 +320,7 @@ const runOfVpn = async (t: ExecutionContext): Promise<void> => {
   });
   const hops = { nextHop4: Addr.parse('10.1.0.1'), nextHop6: Addr.parse('fd00::1') };
   for (const peer of roomPeers([], { asn: OUR_AS, imports: true, exports: true, ...hops })) red.addPeer(peer);
-  const stopDriving = drive(red, systemClock, (ms, fire) => {
-    const timer = setTimeout(fire, ms);
-    return () => clearTimeout(timer);
-  });
+  const stopDriving = driveByClock(red);
   t.teardown(async () => {
     red.shutdown();
     stopDriving();

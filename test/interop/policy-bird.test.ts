@@ -3,14 +3,14 @@
  * AS numbers and what a peer is told of graceful shutdown.
  * 127/8 next hops are martians (RFC 4271 §6.3), so all sides announce other addresses as their next hop.
  */
-import { drive, eachRoute, type PeerConfig, Speaker, type SpeakerOptions } from '../../bgp/speaker.ts';
+import { eachRoute, type PeerConfig, Speaker, type SpeakerOptions } from '../../bgp/speaker.ts';
 import { parseCommunity } from '../../bgp/wire/attribute/communities.ts';
 import { parseConfig } from '../../router/config/load.ts';
 import { Addr, Prefix } from '../../router/lib/addr.ts';
 import { systemClock } from '../../router/lib/clock.ts';
 import { formatKey, generatePrivateKey } from '../../wg/keys.ts';
 import { Bird, hasBird, until } from '../bgp/kit/bird.ts';
-import { freePort, hostTransport } from '../bgp/kit/loopback.ts';
+import { driveByClock, freePort, hostTransport } from '../bgp/kit/loopback.ts';
 import { labTests } from '../kit/it.ts';
 
 const { it: interop } = labTests(hasBird() ? undefined : 'not installed: bird2');
@@ -67,10 +67,7 @@ async function ourRouter(port: number, peers: readonly PeerConfig[], options: Pa
     ...options,
   });
   for (const peer of peers) speaker.addPeer(peer);
-  const stopDriving = drive(speaker, systemClock, (ms, fire) => {
-    const timer = setTimeout(fire, ms);
-    return () => clearTimeout(timer);
-  });
+  const stopDriving = driveByClock(speaker);
   speaker.start();
   await transport.listening();
   return {

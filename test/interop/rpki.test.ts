@@ -7,14 +7,14 @@ import { chmodSync, existsSync, mkdtempSync, renameSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { drive, eachRoute, RoaState, Speaker } from '../../bgp/speaker.ts';
+import { eachRoute, RoaState, Speaker } from '../../bgp/speaker.ts';
 import { RpkiRoom } from '../../router/app/rpki-room.ts';
 import type { RtrServerConfig } from '../../router/config/rpki.ts';
 import { Addr } from '../../router/lib/addr.ts';
 import { systemClock } from '../../router/lib/clock.ts';
 import { makeLogger } from '../../router/lib/log.ts';
 import { Bird, hasBird, until } from '../bgp/kit/bird.ts';
-import { freePort, hostTransport } from '../bgp/kit/loopback.ts';
+import { driveByClock, freePort, hostTransport } from '../bgp/kit/loopback.ts';
 import { dn42Json, type RegistryRoa } from '../bgp/kit/roas.ts';
 
 const STAYRTR = '/usr/bin/stayrtr';
@@ -132,10 +132,7 @@ for (const protocol of [0, 1]) {
       import: [{ match: { roa: [RoaState.Valid] }, action: 'accept' }],
       export: 'reject-all',
     });
-    const stopDriving = drive(speaker, systemClock, (ms, fire) => {
-      const timer = setTimeout(fire, ms);
-      return () => clearTimeout(timer);
-    });
+    const stopDriving = driveByClock(speaker);
     t.teardown(async () => {
       room.stop();
       speaker.shutdown();

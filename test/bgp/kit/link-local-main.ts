@@ -3,12 +3,12 @@
  * starts BIRD on one end and our speaker on the other, over link-local addresses only, and prints what each side learned.
  * Argument: the form of our link-local next hop.
  */
-import { drive, eachRoute, Speaker } from '../../../bgp/speaker.ts';
+import { eachRoute, Speaker } from '../../../bgp/speaker.ts';
 import type { LinkLocalForm } from '../../../bgp/wire/attribute/mp-reach.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { systemClock } from '../../../router/lib/clock.ts';
 import { Bird, run, until } from './bird.ts';
-import { hostTransport } from './loopback.ts';
+import { driveByClock, hostTransport } from './loopback.ts';
 
 const form = process.argv[2] as LinkLocalForm;
 for (const command of [
@@ -52,10 +52,7 @@ speaker.addPeer({
   connectRetryMs: 200,
   linkLocalForm: form,
 });
-const stop = drive(speaker, systemClock, (ms, fire) => {
-  const timer = setTimeout(fire, ms);
-  return () => clearTimeout(timer);
-});
+const stop = driveByClock(speaker);
 try {
   speaker.start();
   await transport.listening();

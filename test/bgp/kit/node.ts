@@ -1,16 +1,9 @@
 /** A speaker of ours over loopback sockets that can be cut off, restarted and asked, for interoperability tests. */
-import {
-  drive,
-  eachRoute,
-  type PeerConfig,
-  type Restarting,
-  Speaker,
-  type SpeakerOptions,
-} from '../../../bgp/speaker.ts';
+import { eachRoute, type PeerConfig, type Restarting, Speaker, type SpeakerOptions } from '../../../bgp/speaker.ts';
 import type { KernelTransport } from '../../../router/app/kernel-transport.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { systemClock } from '../../../router/lib/clock.ts';
-import { hostTransport } from './loopback.ts';
+import { driveByClock, hostTransport } from './loopback.ts';
 
 export const OUR_AS = 4242420001;
 export const THEIR_AS = 4242420002;
@@ -91,10 +84,7 @@ export class Node {
         ...peer,
       });
     }
-    this.#stopDriving = drive(speaker, systemClock, (ms, fire) => {
-      const timer = setTimeout(fire, ms);
-      return () => clearTimeout(timer);
-    });
+    this.#stopDriving = driveByClock(speaker);
     speaker.start();
     await transport.listening();
   }

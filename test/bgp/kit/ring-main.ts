@@ -2,14 +2,14 @@
  * A program for bgp-ring.test.ts, run as root inside a network namespace of its own: a ring of BIRD, mlshim, FRR and GoBGP,
  * then the same ring with a second BIRD in mlshim's place. Prints the best AS path of each prefix at each router, of both.
  */
-import { drive, Speaker } from '../../../bgp/speaker.ts';
+import { Speaker } from '../../../bgp/speaker.ts';
 import { unicast } from '../../../bgp/wire/family.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { systemClock } from '../../../router/lib/clock.ts';
 import { Bird, run, until } from './bird.ts';
 import { Bgpd } from './frr-bgpd.ts';
 import { Gobgp } from './gobgp.ts';
-import { hostTransport } from './loopback.ts';
+import { driveByClock, hostTransport } from './loopback.ts';
 
 /** In the order of the ring; router n has AS 65000 + n, addresses 10.0.0.n and fd00:9::n, and TCP port 1790 + n. */
 const BIRD = 1;
@@ -228,10 +228,7 @@ async function mlshim(): Promise<Middle> {
       });
     }
   }
-  const stopDriving = drive(speaker, systemClock, (ms, fire) => {
-    const timer = setTimeout(fire, ms);
-    return () => clearTimeout(timer);
-  });
+  const stopDriving = driveByClock(speaker);
   speaker.start();
   await transport.listening();
   return {

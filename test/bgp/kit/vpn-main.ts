@@ -3,14 +3,14 @@
  * GoBGP, over one session with both VPN families. Prints what the VRF learned and what GoBGP shows.
  */
 import { PipeTransport } from '../../../bgp/pipe.ts';
-import { drive, eachRoute, Speaker } from '../../../bgp/speaker.ts';
+import { eachRoute, Speaker } from '../../../bgp/speaker.ts';
 import { parseDistinguisher, parseRouteTarget } from '../../../bgp/vpn/route-distinguisher.ts';
 import { VpnRoom } from '../../../bgp/vpn/vpn-room.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { systemClock } from '../../../router/lib/clock.ts';
 import { run, until } from './bird.ts';
 import { Gobgp } from './gobgp.ts';
-import { hostTransport } from './loopback.ts';
+import { driveByClock, hostTransport } from './loopback.ts';
 
 const US = '10.0.0.1';
 const THEM = '10.0.0.4';
@@ -64,12 +64,7 @@ red.addPeer({
   nextHop4: Addr.parse('10.1.0.1')!,
   nextHop6: Addr.parse('fd00::1')!,
 });
-const stops = [main, red].map((s) =>
-  drive(s, systemClock, (ms, fire) => {
-    const timer = setTimeout(fire, ms);
-    return () => clearTimeout(timer);
-  }),
-);
+const stops = [main, red].map(driveByClock);
 
 const gobgp = new Gobgp({ host: THEM, port: 50051 });
 try {

@@ -2,7 +2,7 @@
  * A program for bgp-vpn.test.ts, run as root inside a network namespace of its own: two bgpds of FRR and GoBGP are clients of
  * our reflector, which has a VRF of its own and a table of next hops, and which restarts in the end. Prints what each of them has.
  */
-import { drive, eachRoute, type Restarting, Speaker } from '../../../bgp/speaker.ts';
+import { eachRoute, type Restarting, Speaker } from '../../../bgp/speaker.ts';
 import { parseDistinguisher, parseRouteTarget } from '../../../bgp/vpn/route-distinguisher.ts';
 import { VpnRoom } from '../../../bgp/vpn/vpn-room.ts';
 import { roomPeers, roomTransport, VPN_LINK } from '../../../bgp/vpn/vrf-peers.ts';
@@ -15,7 +15,7 @@ import { systemClock } from '../../../router/lib/clock.ts';
 import { run, until } from './bird.ts';
 import { Bgpd } from './frr-bgpd.ts';
 import { Gobgp } from './gobgp.ts';
-import { hostTransport } from './loopback.ts';
+import { driveByClock, hostTransport } from './loopback.ts';
 
 const AS = 65001;
 const US = '10.0.0.1';
@@ -112,12 +112,7 @@ class Reflector {
     const joining = { asn: AS, imports: true, exports: true };
     const hops = { nextHop4: Addr.parse('10.1.0.1'), nextHop6: Addr.parse('fd00::1') };
     for (const peer of roomPeers([], { ...joining, ...hops })) this.red.addPeer(peer);
-    this.#stops = [this.main, this.red].map((s) =>
-      drive(s, systemClock, (ms, fire) => {
-        const timer = setTimeout(fire, ms);
-        return () => clearTimeout(timer);
-      }),
-    );
+    this.#stops = [this.main, this.red].map(driveByClock);
   }
 
   /** Whether our table has a route to a next hop. */

@@ -5,12 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
-import { drive, Speaker } from '../../../bgp/speaker.ts';
+import { Speaker } from '../../../bgp/speaker.ts';
 import { MrtFiles, nameAt } from '../../../router/app/mrt-files.ts';
 import { MrtTransport } from '../../../router/app/mrt-transport.ts';
 import { Addr } from '../../../router/lib/addr.ts';
 import { systemClock } from '../../../router/lib/clock.ts';
 import { makeLogger } from '../../../router/lib/log.ts';
+import { driveByClock } from '../../bgp/kit/loopback.ts';
 import { TABLE_ASN as ASN, birdFile } from '../../bgp/kit/mrt.ts';
 
 const quiet = makeLogger(() => undefined, 'test', 'error');
@@ -42,10 +43,7 @@ function replay(t: ExecutionContext, path: string, asn = ASN): Replay {
     onEvent: () => look(),
   });
   speaker.addPeer({ name: 'file', address, link: 'x', asn, multihop: true, import: 'accept-all', connectRetryMs: 10 });
-  const stop = drive(speaker, systemClock, (ms, fire) => {
-    const timer = setTimeout(fire, ms);
-    return () => clearTimeout(timer);
-  });
+  const stop = driveByClock(speaker);
   t.teardown(() => {
     stop();
     transport.close();
