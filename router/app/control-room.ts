@@ -19,6 +19,9 @@ export type OwnVerbs = Pick<
   'status' | 'bfd_show' | 'wg_show' | 'uplink_drain' | 'join_group' | 'capture' | 'down'
 >;
 
+/** A routing worker that says nothing for so long hangs: its turns are a hundred times shorter. */
+const HANGS_MS = 2000;
+
 export interface ControlRoomPort {
   /** The routing worker that runs now. */
   routing(): RoutingClient;
@@ -62,6 +65,13 @@ export class ControlRoom {
   /** A routing worker has taken the place of another: it does not know that somebody watches. */
   restarted(client: RoutingClient): void {
     if (this.#watchers.size > 0) client.send({ kind: 'bgp-watch', isOn: true });
+  }
+
+  /** Answer `down`, and then stop: what hangs is not waited for. */
+  async stopping(stop: () => void): Promise<Answers['down']> {
+    const hangs = await this.#port.routing().hangs(HANGS_MS);
+    setImmediate(stop);
+    return { pid: process.pid, routing_hangs: hangs };
   }
 
   tellWatchers(events: readonly BgpEvent[], lost: number): void {

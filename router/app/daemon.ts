@@ -29,6 +29,7 @@ import { DataplaneClient } from './dataplane-client.ts';
 import type { DataplaneBoot, DataplaneStats, FromDataplane, UplinkReport } from './dataplane-protocol.ts';
 import { HostProbes, type ProbedPath } from './host-probes.ts';
 import { HostUplinks } from './host-uplinks.ts';
+import { outlives } from './last-exit.ts';
 import { type Plan, type PlannedLink, planOf } from './plan.ts';
 import { RateSamples } from './rate-samples.ts';
 import { hostNameServers } from './resolv-conf.ts';
@@ -84,6 +85,7 @@ export class Daemon {
   #end: (status: number) => void = () => undefined;
   #hurry: () => void = () => undefined;
   #isStopping = false;
+  #hangs = false;
   #childDownTimer: NodeJS.Timeout | undefined;
   #childIsDown = false;
   #native!: Native;
@@ -141,6 +143,11 @@ export class Daemon {
 
   get #routing(): RoutingClient {
     return this.#routingSupervisor.client;
+  }
+
+  /** A worker of it has not ended and will not. */
+  get hangs(): boolean {
+    return this.#hangs;
   }
 
   /** It has been told to stop. */
@@ -330,7 +337,7 @@ export class Daemon {
       await worker.terminate();
       rmSync(this.#paths.shim, { force: true });
     }
-    await this.#routingSupervisor.stop();
+    this.#hangs = await outlives(this.#routingSupervisor.stop());
     await this.#wireguard?.supervisor.close();
     this.#control.close();
   }
@@ -507,10 +514,7 @@ export class Daemon {
       join_group: () => {
         throw new MlshimError('USAGE', 'groups are known by MLSHIM_GROUP with the user-space backend');
       },
-      down: () => {
-        void this.stop('mlshim down');
-        return {};
-      },
+      down: () => this.#control.stopping(() => void this.stop('mlshim down')),
     };
   }
 

@@ -131,6 +131,11 @@ export class KernelDaemon {
     return this.#host?.states() ?? [];
   }
 
+  /** A worker of it has not ended and will not. */
+  get hangs(): boolean {
+    return this.#routing.hangs;
+  }
+
   get isStopping(): boolean {
     return this.#isStopping;
   }
@@ -426,9 +431,10 @@ export class KernelDaemon {
         );
       },
       down: ({ keep }) => {
-        if (keep) void this.#leave('mlshim down --keep', 0);
-        else void this.stop('mlshim down');
-        return {};
+        return this.#control.stopping(() => {
+          if (keep) void this.#leave('mlshim down --keep', 0);
+          else void this.stop('mlshim down');
+        });
       },
     };
   }

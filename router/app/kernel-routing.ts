@@ -9,6 +9,7 @@ import { posted } from '../lib/post.ts';
 import { bfdStatus } from './bfd-status.ts';
 import type { ControlRoom } from './control-room.ts';
 import type { KernelPlan, OwnAddress } from './kernel-plan.ts';
+import { outlives } from './last-exit.ts';
 import { routesOf, vrfNumber } from './plan.ts';
 import type { RoutingClient, RoutingEvent } from './routing-client.ts';
 import type { RoutingBoot } from './routing-protocol.ts';
@@ -41,6 +42,7 @@ export class KernelRouting {
   readonly #port: KernelRoutingPort;
   readonly #log: Logger;
   readonly #supervisor: RoutingSupervisor;
+  #hangs = false;
   readonly #linksUp = new Set<string>();
 
   constructor(port: KernelRoutingPort, log: Logger) {
@@ -61,6 +63,11 @@ export class KernelRouting {
 
   get client(): RoutingClient {
     return this.#supervisor.client;
+  }
+
+  /** The worker was to end and does not. */
+  get hangs(): boolean {
+    return this.#hangs;
   }
 
   get restart(): RoutingRestart | undefined {
@@ -117,7 +124,7 @@ export class KernelRouting {
   }
 
   async terminate(): Promise<void> {
-    await this.#supervisor.stop();
+    this.#hangs = await outlives(this.#supervisor.stop());
   }
 
   #restarted(client: RoutingClient): void {

@@ -12,6 +12,7 @@ import { formatLine, type Logger, makeLogger } from '../lib/log.ts';
 import { type Choice, chooseBackend } from './backend.ts';
 import { Daemon } from './daemon.ts';
 import { KernelDaemon } from './kernel-daemon.ts';
+import { endHanging } from './last-exit.ts';
 import { type DaemonOrders, LIFELINE_FD, type LifelineMessage } from './lifeline.ts';
 
 /** The command has ended: what still holds sockets are its stray children. */
@@ -80,7 +81,12 @@ process.stderr.on('error', () => undefined);
 process.on('uncaughtException', (e) => {
   log.error('internal error', { error: e.stack ?? e.message });
   const told = daemon?.fail() ?? Promise.resolve();
-  void told.catch(() => undefined).finally(() => process.exit(ERRORS.INTERNAL.exit));
+  void told
+    .catch(() => undefined)
+    .finally(() => {
+      endHanging(daemon, log);
+      process.exit(ERRORS.INTERNAL.exit);
+    });
 });
 
 try {
@@ -108,4 +114,5 @@ try {
   process.exitCode = e instanceof MlshimError ? e.exit : ERRORS.INTERNAL.exit;
 }
 if (orders.isFolderTemporary) rmSync(orders.folder, { recursive: true, force: true });
+endHanging(daemon, log);
 process.exit();

@@ -1,4 +1,5 @@
 /** The main thread's side of the routing worker: questions and their answers, and what the worker tells by itself. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
 import type { BirdCommand } from '../birdctl/command.ts';
 import type { Answers } from '../control/messages.ts';
@@ -87,6 +88,15 @@ export class RoutingClient {
   /** @throws MlshimError CONFIG_INVALID when it cannot be done; nothing has changed then */
   async reload(boot: RoutingBoot): Promise<void> {
     await this.#query({ verb: 'reload', boot });
+  }
+
+  /** Whether the worker does not answer within this time. One that has ended does not hang. */
+  hangs(withinMs: number): Promise<boolean> {
+    const answered = this.summary().then(
+      () => false,
+      () => false,
+    );
+    return Promise.race([answered, sleep(withinMs, true, { ref: false })]);
   }
 
   /** The worker is gone: nobody will answer. @returns descriptors it has not taken, now the caller's */

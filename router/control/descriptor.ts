@@ -131,7 +131,8 @@ export const DESCRIPTOR = {
         "rpki",
         "bfd_sessions",
         "bgp_dump",
-        "bgp_vpn"
+        "bgp_vpn",
+        "stopping"
        ]
       }
      },
@@ -207,6 +208,10 @@ export const DESCRIPTOR = {
       "bgp_vpn": {
        "type": "BgpVpnRoutes",
        "id": 80
+      },
+      "stopping": {
+       "type": "Stopping",
+       "id": 90
       }
      }
     },
@@ -218,6 +223,18 @@ export const DESCRIPTOR = {
       "keep": {
        "type": "bool",
        "id": 1
+      }
+     }
+    },
+    "Stopping": {
+     "fields": {
+      "pid": {
+       "type": "uint32",
+       "id": 1
+      },
+      "routing_hangs": {
+       "type": "bool",
+       "id": 2
       }
      }
     },

@@ -511,6 +511,13 @@ export interface Verbs {
   readonly bgp_watch: Empty;
 }
 
+/** The router is about to stop. */
+export interface Stopping {
+  readonly pid: number;
+  /** The routing worker does not answer: BGP peers are not told. */
+  readonly routing_hangs: boolean;
+}
+
 /** Answer of each verb. */
 export interface Answers {
   readonly status: Status;
@@ -527,7 +534,7 @@ export interface Answers {
   readonly bfd_show: BfdSessions;
   readonly wg_show: WgDevices;
   readonly capture: Captured;
-  readonly down: Empty;
+  readonly down: Stopping;
   readonly join_group: Empty;
   readonly reload: Reloaded;
   readonly confirm: Empty;
@@ -558,7 +565,7 @@ export const BODY_OF = {
   bfd_show: 'bfd_sessions',
   wg_show: 'wg_devices',
   capture: 'captured',
-  down: 'done',
+  down: 'stopping',
   join_group: 'done',
   reload: 'reloaded',
   confirm: 'done',

@@ -49,7 +49,7 @@ function handlers(over: Partial<Handlers> = {}): Handlers {
     wg_show: unused,
     capture: unused,
     bgp_watch: unused,
-    down: () => ({}),
+    down: () => ({ pid: 1, routing_hangs: false }),
     join_group: unused,
     reload: unused,
     confirm: unused,
