@@ -3,21 +3,15 @@
  * 127/8 next hops are martians (RFC 4271 §6.3), so both sides announce other addresses as their next hop.
  */
 import { join } from 'node:path';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { Addr, Prefix } from '../../router/lib/addr.ts';
 import { Bird, hasBird, run, until } from '../bgp/kit/bird.ts';
 import { freePort } from '../bgp/kit/loopback.ts';
 import { Node, type NodeOptions } from '../bgp/kit/node.ts';
+import { labTests, namespaceMissing, notInstalled } from '../kit/it.ts';
 
-/** A test that runs unless something is `missing`; then it is skipped with the reason in its name. */
-function interop(
-  name: string,
-  body: (t: ExecutionContext) => Promise<void>,
-  missing = hasBird() ? '' : 'not installed: bird2',
-): void {
-  if (missing === '') test.serial(name, body);
-  else test.serial.skip(`${name} (${missing})`, body);
-}
+const missing = notInstalled({ bird2: hasBird() });
+const { it } = labTests(missing);
 
 function birdConfig(o: { birdPort: number; ourPort: number; v6: boolean; extra?: string; passive?: boolean }): string {
   const [bird, us] = o.v6 ? ['::1', '::1'] : ['127.0.0.2', '127.0.0.1'];
@@ -111,11 +105,11 @@ async function exchange(t: ExecutionContext, v6: boolean): Promise<void> {
   }
 }
 
-interop('routes are exchanged, withdrawn, refreshed and relearned over an IPv4 session', (t) => exchange(t, false));
+it('routes are exchanged, withdrawn, refreshed and relearned over an IPv4 session', (t) => exchange(t, false));
 
-interop('routes are exchanged, withdrawn, refreshed and relearned over an IPv6 session', (t) => exchange(t, true));
+it('routes are exchanged, withdrawn, refreshed and relearned over an IPv6 session', (t) => exchange(t, true));
 
-interop('a passive speaker is found by bird, and a text of its operator is shown', async (t) => {
+it('a passive speaker is found by bird, and a text of its operator is shown', async (t) => {
   const bird = new Bird();
   const birdPort = await freePort();
   const ourPort = await freePort();
@@ -141,18 +135,14 @@ interop('a passive speaker is found by bird, and a text of its operator is shown
 });
 
 for (const form of ['single', 'double', 'native'] as const) {
-  const missing = !hasBird() ? 'not installed: bird2' : process.getuid?.() === 0 ? '' : 'needs root for a namespace';
-  interop(
-    `over link-local addresses alone both families work, next hop sent ${form}`,
-    async (t) => {
-      const main = join(import.meta.dirname, '../bgp/kit/link-local-main.js');
-      const out = await run('unshare', ['-n', process.execPath, main, form]);
-      t.deepEqual(JSON.parse(out), {
-        fib: { '172.20.1.0/24': 'fe80::1 via us0', 'fd42:1::/48': 'fe80::1 via us0' },
-        theirs: ['172.20.229.0/27', 'via fe80::2 on bird0', 'fd42:beef::/48', 'via fe80::2 on bird0'],
-        extendedNextHop: true,
-      });
-    },
-    missing,
-  );
+  const { it: inNamespace } = labTests(missing ?? namespaceMissing);
+  inNamespace(`over link-local addresses alone both families work, next hop sent ${form}`, async (t) => {
+    const main = join(import.meta.dirname, '../bgp/kit/link-local-main.js');
+    const out = await run('unshare', ['-n', process.execPath, main, form]);
+    t.deepEqual(JSON.parse(out), {
+      fib: { '172.20.1.0/24': 'fe80::1 via us0', 'fd42:1::/48': 'fe80::1 via us0' },
+      theirs: ['172.20.229.0/27', 'via fe80::2 on bird0', 'fd42:beef::/48', 'via fe80::2 on bird0'],
+      extendedNextHop: true,
+    });
+  });
 }

@@ -5,11 +5,11 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test from 'ava';
 import type { Answers, BgpPeerStatus, RouteStatus } from '../../router/control/messages.ts';
 import { formatKey, generatePrivateKey, publicKey } from '../../wg/keys.ts';
 import { Bird, hasBird, until } from '../bgp/kit/bird.ts';
 import { freePort } from '../bgp/kit/loopback.ts';
+import { labTests, notInstalled } from '../kit/it.ts';
 import { Side } from '../router/app/pair.ts';
 
 const ASN = 4242420001;
@@ -70,9 +70,8 @@ protocol bgp dialling from loop {
 `;
 
 const NAME = 'routes of a daemon on loopback reach the FIB, ours reach it, and what nobody could forward to is refused';
-const missing = hasBird() ? '' : ' (not installed: bird2)';
 
-(missing === '' ? test : test.skip)(`${NAME}${missing}`, async (t) => {
+labTests(notInstalled({ bird2: hasBird() })).it(NAME, async (t) => {
   const ports = { ours: await freePort(), bird: await freePort() };
   const dir = mkdtempSync(join(tmpdir(), 'mlshim-test-'));
   const router = new Side(dir, '10.77.0.1');

@@ -1,20 +1,14 @@
 /** BIRD, mlshim, FRR and GoBGP in a ring: everybody finds the same best paths as when BIRD stands in mlshim's place. */
 import { join } from 'node:path';
-import test from 'ava';
 import { hasBird, run } from '../bgp/kit/bird.ts';
 import { hasBgpd } from '../bgp/kit/frr-bgpd.ts';
 import { hasGobgp } from '../bgp/kit/gobgp.ts';
+import { labTests, namespaceMissing, notInstalled } from '../kit/it.ts';
 
-const absent = [!hasBird() && 'bird2', !hasBgpd() && 'frr', !hasGobgp() && 'gobgpd'].filter((x) => x !== false);
-const missing =
-  absent.length > 0
-    ? ` (not installed: ${absent.join(', ')})`
-    : process.getuid?.() === 0
-      ? ''
-      : ' (needs root for a namespace)';
+const missing = notInstalled({ bird2: hasBird(), frr: hasBgpd(), gobgpd: hasGobgp() }) ?? namespaceMissing;
 
-(missing === '' ? test.serial : test.serial.skip)(
-  `a ring of BIRD, mlshim, FRR and GoBGP has the best paths of a ring with BIRD in our place, of 340 prefixes in both families${missing}`,
+labTests(missing).it(
+  'a ring of BIRD, mlshim, FRR and GoBGP has the best paths of a ring with BIRD in our place, of 340 prefixes in both families',
   async (t) => {
     t.timeout(180_000);
     const out = await run('unshare', ['-n', process.execPath, join(import.meta.dirname, '../bgp/kit/ring-main.js')]);

@@ -1,5 +1,4 @@
 /** What our sessions negotiate and keep, against FRR's bgpd and GoBGP of the distribution on loopback addresses. */
-import type { ExecutionContext } from 'ava';
 import type { RangeConfig } from '../../bgp/speaker.ts';
 import { Addr, Prefix } from '../../router/lib/addr.ts';
 import { until } from '../bgp/kit/bird.ts';
@@ -7,13 +6,10 @@ import { Bgpd, hasBgpd } from '../bgp/kit/frr-bgpd.ts';
 import { Gobgp, hasGobgp } from '../bgp/kit/gobgp.ts';
 import { freePort } from '../bgp/kit/loopback.ts';
 import { Node, OUR_AS, OUR_HOP, THEIR_AS } from '../bgp/kit/node.ts';
-import { labTests } from '../kit/it.ts';
+import { labTests, notInstalled } from '../kit/it.ts';
 
-const interop = (name: string, missing: string, body: (t: ExecutionContext) => Promise<void>): void =>
-  labTests(missing === '' ? undefined : `not installed: ${missing}`).it(name, body);
-
-const FRR = hasBgpd() ? '' : 'frr';
-const GOBGP = hasGobgp() ? '' : 'gobgpd';
+const { it: withFrr } = labTests(notInstalled({ frr: hasBgpd() }));
+const { it: withGobgp } = labTests(notInstalled({ gobgpd: hasGobgp() }));
 
 const frrConfig = (port: number, ourPort: number, networks: readonly string[]): string => `router bgp ${THEIR_AS}
  bgp router-id 10.0.0.3
@@ -40,7 +36,7 @@ route-map HOP permit 10
 ! listens at ${port}
 `;
 
-interop('FRR restarts and its routes stay in use; roles and several paths are agreed as well', FRR, async (t) => {
+withFrr('FRR restarts and its routes stay in use; roles and several paths are agreed as well', async (t) => {
   const frr = new Bgpd();
   const [port, ourPort] = [await freePort(), await freePort()];
   const peer = { name: 'frr', address: Addr.parse('127.0.0.3')!, port, families: ['ipv4'] } as const;
@@ -81,7 +77,7 @@ interop('FRR restarts and its routes stay in use; roles and several paths are ag
   t.deepEqual(node.session('frr')!.restart, []);
 });
 
-interop('a refresh of FRR has a beginning and an end, and an operator of FRR is quoted', FRR, async (t) => {
+withFrr('a refresh of FRR has a beginning and an end, and an operator of FRR is quoted', async (t) => {
   const frr = new Bgpd();
   const [port, ourPort] = [await freePort(), await freePort()];
   const peer = { name: 'frr', address: Addr.parse('127.0.0.3')!, port, families: ['ipv4'] } as const;
@@ -105,9 +101,8 @@ interop('a refresh of FRR has a beginning and an end, and an operator of FRR is 
   t.is(node.fib.size, 0);
 });
 
-interop(
+withFrr(
   'a range that changes restarts the sessions of its members alone, and takes them with it when it goes',
-  FRR,
   async (t) => {
     const hosts = ['127.0.0.3', '127.0.0.4'];
     const frrs = hosts.map(() => new Bgpd());
@@ -189,7 +184,7 @@ const gobgpConfig = (port: number, ourPort: number): string => `[global.config]
       restart-time = 3600
 `;
 
-interop('GoBGP and we tell each other several paths, and it restarts without a gap', GOBGP, async (t) => {
+withGobgp('GoBGP and we tell each other several paths, and it restarts without a gap', async (t) => {
   const [port, ourPort, api] = [await freePort(), await freePort(), await freePort()];
   const gobgp = new Gobgp({ host: '127.0.0.4', port: api });
   const peer = { name: 'gobgp', address: Addr.parse('127.0.0.4')!, port, families: ['ipv4'] } as const;
@@ -219,9 +214,8 @@ interop('GoBGP and we tell each other several paths, and it restarts without a g
   t.is(node.session('gobgp')!.establishments, 2);
 });
 
-interop(
+labTests(notInstalled({ frr: hasBgpd(), gobgpd: hasGobgp() })).it(
   'GoBGP and FRR are members of our confederation, and one learns what the other tells',
-  FRR || GOBGP,
   async (t) => {
     const [frrPort, gobgpPort, ourPort] = [await freePort(), await freePort(), await freePort()];
     const frr = new Bgpd();

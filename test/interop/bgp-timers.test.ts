@@ -1,11 +1,11 @@
 /** Timers that only a peer of foreign parts puts to the test: who speaks first, and a peer that takes nothing. */
 import { join } from 'node:path';
-import test from 'ava';
 import { Addr } from '../../router/lib/addr.ts';
 import { hasBird, run, until } from '../bgp/kit/bird.ts';
 import { Bgpd, hasBgpd } from '../bgp/kit/frr-bgpd.ts';
 import { freePort } from '../bgp/kit/loopback.ts';
 import { Node, OUR_AS, THEIR_AS } from '../bgp/kit/node.ts';
+import { labTests, namespaceMissing, notInstalled } from '../kit/it.ts';
 
 /** Longer than any test waits. */
 const NEVER_S = 240;
@@ -29,8 +29,7 @@ const DELAYS = [
 ];
 
 for (const { who, ours, theirs, sent } of DELAYS) {
-  const name = `the OPEN is delayed: ${who} (RFC 4271 §8.1.1)`;
-  (hasBgpd() ? test.serial : test.serial.skip)(hasBgpd() ? name : `${name} (not installed: frr)`, async (t) => {
+  labTests(notInstalled({ frr: hasBgpd() })).it(`the OPEN is delayed: ${who} (RFC 4271 §8.1.1)`, async (t) => {
     const frr = new Bgpd();
     const [port, ourPort] = [await freePort(), await freePort()];
     const states: string[] = [];
@@ -55,14 +54,8 @@ for (const { who, ours, theirs, sent } of DELAYS) {
   });
 }
 
-const missing = !hasBird()
-  ? ' (not installed: bird2)'
-  : process.getuid?.() === 0
-    ? ''
-    : ' (needs root for a namespace)';
-
-(missing === '' ? test.serial : test.serial.skip)(
-  `a BIRD that reads nothing is given up when the send hold time is over, and another is not kept waiting (RFC 9687)${missing}`,
+labTests(notInstalled({ bird2: hasBird() }) ?? namespaceMissing).it(
+  'a BIRD that reads nothing is given up when the send hold time is over, and another is not kept waiting (RFC 9687)',
   async (t) => {
     const program = join(import.meta.dirname, '../bgp/kit/send-hold-main.js');
     const { errors, heldMs, establishments } = JSON.parse(await run('unshare', ['-n', process.execPath, program]));

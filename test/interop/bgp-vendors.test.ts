@@ -8,16 +8,11 @@ import { Bgpd, hasBgpd } from '../bgp/kit/frr-bgpd.ts';
 import { Gobgp, hasGobgp } from '../bgp/kit/gobgp.ts';
 import { freePort } from '../bgp/kit/loopback.ts';
 import { Node, OUR_AS } from '../bgp/kit/node.ts';
-import { labTests } from '../kit/it.ts';
+import { labTests, notInstalled } from '../kit/it.ts';
 
 const FRR_AS = 4242420003;
 const GOBGP_AS = 4242420004;
 const EXABGP_AS = 4242420005;
-
-const interop = (missing: string, name: string, body: (t: ExecutionContext) => Promise<void>): void =>
-  labTests(missing === '' ? undefined : missing).it(name, body);
-
-const absent = (has: boolean, what: string): string => (has ? '' : `not installed: ${what}`);
 
 async function ours(
   t: ExecutionContext,
@@ -67,8 +62,7 @@ route-map hop6 permit 10
  set ipv6 next-hop global fd00:9::3
 `;
 
-interop(
-  absent(hasBgpd(), 'frr'),
+labTests(notInstalled({ frr: hasBgpd() })).it(
   'FRR: capabilities, attributes of both families, and our routes that outlive us',
   async (t) => {
     const frr = new Bgpd();
@@ -177,63 +171,68 @@ ${['ipv4-unicast', 'ipv6-unicast']
   .join('\n')}
 `;
 
-interop(absent(hasGobgp(), 'gobgpd'), 'GoBGP: several paths to a prefix, both families, and a refresh', async (t) => {
-  const theirs = await freePort();
-  const gobgp = new Gobgp({ host: '127.0.0.4', port: await freePort() });
-  t.teardown(() => gobgp.remove());
-  const { node, port } = await ours(t, {
-    name: 'gobgp',
-    address: Addr.parse('127.0.0.4')!,
-    port: theirs,
-    asn: GOBGP_AS,
-    addPath: 'both',
-    gracefulRestart: true,
-  });
-  await gobgp.start(gobgpConfig({ ours: port, theirs }));
-  const path = (id: number, hop: string): string =>
-    `global rib add 172.20.4.0/24 identifier ${id} nexthop ${hop} large-community ${GOBGP_AS}:0:${id} -a ipv4`;
-  for (const command of [
-    path(10, '10.9.9.4'),
-    path(20, '10.9.9.5'),
-    'global rib add fd42:4::/48 nexthop fd00:9::4 -a ipv6',
-  ])
-    t.is(await gobgp.ask(command), '');
-  await node.start();
-  await until(() => [...node.speaker.routes('in')].length === 3, 'three paths of GoBGP');
-  const paths = [...node.speaker.routes('in')].filter((r) => r.prefix === '172.20.4.0/24');
-  t.deepEqual(paths.map((r) => [r.nextHop, ...r.largeCommunities]).sort(), [
-    ['10.9.9.4', `${GOBGP_AS}:0:10`],
-    ['10.9.9.5', `${GOBGP_AS}:0:20`],
-  ]);
-  const seen = node.session('gobgp')!;
-  for (const words of [/add-path ipv4 unicast both/, /graceful restart/, /long-lived restart/])
-    t.true(
-      seen.capabilities.peer.some((c) => words.test(c)),
-      `${words} in ${seen.capabilities.peer.join('; ')}`,
-    );
-  await until(async () => (await gobgp.ask('global rib -a ipv6')).includes('fd42:beef::/48'), 'our route in GoBGP');
-  t.is(await gobgp.ask('global rib del 172.20.4.0/24 identifier 10 -a ipv4'), '');
-  await until(() => [...node.speaker.routes('in')].length === 2, 'one path fewer');
-  const updates = (): number => node.session('gobgp')!.messages.received.update;
-  const before = updates();
-  t.true(node.speaker.peerRefresh('gobgp', 'in'));
-  await until(() => updates() > before, 'routes that were told again');
-});
+labTests(notInstalled({ gobgpd: hasGobgp() })).it(
+  'GoBGP: several paths to a prefix, both families, and a refresh',
+  async (t) => {
+    const theirs = await freePort();
+    const gobgp = new Gobgp({ host: '127.0.0.4', port: await freePort() });
+    t.teardown(() => gobgp.remove());
+    const { node, port } = await ours(t, {
+      name: 'gobgp',
+      address: Addr.parse('127.0.0.4')!,
+      port: theirs,
+      asn: GOBGP_AS,
+      addPath: 'both',
+      gracefulRestart: true,
+    });
+    await gobgp.start(gobgpConfig({ ours: port, theirs }));
+    const path = (id: number, hop: string): string =>
+      `global rib add 172.20.4.0/24 identifier ${id} nexthop ${hop} large-community ${GOBGP_AS}:0:${id} -a ipv4`;
+    for (const command of [
+      path(10, '10.9.9.4'),
+      path(20, '10.9.9.5'),
+      'global rib add fd42:4::/48 nexthop fd00:9::4 -a ipv6',
+    ])
+      t.is(await gobgp.ask(command), '');
+    await node.start();
+    await until(() => [...node.speaker.routes('in')].length === 3, 'three paths of GoBGP');
+    const paths = [...node.speaker.routes('in')].filter((r) => r.prefix === '172.20.4.0/24');
+    t.deepEqual(paths.map((r) => [r.nextHop, ...r.largeCommunities]).sort(), [
+      ['10.9.9.4', `${GOBGP_AS}:0:10`],
+      ['10.9.9.5', `${GOBGP_AS}:0:20`],
+    ]);
+    const seen = node.session('gobgp')!;
+    for (const words of [/add-path ipv4 unicast both/, /graceful restart/, /long-lived restart/])
+      t.true(
+        seen.capabilities.peer.some((c) => words.test(c)),
+        `${words} in ${seen.capabilities.peer.join('; ')}`,
+      );
+    await until(async () => (await gobgp.ask('global rib -a ipv6')).includes('fd42:beef::/48'), 'our route in GoBGP');
+    t.is(await gobgp.ask('global rib del 172.20.4.0/24 identifier 10 -a ipv4'), '');
+    await until(() => [...node.speaker.routes('in')].length === 2, 'one path fewer');
+    const updates = (): number => node.session('gobgp')!.messages.received.update;
+    const before = updates();
+    t.true(node.speaker.peerRefresh('gobgp', 'in'));
+    await until(() => updates() > before, 'routes that were told again');
+  },
+);
 
-interop(absent(hasExabgp(), 'exabgp'), 'ExaBGP: its routes are read, and it reads ours as they are', async (t) => {
-  const exabgp = new Exabgp();
-  t.teardown(() => exabgp.remove());
-  const { node, port } = await ours(t, {
-    name: 'exabgp',
-    address: Addr.parse('127.0.0.5')!,
-    asn: EXABGP_AS,
-    passive: true,
-    addPath: 'both',
-  });
-  await node.start();
-  exabgp.start(
-    '127.0.0.1',
-    `  router-id 10.0.0.5; local-address 127.0.0.5; local-as ${EXABGP_AS}; peer-as ${OUR_AS}; connect ${port}; hold-time 30;
+labTests(notInstalled({ exabgp: hasExabgp() })).it(
+  'ExaBGP: its routes are read, and it reads ours as they are',
+  async (t) => {
+    const exabgp = new Exabgp();
+    t.teardown(() => exabgp.remove());
+    const { node, port } = await ours(t, {
+      name: 'exabgp',
+      address: Addr.parse('127.0.0.5')!,
+      asn: EXABGP_AS,
+      passive: true,
+      addPath: 'both',
+    });
+    await node.start();
+    exabgp.start(
+      '127.0.0.1',
+      `  router-id 10.0.0.5; local-address 127.0.0.5; local-as ${EXABGP_AS}; peer-as ${OUR_AS}; connect ${port}; hold-time 30;
   family { ipv4 unicast; ipv6 unicast; }
   capability { add-path send/receive; graceful-restart 60; extended-message; route-refresh; }
   static {
@@ -241,23 +240,24 @@ interop(absent(hasExabgp(), 'exabgp'), 'ExaBGP: its routes are read, and it read
     route 172.20.5.0/24 next-hop 10.9.9.6 path-information 0.0.0.2 community [ 64511:5 no-export ] med 9;
     route fd42:5::/48 next-hop fd00:9::5 as-path [ ${EXABGP_AS} 64700 ];
   }`,
-  );
-  await until(() => [...node.speaker.routes('in')].length === 3, `three paths of ExaBGP`);
-  t.deepEqual(
-    [...node.speaker.routes('in')]
-      .map((r) => [r.nextHop, r.asPath, r.med, ...r.communities, ...r.largeCommunities])
-      .sort(),
-    [
-      ['10.9.9.5', String(EXABGP_AS), undefined, `${EXABGP_AS}:2:3`],
-      ['10.9.9.6', String(EXABGP_AS), 9, '64511:5', 'no-export'],
-      ['fd00:9::5', `${EXABGP_AS} 64700`, undefined],
-    ],
-  );
-  const announced = (): string => JSON.stringify(exabgp.heard.filter((m) => m.type === 'update'));
-  await until(() => announced().includes('172.20.229.0/27') && announced().includes('fd42:beef::/48'), 'our routes');
-  t.regex(announced(), /"10\.9\.9\.1": ?\[.*172\.20\.229\.0\/27/);
-  t.regex(announced(), /"fd00:9::1": ?\[.*fd42:beef::\/48/);
-  const open = exabgp.heard.find((m) => m.type === 'open' && JSON.stringify(m).includes('"receive"'));
-  t.regex(JSON.stringify(open), /"64".*graceful|graceful.*/i);
-  t.is(node.session('exabgp')!.faults, 0);
-});
+    );
+    await until(() => [...node.speaker.routes('in')].length === 3, `three paths of ExaBGP`);
+    t.deepEqual(
+      [...node.speaker.routes('in')]
+        .map((r) => [r.nextHop, r.asPath, r.med, ...r.communities, ...r.largeCommunities])
+        .sort(),
+      [
+        ['10.9.9.5', String(EXABGP_AS), undefined, `${EXABGP_AS}:2:3`],
+        ['10.9.9.6', String(EXABGP_AS), 9, '64511:5', 'no-export'],
+        ['fd00:9::5', `${EXABGP_AS} 64700`, undefined],
+      ],
+    );
+    const announced = (): string => JSON.stringify(exabgp.heard.filter((m) => m.type === 'update'));
+    await until(() => announced().includes('172.20.229.0/27') && announced().includes('fd42:beef::/48'), 'our routes');
+    t.regex(announced(), /"10\.9\.9\.1": ?\[.*172\.20\.229\.0\/27/);
+    t.regex(announced(), /"fd00:9::1": ?\[.*fd42:beef::\/48/);
+    const open = exabgp.heard.find((m) => m.type === 'open' && JSON.stringify(m).includes('"receive"'));
+    t.regex(JSON.stringify(open), /"64".*graceful|graceful.*/i);
+    t.is(node.session('exabgp')!.faults, 0);
+  },
+);

@@ -1,18 +1,12 @@
 /** VPN sessions with GoBGP and FRR: routes of a VRF go there and back, and routes of one pass through us to another. */
 import { join } from 'node:path';
-import test from 'ava';
 import { run } from '../bgp/kit/bird.ts';
 import { hasBgpd } from '../bgp/kit/frr-bgpd.ts';
 import { hasGobgp } from '../bgp/kit/gobgp.ts';
+import { labTests, namespaceMissing, notInstalled } from '../kit/it.ts';
 
-const missing = !hasGobgp()
-  ? ' (not installed: gobgpd)'
-  : process.getuid?.() === 0
-    ? ''
-    : ' (needs root for a namespace)';
-
-(missing === '' ? test.serial : test.serial.skip)(
-  `routes cross a VPN session with GoBGP in both families, by target, and not with a label${missing}`,
+labTests(notInstalled({ gobgpd: hasGobgp() }) ?? namespaceMissing).it(
+  'routes cross a VPN session with GoBGP in both families, by target, and not with a label',
   async (t) => {
     const out = await run('unshare', ['-n', process.execPath, join(import.meta.dirname, '../bgp/kit/vpn-main.js')]);
     const { learned, labelled, counts, v4, v6 } = JSON.parse(out);
@@ -25,10 +19,8 @@ const missing = !hasGobgp()
   },
 );
 
-const withoutFrr = hasBgpd() ? missing : ' (not installed: frr)';
-
-(withoutFrr === '' ? test.serial : test.serial.skip)(
-  `we pass VPN routes on between FRR, GoBGP and another AS with their labels, and they are kept while we restart${withoutFrr}`,
+labTests(notInstalled({ frr: hasBgpd(), gobgpd: hasGobgp() }) ?? namespaceMissing).it(
+  'we pass VPN routes on between FRR, GoBGP and another AS with their labels, and they are kept while we restart',
   async (t) => {
     const program = join(import.meta.dirname, '../bgp/kit/vpn-reflector-main.js');
     const out = await run('unshare', ['-n', process.execPath, program]);

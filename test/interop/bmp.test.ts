@@ -7,7 +7,7 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { BmpFeed } from '../../bgp/monitor/bmp-feed.ts';
 import type { Rule } from '../../bgp/policy/rule.ts';
 import { Speaker } from '../../bgp/speaker.ts';
@@ -23,9 +23,10 @@ import { Gobgp, hasGobgp } from '../bgp/kit/gobgp.ts';
 import { driveByClock, freePort } from '../bgp/kit/loopback.ts';
 import { Node, OUR_AS, THEIR_AS } from '../bgp/kit/node.ts';
 import { instanceOf } from '../bgp/kit/station.ts';
+import { labTests, notInstalled } from '../kit/it.ts';
 
 const PMBMPD = '/usr/sbin/pmbmpd';
-const missing = [...(hasBird() ? [] : ['bird2']), ...(existsSync(PMBMPD) ? [] : ['pmacct'])];
+const missing = notInstalled({ bird2: hasBird(), pmacct: existsSync(PMBMPD) });
 const QUIET = makeLogger(() => undefined, 'test', 'error');
 
 /** A line of the collector's log, as far as it is looked at. */
@@ -396,11 +397,6 @@ ${['l3vpn-ipv4-unicast', 'l3vpn-ipv6-unicast']
   .join('\n')}
 `;
 
-for (const [what, body, without] of [
-  [name, run, missing],
-  [nameOfVrf, runOfVrf, missing],
-  [nameOfVpn, runOfVpn, [...(hasGobgp() ? [] : ['gobgpd']), ...(existsSync(PMBMPD) ? [] : ['pmacct'])]],
-] as const) {
-  if (without.length === 0) test.serial(what, body);
-  else test.serial.skip(`${what} (not installed: ${without.join(' ')})`, body);
-}
+labTests(missing).it(name, run);
+labTests(missing).it(nameOfVrf, runOfVrf);
+labTests(notInstalled({ gobgpd: hasGobgp(), pmacct: existsSync(PMBMPD) })).it(nameOfVpn, runOfVpn);

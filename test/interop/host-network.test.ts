@@ -1,13 +1,12 @@
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { formatKey, generatePrivateKey, publicKey } from '../../wg/keys.ts';
 import type { PlainUplink } from '../kit/host-driver.ts';
 import { Driver, type Failure, type TwoWays, twoWays } from '../kit/host-network.ts';
 import { changedSince } from '../kit/host-snapshot.ts';
+import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
 
-const missing = Lab.missing('ping');
-const inLab = missing === undefined ? test.serial : test.serial.skip;
-const why = missing === undefined ? '' : ` (${missing})`;
+const { it } = labTests(Lab.missing('ping'));
 
 const ONE = { name: 'one', kind: 'interface', interface: 'eth1', table: 51000, isolation: 'device' } as const;
 const TWO = { name: 'two', kind: 'interface', interface: 'eth2', table: 51001, isolation: 'device' } as const;
@@ -26,7 +25,7 @@ async function inTwoWays(t: ExecutionContext, body: (ways: TwoWays) => Promise<v
 const get = async ({ lab, host }: TwoWays, ...question: readonly string[]): Promise<string> =>
   (await lab.ok(host, 'ip', ['route', 'get', ...question])).split('\n')[0]!;
 
-inLab(`sockets bound to an interface, or to its address, have their own way out, and undo leaves nothing${why}`, (t) =>
+it('sockets bound to an interface, or to its address, have their own way out, and undo leaves nothing', (t) =>
   inTwoWays(t, async (ways) => {
     const { lab, host } = ways;
     const before = await ways.snapshot();
@@ -49,10 +48,9 @@ inLab(`sockets bound to an interface, or to its address, have their own way out,
       await lab.ok(host, 'ping', ['-c1', '-W5', '-I', device, target]);
     t.is(await driver.ask({ do: 'undo' }), true);
     t.deepEqual(changedSince(before, await ways.snapshot()), []);
-  }),
-);
+  }));
 
-inLab(`strict reverse-path filters let answers in by both ways without being touched${why}`, (t) =>
+it('strict reverse-path filters let answers in by both ways without being touched', (t) =>
   inTwoWays(t, async ({ lab, host, snapshot }) => {
     await lab.ok(host, 'sh', ['-c', 'for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 1 > $f; done']);
     const before = await snapshot();
@@ -62,31 +60,27 @@ inLab(`strict reverse-path filters let answers in by both ways without being tou
     await lab.ok(host, 'ping', ['-c1', '-W5', '-I', 'eth1', '10.9.0.1']);
     await driver.ask({ do: 'undo' });
     t.deepEqual(changedSince(before, await snapshot()), []);
-  }),
-);
+  }));
 
-inLab(
-  `an uplink by source address gets the way of its address; the administrator's own rule is left alone${why}`,
-  (t) =>
-    inTwoWays(t, async (ways) => {
-      const { lab, host } = ways;
-      const before = await ways.snapshot();
-      const driver = await Driver.start(lab, host);
-      t.like(await driver.apply(BY_SOURCE), [{ isUp: true, interface: 'eth2', addresses: ['10.2.0.2'] }]);
-      t.regex(await get(ways, '10.9.0.1', 'from', '10.2.0.2'), /via 10\.2\.0\.1 dev eth2 table 51002/);
-      await driver.ask({ do: 'undo' });
-      t.deepEqual(changedSince(before, await ways.snapshot()), []);
-      await lab.ok(host, 'ip', ['rule', 'add', 'from', '10.2.0.2', 'lookup', '77', 'priority', '500']);
-      const withRule = await ways.snapshot();
-      const again = await Driver.start(lab, host);
-      await again.apply(BY_SOURCE);
-      t.notRegex(await lab.ok(host, 'ip', ['rule']), /51002/);
-      await again.ask({ do: 'undo' });
-      t.deepEqual(changedSince(withRule, await ways.snapshot()), []);
-    }),
-);
+it("an uplink by source address gets the way of its address; the administrator's own rule is left alone", (t) =>
+  inTwoWays(t, async (ways) => {
+    const { lab, host } = ways;
+    const before = await ways.snapshot();
+    const driver = await Driver.start(lab, host);
+    t.like(await driver.apply(BY_SOURCE), [{ isUp: true, interface: 'eth2', addresses: ['10.2.0.2'] }]);
+    t.regex(await get(ways, '10.9.0.1', 'from', '10.2.0.2'), /via 10\.2\.0\.1 dev eth2 table 51002/);
+    await driver.ask({ do: 'undo' });
+    t.deepEqual(changedSince(before, await ways.snapshot()), []);
+    await lab.ok(host, 'ip', ['rule', 'add', 'from', '10.2.0.2', 'lookup', '77', 'priority', '500']);
+    const withRule = await ways.snapshot();
+    const again = await Driver.start(lab, host);
+    await again.apply(BY_SOURCE);
+    t.notRegex(await lab.ok(host, 'ip', ['rule']), /51002/);
+    await again.ask({ do: 'undo' });
+    t.deepEqual(changedSince(withRule, await ways.snapshot()), []);
+  }));
 
-inLab(`what is there already is not made again, and a killed daemon's work is taken over or taken back${why}`, (t) =>
+it("what is there already is not made again, and a killed daemon's work is taken over or taken back", (t) =>
   inTwoWays(t, async ({ lab, host, snapshot }) => {
     const before = await snapshot();
     const first = await Driver.start(lab, host);
@@ -105,12 +99,11 @@ inLab(`what is there already is not made again, and a killed daemon's work is ta
     t.is(await third.ask({ do: 'undo-left' }), true);
     t.deepEqual(changedSince(before, await snapshot()), []);
     t.is(await third.ask({ do: 'undo-left' }), false, 'there is nothing left to take back');
-  }),
-);
+  }));
 
 const BY_SOURCE_1 = { name: 'one', kind: 'source', source: '10.1.0.2', table: 51003 } as const;
 
-inLab(`a daemon that is killed at any moment of its work leaves nothing that cannot be taken back${why}`, (t) =>
+it('a daemon that is killed at any moment of its work leaves nothing that cannot be taken back', (t) =>
   inTwoWays(t, async ({ lab, host, snapshot }) => {
     const before = await snapshot();
     let line = 1;
@@ -126,10 +119,9 @@ inLab(`a daemon that is killed at any moment of its work leaves nothing that can
       if (isAlive) break;
     }
     t.true(line > 8, 'tables and rules of both');
-  }),
-);
+  }));
 
-inLab(`uplinks that share something, or lack it, are refused before anything is changed${why}`, (t) =>
+it('uplinks that share something, or lack it, are refused before anything is changed', (t) =>
   inTwoWays(t, async ({ lab, host, snapshot }) => {
     await lab.ok(host, 'ip', ['route', 'add', 'blackhole', '10.77.0.0/16', 'table', '51009']);
     const before = await snapshot();
@@ -158,10 +150,9 @@ inLab(`uplinks that share something, or lack it, are refused before anything is 
       return;
     }
     await refused('NO_VRF', /this kernel has no VRF/, ONE, { ...TWO, isolation: 'vrf' });
-  }),
-);
+  }));
 
-inLab(`an interface that vanishes takes its uplink down, and one that comes back is set up again${why}`, (t) =>
+it('an interface that vanishes takes its uplink down, and one that comes back is set up again', (t) =>
   inTwoWays(t, async ({ lab, host, far }) => {
     const driver = await Driver.start(lab, host);
     await driver.apply(ONE, TWO);
@@ -185,10 +176,9 @@ inLab(`an interface that vanishes takes its uplink down, and one that comes back
     await driver.ask({ do: 'undo' });
     t.notRegex(await lab.ok(host, 'ip', ['rule']), /510/);
     t.is(await lab.ok(host, 'ip', ['route', 'show', 'table', '51001']), '');
-  }),
-);
+  }));
 
-inLab(`sockets of a device are counted and ended, others are not${why}`, (t) =>
+it('sockets of a device are counted and ended, others are not', (t) =>
   inTwoWays(t, async ({ lab, host, far }) => {
     const server = lab.start(far, process.execPath, ['-e', SERVER]);
     await server.until(/listening/);
@@ -202,10 +192,9 @@ inLab(`sockets of a device are counted and ended, others are not${why}`, (t) =>
     await client.until(/ended by 103/);
     t.is(await driver.ask({ do: 'count', device: 'eth2' }), 0);
     t.is(await driver.ask({ do: 'count', device: 'eth1' }), 2);
-  }),
-);
+  }));
 
-inLab(`where the kernel has no WireGuard our child carries the tunnel, and another daemon goes on with it${why}`, (t) =>
+it('where the kernel has no WireGuard our child carries the tunnel, and another daemon goes on with it', (t) =>
   inTwoWays(t, async ({ lab, host, far, snapshot }) => {
     const before = await snapshot();
     const [near, remote] = [generatePrivateKey(), generatePrivateKey()];
@@ -244,8 +233,7 @@ inLab(`where the kernel has no WireGuard our child carries the tunnel, and anoth
     await lab.ok(host, 'ping', ['-c3', '-W5', '-I', 'mlw-tun', '10.100.0.1']);
     await next.ask({ do: 'undo' });
     t.deepEqual(changedSince(before, await snapshot()), []);
-  }),
-);
+  }));
 
 const SERVER =
   "require('net').createServer((s) => s.on('error', () => {})).listen(7000, '10.9.0.1', () => console.log('listening'))";

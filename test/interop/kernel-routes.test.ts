@@ -1,18 +1,17 @@
 /** The whole router with the kernel backend: routes of a BGP neighbour (BIRD) and of the configuration in tables of the kernel. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test from 'ava';
 import type { Answers } from '../../router/control/messages.ts';
 import { cgroupMount } from '../../router/kernel/cgroups.ts';
 import { formatKey, generatePrivateKey, publicKey } from '../../wg/keys.ts';
 import { twoWays } from '../kit/host-network.ts';
 import { changedSince } from '../kit/host-snapshot.ts';
+import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
 import { PEER_B, Peer } from '../kit/peer.ts';
 import { ROOT_ACCOUNT, Router } from '../kit/router.ts';
 
 const missing = Lab.missing('bird') ?? (cgroupMount() === undefined ? 'no cgroup v2 hierarchy' : undefined);
-const inLab = missing === undefined ? test.serial : test.serial.skip;
 const BIRD = `
 router id 10.9.0.1;
 log stderr all;
@@ -44,8 +43,8 @@ bgp:
   peers: [{ name: bird, address: 10.1.0.1, asn: 65001, via: fiber, import: all, export: none }]
 `;
 
-inLab(
-  `routes of BGP and of the configuration are in the kernel's tables until the router ends${missing === undefined ? '' : ` (${missing})`}`,
+labTests(missing).it(
+  "routes of BGP and of the configuration are in the kernel's tables until the router ends",
   async (t) => {
     const ways = await twoWays();
     const { lab, host, far } = ways;
@@ -116,10 +115,8 @@ inLab(
   },
 );
 
-const skipped = missing ?? Lab.missing('wg', 'curl', 'python3');
-
-(skipped === undefined ? test.serial : test.serial.skip)(
-  `where the kernel has no WireGuard our child serves, and a rule for everything does not lead its tunnel into itself${skipped === undefined ? '' : ` (${skipped})`}`,
+labTests(missing ?? Lab.missing('wg', 'curl', 'python3')).it(
+  'where the kernel has no WireGuard our child serves, and a rule for everything does not lead its tunnel into itself',
   async (t) => {
     const { lab, host, far } = await twoWays();
     try {

@@ -1,12 +1,11 @@
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import type { KernelRoutes } from '../../router/kernel/route-mirror.ts';
 import { Answering, type TwoWays, twoWays } from '../kit/host-network.ts';
+import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
 import type { MirrorRequest, PlainRoute } from '../kit/mirror-driver.ts';
 
-const missing = Lab.missing();
-const inLab = missing === undefined ? test.serial : test.serial.skip;
-const why = missing === undefined ? '' : ` (${missing})`;
+const { it } = labTests(Lab.missing());
 
 interface MirrorState {
   readonly installed: number;
@@ -83,7 +82,7 @@ async function mirrored(t: ExecutionContext, body: (mirror: Mirror, ways: TwoWay
 
 const ON_LINK = 'metric 20 onlink';
 
-inLab(`routes are in the tables of the kernel that are theirs, and are replaced and withdrawn there${why}`, (t) =>
+it('routes are in the tables of the kernel that are theirs, and are replaced and withdrawn there', (t) =>
   mirrored(t, async (mirror) => {
     await mirror.routes(
       { prefix: '10.50.0.0/16', hops: [[1, '10.1.0.1']] },
@@ -151,10 +150,9 @@ inLab(`routes are in the tables of the kernel that are theirs, and are replaced 
     await mirror.ask({ do: 'stop' });
     for (const table of [51000, 51001, 51002])
       for (const family of ['-4', '-6'] as const) t.deepEqual(await mirror.table(table, family), []);
-  }),
-);
+  }));
 
-inLab(`of several sources the best one's route is in the kernel, and the next one's when it goes${why}`, (t) =>
+it("of several sources the best one's route is in the kernel, and the next one's when it goes", (t) =>
   mirrored(t, async (mirror) => {
     await mirror.routes(
       { prefix: '10.50.0.0/16', hops: [[1, '10.1.0.1']], source: 'Ibgp' },
@@ -164,37 +162,33 @@ inLab(`of several sources the best one's route is in the kernel, and the next on
     await mirror.routes({ prefix: '10.50.0.0/16', source: 'Static' });
     t.deepEqual(await mirror.table(51000), [`10.50.0.0/16 via 10.1.0.1 dev eth1 ${ON_LINK}`]);
     t.deepEqual(await mirror.table(51001), []);
-  }),
-);
+  }));
 
-inLab(
-  `routes over an interface that was down are there again when it is up, and what is refused is tried again${why}`,
-  (t) =>
-    mirrored(t, async (mirror, { lab, host }) => {
-      await mirror.routes(
-        { prefix: '10.50.0.0/16', hops: [[1, '10.1.0.1']] },
-        {
-          prefix: '10.51.0.0/16',
-          hops: [
-            [1, '10.1.0.1'],
-            [2, '10.2.0.1'],
-          ],
-        },
-      );
-      await lab.ok(host, 'ip', ['link', 'set', 'eth1', 'down']);
-      await mirror.ask({ do: 'link', index: 1, isUp: false });
-      t.deepEqual(await mirror.table(51000), [`10.51.0.0/16 via 10.2.0.1 dev eth2 ${ON_LINK}`]);
-      // The router thinks it is up before the interface is.
-      const refused = await mirror.ask({ do: 'link', index: 1, isUp: true });
-      t.true(refused.refusedCount > 0);
-      t.true((refused.refusals['ENETDOWN'] ?? 0) > 0);
-      await lab.ok(host, 'ip', ['link', 'set', 'eth1', 'up']);
-      t.is((await mirror.ask({ do: 'retry' })).refusedCount, 0);
-      t.is((await mirror.table(51000)).length, 2);
-    }),
-);
+it('routes over an interface that was down are there again when it is up, and what is refused is tried again', (t) =>
+  mirrored(t, async (mirror, { lab, host }) => {
+    await mirror.routes(
+      { prefix: '10.50.0.0/16', hops: [[1, '10.1.0.1']] },
+      {
+        prefix: '10.51.0.0/16',
+        hops: [
+          [1, '10.1.0.1'],
+          [2, '10.2.0.1'],
+        ],
+      },
+    );
+    await lab.ok(host, 'ip', ['link', 'set', 'eth1', 'down']);
+    await mirror.ask({ do: 'link', index: 1, isUp: false });
+    t.deepEqual(await mirror.table(51000), [`10.51.0.0/16 via 10.2.0.1 dev eth2 ${ON_LINK}`]);
+    // The router thinks it is up before the interface is.
+    const refused = await mirror.ask({ do: 'link', index: 1, isUp: true });
+    t.true(refused.refusedCount > 0);
+    t.true((refused.refusals['ENETDOWN'] ?? 0) > 0);
+    await lab.ok(host, 'ip', ['link', 'set', 'eth1', 'up']);
+    t.is((await mirror.ask({ do: 'retry' })).refusedCount, 0);
+    t.is((await mirror.table(51000)).length, 2);
+  }));
 
-inLab(`one that follows a killed one removes what is no more, and puts back what somebody removed${why}`, (t) =>
+it('one that follows a killed one removes what is no more, and puts back what somebody removed', (t) =>
   mirrored(t, async (mirror, ways) => {
     const { lab, host } = ways;
     await mirror.routes(
@@ -215,10 +209,9 @@ inLab(`one that follows a killed one removes what is no more, and puts back what
       /10\.99/,
       "others' routes are not ours to remove",
     );
-  }),
-);
+  }));
 
-inLab(`one that takes over leaves what is there until its FIB is complete${why}`, (t) =>
+it('one that takes over leaves what is there until its FIB is complete', (t) =>
   mirrored(t, async (mirror, ways) => {
     const [one, two] = ['10.50.0.0/16', '10.51.0.0/16'];
     await mirror.routes({ prefix: one, hops: [[1, '10.1.0.1']] }, { prefix: two, hops: [[1, '10.1.0.1']] });
@@ -228,10 +221,9 @@ inLab(`one that takes over leaves what is there until its FIB is complete${why}`
     t.is((await next.table(51000)).length, 2);
     await next.ask({ do: 'settled' });
     t.deepEqual(await next.table(51000), [`10.50.0.0/16 via 10.2.0.1 dev eth2 ${ON_LINK}`]);
-  }),
-);
+  }));
 
-inLab(`with other tables and links the routes move there${why}`, (t) =>
+it('with other tables and links the routes move there', (t) =>
   mirrored(t, async (mirror) => {
     await mirror.routes({
       prefix: '10.50.0.0/16',
@@ -250,10 +242,9 @@ inLab(`with other tables and links the routes move there${why}`, (t) =>
     t.deepEqual(await mirror.table(51003), [`10.50.0.0/16 via 10.2.0.1 dev eth2 ${ON_LINK}`]);
     await mirror.ask({ do: 'stop' });
     t.deepEqual(await mirror.table(51003), []);
-  }),
-);
+  }));
 
-inLab(`50,000 routes are told in batches of hundreds and taken back${why}`, (t) =>
+it('50,000 routes are told in batches of hundreds and taken back', (t) =>
   mirrored(t, async (mirror, { lab, host }) => {
     const many = await mirror.ask({
       do: 'many',
@@ -273,5 +264,4 @@ inLab(`50,000 routes are told in batches of hundreds and taken back${why}`, (t) 
     t.log(`taken back in ${Math.round(gone.ms)} ms`);
     t.is(await count(51000), 0);
     t.is(await count(51001), 0);
-  }),
-);
+  }));

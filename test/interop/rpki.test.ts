@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { eachRoute, RoaState, Speaker } from '../../bgp/speaker.ts';
 import { RpkiRoom } from '../../router/app/rpki-room.ts';
 import type { RtrServerConfig } from '../../router/config/rpki.ts';
@@ -16,9 +16,10 @@ import { makeLogger } from '../../router/lib/log.ts';
 import { Bird, hasBird, until } from '../bgp/kit/bird.ts';
 import { driveByClock, freePort, hostTransport } from '../bgp/kit/loopback.ts';
 import { dn42Json, type RegistryRoa } from '../bgp/kit/roas.ts';
+import { labTests, notInstalled } from '../kit/it.ts';
 
 const STAYRTR = '/usr/bin/stayrtr';
-const missing = [...(hasBird() ? [] : ['bird2']), ...(existsSync(STAYRTR) ? [] : ['stayrtr'])];
+const { it } = labTests(notInstalled({ bird2: hasBird(), stayrtr: existsSync(STAYRTR) }));
 const QUIET = makeLogger(() => undefined, 'test', 'error');
 const ASN = 4242420002;
 
@@ -179,6 +180,5 @@ for (const protocol of [0, 1]) {
     t.is(peer().establishments, 1);
     t.is(peer().state, 'Established');
   };
-  if (missing.length === 0) test.serial(name, run);
-  else test.serial.skip(`${name} (not installed: ${missing.join(' ')})`, run);
+  it(name, run);
 }

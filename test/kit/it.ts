@@ -17,3 +17,12 @@ export function labTests<Context = unknown>(missing: string | undefined): LabTes
     },
   };
 }
+
+/** Which programs are not there, in the words of `Lab.missing`. @param programs by the names of their packages */
+export function notInstalled(programs: Readonly<Record<string, boolean>>): string | undefined {
+  const absent = Object.keys(programs).filter((name) => !programs[name]);
+  return absent.length === 0 ? undefined : `not installed: ${absent.join(', ')}`;
+}
+
+/** What a program under `unshare -n` lacks. */
+export const namespaceMissing = process.getuid?.() === 0 ? undefined : 'needs root for a namespace';
