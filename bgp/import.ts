@@ -288,8 +288,7 @@ class Judge {
       this.verdict = Verdict.NotUnicast;
       return;
     }
-    // Other routers of ours have parts of our networks.
-    if (this.#peer.isExternal && this.#context.own.covers(this.#family, w0, w1, w2, w3, length)) {
+    if (this.#isOurs(w0, w1, w2, w3, length)) {
       this.verdict = Verdict.OwnPrefix;
       return;
     }
@@ -310,6 +309,14 @@ class Judge {
     this.weight = outcome?.weight ?? 0;
     if (outcome === undefined) this.verdict = Verdict.Policy;
     else this.#store((outcome.made[0] ??= this.#accept(outcome.attributes, outcome)) as number);
+  }
+
+  /** Whether the peer has no business in this prefix. Other routers of ours have parts of our networks, and so may customers. */
+  #isOurs(w0: number, w1: number, w2: number, w3: number, length: number): boolean {
+    const { isExternal, delegated } = this.#peer;
+    const family = this.#family;
+    if (!isExternal || !this.#context.own.covers(family, w0, w1, w2, w3, length)) return false;
+    return !delegated.covers(family, w0, w1, w2, w3, length);
   }
 
   /** @param set number of what policy made of the attributes, which need not fit into a set any more */

@@ -1,6 +1,6 @@
 /** What is said about a peer when it is added. What each setting does stands in the files that read it. */
 
-import type { Addr } from '../router/lib/addr.ts';
+import type { Addr, Prefix } from '../router/lib/addr.ts';
 import type { RemovePrivateAs } from './export.ts';
 import type { AsMatch, Role } from './fsm/negotiate.ts';
 import type { MaxPrefixes } from './limits.ts';
@@ -45,6 +45,8 @@ export interface PeerConfig {
   readonly enforceFirstAs?: boolean;
   /** How often our own AS may stand in a path we accept. */
   readonly allowOwnAs?: number;
+  /** Parts of our own networks that are the peer's: routes to them and into them are for import policy to judge. */
+  readonly delegated?: readonly Prefix[];
   /** RFC 8212: without a policy an external peer gets nothing and gives nothing; an internal one everything. */
   readonly import?: Policy;
   readonly export?: Policy;

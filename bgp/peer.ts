@@ -18,6 +18,7 @@ import { pathsFor } from './paths.ts';
 import type { PeerConfig } from './peer-config.ts';
 import { Filter } from './policy/filter.ts';
 import type { FilterPeer } from './policy/module.ts';
+import { PrefixGuard } from './policy/prefix-set.ts';
 import type { Policy } from './policy/rule.ts';
 import type { Attempt, LinkId, NextHopResolver, Stream, VpnFeed } from './ports.ts';
 import { type Confederation, checkAses, type OwnAses, ownAsesOf, type Relation, relationOf } from './relation.ts';
@@ -155,6 +156,8 @@ export class Peer {
   isLeaving: boolean;
   /** What is done with routes of the peer beside its policy. */
   importSettings: ImportSettings;
+  /** Parts of our networks that it may announce. */
+  delegated: PrefixGuard;
   /** The session begins when BFD comes up. */
   awaitsBfd: boolean;
   readonly #context: PeerContext;
@@ -179,6 +182,7 @@ export class Peer {
     this.isShutDown = config.shutdown ?? false;
     this.isLeaving = config.gracefulShutdown ?? false;
     this.importSettings = config;
+    this.delegated = new PrefixGuard(config.delegated ?? []);
     this.limit = limitOf(config);
     this.range = context.range;
     this.retention = new Retention(
@@ -357,6 +361,7 @@ export class Peer {
     this.config = config;
     this.isLeaving = config.gracefulShutdown ?? false;
     this.importSettings = config;
+    this.delegated = new PrefixGuard(config.delegated ?? []);
     this.importFilter = this.#filter('import', config.import);
     this.#exporter.filter = this.#filter('export', config.export);
     this.#exporter.forget();

@@ -34,6 +34,7 @@ const PARTS: Readonly<Partial<Record<keyof PeerConfig, readonly Part[]>>> = {
   import: ['import'],
   acceptBlackhole: ['import'],
   allowOwnAs: ['import'],
+  delegated: ['import'],
   gracefulShutdown: ['import', 'export'],
   export: ['export'],
   nextHopSelf: ['export'],

@@ -95,6 +95,7 @@ export interface RoutingSettings {
   readonly asOverride: boolean;
   readonly removePrivateAs?: RemovePrivateAs;
   readonly allowOwnAs: number;
+  readonly delegated: readonly Prefix[];
   readonly enforceFirstAs: boolean;
   readonly defaultOriginate: boolean;
   readonly gracefulShutdown: boolean;

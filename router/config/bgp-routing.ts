@@ -23,6 +23,7 @@ export const peerRouting = {
   /** `true` = from paths of nothing but private numbers. */
   remove_private_as: z.union([bool, choice(['all', 'replace'])]).default(false),
   allow_own_as: int(0, 10, 'how often').default(0),
+  delegated: list(prefix, 'prefixes').default([]),
   enforce_first_as: bool.default(true),
   default_originate: bool.default(false),
   graceful_shutdown: bool.default(false),
@@ -63,6 +64,7 @@ export function toPeerRouting(p: ParsedPeerRouting): RoutingSettings {
     routeReflectorClient: p.route_reflector_client,
     asOverride: p.as_override,
     allowOwnAs: p.allow_own_as,
+    delegated: p.delegated,
     enforceFirstAs: p.enforce_first_as,
     defaultOriginate: p.default_originate,
     gracefulShutdown: p.graceful_shutdown,

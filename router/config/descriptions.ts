@@ -254,6 +254,7 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
     as_override: 'our AS stands in for its own in paths told to it',
     remove_private_as: 'take private AS numbers out of paths told to it',
     allow_own_as: 'how often our AS may stand in paths we take',
+    delegated: 'parts of `bgp.networks` that it may announce; nobody else may, inside our networks',
     enforce_first_as: 'its AS must be the first of its paths; not so with route servers',
     default_originate: 'tell it a default route, whatever our table holds',
     graceful_shutdown: 'routes over it become the last choice (RFC 8326)',

@@ -107,6 +107,7 @@ const LIVE_PEER_KEYS: readonly string[] = [
   'graceful_shutdown',
   'accept_blackhole',
   'allow_own_as',
+  'delegated',
   'as_override',
   'remove_private_as',
   'next_hop_self',

@@ -1,6 +1,7 @@
 /** What is ours and stands where a neighbour's belongs: our public key, an address of ours. */
 import { formatKey, publicKey } from '../../wg/keys.ts';
-import type { Addr } from '../lib/addr.ts';
+import type { Addr, Prefix } from '../lib/addr.ts';
+import { isOfOurNetwork } from './bgp-schema.ts';
 import { peerUplinks } from './bgp-wireguard.ts';
 import type { ParsedConfig } from './schema.ts';
 import type { Path, SourceTree } from './tree.ts';
@@ -17,6 +18,7 @@ export function checkOwn(tree: SourceTree, config: ParsedConfig): void {
   }
   checkTunnels(tree, config);
   checkAddresses(tree, config);
+  checkDelegated(tree, config);
 }
 
 /** Tunnels of BGP peers. One key of two ASes is no fault of the configuration, but has been copied in most cases. */
@@ -32,6 +34,30 @@ function checkTunnels(tree: SourceTree, { bgp }: ParsedConfig): void {
     if (key === formatKey(publicKey(privateKey))) tree.report('error', at, OUR_KEY);
     else if (first.asn !== String(asn))
       tree.report('warning', at, `AS${first.asn} at line ${tree.lineOf(first.at)} has the same public key`);
+  }
+}
+
+/** What a customer has of our networks is a part of one, and no address of ours is in it. */
+function checkDelegated(tree: SourceTree, { bgp, uplinks, source, vrfs }: ParsedConfig): void {
+  if (bgp === undefined) return;
+  for (const [i, peer] of bgp.peers.entries()) {
+    if (peer.delegated.length === 0) continue;
+    const at: Path = ['bgp', 'peers', i, 'delegated'];
+    if (isOfOurNetwork(peer, bgp))
+      tree.report('warning', at, 'has no effect: other routers of our AS may announce parts of our networks anyway');
+    const vrf = peer.via === undefined ? undefined : uplinks[peer.via]?.vrf;
+    const networks = (vrf === undefined ? bgp.networks : (vrfs[vrf]?.networks ?? [])).map((n) => n.prefix);
+    const own = vrf === undefined ? [source.ipv4, source.ipv6].filter((a) => a !== undefined) : [];
+    for (const [j, part] of peer.delegated.entries()) {
+      const inside = (n: Prefix): boolean => n.family === part.family && n.contains(part.addr);
+      const whole = networks.find((n) => n.family === part.family && n.length >= part.length && part.contains(n.addr));
+      const ours = own.find((a) => part.family === a.family && part.contains(a));
+      if (whole !== undefined)
+        tree.report('error', [...at, j], `our network ${whole} is in it: a peer may have a part of one`);
+      else if (ours !== undefined) tree.report('error', [...at, j], `our own address ${ours} is in it`);
+      else if (!networks.some(inside))
+        tree.report('warning', [...at, j], `has no effect: ${part} is in none of our networks`);
+    }
   }
 }
 

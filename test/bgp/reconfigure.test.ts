@@ -128,6 +128,7 @@ test('what a session does not depend on changes without it, the rest with it', (
     { defaultOriginate: true },
     { nextHopSelf: true },
     { allowOwnAs: 1 },
+    { delegated: [Prefix.parse('172.20.0.128/25')!] },
     { acceptBlackhole: true },
     { thirdPartyNextHop: true },
     { maxPrefixes: 10 },

@@ -233,6 +233,29 @@ test('prefixes of our own are not accepted from outside, and neither are paths w
   t.is(a.fib.size, 3);
 });
 
+test('a peer may have parts of our networks that are delegated to it, and keeps them when the rest changes', (t) => {
+  const net = new SimNet(19);
+  const own = ['172.20.1.0/24', 'fd42:1::/48'];
+  const a = net.router('a', { asn: 64601, networks: own });
+  const customer = net.router('b', {
+    asn: 64602,
+    networks: ['172.20.1.128/25', '172.20.1.192/28', '172.20.1.0/25', ...own],
+  });
+  const other = net.router('c', { asn: 64603, networks: ['172.20.1.128/26', 'fd42:1:0:1::/64'] });
+  net.join(a, customer, { delegated: [Prefix.parse('172.20.1.128/25')!] });
+  net.join(a, other);
+  net.start();
+  net.run(5_000);
+  t.deepEqual([...a.fib.keys()].sort(), ['172.20.1.128/25', '172.20.1.192/28']);
+  const told = (r: typeof a): string[] => [...r.speaker.routes('best')].map((b) => `${b.prefix} ${b.asPath}`).sort();
+  t.true(told(other).includes('172.20.1.128/25 64601 64602'), 'others are told who has it');
+  t.true(told(other).includes('172.20.1.0/24 64601'), 'and our network as before');
+  a.speaker.withdraw(Prefix.parse('172.20.1.0/24')!);
+  a.speaker.announce({ prefix: Prefix.parse('172.20.1.0/24')! });
+  net.run(1_000);
+  t.deepEqual([...a.fib.keys()].sort(), ['172.20.1.128/25', '172.20.1.192/28']);
+});
+
 test('another router of our AS may have a part of our networks', (t) => {
   const net = new SimNet(18);
   const a = net.router('a', { asn: 64601, networks: ['172.20.1.0/24', 'fd42:1::/48'] });

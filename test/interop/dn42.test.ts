@@ -25,12 +25,16 @@ const OURS = { linkLocal: 'fe80::229', port: 20053 } as const;
 const THEIR_LINK_LOCAL = 'fe80::53';
 const NAME = `AS${PEER_B.asn}`;
 
+/** Of our network the peer has this, by a route object of its own. */
+const PART = '172.20.229.120/29';
+
 const ROAS: readonly RegistryRoa[] = [
   { prefix: '172.20.53.0/24', maxLength: 24, asn: PEER_B.asn },
   { prefix: 'fd42:53::/48', maxLength: 48, asn: PEER_B.asn },
   { prefix: '172.20.54.0/24', maxLength: 24, asn: 4242429999 },
   { prefix: '172.20.56.0/24', maxLength: 24, asn: 4242420056 },
   { prefix: '172.20.229.112/28', maxLength: 28, asn: ROUTER.asn },
+  { prefix: PART, maxLength: 29, asn: PEER_B.asn },
 ];
 
 const PROOF_55: RegistryRoa = { prefix: '172.20.55.0/24', maxLength: 24, asn: PEER_B.asn };
@@ -46,7 +50,8 @@ protocol static s4 { ipv4;
   route 172.20.55.0/24 unreachable;
   route 172.20.56.0/24 unreachable { bgp_path.prepend(4242420056); };
   route 192.168.7.0/24 unreachable;
-  route ${ROUTER.networks[0]} unreachable; }
+  route ${ROUTER.networks[0]} unreachable;
+  route ${PART} unreachable; }
 protocol static s6 { ipv6; route ${PEER_B.announce6} unreachable; }
 protocol bgp upstream {
   local ${THEIR_LINK_LOCAL} as ${PEER_B.asn};
@@ -301,4 +306,27 @@ it('another source of ROAs and another region are taken in while the session goe
   t.is((await router.cli(['reload'])).status, 0);
   await lab.eventually('its ROAs leave with it', async () => !(await used(router)).includes('172.20.55.0/24'));
   t.true((await session(router)).since_s! >= before.since_s!);
+});
+
+it('a part of our network is taken from the peer it is delegated to, and goes to it', async (t) => {
+  const { lab, router } = t.context;
+  const { since_s } = await session(router);
+  const told = async (): Promise<BgpRouteStatus | undefined> =>
+    (await routes(router, 'in')).find((r) => r.prefix === PART);
+  t.is((await told())?.refused, 'inside a prefix of our own');
+  const file = readFileSync(router.config, 'utf8');
+  router.write(file.replace(/( +)- asn: .*\n/, `$&$1  delegated: [${PART}]\n`));
+  const reloaded = await router.cli(['reload']);
+  t.is(reloaded.status, 0, reloaded.stderr);
+  await lab.eventually('it is used', async () => (await used(router)).includes(PART));
+  t.is(
+    (await routes(router, 'in')).find((r) => r.prefix === ROUTER.networks[0] && r.peer !== 'local')?.refused,
+    'inside a prefix of our own',
+  );
+  const { stdout } = await router.cli(['route', 'get', '172.20.229.121']);
+  t.regex(stdout, new RegExp(`uplink ${NAME} src ${ROUTER.v4}`));
+  t.true((await session(router)).since_s! >= since_s!, 'the session goes on');
+  router.write(file);
+  t.is((await router.cli(['reload'])).status, 0);
+  await lab.eventually('it is refused again', async () => !(await used(router)).includes(PART));
 });

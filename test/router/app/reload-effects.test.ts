@@ -32,6 +32,7 @@ const SETTINGS: readonly string[] = [
   'graceful_shutdown: true',
   'accept_blackhole: true',
   'allow_own_as: 1',
+  'delegated: [10.1.2.0/24]',
   'as_override: true',
   'remove_private_as: true',
   'next_hop_self: true',

@@ -1,5 +1,6 @@
 import test from 'ava';
 import { parseConfig } from '../../../router/config/load.ts';
+import { Prefix } from '../../../router/lib/addr.ts';
 
 const KEY = 'yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=';
 
@@ -23,6 +24,7 @@ const PLAIN = {
   routeReflectorClient: false,
   asOverride: false,
   allowOwnAs: 0,
+  delegated: [],
   enforceFirstAs: true,
   defaultOriginate: false,
   gracefulShutdown: false,
@@ -41,6 +43,7 @@ const KEYS: readonly (readonly [string, object])[] = [
   ['remove_private_as: true', { removePrivateAs: 'whole' }],
   ['remove_private_as: replace', { removePrivateAs: 'replace' }],
   ['default_originate: true, graceful_shutdown: true', { defaultOriginate: true, gracefulShutdown: true }],
+  ['delegated: [10.1.2.0/24]', { delegated: [Prefix.parse('10.1.2.0/24')!] }],
   ['accept_blackhole: true', { acceptBlackhole: true }],
 ];
 
