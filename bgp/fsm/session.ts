@@ -76,6 +76,8 @@ export type SessionAction =
 
 /** A session that stood this long is forgiven its earlier failures; a shorter one is part of a flap. */
 const STABLE_MS = 60_000;
+/** A connection that the peer begins this long after the session came up has nothing to do with that. */
+const SETTLED_MS = 10_000;
 /** Up to this many flaps in a row, a connection of the peer ends the pause before a retry. */
 const FORGIVEN_FLAPS = 3;
 
@@ -98,6 +100,8 @@ export class Session implements ConnectionHost {
   #primary: Connection;
   /** The peer's connection beside one of ours (RFC 4271 §6.8). */
   #secondary: Connection | undefined;
+  /** When that was accepted. */
+  #secondaryAt = 0;
   #isEnabled = false;
   /** Sessions that ended in a NOTIFICATION or by surprise, one after the other: what the idle hold time grows with. */
   #flaps = 0;
@@ -278,9 +282,9 @@ export class Session implements ConnectionHost {
   survivesCollision(c: Connection, open: Open, now: Instant): boolean {
     const other = c === this.#primary ? this.#secondary : this.#primary;
     if (other === undefined || (other.state !== 'OpenConfirm' && other.state !== 'Established')) return true;
-    if (other.state === 'Established' && other.negotiated?.restart !== undefined && isRestarting(open)) {
-      // RFC 4724 §5: the old connection is closed without a NOTIFICATION. Deviation: when the peer's OPEN says that it has
-      // restarted, not when it connects, so that an ordinary collision is none. Pinned by test/bgp/restart.test.ts.
+    if (other.state === 'Established' && this.#hasComeBack(other.negotiated!, c, open)) {
+      // RFC 4724 §5: the old connection is closed without a NOTIFICATION. Deviation: not as soon as the peer connects, but with
+      // its OPEN, and only where no collision can be meant. Pinned by test/bgp/restart.test.ts.
       this.#lost('the peer restarted', now);
       this.#end = { kind: 'left', event: EVENTS.TcpConnectionFails };
       other.fire('TcpConnectionFails', now);
@@ -293,6 +297,14 @@ export class Session implements ConnectionHost {
     const loser = other.state === 'Established' ? c : c.isInbound === peerWins ? other : c;
     this.#dump(loser, now);
     return loser !== c;
+  }
+
+  /** A peer that can restart begins anew: it says so, or it connects so late that it cannot know of the session that stands. */
+  #hasComeBack({ restart, context }: Negotiated, c: Connection, open: Open): boolean {
+    if (restart === undefined) return false;
+    if (isRestarting(open)) return true;
+    const isLate = c === this.#secondary && this.#secondaryAt - this.#establishedAt >= SETTLED_MS;
+    return isLate && Object.values(context.families).some((facts) => facts.restart !== undefined);
   }
 
   established(c: Connection, now: Instant): void {
@@ -387,6 +399,7 @@ export class Session implements ConnectionHost {
     }
     const c = new Connection(this, true);
     this.#secondary = c;
+    this.#secondaryAt = now;
     this.#begin(c, transport, now);
   }
 

@@ -401,3 +401,27 @@ test('a speaker that makes way for another tells those why who will not keep its
   t.is(plain.a.session('b').lastNotification?.text, 'other configuration change');
   t.is(plain.b.fib.size, 1, 'nothing more is said to the sink');
 });
+
+test('a peer that comes back without a word of its restart is let in at once, if it can restart (RFC 4724 §5)', (t) => {
+  const comeBack = (gracefulRestart: boolean | 'helper') => {
+    const { net, a, b, cable } = pair(95, { gracefulRestart });
+    net.run(60_000);
+    // Its host lost power: nothing tells us that the connection is gone.
+    cable.muted.add('b');
+    b.crash();
+    net.run(5000);
+    cable.muted.clear();
+    t.is(a.session('b').state, 'Established');
+    b.restart();
+    net.run(7000);
+    return { net, a };
+  };
+  const { a } = comeBack(true);
+  t.is(a.session('b').establishments, 2);
+  t.is(a.session('b').state, 'Established');
+  t.is(a.fib.size, 2);
+  t.deepEqual(a.session('b').restart, []);
+  // RFC 4271 §6.8: else the session that stands stays.
+  t.is(comeBack('helper').a.session('b').establishments, 1);
+  t.is(comeBack(false).a.session('b').establishments, 1);
+});
