@@ -244,6 +244,11 @@ export class Exporter {
     return exportBar(a, from, this.#settings);
   }
 
+  /** What export policy decides about such a route, for people. */
+  decisionOf(a: Attributes, hop: NextHop, from: VpnSender | undefined, about: Subject): Decision {
+    return this.filter.decision(beforePolicy(a, from, this.#settings), hop, about);
+  }
+
   forget(): void {
     this.#memo = [];
     this.#memoSize = 0;

@@ -307,7 +307,7 @@ export class Peer {
   }
 
   /** For routes that no table of ours holds. */
-  get exporter(): Pick<Exporter, 'telling' | 'offering' | 'barOf'> {
+  get exporter(): Pick<Exporter, 'telling' | 'offering' | 'barOf' | 'decisionOf'> {
     return this.#exporter;
   }
 

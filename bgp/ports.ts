@@ -7,6 +7,7 @@ import type { Addr, Prefix } from '../router/lib/addr.ts';
 import type { PrefixTable } from '../router/lib/prefix-table.ts';
 import type { Chore } from './chores.ts';
 import type { RouteSender } from './export.ts';
+import type { ExportReason } from './exporter.ts';
 import type { MonitoredSession } from './monitor/monitor.ts';
 import type { TableKind, ToldTable } from './monitor/views.ts';
 import type { Decision } from './policy/filter.ts';
@@ -204,6 +205,8 @@ export interface VpnPeer {
   telling(bundle: VpnBundle): (prefix: Prefix) => VpnTold | undefined;
   /** What export policy is asked about; undefined = the peer is told nothing of it, whatever policy says. */
   offering(bundle: VpnBundle): Attributes | undefined;
+  /** Why `telling` tells a prefix or not. */
+  reason(bundle: VpnBundle, prefix: Prefix): ExportReason;
   /** A BoRR (1) or EoRR (2) of RFC 7313. */
   mark(family: VpnFamily, subtype: number): void;
 }

@@ -1,10 +1,12 @@
 /**
- * Why a VRF has a VPN route or has it not: worked out when somebody asks. Reads only. Read first: RFC 4364 §4.3.1.
+ * Why a VRF has a VPN route or has it not, and what is said of why a peer is told one: worked out when somebody asks. Reads only.
+ * Read first: RFC 4364 §4.3.1.
  * What the VRF then makes of the routes it has is said by its own speaker (`Speaker.explain`), by their path identifiers.
  */
 
 import type { Addr, Prefix } from '../../router/lib/addr.ts';
-import type { VpnRefusal } from '../ports.ts';
+import type { ExportReason } from '../exporter.ts';
+import type { VpnRefusal, VpnTold } from '../ports.ts';
 import { FAMILY_OF, type Held, type HeldRoute } from './held.ts';
 import { IMPLICIT_NULL } from './nlri.ts';
 import { prefixesMeant } from './prefix-index.ts';
@@ -24,6 +26,15 @@ export interface VpnImport {
   readonly bar: 'own' | 'policy' | 'target' | 'label' | undefined;
   /** What policy says against it. */
   readonly refusal: VpnRefusal | undefined;
+}
+
+/** A VPN route from the side of a peer: why it is told or not. */
+export interface VpnTelling extends ExportReason {
+  readonly route: VpnRoute;
+  /** The best one with its distinguisher. */
+  readonly isBest: boolean;
+  /** As the peer has been told it. */
+  readonly told: VpnTold | undefined;
 }
 
 export interface Importer {

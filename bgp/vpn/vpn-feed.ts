@@ -4,6 +4,7 @@
  * Read first: RFC 4364 §4.3, RFC 2918 §4, RFC 7313 §4, RFC 4724 §2, RFC 7911, RFC 7606 §5.1.
  */
 
+import type { ExportReason } from '../exporter.ts';
 import type { Negotiated } from '../fsm/negotiate.ts';
 import type { TableKind, ToldTable } from '../monitor/views.ts';
 import type { VpnBundle, VpnFamily, VpnFeed, VpnPeer, VpnTold } from '../ports.ts';
@@ -12,6 +13,7 @@ import type { FamilyName } from '../wire/family.ts';
 import { OctetWriter } from '../wire/octets.ts';
 import type { HeldRoute } from './held.ts';
 import { vpnNextHop } from './nlri.ts';
+import type { VpnTelling } from './vpn-explain.ts';
 import { isReachable, type VpnRoute, type VpnTable } from './vpn-table.ts';
 import { heldUpdates, reach, reachRoom, runsOf, unreach, unreachRoom, vpnOctets } from './vpn-update.ts';
 import { type HeldTable, SessionViews, type TablePath } from './vpn-views.ts';
@@ -42,6 +44,8 @@ export type Transmit = (octets: Uint8Array, messages: number) => void;
 /** A path as the peer has it. */
 interface ToldPath extends TablePath {
   readonly key: string;
+  /** The route's. */
+  readonly number: number;
 }
 
 /** Changes of one turn, by what they have in common. */
@@ -220,7 +224,7 @@ export class Feed implements VpnFeed {
       if (policy === undefined) policies.set(bundle, (policy = this.#peer.telling(bundle)));
       const told = policy(name.prefix);
       if (told === undefined) continue;
-      const path = { key, name, label, told, id: this.#sendsPathIds(bundle.family) ? number : undefined };
+      const path = { key, number, name, label, told, id: this.#sendsPathIds(bundle.family) ? number : undefined };
       now.push(path);
       const group = groups.get(told) ?? { family: bundle.family, paths: [] };
       groups.set(told, group);
@@ -228,6 +232,42 @@ export class Feed implements VpnFeed {
     }
     for (const path of before) if (!now.some((p) => p.id === path.id)) gone[familyOf(path)].push(path);
     this.#remember(key, now);
+  }
+
+  /** Why the peer is told each route to a prefix or not. */
+  explain(key: string): VpnTelling[] {
+    const { table } = this.#host;
+    const told = this.#told.get(key) ?? [];
+    const eligible = this.#eligible(key);
+    const lostAt = table.lostAt(key);
+    let passed = 0;
+    return table.routes(key).map((route, i) => {
+      const reason = eligible.includes(route) ? this.#reason(key, route, passed) : barred(this.#bar(route, lostAt));
+      if (reason.policy?.isAccepted === true) passed++;
+      const path = told.find((p) => p.number === route.number);
+      return { route, isBest: i === 0 && isReachable(route), told: path?.told, ...reason };
+    });
+  }
+
+  /** Why a route is not among those that policy is asked about. */
+  #bar(route: VpnRoute, lostAt: ReturnType<VpnTable['lostAt']>): string {
+    if (!this.#speaks(route.bundle.family)) return `the session carries no IPv${route.name.prefix.family} VPN routes`;
+    if (!isReachable(route)) return 'its next hop cannot be reached';
+    const step = lostAt.get(route);
+    return step === undefined || this.#sendsPathIds(route.bundle.family)
+      ? 'it was learned from this peer'
+      : `another one with its distinguisher is better: ${step}`;
+  }
+
+  /** @param passed how many that are better go to the peer */
+  #reason(key: string, { bundle, name, number }: VpnRoute, passed: number): ExportReason {
+    const limit = this.#limit(bundle.family);
+    if (passed === limit) return barred(`of several paths the peer is told ${limit} at most`);
+    const reason = this.#peer.reason(bundle, name.prefix);
+    const isTold = this.#told.get(key)?.some((p) => p.number === number) === true;
+    const isDue = this.#waiting.has(key) || this.#again.size > 0;
+    if (reason.policy?.isAccepted !== true || isTold || isDue) return reason;
+    return barred(`its attributes leave no room in a message of ${this.#negotiated.maxMessage} octets`);
   }
 
   /** The routes to a prefix that the peer may be told, in order: the best one, or with ADD-PATH all but its own. */
@@ -290,6 +330,10 @@ export class Feed implements VpnFeed {
     const octets = paths.map((path) => vpnOctets(path.name, undefined, path.id));
     for (const nlri of runsOf(octets, room)) transmit(unreach(family, nlri), 1);
   }
+}
+
+function barred(bar: string): ExportReason {
+  return { bar, policy: undefined };
 }
 
 function familyOf({ name }: ToldPath): VpnFamily {

@@ -72,6 +72,19 @@ export function vpnPeer(peer: Peer, own: Pick<ImportContext, 'identifier' | 'clu
         return made.get(telling);
       };
     },
+    reason(bundle, prefix) {
+      const { attributes, hop, from } = bundle;
+      const bar = peer.exporter.barOf(attributes, from);
+      if (bar !== undefined) return { bar, policy: undefined };
+      const asked = about(prefix, from);
+      const policy = peer.exporter.decisionOf(attributes, hop, from, asked);
+      if (!policy.isAccepted) return { bar: undefined, policy };
+      const telling = peer.exporter.telling(attributes, hop, from)?.(asked);
+      const isUseless = telling !== undefined && hopToTell(bundle, telling.nextHop, peer) === undefined;
+      return isUseless
+        ? { bar: whyNoHop(bundle, telling.nextHop, peer), policy: undefined }
+        : { bar: undefined, policy };
+    },
     offering: ({ attributes, from }) => peer.exporter.offering(attributes, from),
     mark(family: VpnFamily, subtype: number) {
       peer.session.refresh({ ...FAMILIES[family], subtype });
@@ -89,6 +102,17 @@ function hopToTell({ family, hop, from }: VpnBundle, change: HopChange | undefin
   // RFC 8950 §4: an IPv6 next hop of IPv4 prefixes is for those who can read it.
   const isReadable = family === 'vpnv6' || told.family === 4;
   return isReadable || peer.session.negotiated?.context.families.vpnv4?.extendedNextHop === true ? told : undefined;
+}
+
+/** Why there is none. */
+function whyNoHop({ hop, from }: VpnBundle, change: HopChange | undefined, peer: Peer): string {
+  if (from === undefined && typeof change !== 'object' && hop.global === undefined)
+    return 'the VRF has no address on its uplinks to be its next hop';
+  if (from !== undefined && change !== 'unchanged' && (change !== undefined || peer.isExternal))
+    return 'its label is good for its own next hop only, and no export rule says next_hop: unchanged';
+  return hop.global === undefined
+    ? 'its next hop is a link-local address'
+    : 'its next hop is an IPv6 address, which the peer does not read (RFC 8950)';
 }
 
 /** The verdict, if there is one. RFC 4271 §9.1.2: our own AS stands in the path. RFC 4456 §8: we, or our cluster, have reflected the route already. */

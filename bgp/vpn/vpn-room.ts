@@ -31,7 +31,7 @@ import { FAMILY_OF, Held, type HeldRoute, type Reached } from './held.ts';
 import { IMPLICIT_NULL, readVpnNextHop, readVpnNlri, type VpnName, type VpnPrefix, vpnKey } from './nlri.ts';
 import { prefixesMeant } from './prefix-index.ts';
 import { distinguisherText, type EightOctets, hasTarget } from './route-distinguisher.ts';
-import { importsOf, type VpnImport } from './vpn-explain.ts';
+import { importsOf, type VpnImport, type VpnTelling } from './vpn-explain.ts';
 import { Feed, VPN_FAMILIES } from './vpn-feed.ts';
 import { UNREACHABLE, VpnHops } from './vpn-hops.ts';
 import { type VpnRoute, VpnTable } from './vpn-table.ts';
@@ -187,6 +187,21 @@ export class VpnRoom implements VpnPort {
   imports(vrf: string, what: Prefix | Addr): VpnImport[] {
     const importer = this.#named(vrf);
     return importer === undefined ? [] : importsOf(importer, what, this.#held.values(), this.#table);
+  }
+
+  /**
+   * Routes to a prefix, or to the longest that holds an address, from the side of a peer; undefined without a VPN session.
+   * @param vrf those of this VRF alone
+   */
+  tellings(peer: string, what: Prefix | Addr, vrf?: string): VpnTelling[] | undefined {
+    const feed = this.#sessions.get(peer)?.feed;
+    if (feed === undefined) return undefined;
+    for (const prefix of prefixesMeant(what)) {
+      const all = Array.from(this.#table.keysOf(prefix), (key) => feed.explain(key)).flat();
+      const asked = all.filter(({ route }) => vrf === undefined || route.vrf === vrf);
+      if (asked.length > 0) return asked;
+    }
+    return [];
   }
 
   /** The route targets a VRF imports. */

@@ -7,7 +7,7 @@
 import type { Prefix } from '../../router/lib/addr.ts';
 import type { VpnBundle } from '../ports.ts';
 import { Has } from '../rib/attrs.ts';
-import { type AttrFacts, type Candidates, decide } from '../rib/decision.ts';
+import { type AttrFacts, type Candidates, decide, explain, type StepName } from '../rib/decision.ts';
 import { firstAs, pathLength } from '../wire/attribute/as-path.ts';
 import { Community } from '../wire/attribute/communities.ts';
 import { DEFAULT_LOCAL_PREF } from '../wire/attribute/local-pref.ts';
@@ -45,6 +45,15 @@ export class VpnTable {
     return this.#routes.get(key) ?? NO_ROUTES;
   }
 
+  /** The step at which each route to a prefix that can be reached fell out of the decision; the best one has none. */
+  lostAt(key: string): ReadonlyMap<VpnRoute, StepName | undefined> {
+    inQuestion = this.routes(key).filter(isReachable);
+    const steps = explain([...inQuestion.keys()], candidates);
+    const lost = new Map(inQuestion.map((route, i) => [route, steps.get(i)]));
+    inQuestion = NO_ROUTES;
+    return lost;
+  }
+
   has(prefix: Prefix): boolean {
     return this.#keys.has(prefix);
   }
@@ -52,6 +61,11 @@ export class VpnTable {
   /** All routes to a prefix of any distinguisher, those of one together and the best one first. */
   at(prefix: Prefix): (readonly VpnRoute[])[] {
     return Array.from(this.#keys.at(prefix), (key) => this.routes(key));
+  }
+
+  /** Keys of a prefix. */
+  keysOf(prefix: Prefix): Iterable<string> {
+    return this.#keys.at(prefix);
   }
 
   /** All routes, those to one prefix together and the best one first. @param from so many prefixes are passed over */

@@ -2,11 +2,11 @@
 import type { BfdState } from '../../bgp/bfd/packet.ts';
 import type { CandidateView, Decision, PeerView, RouteQuery, RouteView, Speaker } from '../../bgp/speaker.ts';
 import type { BgpConfig, BgpNeighborConfig } from '../config/bgp-model.ts';
-import type { Answers, BgpCandidate, BgpPeerStatus, BgpRouteStatus, BgpRule, Verbs } from '../control/messages.ts';
+import type { Answers, BgpCandidate, BgpPeerStatus, BgpRouteStatus, BgpTelling, Verbs } from '../control/messages.ts';
 import { type Addr, Prefix } from '../lib/addr.ts';
 import { wallClockMs } from '../lib/clock.ts';
 import { MlshimError } from '../lib/errors.ts';
-import { decisionText, ruleOf, telling } from './bgp-decisions.ts';
+import { type DecisionWords, decisionText, ruleOf, telling } from './bgp-decisions.ts';
 import {
   neighborNamed,
   parseCursor,
@@ -20,6 +20,7 @@ import type { Dn42Latency } from './dn42-latency.ts';
 import { peerNamed, peerOrPlace } from './peer-names.ts';
 import type { RpkiRoom } from './rpki-room.ts';
 import { vpnImports, vpnListing } from './vpn-listing.ts';
+import { vpnTellings, vrfTelling } from './vpn-telling.ts';
 import type { VrfSpeakers } from './vrf-speakers.ts';
 
 /** Where the answers are found. */
@@ -101,19 +102,47 @@ export class BgpAnswers {
   /** @throws MlshimError USAGE for what is neither prefix nor address, UNKNOWN for a peer or VRF that is not there */
   explain({ prefix: what, vrf = '', to = '' }: Verbs['bgp_explain']): Answers['bgp_explain'] {
     const peer = to === '' ? '' : this.#named(to);
-    const speaker = this.#speakerOf(vrf, peer);
     const target = parseTarget(what);
+    const speaker = this.#speakerOf(vrf, this.#isVpnPeer(peer) ? '' : peer);
     const candidates = speaker.explain(target);
-    const imports = vpnImports(this.#facts.vrfs.room, vrf, target, candidates, (peer, d) => this.#refusal(peer, d));
-    const view = peer === '' ? undefined : speaker.explainTelling(peer, target);
-    const routes = view?.told.map((r) => this.#routeStatus(r)) ?? [];
+    const { room } = this.#facts.vrfs;
+    const imports = vpnImports(room, vrf, target, candidates, (from, d) => this.#words(from, 'import', d));
+    const told = peer === '' ? undefined : this.#telling(speaker, peer, target, vrf);
     return {
-      prefix: candidates[0]?.prefix ?? imports[0]?.route.prefix ?? what,
+      prefix: candidates[0]?.prefix ?? imports[0]?.route.prefix ?? told?.vpn[0]?.route.prefix ?? what,
       candidates: candidates.map((c) => this.#candidate(c)),
       roas: this.#roasOf(candidates[0]?.prefix),
       imports,
-      ...(view !== undefined && { telling: telling(peer, view, routes, this.#neighbor(peer), this.#settings) }),
+      ...(told !== undefined && { telling: told }),
     };
+  }
+
+  /** What a peer is told of a prefix: of the table that the speaker has, and of the VPN families. */
+  #telling(speaker: Speaker, peer: string, target: Prefix | Addr, vrf: string): BgpTelling | undefined {
+    const { room } = this.#facts.vrfs;
+    const words = (d: Decision): DecisionWords => this.#words(peer, 'export', d);
+    if (vrf !== '' && this.#isVpnPeer(peer)) {
+      const state = this.#peers().find((v) => v.name === peer)?.state ?? 'Idle';
+      return vrfTelling(room, { peer, state, what: target, vrf }, speaker, words);
+    }
+    const view = speaker.explainTelling(peer, target);
+    const vpn = vpnTellings(room, peer, target, undefined, words) ?? [];
+    return (
+      view &&
+      telling(
+        peer,
+        view,
+        view.told.map((r) => this.#routeStatus(r)),
+        vpn,
+        words,
+      )
+    );
+  }
+
+  /** A peer of the main table whose session may carry routes of VRFs. */
+  #isVpnPeer(peer: string): boolean {
+    if (peer === '' || !this.#facts.speaker.peerNames.includes(peer)) return false;
+    return this.#neighbor(peer)?.families.some((f) => f === 'vpnv4' || f === 'vpnv6') === true;
   }
 
   /** Where no ROAs are configured, every origin would be called unknown. */
@@ -139,14 +168,14 @@ export class BgpAnswers {
   #candidate(c: CandidateView): BgpCandidate {
     const route = this.#routeStatus(c);
     if (c.refusedBy === undefined || c.peer === undefined) return { route, lost_by: verdict(c) };
-    const { why: refused, rule } = this.#refusal(c.peer, c.refusedBy);
+    const { why: refused, rule } = this.#words(c.peer, 'import', c.refusedBy);
     return { route: { ...route, refused }, lost_by: refused, rule };
   }
 
-  /** What import policy of a peer has against a route. */
-  #refusal(peer: string, d: Decision): { readonly why: string; readonly rule: BgpRule } {
-    const rule = ruleOf(d, 'import', this.#neighbor(peer), this.#settings);
-    return { why: decisionText(d, rule, 'import'), rule };
+  /** What a policy of a peer decided about a route. */
+  #words(peer: string, direction: 'import' | 'export', d: Decision): DecisionWords {
+    const rule = ruleOf(d, direction, this.#neighbor(peer), this.#settings);
+    return { why: decisionText(d, rule, direction), rule };
   }
 
   /** What was configured for a peer, or for its range. */

@@ -1,7 +1,7 @@
 /** What a policy decided about a route, in the words of the configuration file. Pure. */
 import type { Decision, TellingView } from '../../bgp/speaker.ts';
 import { type BgpConfig, type BgpNeighborConfig, rulesKey } from '../config/bgp-model.ts';
-import type { BgpRouteStatus, BgpRule, BgpTelling } from '../control/messages.ts';
+import type { BgpRouteStatus, BgpRule, BgpTelling, BgpVpnTelling } from '../control/messages.ts';
 
 type Direction = 'import' | 'export';
 
@@ -50,18 +50,31 @@ export function decisionText(d: Decision, r: BgpRule, direction: Direction): str
   return `${verb} by ${direction} rule ${r.number}${name}${list === '' ? '' : ` of ${list}`}${place}`;
 }
 
-/** Whether a peer is told a prefix, and why. @param routes what it was told */
+/** What a policy of a peer decided. */
+export interface DecisionWords {
+  readonly why: string;
+  readonly rule: BgpRule;
+}
+
+/** What was decided, while the peer knows something else. */
+export function withDue({ why, rule }: DecisionWords, isAccepted: boolean, told: boolean): DecisionWords {
+  return { why: isAccepted === told ? why : `${why}; the peer is about to be told`, rule };
+}
+
+/**
+ * Whether a peer is told a prefix, and why.
+ * @param routes what it was told
+ * @param vpn VPN routes to it
+ * @param words what export policy decided
+ */
 export function telling(
   peer: string,
-  view: TellingView,
+  { bar, policy }: TellingView,
   routes: readonly BgpRouteStatus[],
-  neighbor: BgpNeighborConfig | undefined,
-  settings: BgpConfig,
+  vpn: readonly BgpVpnTelling[],
+  words: (decision: Decision) => DecisionWords,
 ): BgpTelling {
   const told = routes.length > 0;
-  const { bar, policy } = view;
-  if (policy === undefined) return { peer, told, routes, why: bar ?? 'default_originate' };
-  const rule = ruleOf(policy, 'export', neighbor, settings);
-  const due = policy.isAccepted === told ? '' : '; the peer is about to be told';
-  return { peer, told, routes, why: `${decisionText(policy, rule, 'export')}${due}`, rule };
+  if (policy === undefined) return { peer, told, routes, why: bar ?? 'default_originate', vpn };
+  return { peer, told, routes, ...withDue(words(policy), policy.isAccepted, told), vpn };
 }

@@ -100,7 +100,7 @@ function fate(c: CandidateView): string {
   return c.refused !== undefined || c.isMultipath ? lost : `lost: ${lost}`;
 }
 
-function vpnRouteStatus(room: VpnRoom, route: VpnRoute, isBest: boolean): BgpVpnRouteStatus {
+export function vpnRouteStatus(room: VpnRoom, route: VpnRoute, isBest: boolean): BgpVpnRouteStatus {
   const { name, vrf, label, bundle } = route;
   const { attributes: a, hop, from } = bundle;
   const extended = inGroups(a.extendedCommunities, 2).map(([high, low]) => extendedCommunityText(high!, low!));

@@ -7,7 +7,7 @@ import { MlshimError } from '../lib/errors.ts';
 import { type Input, listingColumns } from './command.ts';
 import { OctetsOut } from './octets-out.ts';
 import { checkFormat, formatted } from './render.ts';
-import { bgpExplainText, bgpPeerText, bgpTellingText, bgpText, RouteRows, vpnRoutesText } from './show.ts';
+import { bgpExplainText, bgpPeerText, bgpTellingText, bgpText, isTold, RouteRows, vpnRoutesText } from './show.ts';
 
 const control = (input: Input): string => socketPaths(input.io.env).control;
 
@@ -201,5 +201,5 @@ export async function explain(input: Input): Promise<number> {
   const answer = await ask(control(input), 'bgp_explain', { prefix, vrf, to });
   const text = answer.telling === undefined ? bgpExplainText : bgpTellingText;
   input.io.out(input.options['json'] === true ? json(answer) : text(answer));
-  return answer.telling === undefined ? Number(answer.candidates.length === 0) : Number(!answer.telling.told);
+  return answer.telling === undefined ? Number(answer.candidates.length === 0) : Number(!isTold(answer));
 }

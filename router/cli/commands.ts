@@ -272,8 +272,9 @@ export const COMMANDS: readonly Command[] = [
     summary: 'why the best route won (RFC 4271 §9.1.2.2), or is not told to PEER',
     notes: [
       'Refused routes are shown with the rule that refused them, its number, name and',
-      'line. PREFIX may be an address: the longest prefix around it. Returns 1 when',
-      'there is no route, or when PEER is not told it.',
+      'line. PREFIX may be an address: the longest prefix around it. A PEER with a',
+      'VPN session is explained for VPN routes too, with --vrf for those of the VRF.',
+      'Returns 1 when there is no route, or when PEER is not told it.',
     ],
     options: { ...JSON_OPTION, ...VRF_OPTION },
     json: 'BgpExplanation',

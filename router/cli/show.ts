@@ -7,6 +7,7 @@ import type {
   BgpRouteStatus,
   BgpVpnImport,
   BgpVpnRouteStatus,
+  BgpVpnTelling,
   FpmStatus,
   NextHopStatus,
   RouteAnswer,
@@ -362,10 +363,14 @@ export function bgpExplainText(e: BgpExplanation): string {
 }
 
 /** A VPN route, and why the VRF has it or not. */
-function importText({ route: r, imported, why }: BgpVpnImport): string {
+function importText({ route, imported, why }: BgpVpnImport): string {
+  return hanging(`  ${imported ? ' ' : '!'} `, `${vpnRouteText(route)}: ${why}`);
+}
+
+function vpnRouteText(r: BgpVpnRouteStatus): string {
   const label = r.label === 3 ? '' : `, label ${r.label}`;
   const targets = r.targets.length === 0 ? '' : `, targets ${r.targets.join(' ')}`;
-  return hanging(`  ${imported ? ' ' : '!'} `, `${r.rd} from ${r.peer} via ${r.next_hop}${label}${targets}: ${why}`);
+  return `${r.rd} from ${r.peer} via ${r.next_hop}${label}${targets}`;
 }
 
 /** Where a route comes from and what it is compared by. */
@@ -377,16 +382,39 @@ function candidateText(r: BgpRouteStatus): string {
   return `${r.peer}${via}, ${path}, localpref ${r.local_pref ?? 100}${roa}${age}`;
 }
 
-/** Whether a peer is told a prefix, as what, and why. */
+/** Whether a peer is told a prefix, as what, and why: as a route of the table that was asked about, or as VPN routes. */
 export function bgpTellingText(e: BgpExplanation): string {
-  const { peer, told, routes, why } = e.telling!;
+  const { peer, routes, why, vpn } = e.telling!;
+  const head = `${e.prefix} to ${peer}: ${isTold(e) ? 'told' : 'NOT TOLD'}\n`;
+  const others = vpn.length === 0 ? '' : `VPN routes to it:\n${vpn.map(vpnTellingText).join('')}`;
+  if (isVpnAlone(e)) return `${head}${others}`;
   const best = e.candidates.find((c) => c.lost_by === '' && c.route.refused === '');
   const from = best === undefined ? '' : hanging('  best: ', candidateText(best.route));
   const as = routes.map((r) => hanging('  told: ', toldText(r)));
-  return `${e.prefix} to ${peer}: ${told ? 'told' : 'NOT TOLD'}\n${from}${as.join('')}${hanging('  ', why)}`;
+  return `${head}${from}${as.join('')}${hanging('  ', why)}${others}`;
 }
 
-function toldText(r: BgpRouteStatus): string {
+/** Whether the peer is told what was asked about. */
+export function isTold(e: BgpExplanation): boolean {
+  const { told, vpn } = e.telling!;
+  return told || (isVpnAlone(e) && vpn.some((v) => v.told));
+}
+
+/** There is nothing else to speak about. */
+function isVpnAlone({ candidates, telling }: BgpExplanation): boolean {
+  const { vpn, why } = telling!;
+  return vpn.length > 0 && (candidates.length === 0 || why === '');
+}
+
+function vpnTellingText({ route, told, told_as, why }: BgpVpnTelling): string {
+  const as = told_as === undefined ? '' : hanging('      told: ', toldText(told_as));
+  return `${hanging(`  ${told ? ' ' : '!'} `, `${vpnRouteText(route)}: ${why}`)}${as}`;
+}
+
+/** What is told of a route, of VPN routes too. */
+type ToldRoute = Pick<BgpRouteStatus, 'next_hop' | 'as_path' | 'communities'> & Partial<BgpRouteStatus>;
+
+function toldText(r: ToldRoute): string {
   const parts = [
     `next hop ${r.next_hop}`,
     r.as_path === '' ? 'empty AS path' : `AS path ${r.as_path}`,
@@ -394,7 +422,7 @@ function toldText(r: BgpRouteStatus): string {
     r.communities.length === 0 ? '' : `communities ${r.communities.join(' ')}`,
     r.otc === undefined ? '' : `only to customers (AS ${r.otc})`,
     r.originator_id === undefined ? '' : `originator ${r.originator_id}`,
-    r.cluster_list.length === 0 ? '' : `clusters ${r.cluster_list.join(' ')}`,
+    (r.cluster_list ?? []).length === 0 ? '' : `clusters ${r.cluster_list!.join(' ')}`,
     r.aggregator === undefined ? '' : `aggregated by AS ${r.aggregator.asn} at ${r.aggregator.address}`,
   ];
   return parts.filter((p) => p !== '').join(', ');

@@ -1322,6 +1322,53 @@ export const DESCRIPTOR = {
        "options": {
         "proto3_optional": true
        }
+      },
+      "vpn": {
+       "rule": "repeated",
+       "type": "BgpVpnTelling",
+       "id": 6
+      }
+     }
+    },
+    "BgpVpnTelling": {
+     "oneofs": {
+      "_told_as": {
+       "oneof": [
+        "told_as"
+       ]
+      },
+      "_rule": {
+       "oneof": [
+        "rule"
+       ]
+      }
+     },
+     "fields": {
+      "route": {
+       "type": "BgpVpnRoute",
+       "id": 1
+      },
+      "told": {
+       "type": "bool",
+       "id": 2
+      },
+      "told_as": {
+       "type": "BgpVpnRoute",
+       "id": 3,
+       "options": {
+        "proto3_optional": true
+       }
+      },
+      "why": {
+       "type": "string",
+       "id": 4
+      },
+      "rule": {
+       "type": "BgpRule",
+       "id": 5,
+       "options": {
+        "proto3_optional": true
+       }
       }
      }
     },

@@ -317,6 +317,19 @@ export interface BgpTelling {
   readonly told: boolean;
   /** As they were told: one, or several with ADD-PATH. */
   readonly routes: readonly BgpRouteStatus[];
+  /** Why it is not told, or which rule lets it pass; empty where only VPN routes were asked about. */
+  readonly why: string;
+  readonly rule?: BgpRule;
+  /** VPN routes to it: all of them, or those of the VRF that was asked about. */
+  readonly vpn: readonly BgpVpnTelling[];
+}
+
+/** Whether a peer is told a VPN route. */
+export interface BgpVpnTelling {
+  readonly route: BgpVpnRouteStatus;
+  readonly told: boolean;
+  /** As it was told. */
+  readonly told_as?: BgpVpnRouteStatus;
   /** Why it is not told, or which rule lets it pass. */
   readonly why: string;
   readonly rule?: BgpRule;

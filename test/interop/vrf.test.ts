@@ -162,6 +162,26 @@ it('each VPN route to a prefix is explained: imported by which target and how it
   await lab.eventually('it is imported again', async () => (await ask('red')).includes(`64602:1 core true ${inRed}`));
 });
 
+it('what the export policy of the VPN session keeps from its peer is explained by the rule, and what it lets pass too', async (t) => {
+  const { lab, x } = t.context;
+  const args = ['bgp', 'explain', PEER_B.announce4, '--vrf', 'red', 'to', 'core'];
+  const telling = async () => (await x.json<Answers['bgp_explain']>(...args)).telling!;
+  t.like(await telling(), {
+    told: true,
+    vpn: [{ told: true, why: 'passed: export is all', told_as: { next_hop: '10.1.0.1' } }],
+  });
+  const original = readFileSync(x.config, 'utf8');
+  const rules = `export: [{ name: no b, match: { prefix: ${PEER_B.announce4} }, action: reject }, { action: accept }]`;
+  await load(t, (yaml) => yaml.replace('name: core,', `name: core, ${rules},`));
+  await lab.eventually('the peer is told so', async () => !(await telling()).told);
+  const { status, stdout } = await x.cli(args);
+  t.is(status, 1);
+  t.regex(stdout, new RegExp(`^${PEER_B.announce4} to core: NOT TOLD\n`));
+  t.regex(stdout.replace(/\s+/g, ' '), /refused by export rule 1 "no b" \(.*mlshim\.yaml:\d+\)/);
+  await load(t, () => original);
+  await lab.eventually('it is told again', async () => (await telling()).told);
+});
+
 it('packets cross both routers inside the VRF', async (t) => {
   const { lab, b } = t.context;
   for (const [from, to] of [

@@ -38,6 +38,7 @@ const peer: VpnPeer = {
   cost: () => 0,
   telling: () => () => undefined,
   offering: () => undefined,
+  reason: () => ({ bar: undefined, policy: undefined }),
   mark: () => undefined,
 };
 

@@ -173,12 +173,12 @@ test('a VPN peer that does not read costs no queue, however often it asks for ev
   announce(n.redA, '10.9.0.0/16');
   n.redA.speaker.withdraw(Prefix.parse(prefixes[0]!)!);
   n.net.run(1000);
-  t.true(stream.sent.length - before <= 3, 'what one turn had already begun');
+  t.true(stream.sent.length - before <= 6, 'what one turn had already begun, in steps');
   stream.block(false);
   n.net.runUntil(() => n.redB.fib.has('10.9.0.0/16'));
   n.net.run(1000);
   t.is(n.redB.fib.size, prefixes.length);
-  t.true(stream.sent.length - before <= 10, 'told once, packed, and not once for each request');
+  t.true(stream.sent.length - before <= 20, 'told once more, packed, and not once for each request');
 });
 
 test('prefixes with the same attributes share an UPDATE, and go in as many as it takes', (t) => {

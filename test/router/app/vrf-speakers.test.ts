@@ -210,6 +210,7 @@ test("a VPN route is used and told while the VRF's table has a way to its next h
     cost: () => undefined,
     telling: () => () => undefined,
     offering: () => undefined,
+    reason: () => ({ bar: undefined, policy: undefined }),
     mark: () => undefined,
   };
   const session = { peer: 'p', negotiated: { context: { families: { vpnv4: PLAIN_FACTS } } } };

@@ -317,7 +317,7 @@ test('explain asks about a prefix, or about telling it to a peer', async (t) => 
   const handlers: Partial<Handlers> = {
     bgp_explain: (args) => {
       asked.push(args);
-      return TELLINGS[args.to === 'kioubit' ? 0 : args.to === 'core' ? 1 : 2]!;
+      return TELLINGS[['kioubit', 'core', 'other', 'vpn', 'kept'].indexOf(args.to!)]!;
     },
   };
   const run = (...words: string[]) => cli(t, ['bgp', 'explain', ...words], handlers);
@@ -335,6 +335,8 @@ test('explain asks about a prefix, or about telling it to a peer', async (t) => 
       ['172.23.0.0/24', 'kioubit'],
     ],
   );
+  t.is((await run('192.168.1.0/24', 'to', 'vpn')).status, 0, 'as a VPN route alone');
+  t.is((await run('172.23.0.0/24', 'to', 'kept')).status, 1);
   for (const words of [['10.0.0.0/8', 'b'], ['10.0.0.0/8', 'to'], ['10.0.0.0/8', 'for', 'b'], []])
     t.is((await run(...words)).status, 2, words.join(' '));
 });

@@ -611,6 +611,7 @@ export const TELLINGS: readonly BgpExplanation[] = [
       ],
       why: 'passed by export rule 2 of transit-out (mlshim.yaml:20)',
       rule: { policy: 'transit-out', list: '', number: 2, name: '', place: 'mlshim.yaml:20', error: '' },
+      vpn: [],
     },
   },
   {
@@ -624,6 +625,7 @@ export const TELLINGS: readonly BgpExplanation[] = [
       routes: [],
       why: 'refused: the export function toCore failed: /etc/mlshim/filters.mjs:12:9: TypeError: route.path is undefined',
       rule: { ...RULE, policy: 'module toCore', list: '', number: 0, name: '', place: '', error: 'TypeError' },
+      vpn: [],
     },
   },
   {
@@ -631,7 +633,53 @@ export const TELLINGS: readonly BgpExplanation[] = [
     candidates: [],
     roas: [],
     imports: [],
-    telling: { peer: 'core', told: false, routes: [], why: 'there is no route to it' },
+    telling: { peer: 'core', told: false, routes: [], why: 'there is no route to it', vpn: [] },
+  },
+  {
+    prefix: '192.168.1.0/24',
+    candidates: [],
+    roas: [],
+    imports: [],
+    telling: {
+      peer: 'pe2',
+      told: false,
+      routes: [],
+      why: 'there is no route to it',
+      vpn: [
+        {
+          route: BGP_VPN.routes[0]!,
+          told: true,
+          told_as: { ...BGP_VPN.routes[0]!, communities: ['64601:7'], med: 5 },
+          why: 'passed by export rule 2 of core-out (mlshim.yaml:31)',
+          rule: { ...RULE, policy: 'core-out', list: '', number: 2, name: '', place: 'mlshim.yaml:31' },
+        },
+        {
+          route: { ...BGP_VPN.routes[1]!, prefix: '192.168.1.0/24', rd: '64601:9' },
+          told: false,
+          why: 'refused by export rule 1 "no tens" of core-out (mlshim.yaml:30)',
+          rule: { ...RULE, policy: 'core-out', list: '', number: 1, name: 'no tens', place: 'mlshim.yaml:30' },
+        },
+      ],
+    },
+  },
+  {
+    prefix: '172.23.0.0/24',
+    candidates: [{ route: ROUTE, lost_by: '' }],
+    roas: [],
+    imports: [],
+    telling: {
+      peer: 'pe2',
+      told: false,
+      routes: [],
+      why: '',
+      vpn: [
+        {
+          route: { ...BGP_VPN.routes[0]!, prefix: '172.23.0.0/24' },
+          told: false,
+          why: 'it has the community no-export',
+        },
+      ],
+    },
   },
 ];
 
