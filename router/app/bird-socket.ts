@@ -4,9 +4,10 @@
  * a full table costs neither memory nor long turns. Only the owner and the group can open it (mode 0660).
  */
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
-import { createConnection, createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { type BirdCommand, MAX_COMMAND, Mistake, parseCommand } from '../birdctl/command.ts';
 import { Code, type Line, ReplyText } from '../birdctl/reply.ts';
+import { isAnswered } from '../control/server.ts';
 import { MlshimError } from '../lib/errors.ts';
 import { BIRD_VERSION, type BirdPart, type BirdPosition } from './bird-answers.ts';
 
@@ -153,15 +154,4 @@ class BirdClient {
       socket.once('close', gone);
     });
   }
-}
-
-function isAnswered(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const s = createConnection(path);
-    s.once('connect', () => {
-      s.destroy();
-      resolve(true);
-    });
-    s.once('error', () => resolve(false));
-  });
 }

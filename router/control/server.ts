@@ -61,7 +61,7 @@ export async function claimFolder(paths: SocketPaths): Promise<() => void> {
 
   const unlock = lockFolder(paths.folder);
   try {
-    if (await answers(paths.control))
+    if (await isAnswered(paths.control))
       throw new MlshimError('DAEMON_RUNNING', `another mlshim is already running (it serves ${paths.control})`, {
         folder: paths.folder,
       });
@@ -112,7 +112,8 @@ function isAlive(owner: string): boolean {
   return Number.isInteger(pid) && pid > 0 && identity(pid) === owner;
 }
 
-function answers(path: string): Promise<boolean> {
+/** Whether somebody listens on a UNIX socket. */
+export function isAnswered(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const s = createConnection(path);
     s.once('connect', () => {
