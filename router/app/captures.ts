@@ -1,27 +1,35 @@
 /** Captures that control clients take: the data plane's packets, as pcapng with one interface for each link. */
+import type { UplinkConfig } from '../config/model.ts';
 import type { Answers, Verbs } from '../control/messages.ts';
 import type { Stream } from '../control/server.ts';
 import { VERSION } from '../lib/version.ts';
 import type { DataplaneClient } from './dataplane-client.ts';
 import type { FromDataplane } from './dataplane-protocol.ts';
 import { pcapngHeader, pcapngPackets } from './pcapng.ts';
-import type { Plan } from './plan.ts';
+import type { PlannedLink } from './plan.ts';
 import { noTunnel } from './unknown-uplink.ts';
 
 type Taken = Pick<Extract<FromDataplane, { readonly kind: 'captured' }>, 'id' | 'packets'>;
 
 export class Captures {
   readonly #dataplane: Pick<DataplaneClient, 'request' | 'send'>;
-  readonly #plan: () => Plan;
+  readonly #links: () => readonly PlannedLink[];
+  readonly #uplinks: () => readonly UplinkConfig[];
   /** Those who are told, by the number of their capture, and the uplinks their interfaces stand for. */
   readonly #takers = new Map<
     number,
     { readonly stream: Stream<Answers['capture']>; readonly names: readonly string[] }
   >();
 
-  constructor(dataplane: Pick<DataplaneClient, 'request' | 'send'>, plan: () => Plan) {
+  /** @param uplinks all there are, some of which may be no links */
+  constructor(
+    dataplane: Pick<DataplaneClient, 'request' | 'send'>,
+    links: () => readonly PlannedLink[],
+    uplinks: () => readonly UplinkConfig[],
+  ) {
     this.#dataplane = dataplane;
-    this.#plan = plan;
+    this.#links = links;
+    this.#uplinks = uplinks;
   }
 
   /**
@@ -29,9 +37,9 @@ export class Captures {
    * @throws MlshimError UNKNOWN when no packets of the uplink pass here
    */
   async begin({ uplink, snap_length }: Verbs['capture'], stream: Stream<Answers['capture']>): Promise<void> {
-    const { links } = this.#plan();
+    const links = this.#links();
     const link = uplink === '' ? undefined : links.find((l) => l.spec.name === uplink);
-    if (uplink !== '' && link === undefined) throw noTunnel(uplink, this.#plan());
+    if (uplink !== '' && link === undefined) throw noTunnel(uplink, this.#uplinks());
     const names = links.map((l) => l.spec.name);
     stream.send({ pcapng: pcapngHeader(names, snap_length, `mlshim ${VERSION}`) });
     const { id, reply } = this.#dataplane.request({
@@ -52,7 +60,7 @@ export class Captures {
   captured({ id, packets }: Taken): void {
     const taker = this.#takers.get(id);
     if (taker === undefined) return;
-    const { links } = this.#plan();
+    const links = this.#links();
     const interfaceOf = (link: number): number =>
       taker.names.indexOf(links.find((l) => l.spec.index === link)?.spec.name ?? '');
     const told = packets.map((p) => ({ ...p, interface: interfaceOf(p.link) })).filter((p) => p.interface >= 0);

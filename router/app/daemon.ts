@@ -360,7 +360,11 @@ export class Daemon {
     const worker = new Worker(new URL('./dataplane.js', import.meta.url), { workerData: boot });
     this.#dataplaneWorker = worker;
     this.#dataplane = new DataplaneClient(worker, native, wakeFd, (e) => this.#onDataplaneEvent(e));
-    this.#captures = new Captures(this.#dataplane, () => this.#plan);
+    this.#captures = new Captures(
+      this.#dataplane,
+      () => this.#plan.links,
+      () => this.#config.uplinks,
+    );
     this.#streams = new RoutingStreams({
       dataplane: this.#dataplane,
       routing: () => this.#routing,
@@ -520,7 +524,8 @@ export class Daemon {
 
   async #drainUplink({ uplink, drained }: Verbs['uplink_drain']): Promise<Answers['uplink_drain']> {
     const { result } = await this.#dataplane.request({ kind: 'drain-uplink', name: uplink, isDrained: drained }).reply;
-    if ((result as { readonly found: boolean } | undefined)?.found !== true) throw noUplink(uplink, this.#plan);
+    if ((result as { readonly found: boolean } | undefined)?.found !== true)
+      throw noUplink(uplink, this.#config.uplinks);
     this.#log.info(drained ? 'uplink drained' : 'uplink takes flows again', { uplink });
     return {};
   }
@@ -585,7 +590,7 @@ export class Daemon {
   async #wgShow({ device }: Verbs['wg_show']): Promise<Answers['wg_show']> {
     const all = await this.#wireguard!.supervisor.get();
     const chosen = device === '' ? all : all.filter((d) => d.name === device);
-    if (chosen.length === 0 && device !== '') throw noTunnel(device, this.#plan);
+    if (chosen.length === 0 && device !== '') throw noTunnel(device, this.#config.uplinks);
     const now = wallClockMs();
     return {
       devices: chosen.map((d) => ({

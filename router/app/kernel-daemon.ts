@@ -41,6 +41,7 @@ import { peerPid } from './peer-pid.ts';
 import { ProcessTracker } from './process-tracker.ts';
 import { RateSamples } from './rate-samples.ts';
 import { hostNameServers, upstreamNameServers } from './resolv-conf.ts';
+import { noUplink } from './unknown-uplink.ts';
 import { UplinkWatch } from './uplink-watch.ts';
 
 const TICK_MS = 1000;
@@ -448,10 +449,7 @@ export class KernelDaemon {
   }
 
   #drain({ uplink, drained }: Verbs['uplink_drain']): Answers['uplink_drain'] {
-    if (!this.#watch.drain(uplink, drained)) {
-      const known = this.#config.uplinks.map((u) => u.name).join(', ');
-      throw new MlshimError('UNKNOWN', `no uplink "${uplink}" (known: ${known})`);
-    }
+    if (!this.#watch.drain(uplink, drained)) throw noUplink(uplink, this.#config.uplinks);
     this.#tellUsable(uplink);
     this.#log.info(drained ? 'uplink drained' : 'uplink takes flows again', { uplink });
     return {};

@@ -15,6 +15,7 @@ import type { Logger } from '../lib/log.ts';
 import { systemReason } from '../lib/reason.ts';
 import type { HostTunnels } from './host-tunnels.ts';
 import { TunnelHealth } from './tunnel-health.ts';
+import { noTunnel } from './unknown-uplink.ts';
 import { wgPeerStatus } from './wg-status.ts';
 
 /** A keepalive of this many seconds, for a moment, has a handshake tried at once. */
@@ -86,9 +87,14 @@ export class KernelTunnels {
     this.#health.observe(devices);
   }
 
+  /**
+   * @param device name of an uplink; empty = all
+   * @throws MlshimError UNKNOWN when it is no tunnel
+   */
   show(device: string, uplinks: readonly UplinkConfig[]): Answers['wg_show'] {
     const now = wallClockMs();
     const chosen = uplinks.filter((u) => u.wireguard !== undefined && (device === '' || u.name === device));
+    if (chosen.length === 0 && device !== '') throw noTunnel(device, uplinks);
     return {
       devices: chosen.map(({ name, wireguard }) => {
         const state = this.#states.get(name);

@@ -3,7 +3,8 @@ import { Captures } from '../../../router/app/captures.ts';
 import type { DataplaneReply, DataplaneRequest } from '../../../router/app/dataplane-client.ts';
 import type { ToDataplane } from '../../../router/app/dataplane-protocol.ts';
 import { pcapngHeader, pcapngPackets } from '../../../router/app/pcapng.ts';
-import type { Plan } from '../../../router/app/plan.ts';
+import type { PlannedLink } from '../../../router/app/plan.ts';
+import type { UplinkConfig } from '../../../router/config/model.ts';
 import type { Captured } from '../../../router/control/messages.ts';
 import type { Stream } from '../../../router/control/server.ts';
 import { VERSION } from '../../../router/lib/version.ts';
@@ -32,7 +33,7 @@ class Client implements Stream<Captured> {
 class Stage {
   readonly requests: DataplaneRequest[] = [];
   readonly sent: ToDataplane[] = [];
-  plan = planOf({ a: 2, b: 3 });
+  links = linksOf({ a: 2, b: 3 });
   errno = 0;
   readonly captures = new Captures(
     {
@@ -43,7 +44,8 @@ class Stage {
         return { id: 100 + this.requests.length, reply: Promise.resolve(reply) };
       },
     },
-    () => this.plan,
+    () => this.links,
+    () => UPLINKS,
   );
 
   async begin(uplink: string): Promise<Client> {
@@ -53,10 +55,12 @@ class Stage {
   }
 }
 
-/** Links by the numbers they have; the uplink "fiber" is a path of the host. */
-function planOf(numbers: Readonly<Record<string, number>>): Plan {
-  const links = Object.entries(numbers).map(([name, index]) => ({ spec: { name, index } }));
-  return { links, hosts: [{ name: 'fiber' }] } as unknown as Plan;
+/** Tunnels, and a path of the host. */
+const UPLINKS = [{ name: 'a' }, { name: 'b' }, { name: 'fiber', host: {} }] as unknown as readonly UplinkConfig[];
+
+/** Links by the numbers they have. */
+function linksOf(numbers: Readonly<Record<string, number>>): readonly PlannedLink[] {
+  return Object.entries(numbers).map(([name, index]) => ({ spec: { name, index } })) as unknown as PlannedLink[];
 }
 
 test('a client gets the names of the links, then the packets of its capture, until it leaves', async (t) => {
@@ -80,7 +84,7 @@ test('a client gets the names of the links, then the packets of its capture, unt
 test('a capture calls packets by the uplink they passed when a reload takes one away and gives its number to another', async (t) => {
   const stage = new Stage();
   const client = await stage.begin('');
-  stage.plan = planOf({ b: 3, c: 2 });
+  stage.links = linksOf({ b: 3, c: 2 });
   stage.captures.captured({ id: 101, packets: [2, 3].map((link) => ({ ...PACKET, length: 1000 + link, link })) });
   const told = pcapngPackets([{ ...PACKET, length: 1003, interface: 1 }]);
   t.deepEqual(Buffer.from(client.parts[1]!), Buffer.from(told), 'the stream began without c');
