@@ -10,7 +10,7 @@ import { join } from 'node:path';
 export const GUEST_PACKAGES: readonly string[] = [
   ...['bash', 'coreutils', 'findutils', 'grep', 'sed', 'procps', 'util-linux', 'mount', 'kmod', 'busybox-static'],
   ...['libc-bin', 'libstdc++6', 'libbpf1', 'bpftool'],
-  ...['iproute2', 'iputils-ping', 'wireguard-tools', 'bird2', 'bind9-dnsutils', 'dnsmasq-base', 'nginx-light'],
+  ...['iproute2', 'iputils-ping', 'wireguard-tools', 'bird2', 'bind9-dnsutils', 'dnsmasq-base'],
   ...['iperf3', 'curl', 'aria2', 'transmission-daemon', 'transmission-cli'],
   ...['systemd', 'systemd-sysv', 'systemd-resolved', 'dbus', 'docker.io'],
 ];
