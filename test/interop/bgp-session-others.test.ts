@@ -3,7 +3,7 @@ import type { RangeConfig } from '../../bgp/speaker.ts';
 import { Addr, Prefix } from '../../router/lib/addr.ts';
 import { until } from '../bgp/kit/bird.ts';
 import { Bgpd, hasBgpd } from '../bgp/kit/frr-bgpd.ts';
-import { Gobgp, hasGobgp } from '../bgp/kit/gobgp.ts';
+import { Gobgp, gobgpConfig, hasGobgp } from '../bgp/kit/gobgp.ts';
 import { freePort } from '../bgp/kit/loopback.ts';
 import { Node, OUR_AS, OUR_HOP, THEIR_AS } from '../bgp/kit/node.ts';
 import { labTests, notInstalled } from '../kit/it.ts';
@@ -149,24 +149,10 @@ withFrr(
   },
 );
 
-const gobgpConfig = (port: number, ourPort: number): string => `[global.config]
-  as = ${THEIR_AS}
-  router-id = "10.0.0.4"
-  port = ${port}
-  local-address-list = ["127.0.0.4"]
-[[neighbors]]
-  [neighbors.config]
-    neighbor-address = "127.0.0.1"
-    peer-as = ${OUR_AS}
-  [neighbors.timers.config]
-    connect-retry = 2
-    idle-hold-time-after-reset = 1
-  [neighbors.transport.config]
-    remote-port = ${ourPort}
-    local-address = "127.0.0.4"
-  [neighbors.ebgp-multihop.config]
-    enabled = true
-  [neighbors.add-paths.config]
+const US = { address: '127.0.0.1', asn: OUR_AS } as const;
+const gobgpAt = (port: number, asn = THEIR_AS) => ({ asn, id: '10.0.0.4', address: '127.0.0.4', port });
+const restartingGobgp = (port: number, ourPort: number): string => {
+  const more = `  [neighbors.add-paths.config]
     receive = true
     send-max = 4
   [neighbors.graceful-restart.config]
@@ -174,15 +160,15 @@ const gobgpConfig = (port: number, ourPort: number): string => `[global.config]
     restart-time = 30
     long-lived-enabled = true
     notification-enabled = true
-  [[neighbors.afi-safis]]
-    [neighbors.afi-safis.config]
-      afi-safi-name = "ipv4-unicast"
-    [neighbors.afi-safis.mp-graceful-restart.config]
+`;
+  const perFamily = `    [neighbors.afi-safis.mp-graceful-restart.config]
       enabled = true
     [neighbors.afi-safis.long-lived-graceful-restart.config]
       enabled = true
       restart-time = 3600
 `;
+  return gobgpConfig(gobgpAt(port), [{ ...US, port: ourPort, families: ['ipv4-unicast'], perFamily, more }]);
+};
 
 withGobgp('GoBGP and we tell each other several paths, and it restarts without a gap', async (t) => {
   const [port, ourPort, api] = [await freePort(), await freePort(), await freePort()];
@@ -193,7 +179,7 @@ withGobgp('GoBGP and we tell each other several paths, and it restarts without a
     await node.stop();
     await gobgp.remove();
   });
-  await gobgp.start(gobgpConfig(port, ourPort));
+  await gobgp.start(restartingGobgp(port, ourPort));
   await node.start();
   await until(() => node.session('gobgp')!.state === 'Established', 'the session');
   await gobgp.ask('global rib add 172.20.1.0/24 nexthop 10.9.9.4');
@@ -208,7 +194,7 @@ withGobgp('GoBGP and we tell each other several paths, and it restarts without a
   await until(() => node.session('gobgp')!.state !== 'Established', 'end of the session');
   t.is(node.fib.size, 1);
   t.is(node.session('gobgp')!.routes.ipv4.stale, 1);
-  await gobgp.start(gobgpConfig(port, ourPort), '-r');
+  await gobgp.start(restartingGobgp(port, ourPort), '-r');
   // It comes back with an empty table, so its End-of-RIB takes the route.
   await until(() => node.fib.size === 0, 'the forgotten route gone');
   t.is(node.session('gobgp')!.establishments, 2);
@@ -257,28 +243,13 @@ route-map HOP permit 10
 `,
       { address: '127.0.0.3', port: frrPort },
     );
-    await gobgp.start(`[global.config]
-  as = 65004
-  router-id = "10.0.0.4"
-  port = ${gobgpPort}
-  local-address-list = ["127.0.0.4"]
-  [global.confederation.config]
+    const confederation = `  [global.confederation.config]
     enabled = true
     identifier = ${OUR_AS}
     member-as-list = [65001, 65003]
-[[neighbors]]
-  [neighbors.config]
-    neighbor-address = "127.0.0.1"
-    peer-as = 65001
-  [neighbors.timers.config]
-    connect-retry = 2
-    idle-hold-time-after-reset = 1
-  [neighbors.transport.config]
-    remote-port = ${ourPort}
-    local-address = "127.0.0.4"
-  [neighbors.ebgp-multihop.config]
-    enabled = true
-`);
+`;
+    const us = { ...US, asn: 65001, port: ourPort };
+    await gobgp.start(gobgpConfig(gobgpAt(gobgpPort, 65004), [us], confederation));
     t.is(await gobgp.ask('global rib add 172.20.4.0/24 nexthop 10.9.9.4 aspath 65200 -a ipv4'), '');
     await node.start();
     await until(() => node.fib.size === 2, 'routes of both members');

@@ -5,7 +5,7 @@ import { Addr } from '../../router/lib/addr.ts';
 import { until } from '../bgp/kit/bird.ts';
 import { Exabgp, hasExabgp } from '../bgp/kit/exabgp.ts';
 import { Bgpd, hasBgpd } from '../bgp/kit/frr-bgpd.ts';
-import { Gobgp, hasGobgp } from '../bgp/kit/gobgp.ts';
+import { Gobgp, gobgpConfig, hasGobgp } from '../bgp/kit/gobgp.ts';
 import { freePort } from '../bgp/kit/loopback.ts';
 import { Node, OUR_AS } from '../bgp/kit/node.ts';
 import { labTests, notInstalled } from '../kit/it.ts';
@@ -133,42 +133,19 @@ labTests(notInstalled({ frr: hasBgpd() })).it(
   },
 );
 
-const gobgpConfig = (o: { ours: number; theirs: number }): string => `[global.config]
-  as = ${GOBGP_AS}
-  router-id = "10.0.0.4"
-  port = ${o.theirs}
-  local-address-list = ["127.0.0.4"]
-[[neighbors]]
-  [neighbors.config]
-    neighbor-address = "127.0.0.1"
-    peer-as = ${OUR_AS}
-  [neighbors.timers.config]
-    connect-retry = 2
-    idle-hold-time-after-reset = 1
-  [neighbors.transport.config]
-    remote-port = ${o.ours}
-    local-address = "127.0.0.4"
-  [neighbors.ebgp-multihop.config]
-    enabled = true
-  [neighbors.graceful-restart.config]
+const GOBGP_RESTARTS = `  [neighbors.graceful-restart.config]
     enabled = true
     restart-time = 60
     long-lived-enabled = true
-${['ipv4-unicast', 'ipv6-unicast']
-  .map(
-    (f) => `  [[neighbors.afi-safis]]
-    [neighbors.afi-safis.config]
-      afi-safi-name = "${f}"
-    [neighbors.afi-safis.mp-graceful-restart.config]
+`;
+const GOBGP_PER_FAMILY = `    [neighbors.afi-safis.mp-graceful-restart.config]
       enabled = true
     [neighbors.afi-safis.long-lived-graceful-restart.config]
       enabled = true
       restart-time = 600
     [neighbors.afi-safis.add-paths.config]
       receive = true
-      send-max = 4`,
-  )
-  .join('\n')}
+      send-max = 4
 `;
 
 labTests(notInstalled({ gobgpd: hasGobgp() })).it(
@@ -185,7 +162,10 @@ labTests(notInstalled({ gobgpd: hasGobgp() })).it(
       addPath: 'both',
       gracefulRestart: true,
     });
-    await gobgp.start(gobgpConfig({ ours: port, theirs }));
+    const families = ['ipv4-unicast', 'ipv6-unicast'];
+    const us = { address: '127.0.0.1', asn: OUR_AS, port, families, perFamily: GOBGP_PER_FAMILY, more: GOBGP_RESTARTS };
+    const own = { asn: GOBGP_AS, id: '10.0.0.4', address: '127.0.0.4', port: theirs };
+    await gobgp.start(gobgpConfig(own, [us]));
     const path = (id: number, hop: string): string =>
       `global rib add 172.20.4.0/24 identifier ${id} nexthop ${hop} large-community ${GOBGP_AS}:0:${id} -a ipv4`;
     for (const command of [

@@ -19,7 +19,7 @@ import { Addr, Prefix } from '../../router/lib/addr.ts';
 import { systemClock, wallClockMs } from '../../router/lib/clock.ts';
 import { makeLogger } from '../../router/lib/log.ts';
 import { Bird, ended, hasBird, until } from '../bgp/kit/bird.ts';
-import { Gobgp, hasGobgp } from '../bgp/kit/gobgp.ts';
+import { Gobgp, gobgpConfig, hasGobgp } from '../bgp/kit/gobgp.ts';
 import { driveByClock, freePort } from '../bgp/kit/loopback.ts';
 import { Node, OUR_AS, THEIR_AS } from '../bgp/kit/node.ts';
 import { instanceOf } from '../bgp/kit/station.ts';
@@ -344,7 +344,11 @@ const runOfVpn = async (t: ExecutionContext): Promise<void> => {
   t.teardown(speaker.addMonitor(feed.monitors[0]!));
   client.start();
   t.teardown(() => client.stop());
-  await gobgp.start(gobgpConfig(theirPort, ourPort));
+  await gobgp.start(
+    gobgpConfig({ asn: THEIR_AS, id: '10.0.0.4', address: '127.0.0.4', port: theirPort }, [
+      { address: '127.0.0.1', asn: OUR_AS, port: ourPort, families: ['l3vpn-ipv4-unicast', 'l3vpn-ipv6-unicast'] },
+    ]),
+  );
   const add = async (prefix: string, label: number, hop: string, family: string): Promise<void> => {
     const command = `global rib add ${prefix} label ${label} rd 64513:7 rt 64512:100 nexthop ${hop} -a ${family}`;
     t.is(await gobgp.ask(command), '');
@@ -377,25 +381,6 @@ const runOfVpn = async (t: ExecutionContext): Promise<void> => {
   await until(() => reads(after), 'the withdrawals').catch(() => undefined);
   t.deepEqual(tablesOf(collector.lines, vpnWords), after);
 };
-
-const gobgpConfig = (port: number, ourPort: number): string => `[global.config]
-  as = ${THEIR_AS}
-  router-id = "10.0.0.4"
-  port = ${port}
-  local-address-list = ["127.0.0.4"]
-[[neighbors]]
-  [neighbors.config]
-    neighbor-address = "127.0.0.1"
-    peer-as = ${OUR_AS}
-  [neighbors.transport.config]
-    remote-port = ${ourPort}
-    local-address = "127.0.0.4"
-  [neighbors.ebgp-multihop.config]
-    enabled = true
-${['l3vpn-ipv4-unicast', 'l3vpn-ipv6-unicast']
-  .map((f) => `  [[neighbors.afi-safis]]\n    [neighbors.afi-safis.config]\n      afi-safi-name = "${f}"`)
-  .join('\n')}
-`;
 
 labTests(missing).it(name, run);
 labTests(missing).it(nameOfVrf, runOfVrf);

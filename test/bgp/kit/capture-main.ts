@@ -6,7 +6,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Bird, run, until } from './bird.ts';
 import { Bgpd } from './frr-bgpd.ts';
-import { Gobgp } from './gobgp.ts';
+import { Gobgp, gobgpConfig } from './gobgp.ts';
 import { Relay, type Side } from './relay.ts';
 
 const BIRD: Side = { name: 'bird', address: '10.0.0.2', port: 1792 };
@@ -34,28 +34,6 @@ interface Capture {
   /** Starts those of the cast that play, and ends when all that is wanted has been said. */
   play(cast: Cast): Promise<void>;
 }
-
-/** GoBGP, which listens at one address. */
-const gobgpIs = (asn: number, { address }: Side = GOBGP): string => `[global.config]
-  as = ${asn}
-  router-id = "${GOBGP.address}"
-  port = ${GOBGP.port}
-  local-address-list = ["${address}"]
-`;
-
-/** A neighbour that GoBGP waits for. */
-const gobgpAwaits = (neighbor: { readonly address: string }, asn: number, local: Side = GOBGP): string => `[[neighbors]]
-  [neighbors.config]
-    neighbor-address = "${neighbor.address}"
-    peer-as = ${asn}
-  [neighbors.transport.config]
-    passive-mode = true
-    local-address = "${local.address}"
-`;
-
-const GOBGP_MULTIHOP = `  [neighbors.ebgp-multihop.config]
-    enabled = true
-`;
 
 /** A neighbour that FRR connects to and tells at once. */
 const frrCalls = ({ address, port }: { address: string; port: number }, asn: number, local = FRR): string =>
@@ -146,11 +124,13 @@ protocol bgp frr from common { neighbor ${MIDDLE.address} port ${MIDDLE.port} as
 const confederation: Capture = {
   between: [FRR, GOBGP, MIDDLE],
   play: async ({ frr, gobgp }) => {
-    await gobgp.start(`${gobgpIs(65104)}  [global.confederation.config]
+    const confederation = `  [global.confederation.config]
     enabled = true
     identifier = 65100
     member-as-list = [65103]
-${gobgpAwaits(MIDDLE, 65103)}${GOBGP_MULTIHOP}`);
+`;
+    const own = { asn: 65104, id: GOBGP.address, ...GOBGP };
+    await gobgp.start(gobgpConfig(own, [{ address: MIDDLE.address, asn: 65103 }], confederation));
     await gobgp.ask('global rib add 172.20.4.0/24 med 7 -a ipv4');
     await gobgp.ask('global rib add 172.20.5.0/24 aspath 65200,65201 community 64511:4 -a ipv4');
     await frr.start(
@@ -186,7 +166,8 @@ route-map member permit 10
 const reflection: Capture = {
   between: [FRR, BIRD, MIDDLE],
   play: async ({ bird, frr, gobgp }) => {
-    await gobgp.start(gobgpIs(65003) + gobgpAwaits(FRR, 65003));
+    const own = { asn: 65003, id: GOBGP.address, ...GOBGP };
+    await gobgp.start(gobgpConfig(own, [{ address: FRR.address, asn: 65003 }]));
     await gobgp.ask('global rib add 172.20.4.0/25 aspath 65200 large-community 65003:0:4 -a ipv4');
     await gobgp.ask('global rib add 172.20.4.128/25 aspath 65200,65201 -a ipv4');
     await bird.start(`router id ${BIRD.address};
@@ -221,10 +202,7 @@ ${frrCalls(MIDDLE, 65003)}${frrCalls(GOBGP, 65003)} address-family ipv4 unicast
 const addPath: Capture = {
   between: [FRR6, GOBGP6, MIDDLE6],
   play: async ({ relay, frr, gobgp }) => {
-    const family = (name: string): string => `  [[neighbors.afi-safis]]
-    [neighbors.afi-safis.config]
-      afi-safi-name = "${name}"
-    [neighbors.afi-safis.mp-graceful-restart.config]
+    const perFamily = `    [neighbors.afi-safis.mp-graceful-restart.config]
       enabled = true
     [neighbors.afi-safis.long-lived-graceful-restart.config]
       enabled = true
@@ -233,11 +211,14 @@ const addPath: Capture = {
       receive = true
       send-max = 4
 `;
-    await gobgp.start(`${gobgpIs(65004, GOBGP6)}${gobgpAwaits(MIDDLE6, 65003, GOBGP6)}${GOBGP_MULTIHOP}  [neighbors.graceful-restart.config]
+    const more = `  [neighbors.graceful-restart.config]
     enabled = true
     restart-time = 60
     long-lived-enabled = true
-${family('ipv4-unicast')}${family('ipv6-unicast')}`);
+`;
+    const families = ['ipv4-unicast', 'ipv6-unicast'];
+    const own = { asn: 65004, id: GOBGP.address, ...GOBGP6 };
+    await gobgp.start(gobgpConfig(own, [{ address: MIDDLE6.address, asn: 65003, families, perFamily, more }]));
     for (const id of [10, 20]) {
       await gobgp.ask(`global rib add 172.20.4.0/24 identifier ${id} nexthop fd00::4${id} med ${id} -a ipv4`);
       await gobgp.ask(`global rib add fd42:4::/48 identifier ${id} nexthop fd00::4${id} -a ipv6`);

@@ -12,6 +12,53 @@ export function hasGobgp(): boolean {
   return existsSync(GOBGPD) && existsSync(GOBGP);
 }
 
+/** Whom GoBGP talks to, from the one address it has. */
+export interface GobgpNeighbor {
+  readonly address: string;
+  readonly asn: number;
+  /** Where it is connected to; undefined = it connects. */
+  readonly port?: number;
+  /** As GoBGP calls them, each with further tables of its own; none = IPv4. */
+  readonly families?: readonly string[];
+  readonly perFamily?: string;
+  /** Further tables of the neighbour. */
+  readonly more?: string;
+}
+
+/** What `gobgpd -t toml` reads. @param more further tables of the daemon */
+export function gobgpConfig(
+  own: { readonly asn: number; readonly id: string; readonly address: string; readonly port: number },
+  neighbors: readonly GobgpNeighbor[],
+  more = '',
+): string {
+  const table = (n: GobgpNeighbor): string => `[[neighbors]]
+  [neighbors.config]
+    neighbor-address = "${n.address}"
+    peer-as = ${n.asn}
+  [neighbors.timers.config]
+    connect-retry = 2
+    idle-hold-time-after-reset = 1
+  [neighbors.transport.config]
+    ${n.port === undefined ? 'passive-mode = true' : `remote-port = ${n.port}`}
+    local-address = "${own.address}"
+  [neighbors.ebgp-multihop.config]
+    enabled = ${n.asn !== own.asn}
+${n.more ?? ''}${(n.families ?? []).map((f) => family(f, n.perFamily ?? '')).join('')}`;
+  return `[global.config]
+  as = ${own.asn}
+  router-id = "${own.id}"
+  port = ${own.port}
+  local-address-list = ["${own.address}"]
+${more}${neighbors.map(table).join('')}`;
+}
+
+function family(name: string, more: string): string {
+  return `  [[neighbors.afi-safis]]
+    [neighbors.afi-safis.config]
+      afi-safi-name = "${name}"
+${more}`;
+}
+
 export class Gobgp {
   readonly dir = mkdtempSync(join(tmpdir(), 'mlshim-gobgp-'));
   readonly #api: { readonly host: string; readonly port: number };

@@ -9,7 +9,7 @@ import { VpnRoom } from '../../../bgp/vpn/vpn-room.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { systemClock } from '../../../router/lib/clock.ts';
 import { run, until } from './bird.ts';
-import { Gobgp } from './gobgp.ts';
+import { Gobgp, gobgpConfig } from './gobgp.ts';
 import { driveByClock, hostTransport } from './loopback.ts';
 
 const US = '10.0.0.1';
@@ -71,24 +71,9 @@ try {
   main.start();
   red.start();
   await transport.listening();
-  await gobgp.start(`[global.config]
-  as = 65002
-  router-id = "${THEM}"
-  port = 1794
-  local-address-list = ["${THEM}"]
-[[neighbors]]
-  [neighbors.config]
-    neighbor-address = "${US}"
-    peer-as = 65001
-  [neighbors.transport.config]
-    remote-port = 1791
-    local-address = "${THEM}"
-  [neighbors.ebgp-multihop.config]
-    enabled = true
-${['ipv4-unicast', 'l3vpn-ipv4-unicast', 'l3vpn-ipv6-unicast']
-  .map((f) => `  [[neighbors.afi-safis]]\n    [neighbors.afi-safis.config]\n      afi-safi-name = "${f}"`)
-  .join('\n')}
-`);
+  const families = ['ipv4-unicast', 'l3vpn-ipv4-unicast', 'l3vpn-ipv6-unicast'];
+  const own = { asn: 65002, id: THEM, address: THEM, port: 1794 };
+  await gobgp.start(gobgpConfig(own, [{ address: US, asn: 65001, port: 1791, families }]));
   const route = (prefix: string, label: number, rt: string): string =>
     `global rib add ${prefix} label ${label} rd 65002:7 rt ${rt}`;
   for (const command of [

@@ -14,7 +14,7 @@ import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { systemClock } from '../../../router/lib/clock.ts';
 import { run, until } from './bird.ts';
 import { Bgpd } from './frr-bgpd.ts';
-import { Gobgp } from './gobgp.ts';
+import { Gobgp, gobgpConfig } from './gobgp.ts';
 import { driveByClock, hostTransport } from './loopback.ts';
 
 const AS = 65001;
@@ -176,22 +176,7 @@ ${routes6.map((r) => `  network ${r} route-map TARGET`).join('\n')}
  exit-address-family
 `;
 
-const gobgpConfig = `[global.config]
-  as = ${AS}
-  router-id = "${GOBGP.address}"
-  port = ${GOBGP.port}
-  local-address-list = ["${GOBGP.address}"]
-[[neighbors]]
-  [neighbors.config]
-    neighbor-address = "${US}"
-    peer-as = ${AS}
-  [neighbors.transport.config]
-    remote-port = ${PORT}
-    local-address = "${GOBGP.address}"
-${['ipv4-unicast', 'l3vpn-ipv4-unicast', 'l3vpn-ipv6-unicast']
-  .map((f) => `  [[neighbors.afi-safis]]\n    [neighbors.afi-safis.config]\n      afi-safi-name = "${f}"`)
-  .join('\n')}
-`;
+const VPN_FAMILIES = ['ipv4-unicast', 'l3vpn-ipv4-unicast', 'l3vpn-ipv6-unicast'];
 
 /** The path of a bgpd to a VPN prefix of another one. */
 async function pathOf(frr: Bgpd, rd: string, prefix: string): Promise<Path | undefined> {
@@ -233,7 +218,11 @@ try {
   await a.start(frrConfig(FRR_A.address, ofA, ['fd02::/64 rd 65001:2 label 1006']), FRR_A);
   await b.start(frrConfig(FRR_B.address, ['10.4.0.0/24 rd 65001:4 label 1004'], []), FRR_B);
   await outside.start(frrConfig(OUTSIDE.address, [], [], OUTSIDE_AS), OUTSIDE);
-  await gobgp.start(gobgpConfig);
+  await gobgp.start(
+    gobgpConfig({ asn: AS, id: GOBGP.address, ...GOBGP }, [
+      { address: US, asn: AS, port: PORT, families: VPN_FAMILIES },
+    ]),
+  );
   await gobgp.ask('global rib add 10.5.0.0/24 label 1005 rd 65001:5 rt 65001:100 nexthop 10.0.0.4 -a vpnv4');
   const atB = {
     labelled: await pathAt(b, '65001:2', '10.2.0.0/24'),
