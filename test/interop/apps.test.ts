@@ -7,8 +7,9 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
-import { PEER_B, Peer, randomFile } from '../kit/peer.ts';
-import { ROUTER, Router } from '../kit/router.ts';
+import { PEER_B, type Peer, randomFile } from '../kit/peer.ts';
+import { ROUTER, type Router } from '../kit/router.ts';
+import { onePeer } from '../kit/two-peers.ts';
 
 const MIB = 1 << 20;
 const BIG = 200 * MIB;
@@ -27,16 +28,10 @@ if (missing === undefined) {
   test.before('lab', async (t) => {
     const lab = new Lab();
     t.context.lab = lab;
-    const a = await lab.namespace('a');
-    const b = await lab.namespace('b');
-    await lab.veth('eth0', a, '192.0.2.1/24', b, '192.0.2.2/24');
-    const peer = new Peer(lab, b, PEER_B);
-    const router = new Router(lab, a);
-    const remote = { publicKey: router.key('b').publicKey, asn: ROUTER.asn, linkLocal: 'fe80::1' };
-    await peer.tunnel(remote, 51820);
+    const { router, peer, remote, tunnel } = await onePeer(lab);
     await peer.startBird(remote);
     await peer.serve({ 'small.bin': 4321, 'big.bin': BIG });
-    router.configure([{ name: 'b', peer, endpoint: '192.0.2.2:51820', linkLocal: 'fe80::1' }]);
+    router.configure([tunnel]);
     await router.up();
     await router.routeTo(PEER_B.v4);
     await router.routeTo(PEER_B.v6);

@@ -6,8 +6,9 @@ import type { BfdSessions, BgpPeers, Status } from '../../router/control/message
 import { Frr, frrMissing } from '../kit/frr.ts';
 import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
-import { PEER_B, Peer } from '../kit/peer.ts';
-import { ROUTER, Router } from '../kit/router.ts';
+import { PEER_B, type Peer } from '../kit/peer.ts';
+import { ROUTER, type Router } from '../kit/router.ts';
+import { onePeer } from '../kit/two-peers.ts';
 
 interface Context {
   lab: Lab;
@@ -43,15 +44,10 @@ if (missing === undefined) {
   test.before('lab', async (t) => {
     const lab = new Lab();
     t.context.lab = lab;
-    const a = await lab.namespace('a');
-    const nsB = await lab.namespace('b');
-    await lab.veth('toB', a, '192.0.2.1/24', nsB, '192.0.2.2/24');
-    const router = new Router(lab, a);
-    const b = new Peer(lab, nsB, PEER_B);
-    const frr = new Frr(lab, nsB);
-    await b.tunnel({ publicKey: router.key('b').publicKey, asn: ROUTER.asn, linkLocal: 'fe80::1' }, 51820);
+    const { router, peer: b, tunnel } = await onePeer(lab);
+    const frr = new Frr(lab, b.ns);
     await b.ip('route', 'add', `${ROUTER.v4}/32`, 'dev', b.device, 'src', PEER_B.v4);
-    router.configure([{ name: 'b', peer: b, endpoint: '192.0.2.2:51820', linkLocal: 'fe80::1' }], 'passive: true');
+    router.configure([tunnel], 'passive: true');
     router.add(`    - name: frr
       asn: ${PEER_B.asn}
       address: ${PEER_B.v4}

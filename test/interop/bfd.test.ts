@@ -6,8 +6,9 @@ import { readFileSync } from 'node:fs';
 import type { BfdSessions, BgpPeers, Status } from '../../router/control/messages.ts';
 import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
-import { PEER_B, Peer } from '../kit/peer.ts';
-import { ROUTER, Router } from '../kit/router.ts';
+import type { Peer } from '../kit/peer.ts';
+import type { Router } from '../kit/router.ts';
+import { onePeer } from '../kit/two-peers.ts';
 
 interface Context {
   lab: Lab;
@@ -28,19 +29,13 @@ if (missing === undefined) {
   test.before('lab', async (t) => {
     const lab = new Lab();
     t.context.lab = lab;
-    const a = await lab.namespace('a');
-    const nsB = await lab.namespace('b');
-    await lab.veth('toB', a, '192.0.2.1/24', nsB, '192.0.2.2/24');
-    const router = new Router(lab, a);
-    const b = new Peer(lab, nsB, PEER_B);
-    const remote = { publicKey: router.key('b').publicKey, asn: ROUTER.asn, linkLocal: 'fe80::1' };
-    await b.tunnel(remote, 51820);
+    const { router, peer: b, remote, tunnel } = await onePeer(lab);
     await b.startBird(remote, {
       protocols: `protocol bfd { accept ipv6 direct; interface "*" { interval ${INTERVAL_MS} ms; multiplier ${MULTIPLIER}; }; }`,
       session: `password "${PASSWORD}"; ttl security on; bfd on; passive on;`,
     });
     router.configure(
-      [{ name: 'b', peer: b, endpoint: '192.0.2.2:51820', linkLocal: 'fe80::1' }],
+      [tunnel],
       `password: "${PASSWORD}", ttl_security: true, bfd: { interval: ${INTERVAL_MS}ms, multiplier: ${MULTIPLIER} }`,
     );
     await router.up();

@@ -8,8 +8,9 @@ import type { Check } from '../../router/cli/doctor.ts';
 import type { BgpPeerStatus, RouteStatus } from '../../router/control/messages.ts';
 import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
-import { PEER_B, Peer } from '../kit/peer.ts';
-import { ROUTER, Router } from '../kit/router.ts';
+import { PEER_B, type Peer } from '../kit/peer.ts';
+import { ROUTER, type Router } from '../kit/router.ts';
+import { onePeer } from '../kit/two-peers.ts';
 
 interface Context {
   lab: Lab;
@@ -63,17 +64,13 @@ if (missing === undefined) {
   test.before('lab', async (t) => {
     const lab = new Lab();
     t.context.lab = lab;
-    const a = await lab.namespace('a');
-    const b = await lab.namespace('b');
-    await lab.veth('eth0', a, '192.0.2.1/24', b, '192.0.2.2/24');
-    const peer = new Peer(lab, b, PEER_B);
-    const router = new Router(lab, a);
-    await peer.tunnel({ publicKey: router.key('b').publicKey, asn: ROUTER.asn, linkLocal: 'fe80::1' }, 51820);
+    const { router, peer, tunnel } = await onePeer(lab);
     await peer.ip('addr', 'add', `${FAR.address}/32`, 'dev', 'lo');
     await peer.ip('addr', 'add', `${INNER.address}/128`, 'dev', 'lo', 'nodad');
-    writeFileSync(join(peer.dir, 'bird.conf'), BIRD(peer));
-    lab.start(b, 'bird', ['-f', '-c', join(peer.dir, 'bird.conf'), '-s', peer.birdSocket, '-P', `${peer.dir}/pid`]);
-    router.configure([{ name: 'b', peer, endpoint: '192.0.2.2:51820', linkLocal: 'fe80::1' }]);
+    const conf = join(peer.dir, 'bird.conf');
+    writeFileSync(conf, BIRD(peer));
+    lab.start(peer.ns, 'bird', ['-f', '-c', conf, '-s', peer.birdSocket, '-P', `${peer.dir}/pid`]);
+    router.configure([tunnel]);
     router.add(`    - { name: collector, asn: ${FAR.asn}, address: ${FAR.address}, hold_time: 9s }
     - { name: inside, asn: ${ROUTER.asn}, address: '${INNER.address}', hold_time: 9s }
 `);

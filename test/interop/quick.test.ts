@@ -7,8 +7,9 @@ import { join } from 'node:path';
 import type { Status } from '../../router/control/messages.ts';
 import { labTests } from '../kit/it.ts';
 import { Lab, NOBODY } from '../kit/lab.ts';
-import { PEER_B, Peer } from '../kit/peer.ts';
-import { ROUTER, Router } from '../kit/router.ts';
+import { PEER_B, type Peer } from '../kit/peer.ts';
+import { ROUTER, type Router } from '../kit/router.ts';
+import { onePeer } from '../kit/two-peers.ts';
 
 interface Context {
   lab: Lab;
@@ -25,13 +26,8 @@ if (missing === undefined) {
   test.before('lab', async (t) => {
     const lab = new Lab();
     t.context.lab = lab;
-    const a = await lab.namespace('a');
-    const b = await lab.namespace('b');
-    await lab.veth('eth0', a, '192.0.2.1/24', b, '192.0.2.2/24');
-    await lab.veth('eth1', a, 'fd00:2::1/64', b, 'fd00:2::2/64');
-    const peer = new Peer(lab, b, PEER_B);
-    const router = new Router(lab, a);
-    await peer.tunnel({ publicKey: router.key('b').publicKey, asn: ROUTER.asn, linkLocal: 'fe80::1' }, 51820);
+    const { router, peer } = await onePeer(lab);
+    await lab.veth('eth1', router.ns, 'fd00:2::1/64', peer.ns, 'fd00:2::2/64');
     await peer.ip('route', 'add', `${ROUTER.v4}/32`, 'dev', peer.device, 'src', PEER_B.v4);
     await peer.ip('route', 'add', `${ROUTER.v6}/128`, 'dev', peer.device, 'src', PEER_B.v6);
     await peer.serve({ 'small.bin': 4321 });

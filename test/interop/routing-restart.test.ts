@@ -6,9 +6,10 @@ import { readdirSync } from 'node:fs';
 import type { Answers, RouteStatus, Status } from '../../router/control/messages.ts';
 import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
-import { PEER_B, Peer } from '../kit/peer.ts';
+import { PEER_B, type Peer } from '../kit/peer.ts';
 import { missedPings } from '../kit/pings.ts';
-import { ROUTER, Router } from '../kit/router.ts';
+import { ROUTER, type Router } from '../kit/router.ts';
+import { onePeer } from '../kit/two-peers.ts';
 
 interface Context {
   lab: Lab;
@@ -24,18 +25,9 @@ if (missing === undefined) {
   test.before('lab', async (t) => {
     const lab = new Lab();
     t.context.lab = lab;
-    const a = await lab.namespace('a');
-    const b = await lab.namespace('b');
-    await lab.veth('eth0', a, '192.0.2.1/24', b, '192.0.2.2/24');
-    const peer = new Peer(lab, b, PEER_B);
-    const router = new Router(lab, a);
-    const remote = { publicKey: router.key('b').publicKey, asn: ROUTER.asn, linkLocal: 'fe80::1' };
-    await peer.tunnel(remote, 51820);
+    const { router, peer, remote, tunnel } = await onePeer(lab);
     await peer.startBird(remote, { protocols: BFD(peer), session: 'bfd on; debug { states, events };' });
-    router.configure(
-      [{ name: 'b', peer, endpoint: '192.0.2.2:51820', linkLocal: 'fe80::1' }],
-      'graceful_restart: true, bfd: { interval: 100ms, multiplier: 5 }',
-    );
+    router.configure([tunnel], 'graceful_restart: true, bfd: { interval: 100ms, multiplier: 5 }');
     await router.up({ env: { NODE_OPTIONS: `--import ${PRELOAD}`, MLSHIM_TEST_WORKER: 'routing-worker.js' } });
     t.context.peer = peer;
     t.context.router = router;

@@ -4,8 +4,9 @@
  */
 import { labTests } from '../kit/it.ts';
 import { Lab } from '../kit/lab.ts';
-import { PEER_B, PEER_C, Peer } from '../kit/peer.ts';
-import { ROUTER, Router } from '../kit/router.ts';
+import { PEER_B, PEER_C, type Peer } from '../kit/peer.ts';
+import { ROUTER, type Router } from '../kit/router.ts';
+import { twoPeers } from '../kit/two-peers.ts';
 
 interface Context {
   lab: Lab;
@@ -21,26 +22,8 @@ if (missing === undefined) {
   test.before('lab', async (t) => {
     const lab = new Lab();
     t.context.lab = lab;
-    const a = await lab.namespace('a');
-    const nsB = await lab.namespace('b');
-    const nsC = await lab.namespace('c');
-    await lab.veth('toB', a, '192.0.2.1/24', nsB, '192.0.2.2/24');
-    await lab.veth('toC', a, '198.51.100.1/24', nsC, '198.51.100.2/24');
-    const router = new Router(lab, a);
-    const b = new Peer(lab, nsB, PEER_B);
-    const c = new Peer(lab, nsC, PEER_C);
-    for (const [peer, name] of [
-      [b, 'b'],
-      [c, 'c'],
-    ] as const) {
-      const remote = { publicKey: router.key(name).publicKey, asn: ROUTER.asn, linkLocal: 'fe80::1' };
-      await peer.tunnel(remote, 51820);
-      await peer.startBird(remote);
-    }
-    router.configure([
-      { name: 'b', peer: b, endpoint: '192.0.2.2:51820', linkLocal: 'fe80::1' },
-      { name: 'c', peer: c, endpoint: '198.51.100.2:51820', linkLocal: 'fe80::1' },
-    ]);
+    const { router, b, c, tunnelB, tunnelC } = await twoPeers(lab, '');
+    router.configure([tunnelB, tunnelC]);
     await router.up();
     await router.routeTo(PEER_B.v4);
     await router.routeTo(PEER_C.v4);

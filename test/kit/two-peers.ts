@@ -1,23 +1,33 @@
-/** A router between two BIRDs of other ASes, each behind a tunnel of its own. */
+/** A router and peers of other ASes, each behind a tunnel of its own. */
 import type { Lab } from './lab.ts';
-import { PEER_B, PEER_C, Peer } from './peer.ts';
+import { PEER_B, PEER_C, Peer, type PeerPlan } from './peer.ts';
 import { ROUTER, Router } from './router.ts';
 
-export async function twoPeers(lab: Lab) {
-  const a = await lab.namespace('a');
-  const router = new Router(lab, a);
-  const beside = async (name: 'b' | 'c', plan: typeof PEER_B, net: string) => {
-    const ns = await lab.namespace(name);
-    await lab.veth(`to${name}`, a, `${net}.1/24`, ns, `${net}.2/24`);
-    const peer = new Peer(lab, ns, plan);
-    const remote = { publicKey: router.key(name).publicKey, asn: ROUTER.asn, linkLocal: 'fe80::1' };
-    await peer.tunnel(remote, 51820);
-    await peer.startBird(remote, { session: 'hold time 9;' });
-    return { peer, tunnel: { name, peer, endpoint: `${net}.2:51820`, linkLocal: 'fe80::1' } };
-  };
-  const b = await beside('b', PEER_B, '192.0.2');
-  const c = await beside('c', PEER_C, '198.51.100');
-  /** The tunnels are those of `Router.configure`. */
+/**
+ * A peer at the far end of a tunnel to a router, over a link of its own; the tunnel is one of `Router.configure`.
+ * @param name of the tunnel and of the peer's namespace @param net the first three parts of the link's addresses
+ */
+export async function peerBehind(lab: Lab, router: Router, name: 'b' | 'c', plan: PeerPlan, net: string) {
+  const ns = await lab.namespace(name);
+  await lab.veth(`to${name.toUpperCase()}`, router.ns, `${net}.1/24`, ns, `${net}.2/24`);
+  const peer = new Peer(lab, ns, plan);
+  const linkLocal = 'fe80::1';
+  const remote = { publicKey: router.key(name).publicKey, asn: ROUTER.asn, linkLocal };
+  await peer.tunnel(remote, 51820);
+  return { peer, remote, tunnel: { name, peer, endpoint: `${net}.2:51820`, linkLocal } };
+}
+
+/** The peer of tests that have one. */
+export async function onePeer(lab: Lab) {
+  const router = new Router(lab, await lab.namespace('a'));
+  return { router, ...(await peerBehind(lab, router, 'b', PEER_B, '192.0.2')) };
+}
+
+/** @param session in BIRD's words */
+export async function twoPeers(lab: Lab, session = 'hold time 9;') {
+  const { router, ...b } = await onePeer(lab);
+  const c = await peerBehind(lab, router, 'c', PEER_C, '198.51.100');
+  for (const { peer, remote } of [b, c]) await peer.startBird(remote, { session });
   return { router, b: b.peer, c: c.peer, tunnelB: b.tunnel, tunnelC: c.tunnel };
 }
 
