@@ -25,6 +25,8 @@ export class CompactRib {
   /** One that is being made, in which prefixes with a number below `#marked`, and those that came since, have their marks. */
   #nextMap: CoveringMap | undefined;
   #marked = 0;
+  /** What `touch` has read, so that it has to read it. */
+  #loaded = 0;
 
   constructor(prefixes: PrefixTable) {
     this.prefixes = prefixes;
@@ -74,6 +76,12 @@ export class CompactRib {
     let n = 0;
     for (let l = length + 1; l < this.#perLength.length; l++) n += this.#perLength[l]!;
     return n;
+  }
+
+  /** Bring into the processor's caches what `insert` and `remove` will read of a prefix: see `VrfTable.touch`. */
+  touch(prefix: number): void {
+    if (prefix < this.#values.length) this.#loaded ^= this.#values[prefix]!;
+    if (this.#map instanceof CoveringMap4) this.#map.touch(this.prefixes.w0[prefix]!);
   }
 
   /** Give a prefix without one a value other than 0. It is held until `remove`. */

@@ -16,6 +16,8 @@ const PROMOTE = { 4: 50_000, 6: 20_000 } as const;
 const DEMOTE = { 4: 20_000, 6: 8_000 } as const;
 /** Routes of which a range table is made anew at once; larger ones are made in slices. */
 export const BUILT_AT_ONCE = 1024;
+/** What it takes to find that a prefix of a table that was larger once has no route, as a part of copying a route. */
+const LOOK_COST = 1 / 16;
 /** Room for chunks that a range table made from the RIB begins with. */
 const WORDS_PER_ROUTE = 8;
 /** Group numbers up to this leave time to make a table with wider cells. */
@@ -83,9 +85,11 @@ export class VrfTable {
 
   /**
    * Bring into the processor's caches what a change of a prefix will read. Pays where it is called for many prefixes before
-   * the first of them is changed: their cache misses then overlap.
+   * the first of them is changed: their cache misses then overlap. @param isLeaving its route will be withdrawn
    */
-  touch(prefix: number): void {
+  touch(prefix: number, isLeaving: boolean): void {
+    this.rib.touch(prefix);
+    if (isLeaving) this.rib.prefixes.touchId(prefix);
     if (this.#now instanceof Dir24) this.#now.touch(this.rib.prefixes.w0[prefix]!);
   }
 
@@ -268,7 +272,10 @@ export class VrfTable {
     let left = budget;
     while (left > 0 && next.at < rib.limit) {
       const prefix = next.at++;
-      if (!rib.has(prefix)) continue;
+      if (!rib.has(prefix)) {
+        left -= LOOK_COST;
+        continue;
+      }
       const length = rib.prefixes.length[prefix]!;
       if (!this.#put(next.to, prefix, length, this.#bestGroup(prefix))) {
         this.#succeed(this.#emptyDir(true));
@@ -309,8 +316,8 @@ export class VrfTable {
     const isSmall = indexBits(this.family, size) > bits;
     const isLarge = indexBits(this.family, size * 4) < bits;
     if (!isSmall && !isLarge && !now.isWasteful) return;
-    if (size < BUILT_AT_ONCE) this.rebuild();
-    else this.#succeed(new RangeTable(indexBits(this.family, size), 2 * now.liveWords));
+    this.#succeed(new RangeTable(indexBits(this.family, size), 2 * now.liveWords));
+    if (size < BUILT_AT_ONCE) this.work(Infinity);
   }
 
   #emptyDir(isWide: boolean): Dir24 {

@@ -107,7 +107,8 @@ export class FibWriter {
       if (table.isBulk) unused.push(group);
       else this.#groups.release(group);
     };
-    if (numberOf === undefined) for (let i = 0; i < batch.count; i++) table.touch(prefix[i]!);
+    if (numberOf === undefined)
+      for (let i = 0; i < batch.count; i++) table.touch(prefix[i]!, targets[target[i]!] === undefined);
     let last = -1;
     let group: Group | undefined;
     let source = sources[0]!;

@@ -61,6 +61,11 @@ export class PrefixTable {
     this.#index.touch(hash(w0, w1, w2, w3, length));
   }
 
+  /** The same before ids are released that nothing else may refer to. */
+  touchId(id: number): void {
+    this.#index.touch(this.#index.hashOf(id));
+  }
+
   /** The id of a prefix, new when needed. The caller must retain it, or it leaks. */
   intern(w0: number, w1: number, w2: number, w3: number, length: number): number {
     const h = hash(w0, w1, w2, w3, length);
