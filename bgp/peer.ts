@@ -255,7 +255,7 @@ export class Peer {
         },
         addPath: { receive: isOneOf(config.addPath, 'receive'), send: isOneOf(config.addPath, 'send') },
         linkLocalCapability: config.linkLocalCapability ?? false,
-        role: config.role,
+        role: this.role,
         strictRole: config.strictRole ?? false,
         get restart() {
           return offer();

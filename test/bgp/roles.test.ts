@@ -83,15 +83,16 @@ test('a default route told to a customer or a peer is marked as well (RFC 9234 �
   ]);
 });
 
-test('internal sessions have no roles', (t) => {
+test('internal sessions have no roles, and tell none (RFC 9234 §4)', (t) => {
   const net = new SimNet(5);
   const a = net.router('a', { asn: 64601 });
   const b = net.router('b', { asn: 64601 });
-  net.join(a, b, { role: 'customer' }, {});
+  net.join(a, b, { role: 'customer', strictRole: true }, {});
   a.speaker.announce({ prefix: Prefix.parse('172.20.1.0/24')! });
   net.start();
   net.runUntil(() => b.fib.size === 1);
   t.is(a.session('b').state, 'Established');
+  t.false(a.session('b').capabilities.local.some((c) => c.startsWith('role')));
 });
 
 test('the rules of RFC 9234 §5, one by one', (t) => {
