@@ -6,6 +6,7 @@
 
 import { Addr, type Prefix } from '../../router/lib/addr.ts';
 import { get16, get32 } from '../../router/lib/bytes.ts';
+import { AS_TRANS } from './attribute/as-path.ts';
 import { AttributeCode, Flag, OPTIONAL, putAttributeHeader } from './attribute/model.ts';
 import { CODECS } from './attribute/table.ts';
 import { beginMessage, endMessage, MessageType } from './message.ts';
@@ -299,7 +300,7 @@ export class MrtWriter {
     const w = this.out;
     for (const asn of [e.peerAs, e.localAs]) {
       if (e.fourOctetAs) w.u32(asn);
-      else w.u16(asn);
+      else w.u16(asn > 0xffff ? AS_TRANS : asn); // RFC 6793 §4.1
     }
     w.u16(e.interface);
     w.u16(afiOf(e.peer.family));

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import fc from 'fast-check';
+import { AS_TRANS } from '../../../bgp/wire/attribute/as-path.ts';
 import { decodeMrt, type MrtRecord, MrtWriter, updateOfEntry } from '../../../bgp/wire/mrt.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { describe, hex, PLAIN_CONTEXT } from '../kit/describe.ts';
@@ -74,6 +75,8 @@ test('every kind of record we write is read back the same', (t) => {
   w.message(13, { ...ends, fourOctetAs: true }, false, octets);
   w.message(14, { ...ends, peerAs: 65002, fourOctetAs: false }, true, octets);
   w.state(15, { ...ends, fourOctetAs: true }, 5, 6);
+  // RFC 6793 §4.1: our AS as the peer knows it.
+  w.message(16, { ...ends, peerAs: 65002, localAs: 4242420053, fourOctetAs: false }, false, octets);
   t.deepEqual(recordsOf(w.out.take()), [
     { atS: 10, kind: 'peers', collector: 0x0a000001, view: 'main', peers: [peer] },
     {
@@ -87,6 +90,16 @@ test('every kind of record we write is read back the same', (t) => {
     { atS: 13, kind: 'message', ...ends, fourOctetAs: true, hasPathIds: false, octets },
     { atS: 14, kind: 'message', ...ends, peerAs: 65002, fourOctetAs: false, hasPathIds: true, octets },
     { atS: 15, kind: 'state', ...ends, fourOctetAs: true, from: 5, to: 6 },
+    {
+      atS: 16,
+      kind: 'message',
+      ...ends,
+      peerAs: 65002,
+      localAs: AS_TRANS,
+      fourOctetAs: false,
+      hasPathIds: false,
+      octets,
+    },
   ]);
 });
 
