@@ -13,6 +13,7 @@ import { onePeer } from '../kit/two-peers.ts';
 interface Context {
   lab: Lab;
   b: Peer;
+  startBird: () => Promise<void>;
   router: Router;
 }
 
@@ -30,16 +31,19 @@ if (missing === undefined) {
     const lab = new Lab();
     t.context.lab = lab;
     const { router, peer: b, remote, tunnel } = await onePeer(lab);
-    await b.startBird(remote, {
-      protocols: `protocol bfd { accept ipv6 direct; interface "*" { interval ${INTERVAL_MS} ms; multiplier ${MULTIPLIER}; }; }`,
-      session: `password "${PASSWORD}"; ttl security on; bfd on; passive on;`,
-    });
+    const startBird = async (): Promise<void> =>
+      b.startBird(remote, {
+        protocols: `protocol bfd { accept ipv6 direct; interface "*" { interval ${INTERVAL_MS} ms; multiplier ${MULTIPLIER}; }; }`,
+        session: `password "${PASSWORD}"; ttl security on; bfd on; passive on; graceful restart on; graceful restart time 60;`,
+      });
+    await startBird();
     router.configure(
       [tunnel],
       `password: "${PASSWORD}", ttl_security: true, bfd: { interval: ${INTERVAL_MS}ms, multiplier: ${MULTIPLIER} }`,
     );
     await router.up();
     t.context.b = b;
+    t.context.startBird = startBird;
     t.context.router = router;
   });
   test.after.always('remove the lab', async (t) => t.context.lab.close());
@@ -133,6 +137,21 @@ it('a path that breaks without a word ends the session within the detection time
   await lab.ok(b.ns, 'iptables', ['-F']);
   await established(t.context);
   t.is((await sessions(router)).sessions[0]!.flaps, flaps + 1);
+});
+
+it('the routes of a BIRD that dies stay in use although its BFD falls silent with it, until it is back (RFC 5882 §4.3)', async (t) => {
+  const { lab, b, router, startBird } = t.context;
+  await established(t.context);
+  const accepted = async () => (await peer(router)).accepted;
+  await lab.eventually('its routes', async () => (await accepted()) === 2);
+  await b.bird!.stop('SIGKILL');
+  await lab.eventually('BFD is down', async () => (await sessions(router)).sessions[0]?.state === 'Down');
+  const { state, ...kept } = await peer(router);
+  t.not(state, 'Established');
+  t.like(kept, { accepted: 2, stale: 2 });
+  await startBird();
+  await established(t.context);
+  await lab.eventually('its table', async () => (await accepted()) === 2 && (await peer(router)).stale === 0);
 });
 
 it('BFD that only one side authenticates is down and counted; a reload gives the other side the secret', async (t) => {
