@@ -38,7 +38,6 @@ struct Entry {
 
 const Entry ENTRIES[] = {
     {"mapOver", bridge<map_over>},
-    {"unmapOver", bridge<unmap_over>},
     {"eventfd", bridge<event_fd>},
     {"signal", bridge<event_signal>},
     {"drain", bridge<event_drain>},

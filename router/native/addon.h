@@ -38,7 +38,6 @@ inline int32_t result(int64_t n)
 
 // memory.cc
 int32_t map_over(Instance &, const int32_t *);
-int32_t unmap_over(Instance &, const int32_t *);
 int32_t memfd_create_sized(const char *name, int64_t bytes);
 int32_t event_fd(Instance &, const int32_t *);
 int32_t event_signal(Instance &, const int32_t *);

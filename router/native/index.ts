@@ -60,8 +60,6 @@ export interface Native {
   memfdCreate(name: string, bytes: number): number;
   /** Map a memfd (shared) over pages of the World; `at` and `bytes` are multiples of 4096. */
   mapOver(fd: number, at: number, bytes: number): number;
-  /** Put fresh zero pages back where `mapOver` had mapped. */
-  unmapOver(at: number, bytes: number): number;
 
   eventfd(): number;
   signal(fd: number): number;

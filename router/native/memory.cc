@@ -24,8 +24,10 @@ int32_t memfd_create_sized(const char *name, int64_t bytes)
 	return fd;
 }
 
-static int32_t map_pages(Instance &self, int32_t fd, int32_t at, int32_t bytes, int flags)
+// mapOver(fd, at, bytes)
+int32_t map_over(Instance &self, const int32_t *a)
 {
+	int32_t fd = a[0], at = a[1], bytes = a[2];
 	uint8_t *place = self.at(at, bytes);
 	long page = sysconf(_SC_PAGESIZE);
 
@@ -33,20 +35,8 @@ static int32_t map_pages(Instance &self, int32_t fd, int32_t at, int32_t bytes, 
 		return -EFAULT;
 	if (at % page != 0 || bytes <= 0 || bytes % page != 0)
 		return -EINVAL;
-	void *got = mmap(place, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0);
+	void *got = mmap(place, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
 	return got == MAP_FAILED ? -errno : 0;
-}
-
-// mapOver(fd, at, bytes)
-int32_t map_over(Instance &self, const int32_t *a)
-{
-	return map_pages(self, a[0], a[1], a[2], MAP_SHARED);
-}
-
-// unmapOver(at, bytes): fresh zero pages of our own take the place
-int32_t unmap_over(Instance &self, const int32_t *a)
-{
-	return map_pages(self, -1, a[0], a[1], MAP_PRIVATE | MAP_ANONYMOUS);
 }
 
 int32_t event_fd(Instance &, const int32_t *)

@@ -67,7 +67,7 @@ function events(epfd: number): [number, number][] {
   return Array.from({ length: n }, (_, i) => [i32[(eventsAt >> 2) + 2 + 2 * i]!, i32[(eventsAt >> 2) + 3 + 2 * i]!]);
 }
 
-test('a memfd mapped over pages of the World is shared, and unmapping brings zero pages back', (t) => {
+test('a memfd mapped over pages of the World is shared', (t) => {
   const page = world.alloc(131072, 65536);
   const fd = native.memfdCreate('test', 65536);
   t.true(fd >= 0);
@@ -75,9 +75,6 @@ test('a memfd mapped over pages of the World is shared, and unmapping brings zer
   t.is(native.mapOver(fd, page + 65536, 65536), 0);
   u8[page] = 77;
   t.is(u8[page + 65536], 77, 'two mappings show the same octets');
-  t.is(native.unmapOver(page, 65536), 0);
-  t.is(native.unmapOver(page + 65536, 65536), 0);
-  t.is(u8[page], 0);
   native.close(fd);
 });
 
