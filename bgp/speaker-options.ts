@@ -3,6 +3,7 @@
 import type { Addr, Family } from '../router/lib/addr.ts';
 import type { Clock, Instant } from '../router/lib/clock.ts';
 import type { PrefixTable } from '../router/lib/prefix-table.ts';
+import type { PathOrigins } from './candidates.ts';
 import type { SpeakerEvent } from './inbox.ts';
 import type { AggregateConfig, Network } from './origination.ts';
 import type { NextHopResolver, RouteSink, Transport, VpnPort } from './ports.ts';
@@ -29,6 +30,8 @@ export interface SpeakerOptions {
   readonly resolver: NextHopResolver;
   /** Without it no VPN family should be configured: their routes would be read and forgotten. */
   readonly vpn?: VpnPort;
+  /** Of a VRF: who told the VPN routes that it imports (`roomOrigins`), so that those equal in all else are told apart by that. */
+  readonly pathOrigins?: PathOrigins;
   readonly networks?: readonly Network[];
   readonly aggregates?: readonly AggregateConfig[];
   /** Equal routes used at the same time; 1 = no multipath. */

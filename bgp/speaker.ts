@@ -559,7 +559,7 @@ export class Speaker {
   }
 
   #inputsOf(routes: AdjRibsIn): LocRibInputs {
-    return inputsOf(routes, this.#attrs, this.#peers, this.#ownHops);
+    return inputsOf(routes, this.#attrs, this.#peers, this.#ownHops, this.#options.pathOrigins);
   }
 
   #allRibs(): readonly Rib[] {

@@ -41,6 +41,8 @@ export interface Candidates {
   pathIdentifier(route: number): number;
   /** Order of peer addresses: negative when the peer of `a` has the lower one. */
   comparePeers(a: number, b: number): number;
+  /** Order of the route distinguishers that VPN routes had; missing where routes have none. */
+  compareDistinguishers?(a: number, b: number): number;
 }
 
 export type StepName =
@@ -56,6 +58,7 @@ export type StepName =
   | 'BGP identifier'
   | 'cluster list length'
   | 'peer address'
+  | 'route distinguisher'
   | 'path identifier';
 
 /** Keeps the better ones of the first `n` routes in `set`, in place, and returns how many are left. */
@@ -74,6 +77,14 @@ function keepLowest(set: number[], n: number, value: (route: number) => number):
     }
     set[kept++] = r;
   }
+  return kept;
+}
+
+function keepFirst(set: number[], n: number, compare: (a: number, b: number) => number): number {
+  let first = set[0]!;
+  for (let i = 1; i < n; i++) if (compare(set[i]!, first) < 0) first = set[i]!;
+  let kept = 0;
+  for (let i = 0; i < n; i++) if (compare(set[i]!, first) === 0) set[kept++] = set[i]!;
   return kept;
 }
 
@@ -131,13 +142,11 @@ const clusterListLength: Step = (set, n, c) =>
   });
 
 /** RFC 4271 §9.1.2.2 (g) */
-const peerAddress: Step = (set, n, c) => {
-  let lowest = set[0]!;
-  for (let i = 1; i < n; i++) if (c.comparePeers(set[i]!, lowest) < 0) lowest = set[i]!;
-  let kept = 0;
-  for (let i = 0; i < n; i++) if (c.comparePeers(set[i]!, lowest) === 0) set[kept++] = set[i]!;
-  return kept;
-};
+const peerAddress: Step = (set, n, c) => keepFirst(set, n, (a, b) => c.comparePeers(a, b));
+
+/** RFC 4364 §4.1: one peer may tell a prefix under several distinguishers; none is better, so the lower one is used. */
+const routeDistinguisher: Step = (set, n, c) =>
+  c.compareDistinguishers === undefined ? n : keepFirst(set, n, (a, b) => c.compareDistinguishers!(a, b));
 
 /** Several paths of one peer (RFC 7911): any order will do that depends on the routes alone. */
 const pathIdentifier: Step = (set, n, c) => keepLowest(set, n, (r) => c.pathIdentifier(r));
@@ -159,6 +168,7 @@ const TIE_BREAKERS: readonly (readonly [StepName, Step])[] = [
   ['BGP identifier', bgpIdentifier],
   ['cluster list length', clusterListLength],
   ['peer address', peerAddress],
+  ['route distinguisher', routeDistinguisher],
   ['path identifier', pathIdentifier],
 ];
 

@@ -93,7 +93,12 @@ export function spreadOut(
 }
 
 function order(a: number, b: number, c: Candidates): number {
-  return c.peerIdentifier(a) - c.peerIdentifier(b) || c.comparePeers(a, b) || c.pathIdentifier(a) - c.pathIdentifier(b);
+  return (
+    c.peerIdentifier(a) - c.peerIdentifier(b) ||
+    c.comparePeers(a, b) ||
+    (c.compareDistinguishers?.(a, b) ?? 0) ||
+    c.pathIdentifier(a) - c.pathIdentifier(b)
+  );
 }
 
 const ones = (routes: readonly number[]): number[] => routes.map(() => 1);

@@ -14,7 +14,7 @@ import { OctetWriter } from '../wire/octets.ts';
 import type { HeldRoute } from './held.ts';
 import { vpnNextHop } from './nlri.ts';
 import type { VpnTelling } from './vpn-explain.ts';
-import { isReachable, type VpnRoute, type VpnTable } from './vpn-table.ts';
+import { isReachable, ranked, type VpnRoute, type VpnTable } from './vpn-table.ts';
 import { heldUpdates, reach, reachRoom, runsOf, unreach, unreachRoom, vpnOctets } from './vpn-update.ts';
 import { type HeldTable, SessionViews, type TablePath } from './vpn-views.ts';
 
@@ -240,10 +240,15 @@ export class Feed implements VpnFeed {
     const told = this.#told.get(key) ?? [];
     const eligible = this.#eligible(key);
     const lostAt = table.lostAt(key);
+    const reasons = new Map<VpnRoute, ExportReason>();
     let passed = 0;
-    return table.routes(key).map((route, i) => {
-      const reason = eligible.includes(route) ? this.#reason(key, route, passed) : barred(this.#bar(route, lostAt));
+    for (const route of eligible) {
+      const reason = this.#reason(key, route, passed);
       if (reason.policy?.isAccepted === true) passed++;
+      reasons.set(route, reason);
+    }
+    return table.routes(key).map((route, i) => {
+      const reason = reasons.get(route) ?? barred(this.#bar(route, lostAt));
       const path = told.find((p) => p.number === route.number);
       return { route, isBest: i === 0 && isReachable(route), told: path?.told, ...reason };
     });
@@ -277,7 +282,9 @@ export class Feed implements VpnFeed {
     if (best === undefined || !this.#speaks(best.bundle.family)) return [];
     const isOwn = ({ bundle }: VpnRoute): boolean => bundle.from?.name === this.#peer.sender.name;
     if (!this.#sendsPathIds(best.bundle.family)) return isOwn(best) ? [] : [best];
-    return routes.filter((r) => !isOwn(r));
+    const others = routes.filter((r) => !isOwn(r));
+    // Ranking costs a decision per path, so it is done only where not all may be told.
+    return others.length > this.#peer.pathLimit ? ranked(others) : others;
   }
 
   #sendsPathIds(family: VpnFamily): boolean {

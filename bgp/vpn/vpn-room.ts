@@ -13,11 +13,12 @@ import type { Addr, Prefix } from '../../router/lib/addr.ts';
 import { get16 } from '../../router/lib/bytes.ts';
 import { isEqual } from '../../router/lib/equal.ts';
 import { hashText } from '../../router/lib/hash-text.ts';
+import type { PathOrigin } from '../candidates.ts';
 import type { Chore } from '../chores.ts';
 import type { MonitoredSession } from '../monitor/monitor.ts';
 import type { FarEnd } from '../pipe.ts';
 import { copyOf } from '../policy/change.ts';
-import type { VpnAccepted, VpnBundle, VpnFamily, VpnFeed, VpnPeer, VpnPort } from '../ports.ts';
+import type { VpnAccepted, VpnBundle, VpnFamily, VpnFeed, VpnPeer, VpnPort, VpnSender } from '../ports.ts';
 import type { RetentionHost } from '../retention.ts';
 import { Community } from '../wire/attribute/communities.ts';
 import type { Attributes, NextHop } from '../wire/attribute/model.ts';
@@ -204,6 +205,11 @@ export class VpnRoom implements VpnPort {
     return [];
   }
 
+  /** Who told the path that a VRF has under a number. */
+  originOf(vrf: string, number: number): PathOrigin | undefined {
+    return this.#ends.get(vrf)?.originOf(number);
+  }
+
   /** The route targets a VRF imports. */
   targetsOf(vrf: string): readonly EightOctets[] {
     return this.#named(vrf)?.importTargets ?? [];
@@ -324,7 +330,9 @@ export class VpnRoom implements VpnPort {
   /** Put a route into the place of what was held before, and have everybody see it. */
   #store(held: Held, judged: Judged, bundles: Bundles): void {
     const { key, prefix, reached, accepted } = judged;
-    const before = held.get(key, prefix);
+    const known = held.get(key, prefix);
+    // Where the peer is another router now its path is another one, by which ties are broken anew.
+    const before = known !== undefined && isSameSender(known.sender, judged.sender) ? known : undefined;
     const number = before?.number ?? this.#nextNumber++;
     const vrfs = accepted === undefined ? [] : this.#importersOf(accepted.attributes);
     const route = { ...judged, number, vrfs, isLabelled: prefix.label !== IMPLICIT_NULL };
@@ -340,10 +348,16 @@ export class VpnRoom implements VpnPort {
       bundles.set(accepted, bundle);
       const cost = this.#costOf(held, route);
       this.#table.put(key, { name: prefix, vrf: undefined, label: prefix.label, bundle, number, cost });
-      for (const vrf of importersOf(route))
-        this.#ends.get(vrf)?.announce({ prefix: prefix.prefix, ...accepted }, number);
+      this.#announce(route, accepted, importersOf(route));
     }
-    this.#touch(key, prefix);
+    if (known !== undefined && before === undefined) this.#leave(known);
+    else this.#touch(key, prefix);
+  }
+
+  #announce({ prefix: p, number, sender }: HeldRoute, accepted: VpnAccepted, vrfs: readonly string[]): void {
+    const { name: peer, address, identifier } = sender;
+    const origin = { peer, address, identifier, distinguisher: p.rd, pathId: p.pathId };
+    for (const vrf of vrfs) this.#ends.get(vrf)?.announce({ prefix: p.prefix, ...accepted }, number, origin);
   }
 
   /**
@@ -390,9 +404,11 @@ export class VpnRoom implements VpnPort {
     if (isEqual(now.vrfs, route.vrfs) && isEqual(before, after)) return;
     if (isLabelled) this.#labelled += Number(now.vrfs.length > 0) - Number(route.vrfs.length > 0);
     for (const vrf of before) if (!after.includes(vrf)) this.#ends.get(vrf)?.withdraw(prefix.prefix, number);
-    for (const vrf of after) {
-      if (!before.includes(vrf)) this.#ends.get(vrf)?.announce({ prefix: prefix.prefix, ...accepted }, number);
-    }
+    this.#announce(
+      now,
+      accepted,
+      after.filter((vrf) => !before.includes(vrf)),
+    );
     held.put(now);
     this.#reach(held, now);
   }
@@ -614,6 +630,11 @@ function isVpn(family: FamilyName): family is VpnFamily {
 /** VRFs that have a route: a label stands for a way through MPLS, which there is not. */
 function importersOf({ isLabelled, vrfs }: Pick<HeldRoute, 'isLabelled' | 'vrfs'>): readonly string[] {
   return isLabelled ? [] : vrfs;
+}
+
+/** Whether ties are broken in the same way between routes of the two. */
+function isSameSender(a: VpnSender, b: VpnSender): boolean {
+  return a === b || (a.identifier === b.identifier && a.address.equals(b.address));
 }
 
 function octetsOf(a: Attributes): Uint8Array {

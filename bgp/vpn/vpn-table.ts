@@ -5,6 +5,7 @@
  */
 
 import type { Prefix } from '../../router/lib/addr.ts';
+import { compareTexts } from '../candidates.ts';
 import type { VpnBundle } from '../ports.ts';
 import { Has } from '../rib/attrs.ts';
 import { type AttrFacts, type Candidates, decide, explain, type StepName } from '../rib/decision.ts';
@@ -12,12 +13,13 @@ import { firstAs, pathLength } from '../wire/attribute/as-path.ts';
 import { Community } from '../wire/attribute/communities.ts';
 import { DEFAULT_LOCAL_PREF } from '../wire/attribute/local-pref.ts';
 import type { Attributes } from '../wire/attribute/model.ts';
-import type { VpnName } from './nlri.ts';
+import type { VpnName, VpnPrefix } from './nlri.ts';
 import { PrefixIndex } from './prefix-index.ts';
 import { UNREACHABLE } from './vpn-hops.ts';
 
 export interface VpnRoute {
-  readonly name: VpnName;
+  /** With the path identifier it came with, where it did. */
+  readonly name: VpnName & Partial<Pick<VpnPrefix, 'pathId'>>;
   /** The VRF of ours that it comes from; undefined = a peer. */
   readonly vrf: string | undefined;
   readonly label: number;
@@ -127,15 +129,31 @@ const candidates: Candidates = {
   isExternal: (i) => bundleOf(i).from?.relation === 'external',
   cost: (i) => inQuestion[i]!.cost,
   peerIdentifier: (i) => bundleOf(i).from?.identifier ?? 0,
-  pathIdentifier: (i) => inQuestion[i]!.number,
+  // Its own, not ours: numbers of ours tell who came first.
+  pathIdentifier: (i) => inQuestion[i]!.name.pathId ?? 0,
   comparePeers: (a, b) => {
-    const [x, y] = [bundleOf(a).from?.address, bundleOf(b).from?.address];
-    return x === undefined || y === undefined ? 0 : x.compare(y);
+    const [x, y] = [bundleOf(a).from, bundleOf(b).from];
+    return x === undefined || y === undefined ? 0 : x.address.compare(y.address) || compareTexts(x.name, y.name);
   },
 };
 
 export function isReachable({ cost }: VpnRoute): boolean {
   return cost !== UNREACHABLE;
+}
+
+/** Routes that can be reached in the order of preference. A decision for each: for those who are told the best so many. */
+export function ranked(routes: readonly VpnRoute[]): VpnRoute[] {
+  const left = [...routes];
+  const order: VpnRoute[] = [];
+  while (left.length > 0) order.push(...left.splice(left.indexOf(bestOf(left)), 1));
+  return order;
+}
+
+function bestOf(routes: readonly VpnRoute[]): VpnRoute {
+  inQuestion = routes;
+  const best = routes[decide([...routes.keys()], routes.length, candidates, [])]!;
+  inQuestion = NO_ROUTES;
+  return best;
 }
 
 /** The same routes with the best one in front, and those that cannot be reached at the end. */
@@ -144,8 +162,6 @@ function bestFirst(routes: VpnRoute[]): VpnRoute[] {
   const usable = routes.filter(isReachable);
   const others = routes.filter((r) => !isReachable(r));
   if (usable.length === 0) return others;
-  inQuestion = usable;
-  const best = usable[decide([...usable.keys()], usable.length, candidates, [])]!;
-  inQuestion = NO_ROUTES;
+  const best = bestOf(usable);
   return [best, ...usable.filter((r) => r !== best), ...others];
 }

@@ -5,6 +5,7 @@
  */
 
 import type { Family, Prefix } from '../../router/lib/addr.ts';
+import type { PathOrigin } from '../candidates.ts';
 import type { FarEnd } from '../pipe.ts';
 import type { Attributes, NextHop, WireContext } from '../wire/attribute/model.ts';
 import { AttributeCode, OPTIONAL, putAttribute } from '../wire/attribute/model.ts';
@@ -35,6 +36,7 @@ interface Announced {
   readonly prefix: Prefix;
   readonly number: number;
   readonly octets: Uint8Array;
+  readonly origin: PathOrigin | undefined;
 }
 
 const FAMILY_NUMBERS: readonly Family[] = [4, 6];
@@ -119,6 +121,7 @@ export class VrfEnd implements FarEnd {
   announce(
     route: { readonly prefix: Prefix; readonly attributes: Attributes; readonly hop: NextHop },
     number: number,
+    origin?: PathOrigin,
   ): void {
     const { prefix, attributes, hop } = route;
     const octets = message((w) => {
@@ -130,8 +133,13 @@ export class VrfEnd implements FarEnd {
       // An internal session asks for LOCAL_PREF; an external VPN session brought none.
       putAttributes(w, { ...attributes, localPref: attributes.localPref ?? 100 }, undefined, true);
     });
-    this.#announced.set(number, { prefix, number, octets });
+    this.#announced.set(number, { prefix, number, octets, origin });
     this.#tell?.(octets);
+  }
+
+  /** Who told what is announced under a number. */
+  originOf(number: number): PathOrigin | undefined {
+    return this.#announced.get(number)?.origin;
   }
 
   withdraw(prefix: Prefix, number: number): void {

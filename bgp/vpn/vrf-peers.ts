@@ -5,6 +5,7 @@
  */
 
 import { Addr } from '../../router/lib/addr.ts';
+import type { PathOrigins } from '../candidates.ts';
 import type { PeerConfig } from '../peer-config.ts';
 import { type Later, PipeTransport } from '../pipe.ts';
 import type { LinkId } from '../ports.ts';
@@ -78,4 +79,9 @@ export function roomTransport(room: VpnRoom, vrf: string, later: Later): PipeTra
     const from = vrfOfLink(link);
     return from === undefined ? room.endOf(vrf) : room.leakEndOf(vrf, from);
   }, later);
+}
+
+/** Who told the paths that the VRF's speaker has of that transport. */
+export function roomOrigins(room: VpnRoom, vrf: string): PathOrigins {
+  return (peer, pathId) => (peer === VPN_LINK ? room.originOf(vrf, pathId) : undefined);
 }

@@ -15,7 +15,7 @@ import {
   type VrpList,
 } from '../../bgp/speaker.ts';
 import { VpnRoom, type Vrf } from '../../bgp/vpn/vpn-room.ts';
-import { isInside, roomPeers, roomTransport, VPN_LINK, vrfOfLink } from '../../bgp/vpn/vrf-peers.ts';
+import { isInside, roomOrigins, roomPeers, roomTransport, VPN_LINK, vrfOfLink } from '../../bgp/vpn/vrf-peers.ts';
 import type { BgpConfig } from '../config/bgp-model.ts';
 import type { VrfConfig } from '../config/model.ts';
 import { crossTo } from '../fib/shared.ts';
@@ -121,6 +121,7 @@ export class VrfSpeakers {
       vrf: number,
       prefixes: (family) => o.fib.prefixes(number, family),
       transport: new SplitTransport(transport, [pipe], (link) => (isInside(link) ? pipe : undefined)),
+      pathOrigins: roomOrigins(this.room, name),
       sink: {
         apply: (batch) => sink.apply(batch),
         settled: () => {

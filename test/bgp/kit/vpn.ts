@@ -3,7 +3,7 @@ import { eachRoute } from '../../../bgp/routes.ts';
 import { Speaker, type SpeakerOptions } from '../../../bgp/speaker.ts';
 import { parseDistinguisher, parseRouteTarget } from '../../../bgp/vpn/route-distinguisher.ts';
 import { VpnRoom, type VpnRoomOptions, type Vrf } from '../../../bgp/vpn/vpn-room.ts';
-import { roomPeers, roomTransport, VPN_LINK } from '../../../bgp/vpn/vrf-peers.ts';
+import { roomOrigins, roomPeers, roomTransport, VPN_LINK } from '../../../bgp/vpn/vrf-peers.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import type { SimNet, SimRouter } from './net.ts';
 
@@ -39,6 +39,7 @@ export function vrf(
     clock: net.clock,
     random: net.random,
     transport: roomTransport(room, name, (run) => void net.clock.after(0, run)),
+    pathOrigins: roomOrigins(room, name),
     resolver: { isUp: () => true, subscribe: () => undefined },
     sink: {
       ...eachRoute(({ prefix, way }) => {

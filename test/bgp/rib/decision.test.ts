@@ -19,6 +19,7 @@ interface Route {
   readonly address?: number;
   readonly weight?: number;
   readonly pathId?: number;
+  readonly distinguisher?: number;
 }
 
 function candidates(routes: readonly Route[]): Candidates {
@@ -51,6 +52,7 @@ function candidates(routes: readonly Route[]): Candidates {
     weight: (i) => routes[i]!.weight ?? 0,
     pathIdentifier: (i) => routes[i]!.pathId ?? 0,
     comparePeers: (a, b) => (routes[a]!.address ?? 1) - (routes[b]!.address ?? 1),
+    compareDistinguishers: (a, b) => (routes[a]!.distinguisher ?? 1) - (routes[b]!.distinguisher ?? 1),
   };
 }
 
@@ -78,6 +80,7 @@ const PAIRS: readonly (readonly [StepName, Route, Route])[] = [
   ['BGP identifier', { id: 3 }, { id: 9, originatorId: 2 }],
   ['cluster list length', { clusters: 2, address: 1 }, { clusters: 1, address: 2 }],
   ['peer address', { address: 2, pathId: 1 }, { address: 1, pathId: 2 }],
+  ['route distinguisher', { distinguisher: 2, pathId: 1 }, { distinguisher: 1, pathId: 2 }],
   ['path identifier', { pathId: 2 }, { pathId: 1 }],
 ];
 
@@ -143,6 +146,7 @@ test('all steps have names, in the order of the RFC', (t) => {
     'BGP identifier',
     'cluster list length',
     'peer address',
+    'route distinguisher',
     'path identifier',
   ]);
 });
@@ -161,6 +165,7 @@ const anyRoute: fc.Arbitrary<Route> = fc.record({
   clusters: few(1),
   communities: fc.integer({ min: 0, max: 9 }).map((n) => (n === 0 ? [0xffff0006] : [])),
   address: few(1),
+  distinguisher: few(1),
   weight: few(1),
   pathId: few(5),
 });
