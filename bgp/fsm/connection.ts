@@ -289,7 +289,7 @@ export class Connection {
 
   #onOpen(body: Uint8Array, now: Instant): void {
     const open = decodeOpen(body);
-    const agreed = 'handling' in open ? open : negotiate(this.#host.settings, open);
+    const agreed = 'handling' in open ? open : negotiate(this.#host.settings, open, body);
     if ('handling' in agreed) {
       this.#broken('BgpOpenMsgErr', agreed, now);
       return;

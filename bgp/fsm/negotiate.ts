@@ -71,6 +71,8 @@ export interface OpenSettings {
 export interface Negotiated {
   readonly local: Open;
   readonly peer: Open;
+  /** The body of the peer's OPEN as it came. */
+  readonly peerOctets: Uint8Array;
   readonly peerAs: number;
   readonly external: boolean;
   /** RFC 4271 §4.2: the smaller of both; 0 = no keepalives. */
@@ -232,8 +234,11 @@ export function asOf(open: Open): number {
   return open.capabilities.find((c) => c.kind === 'four-octet-as')?.asn ?? open.asn;
 }
 
-/** Judge a peer's OPEN and combine it with ours. */
-export function negotiate(s: OpenSettings, peer: Open): Negotiated | BgpFault {
+/**
+ * Judge a peer's OPEN and combine it with ours.
+ * @param octets its body
+ */
+export function negotiate(s: OpenSettings, peer: Open, octets: Uint8Array): Negotiated | BgpFault {
   const local = localOpen(s);
   const bad = (subcode: number, words: string, data?: Uint8Array): BgpFault =>
     resetFault(ErrorCode.Open, subcode, words, data);
@@ -266,6 +271,7 @@ export function negotiate(s: OpenSettings, peer: Open): Negotiated | BgpFault {
   return {
     local,
     peer,
+    peerOctets: octets.slice(),
     peerAs,
     external,
     holdTimeS: Math.min(s.holdTimeS, peer.holdTimeS),

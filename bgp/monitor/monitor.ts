@@ -18,7 +18,7 @@ export interface MonitoredSession {
   /** Our end; undefined when the transport does not know it. */
   readonly local: Addr | undefined;
   readonly negotiated: Negotiated;
-  /** Whole messages. The peer's is what we read in it: its capabilities in order, in one optional parameter. */
+  /** Whole messages. */
   readonly sentOpen: Uint8Array;
   readonly receivedOpen: Uint8Array;
 }
@@ -42,14 +42,14 @@ export function monitoredSession(
     local,
     negotiated,
     sentOpen: encodeOpen(negotiated.local),
-    receivedOpen: encodeOpen(negotiated.peer),
+    receivedOpen: wholeOf(MessageType.Open, negotiated.peerOctets),
   };
 }
 
-/** A whole UPDATE again from its body. */
-function updateOf(body: Uint8Array): Uint8Array {
+/** A whole message again from its body. */
+function wholeOf(type: number, body: Uint8Array): Uint8Array {
   const w = new OctetWriter(HEADER_OCTETS + body.length);
-  const start = beginMessage(w, MessageType.Update);
+  const start = beginMessage(w, type);
   w.put(body);
   endMessage(w, start);
   return w.bytes;
@@ -79,7 +79,7 @@ export class Monitors {
 
   received(session: MonitoredSession, body: Uint8Array): void {
     if (this.#all.size === 0) return;
-    const update = updateOf(body);
+    const update = wholeOf(MessageType.Update, body);
     for (const m of this.#all) m.received(session, update);
   }
 }

@@ -21,13 +21,13 @@ function agreed(ours: Partial<OpenSettings>, theirs: Partial<OpenSettings>, extr
   const open = localOpen({ ...THEM, ...theirs });
   // What a peer says has been on the wire.
   const heard = openOf(encodeOpen({ ...open, capabilities: [...open.capabilities, ...extra] }));
-  const n = negotiate({ ...US, ...ours }, heard);
+  const n = negotiate({ ...US, ...ours }, heard, new Uint8Array());
   if ('handling' in n) throw new Error(n.words);
   return n;
 }
 
 function refusal(ours: Partial<OpenSettings>, peer: Open): string {
-  const n = negotiate({ ...US, ...ours }, peer);
+  const n = negotiate({ ...US, ...ours }, peer, new Uint8Array());
   return 'handling' in n ? `${n.code}/${n.subcode} ${n.words}` : 'accepted';
 }
 

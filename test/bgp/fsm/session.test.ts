@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { localOpen } from '../../../bgp/fsm/negotiate.ts';
 import { Session, type SessionAction, type SessionSettings } from '../../../bgp/fsm/session.ts';
 import { STATES } from '../../../bgp/fsm/table.ts';
+import { monitoredSession } from '../../../bgp/monitor/monitor.ts';
 import {
   decodeNotification,
   encodeKeepalive,
@@ -11,6 +12,7 @@ import {
   encodeOpen,
   type Open,
 } from '../../../bgp/wire/message.ts';
+import { Addr } from '../../../router/lib/addr.ts';
 import type { Instant } from '../../../router/lib/clock.ts';
 import { hex, messageOf, PLAIN_OFFER } from '../kit/describe.ts';
 
@@ -115,6 +117,19 @@ test('the way up', (t) => {
   b.octets(1, encodeKeepalive());
   t.deepEqual(b.words(), ['established 1', 'OpenConfirm->Established']);
   t.deepEqual(b.session.negotiated?.families, ['ipv4', 'ipv6']);
+});
+
+test('monitors are given the OPEN of the peer as it came (RFC 7854 §4.10)', (t) => {
+  const b = new Bench();
+  // Each capability in a parameter of its own, one of them twice, and one that nobody knows.
+  const parameters = '0206 0104 0001 0001 0206 0104 0001 0001 0206 4104 0000fc59 0204 ee02 abcd';
+  const body = hex(`04 fc59 005a 0a000002 1e ${parameters}`);
+  const open = hex(`${'ff'.repeat(16)} ${(19 + body.length).toString(16).padStart(4, '0')} 01`);
+  const octets = new Uint8Array([...open, ...body]);
+  b.do({ kind: 'start' }).do({ kind: 'connected', transport: 1 }).octets(1, octets, encodeKeepalive());
+  t.is(b.session.state, 'Established');
+  const peer = { name: 'peer', address: Addr.parse('10.0.0.2')!, port: 179 };
+  t.deepEqual(monitoredSession(peer, undefined, b.session.negotiated!).receivedOpen, octets);
 });
 
 test('the hold timer has the smaller of both values and fires exactly then', (t) => {
