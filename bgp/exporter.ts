@@ -7,7 +7,7 @@
 import type { Family } from '../router/lib/addr.ts';
 import { afterPolicy, beforePolicy, type ExportSettings, exportBar, nextHopOf, type Reflection } from './export.ts';
 import type { Outbound, Peer } from './peer.ts';
-import { type Decision, type Filter, MutableSubject } from './policy/filter.ts';
+import { type Decision, type ExportReason, type Filter, MutableSubject } from './policy/filter.ts';
 import { markedForPeer, mayTell } from './policy/otc.ts';
 import type { Outcome, Plan, Subject } from './policy/plan.ts';
 import { type HopChange, RoaState, type RouteSource } from './policy/rule.ts';
@@ -67,13 +67,6 @@ export function originStateOf(
     indexes[family].add(prefix);
     return roas.state(family, w0, w1, w2, w3, length, roaOrigin(path, ownAs));
   };
-}
-
-/** Why a route is told or not. Both are undefined for a default route of our own, which is told in any case. */
-export interface ExportReason {
-  /** Why it is not told whatever policy says, in words; undefined when policy decides. */
-  readonly bar: string | undefined;
-  readonly policy: Decision | undefined;
 }
 
 export class Exporter {

@@ -1,8 +1,8 @@
 /** Whether one peer is told a prefix, and why not: worked out when somebody asks. Reads only; the answers are values. */
 
 import type { Addr, Prefix } from '../router/lib/addr.ts';
-import type { ExportReason } from './exporter.ts';
 import type { Peer } from './peer.ts';
+import type { ExportReason } from './policy/filter.ts';
 import { prefixMeant, type RibView, routesOf } from './query.ts';
 import type { RouteView } from './show.ts';
 

@@ -22,7 +22,7 @@ import { encodeOpen } from '../wire/message.ts';
 import { AFI_IPV6 } from '../wire/nlri.ts';
 import type { Monitor, MonitoredSession } from './monitor.ts';
 import type { Monitoring } from './monitoring.ts';
-import type { TableKind, ToldTable } from './views.ts';
+import type { TableKind, ToldTable } from './told-table.ts';
 
 /** A table a station may want: `in_pre` is what peers send, as they send it. */
 export type StationTable = 'in_pre' | TableKind;

@@ -5,7 +5,8 @@ import type { Rib } from '../rib/rib.ts';
 import type { BmpStatistics } from '../wire/bmp.ts';
 import { type FamilyName, unicast } from '../wire/family.ts';
 import { type MrtCursor, mrtPortion, mrtTable, receivedUpdates } from './dump.ts';
-import type { TableKind, TableViews, ToldTable } from './views.ts';
+import type { TableKind, ToldTable } from './told-table.ts';
+import type { TableViews } from './views.ts';
 
 export interface MonitoringHost {
   readonly ribs: readonly Rib[];

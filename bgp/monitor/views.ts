@@ -18,22 +18,7 @@ import { unicast } from '../wire/family.ts';
 import { MAX_EXTENDED_MESSAGE } from '../wire/message.ts';
 import { UpdatePacker } from '../wire/update.ts';
 import { messagesIn } from './dump.ts';
-
-/** Adj-RIB-In after import policy; Adj-RIB-Out before and after export policy; the best routes. */
-export type TableKind = 'in_post' | 'out_pre' | 'out_post' | 'loc';
-
-/** A table of a station. */
-export interface ToldTable {
-  readonly kind: TableKind;
-  /** Something is left for `pull`. */
-  readonly hasWork: boolean;
-  /** The station does not have all of it yet. */
-  readonly isInitial: boolean;
-  /** What is to be told next, as whole UPDATE messages; End-of-RIB of each family follows its first complete telling. */
-  pull(): readonly Uint8Array[];
-  /** Nobody is told any more. */
-  close(): void;
-}
+import type { TableKind, ToldTable } from './told-table.ts';
 
 /** A path and its identifier; that is 0 in tables of one path per prefix. */
 type Path = ToldPath & { readonly pathId: number };

@@ -47,6 +47,13 @@ export interface Decision {
   readonly error: string | undefined;
 }
 
+/** Why a route is told or not. Both are undefined for a default route of our own, which is told in any case. */
+export interface ExportReason {
+  /** Why it is not told whatever policy says, in words; undefined when policy decides. */
+  readonly bar: string | undefined;
+  readonly policy: Decision | undefined;
+}
+
 /** A test of the prefix and its source that is left after the attributes are known. */
 type PrefixTest = (subject: Subject) => boolean;
 

@@ -5,7 +5,7 @@
  */
 
 import type { Addr, Prefix } from '../../router/lib/addr.ts';
-import type { ExportReason } from '../exporter.ts';
+import type { ExportReason } from '../policy/filter.ts';
 import type { VpnRefusal, VpnTold } from '../ports.ts';
 import { FAMILY_OF, type Held, type HeldRoute } from './held.ts';
 import { IMPLICIT_NULL } from './nlri.ts';

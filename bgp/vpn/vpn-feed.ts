@@ -4,9 +4,9 @@
  * Read first: RFC 4364 §4.3, RFC 2918 §4, RFC 7313 §4, RFC 4724 §2, RFC 7911, RFC 7606 §5.1.
  */
 
-import type { ExportReason } from '../exporter.ts';
 import type { Negotiated } from '../fsm/negotiate.ts';
-import type { TableKind, ToldTable } from '../monitor/views.ts';
+import type { TableKind, ToldTable } from '../monitor/told-table.ts';
+import type { ExportReason } from '../policy/filter.ts';
 import type { VpnBundle, VpnFamily, VpnFeed, VpnPeer, VpnTold } from '../ports.ts';
 import { putAttributes } from '../wire/attribute/table.ts';
 import type { FamilyName } from '../wire/family.ts';

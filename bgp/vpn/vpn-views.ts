@@ -5,7 +5,7 @@
  * Read first: RFC 7854 §5, RFC 8671 §3, bgp/monitor/views.ts, which does the same for the families with tables in a speaker.
  */
 
-import type { TableKind, ToldTable } from '../monitor/views.ts';
+import type { TableKind, ToldTable } from '../monitor/told-table.ts';
 import type { VpnAccepted, VpnBundle, VpnFamily, VpnPeer, VpnTold } from '../ports.ts';
 import type { NextHop } from '../wire/attribute/model.ts';
 import type { HeldRoute } from './held.ts';
@@ -45,7 +45,7 @@ export interface SessionTables {
   told(key: string): readonly TablePath[];
 }
 
-/** What is held from the peer, by `heldKey`. */
+/** What is held from the peer, by the keys of `Held`. */
 export interface HeldTable {
   keys(): Iterable<string>;
   at(key: string): HeldRoute | undefined;
