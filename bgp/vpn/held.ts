@@ -1,6 +1,9 @@
 /**
  * VPN routes held from one peer, as they came and with what became of them, and their counts. They may outlive the session
  * (bgp/retention.ts). Does not judge routes and tells nobody; the room does.
+ * Epochs say how a route has outlived what would have withdrawn it (RFC 4724 §4.2): those of an earlier epoch than their family's
+ * are stale, and those from before a sweep are gone, though they stand here until somebody deletes them. So a large table is
+ * marked and swept at once, and left in slices.
  */
 
 import type { Prefix } from '../../router/lib/addr.ts';
@@ -18,9 +21,6 @@ export interface Reached {
   readonly octets: Uint8Array;
 }
 
-/** How a route has outlived what would have withdrawn it (RFC 4724 §4.2, RFC 9494 §4.2). */
-export type Staleness = 'fresh' | 'stale' | 'long-lived';
-
 export interface HeldRoute {
   /** `vpnKey` of the prefix. */
   readonly key: string;
@@ -34,8 +34,10 @@ export interface HeldRoute {
   readonly vrfs: readonly string[];
   /** It has a label other than implicit null: it is passed on and not imported. */
   readonly isLabelled: boolean;
-  /** `Held.age` alone changes it. */
-  staleness: Staleness;
+  /** When it was told; `Held` alone changes it. */
+  epoch: number;
+  /** It is kept for longer than a restart takes (RFC 9494 §4.2). */
+  readonly isLongLived: boolean;
   /** The session that told it; a later session of the peer is another one. */
   readonly sender: VpnSender;
 }
@@ -46,6 +48,11 @@ export class Held implements HeldRoutes {
   readonly received: VpnCounts = { vpnv4: 0, vpnv6: 0 };
   readonly accepted: VpnCounts = { vpnv4: 0, vpnv6: 0 };
   readonly stale: VpnCounts = { vpnv4: 0, vpnv6: 0 };
+  /** Those among the accepted that are fresh. */
+  readonly #acceptedFresh: VpnCounts = { vpnv4: 0, vpnv6: 0 };
+  /** What is told now is of this epoch; what is of one before `#swept` is gone. */
+  readonly #epoch: VpnCounts = { vpnv4: 0, vpnv6: 0 };
+  readonly #swept: VpnCounts = { vpnv4: 0, vpnv6: 0 };
   /** The peer as it was in its last session. */
   peer: VpnPeer;
   readonly #routes = new Map<string, HeldRoute>();
@@ -58,11 +65,29 @@ export class Held implements HeldRoutes {
   }
 
   get size(): number {
-    return this.#routes.size;
+    return this.received.vpnv4 + this.received.vpnv6;
+  }
+
+  epoch(family: VpnFamily): number {
+    return this.#epoch[family];
+  }
+
+  isFresh(route: HeldRoute): boolean {
+    return route.epoch === this.#epoch[familyOf(route)];
+  }
+
+  isGone(route: HeldRoute): boolean {
+    return route.epoch < this.#swept[familyOf(route)];
   }
 
   /** @param key `vpnKey` of the prefix */
-  get(key: string, { pathId }: VpnPrefix): HeldRoute | undefined {
+  get(key: string, prefix: VpnPrefix): HeldRoute | undefined {
+    const route = this.known(key, prefix);
+    return route === undefined || this.isGone(route) ? undefined : route;
+  }
+
+  /** The same, also where it is gone and has not been deleted. */
+  known(key: string, { pathId }: VpnPrefix): HeldRoute | undefined {
     return this.#routes.get(idOf(key, pathId));
   }
 
@@ -103,16 +128,17 @@ export class Held implements HeldRoutes {
 
   /** @param key one of `keys` */
   at(key: string): HeldRoute | undefined {
-    return this.#routes.get(key);
+    const route = this.#routes.get(key);
+    return route === undefined || this.isGone(route) ? undefined : route;
   }
 
   hasRefused(prefix: Prefix): boolean {
-    return this.#refused.has(prefix);
+    return this.refused(prefix).length > 0;
   }
 
   /** Routes to a prefix, of any distinguisher, that policy refuses. */
-  refused(prefix: Prefix): Iterable<HeldRoute> {
-    return this.#refused.at(prefix);
+  refused(prefix: Prefix): readonly HeldRoute[] {
+    return [...this.#refused.at(prefix)].filter((route) => !this.isGone(route));
   }
 
   /** Whether a route is held as it is: not withdrawn, not told anew. */
@@ -120,24 +146,47 @@ export class Held implements HeldRoutes {
     return this.get(route.key, route.prefix) === route;
   }
 
-  age(route: HeldRoute, staleness: Staleness): void {
+  /** A route is told again as it is. */
+  toldAgain(route: HeldRoute): void {
     this.#count(route, -1);
-    route.staleness = staleness;
+    route.epoch = this.#epoch[familyOf(route)];
     this.#count(route, 1);
   }
 
-  /** A list of its own: routes may be changed and deleted meanwhile. */
-  routes(family?: VpnFamily): HeldRoute[] {
-    const all = [...this.#routes.values()];
-    return family === undefined ? all : all.filter((r) => FAMILY_OF[r.prefix.prefix.family] === family);
+  /** Whatever is held of a family is stale. */
+  markStale(family: VpnFamily): void {
+    this.#epoch[family]++;
+    this.stale[family] = this.received[family];
+    this.#acceptedFresh[family] = 0;
+  }
+
+  /** What is stale is gone. */
+  sweep(family: VpnFamily): void {
+    this.#swept[family] = this.#epoch[family];
+    this.received[family] -= this.stale[family];
+    this.accepted[family] = this.#acceptedFresh[family];
+    this.stale[family] = 0;
+  }
+
+  /** All, those that are gone too; they may come and go meanwhile. */
+  routes(): IterableIterator<HeldRoute> {
+    return this.#routes.values();
   }
 
   #count(route: HeldRoute, by: 1 | -1): void {
-    const family = FAMILY_OF[route.prefix.prefix.family];
+    if (this.isGone(route)) return;
+    const family = familyOf(route);
+    const isFresh = this.isFresh(route);
     this.received[family] += by;
-    if (route.accepted !== undefined) this.accepted[family] += by;
-    if (route.staleness !== 'fresh') this.stale[family] += by;
+    if (!isFresh) this.stale[family] += by;
+    if (route.accepted === undefined) return;
+    this.accepted[family] += by;
+    if (isFresh) this.#acceptedFresh[family] += by;
   }
+}
+
+export function familyOf({ prefix }: Pick<HeldRoute, 'prefix'>): VpnFamily {
+  return FAMILY_OF[prefix.prefix.family];
 }
 
 /** The paths of one peer to one prefix have identifiers. */

@@ -27,7 +27,8 @@ export interface HeldRoutes extends HeldTable {
   readonly received: Readonly<VpnCounts>;
   readonly accepted: Readonly<VpnCounts>;
   readonly stale: Readonly<VpnCounts>;
-  routes(): readonly HeldRoute[];
+  routes(): Iterable<HeldRoute>;
+  has(route: HeldRoute): boolean;
 }
 
 export interface FeedHost {
@@ -142,7 +143,8 @@ export class Feed implements VpnFeed {
   }
 
   *receivedUpdates(): Generator<readonly Uint8Array[]> {
-    yield* heldUpdates(this.#host.held.routes(), this.#negotiated);
+    const { held } = this.#host;
+    yield* heldUpdates(held.routes(), this.#negotiated, (route) => held.has(route));
     // RFC 7854 §5: the initial dump of each family is followed by its End-of-RIB.
     yield VPN_FAMILIES.filter((f) => this.#speaks(f)).map((f) => unreach(f, new Uint8Array(0)));
   }

@@ -28,7 +28,7 @@ import { type FamilyName, familyNamed } from '../wire/family.ts';
 import { type BgpFault, ErrorCode, type Handling, NO_DATA, UpdateError } from '../wire/fault.ts';
 import { OctetWriter } from '../wire/octets.ts';
 import type { VpnUpdate } from '../wire/update.ts';
-import { FAMILY_OF, Held, type HeldRoute, type Reached } from './held.ts';
+import { FAMILY_OF, familyOf, Held, type HeldRoute, type Reached } from './held.ts';
 import { IMPLICIT_NULL, readVpnNextHop, readVpnNlri, type VpnName, type VpnPrefix, vpnKey } from './nlri.ts';
 import { prefixesMeant } from './prefix-index.ts';
 import { distinguisherText, type EightOctets, hasTarget } from './route-distinguisher.ts';
@@ -72,7 +72,7 @@ interface Exported {
 }
 
 type Judge = ReturnType<VpnPeer['accepting']>;
-type Judged = Pick<HeldRoute, 'key' | 'prefix' | 'reached' | 'accepted' | 'staleness' | 'sender'>;
+type Judged = Pick<HeldRoute, 'key' | 'prefix' | 'reached' | 'accepted' | 'epoch' | 'isLongLived' | 'sender'>;
 /** What becomes of one answer of import policy, so that prefixes stay together. */
 type Bundles = Map<VpnAccepted, VpnBundle>;
 
@@ -256,24 +256,20 @@ export class VpnRoom implements VpnPort {
   }
 
   retention(peer: string): RetentionHost {
-    const of = (act: (held: Held, routes: readonly HeldRoute[]) => void) => (family: FamilyName) => {
+    const of = (act: (held: Held, family: VpnFamily) => void) => (family: FamilyName) => {
       const held = this.#held.get(peer);
       if (held === undefined || !isVpn(family)) return;
-      act(held, held.routes(family));
+      act(held, family);
       if (held.size === 0 && !this.#sessions.has(peer)) this.#held.delete(peer);
     };
     return {
-      markStale: of((held, routes) => {
-        for (const route of routes) if (route.staleness === 'fresh') held.age(route, 'stale');
+      markStale: of((held, family) => held.markStale(family)),
+      makeLongLived: of((held, family) => this.#makeLongLived(held, family)),
+      sweep: of((held, family) => this.#sweep(held, family)),
+      drop: of((held, family) => {
+        held.markStale(family);
+        this.#sweep(held, family);
       }),
-      makeLongLived: of((held, routes) => this.#makeLongLived(held, routes)),
-      sweep: of((held, routes) =>
-        this.#remove(
-          held,
-          routes.filter((r) => r.staleness !== 'fresh'),
-        ),
-      ),
-      drop: of((held, routes) => this.#remove(held, routes)),
     };
   }
 
@@ -307,7 +303,8 @@ export class VpnRoom implements VpnPort {
       const key = vpnKey(prefix);
       if (this.#isKnown(held, key, prefix, reached, peer)) continue;
       const accepted = judge(prefix.prefix);
-      this.#store(held, { key, prefix, reached, accepted, staleness: 'fresh', sender: peer.sender }, bundles);
+      const epoch = held.epoch(FAMILY_OF[prefix.prefix.family]);
+      this.#store(held, { key, prefix, reached, accepted, epoch, isLongLived: false, sender: peer.sender }, bundles);
     }
     return undefined;
   }
@@ -322,15 +319,15 @@ export class VpnRoom implements VpnPort {
   /** A route is told again as it was told before in this session, as after a refresh: nobody else needs to hear. */
   #isKnown(held: Held, key: string, prefix: VpnPrefix, reached: Reached, { sender }: VpnPeer): boolean {
     const before = held.get(key, prefix);
-    if (before?.sender !== sender || !isSame(before, prefix, reached)) return false;
-    if (before.staleness !== 'fresh') held.age(before, 'fresh');
+    if (before?.sender !== sender || before.isLongLived || !isSame(before, prefix, reached)) return false;
+    if (!held.isFresh(before)) held.toldAgain(before);
     return true;
   }
 
   /** Put a route into the place of what was held before, and have everybody see it. */
   #store(held: Held, judged: Judged, bundles: Bundles): void {
     const { key, prefix, reached, accepted } = judged;
-    const known = held.get(key, prefix);
+    const known = held.known(key, prefix);
     // Where the peer is another router now its path is another one, by which ties are broken anew.
     const before = known !== undefined && isSameSender(known.sender, judged.sender) ? known : undefined;
     const number = before?.number ?? this.#nextNumber++;
@@ -467,38 +464,45 @@ export class VpnRoom implements VpnPort {
     this.#each(held.routes(), (route) => {
       // Another session has told it since then, or nobody any more.
       if (!held.has(route) || route.sender !== peer.sender) return;
-      const { prefix, reached, staleness } = route;
+      const { prefix, reached, isLongLived } = route;
       let judge = judges.get(reached);
       if (judge === undefined) judges.set(reached, (judge = peer.accepting(reached.attributes, reached.hop)));
       const accepted = judge(prefix.prefix);
-      const used = staleness === 'long-lived' ? accepted && withLlgrStale(accepted) : accepted;
+      const used = isLongLived ? accepted && withLlgrStale(accepted) : accepted;
       this.#store(held, { ...route, accepted: used }, bundles);
     });
   }
 
-  #makeLongLived(held: Held, routes: readonly HeldRoute[]): void {
-    this.#each(routes, (route) => {
-      if (!held.has(route) || route.staleness !== 'stale') return;
+  #makeLongLived(held: Held, family: VpnFamily): void {
+    this.#each(held.routes(), (route) => {
+      if (familyOf(route) !== family || !held.has(route) || held.isFresh(route) || route.isLongLived) return;
       // RFC 9494 §4.2: with NO_LLGR a route is not kept that long.
-      if (route.reached.attributes.communities.includes(Community.NoLlgr)) this.#remove(held, [route]);
-      else {
+      if (route.reached.attributes.communities.includes(Community.NoLlgr)) {
+        held.delete(route);
+        this.#leave(route);
+      } else {
         const accepted = route.accepted && withLlgrStale(route.accepted);
-        this.#store(held, { ...route, accepted, staleness: 'long-lived' }, new Map());
+        this.#store(held, { ...route, accepted, isLongLived: true }, new Map());
       }
     });
   }
 
   #withdraw(held: Held, key: string, prefix: VpnPrefix): void {
-    const route = held.get(key, prefix);
+    const route = held.known(key, prefix);
     if (route === undefined) return;
     held.delete(route);
     this.#leave(route);
   }
 
-  /** They are not held any more at once, and leave the tables in slices: the peer may tell others meanwhile. */
-  #remove(held: Held, routes: readonly HeldRoute[]): void {
-    for (const route of routes) held.delete(route);
-    this.#each(routes, (route) => this.#leave(route));
+  /** What is stale is not held any more at once, and leaves the tables in slices: the peer may tell others meanwhile. */
+  #sweep(held: Held, family: VpnFamily): void {
+    if (held.stale[family] === 0) return;
+    held.sweep(family);
+    this.#each(held.routes(), (route) => {
+      if (!held.isGone(route)) return;
+      held.delete(route);
+      this.#leave(route);
+    });
   }
 
   #leave(route: HeldRoute): void {
@@ -507,17 +511,21 @@ export class VpnRoom implements VpnPort {
     this.#touch(route.key, route.prefix);
   }
 
-  /** Do something for many routes without holding up the turn. */
-  #each<R>(routes: readonly R[], act: (route: R) => void): void {
-    let at = 0;
+  /** Do something for many routes without holding up the turn; they may come and go meanwhile. */
+  #each<R>(routes: Iterable<R>, act: (route: R) => void): void {
+    const all = routes[Symbol.iterator]();
     const chore: Chore = {
       step: (budget) => {
-        for (let left = budget; left > 0 && at < routes.length; left--) act(routes[at++]!);
-        return at === routes.length;
+        for (let left = budget; left > 0; left--) {
+          const { done, value } = all.next();
+          if (done === true) return true;
+          act(value);
+        }
+        return false;
       },
     };
     if (this.#later === undefined) chore.step(Infinity);
-    else if (routes.length > 0) this.#later(chore);
+    else this.#later(chore);
   }
 
   /** Withdraw a route from the VRFs that have it, but for those that are told another one in its place. */

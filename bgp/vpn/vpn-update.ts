@@ -45,17 +45,26 @@ export function vpnOctets(name: VpnName, label: number | undefined, pathId: numb
   return w.take();
 }
 
-/** Routes held from a peer as UPDATEs, in portions; those with the same attributes together. */
-export function* heldUpdates(routes: readonly HeldRoute[], { context }: Negotiated): Generator<readonly Uint8Array[]> {
-  for (let from = 0; from < routes.length; from += PORTION) {
-    const groups = new Map<Reached, HeldRoute[]>();
-    for (const route of routes.slice(from, from + PORTION)) {
-      const group = groups.get(route.reached);
+/** Routes held from a peer as UPDATEs, in portions; those with the same attributes together. @param isHeld whether one still is */
+export function* heldUpdates(
+  routes: Iterable<HeldRoute>,
+  { context }: Negotiated,
+  isHeld: (route: HeldRoute) => boolean,
+): Generator<readonly Uint8Array[]> {
+  let groups = new Map<Reached, HeldRoute[]>();
+  let left = PORTION;
+  for (const route of routes) {
+    const group = groups.get(route.reached);
+    if (isHeld(route)) {
       if (group === undefined) groups.set(route.reached, [route]);
       else group.push(route);
     }
-    yield [...groups].flatMap(([reached, group]) => groupUpdates(reached, group, context));
+    if (--left > 0) continue;
+    yield [...groups].flatMap(([reached, some]) => groupUpdates(reached, some, context));
+    groups = new Map();
+    left = PORTION;
   }
+  yield [...groups].flatMap(([reached, some]) => groupUpdates(reached, some, context));
 }
 
 function groupUpdates({ attributes, hop }: Reached, group: HeldRoute[], context: Negotiated['context']): Uint8Array[] {

@@ -63,7 +63,7 @@ function tables() {
     const name = { rd: rd(distinguisher), prefix: p(prefix), pathId: 0, label: 3 };
     const reached = { attributes: PLAIN_ATTRIBUTES, hop, octets: new Uint8Array(0) };
     const facts = { key: vpnKey(name), reached, number: ++number, accepted: undefined, vrfs: [], isLabelled: false };
-    const rest = { ...facts, staleness: 'fresh', sender } as const;
+    const rest = { ...facts, epoch: 0, isLongLived: false, sender };
     const route: HeldRoute = Object.defineProperty({ prefix: name, ...rest }, 'prefix', { get: () => looked(name) });
     held.put(route);
     return route;
