@@ -32,7 +32,10 @@ export class Reloader {
   readonly #log: Logger;
   #current: Config;
   #trial: Trial | undefined;
-  #isBusy = false;
+  /** What ran before the last change; undefined when that was going back. */
+  #previous: Config | undefined;
+  /** Resolves when the change that goes on is over. */
+  #busy: Promise<void> | undefined;
 
   constructor(current: Config, port: ReloadPort, log: Logger) {
     this.#current = current;
@@ -50,7 +53,8 @@ export class Reloader {
   }
 
   /**
-   * What is different, and, unless `check`, the change itself.
+   * What is different, and, unless `check`, the change itself. A trial that goes on is over when something else is loaded, and
+   * stays when nothing is different: who reloads then has not seen what is on trial.
    * @throws MlshimError CONFIG_INVALID; RELOAD_REFUSED with what cannot be done while the router runs
    */
   async reload({ check, confirm_s }: Verbs['reload']): Promise<Answers['reload']> {
@@ -58,19 +62,21 @@ export class Reloader {
       throw new MlshimError('USAGE', `a confirmation is waited for at most ${MAX_CONFIRM_S} s`);
     const next = await this.#port.load();
     const changes = diffConfig(this.#current, next);
-    const answer = { file: next.file, changes, applied: false, reverts_in_s: 0 };
-    if (check) return answer;
+    const answer = { file: next.file, changes };
+    if (check) return { ...answer, applied: false, reverts_in_s: this.#leftS };
     if (!isReloadable(changes)) {
       const refused = changes.filter((c) => c.effect === 'restart').map(whyFixed);
       throw new MlshimError('RELOAD_REFUSED', `cannot change while the router runs: ${refused.join(', ')}`);
     }
     const before = this.#trial?.before ?? this.#current;
+    const last = this.#current;
     await this.#go(next, changes, 'configuration loaded');
-    this.#endTrial();
-    if (confirm_s === 0) return { ...answer, applied: true };
-    const timer = setTimeout(() => void this.undo('nobody confirmed'), confirm_s * 1000);
-    this.#trial = { before, endsAt: systemClock.now() + confirm_s * 1000, timer };
-    return { ...answer, applied: true, reverts_in_s: confirm_s };
+    if (changes.length > 0) {
+      this.#previous = last;
+      this.#endTrial();
+    }
+    if (confirm_s > 0 && (changes.length > 0 || this.#trial !== undefined)) this.#beginTrial(before, confirm_s * 1000);
+    return { ...answer, applied: true, reverts_in_s: this.#leftS };
   }
 
   /** Keep what is on trial. @throws MlshimError USAGE when nothing is */
@@ -80,16 +86,23 @@ export class Reloader {
     this.#log.info('configuration confirmed');
   }
 
-  /** Go back to the configuration before the one on trial. @throws MlshimError USAGE when none is */
-  async undo(reason: string): Promise<void> {
-    const trial = this.#trial;
-    if (trial === undefined) throw new MlshimError('USAGE', 'no configuration waits for a confirmation');
+  get isOnTrial(): boolean {
+    return this.#trial !== undefined;
+  }
+
+  /**
+   * Go back to the configuration before the one on trial, or before the last change.
+   * @returns false when there is none
+   * @throws MlshimError when it cannot be done
+   */
+  async undo(reason: string): Promise<boolean> {
+    const before = this.#trial?.before ?? this.#previous;
+    if (before === undefined) return false;
+    this.#refuseWhileBusy();
     this.#endTrial();
-    try {
-      await this.#go(trial.before, diffConfig(this.#current, trial.before), `configuration taken back: ${reason}`);
-    } catch (e) {
-      this.#log.error('cannot take the configuration back', { error: e instanceof Error ? e.message : String(e) });
-    }
+    await this.#go(before, diffConfig(this.#current, before), `configuration taken back: ${reason}`);
+    this.#previous = undefined;
+    return true;
   }
 
   stop(): void {
@@ -97,14 +110,44 @@ export class Reloader {
   }
 
   async #go(next: Config, changes: readonly ConfigChange[], words: string): Promise<void> {
-    if (this.#isBusy) throw new MlshimError('RELOAD_REFUSED', 'another configuration is being loaded');
-    this.#isBusy = true;
+    this.#refuseWhileBusy();
+    let over: () => void = () => undefined;
+    this.#busy = new Promise((resolve) => {
+      over = resolve;
+    });
     try {
       if (changes.length > 0) await this.#port.apply(next, changes);
       this.#current = next;
       this.#log.info(words, { file: next.file, changes: changes.length });
     } finally {
-      this.#isBusy = false;
+      this.#busy = undefined;
+      over();
+    }
+  }
+
+  #refuseWhileBusy(): void {
+    if (this.#busy !== undefined) throw new MlshimError('RELOAD_REFUSED', 'another configuration is being loaded');
+  }
+
+  get #leftS(): number {
+    return Math.ceil(this.revertsInS ?? 0);
+  }
+
+  #beginTrial(before: Config, withinMs: number): void {
+    this.#endTrial();
+    const timer = setTimeout(() => void this.#expired(trial), withinMs);
+    const trial: Trial = { before, endsAt: systemClock.now() + withinMs, timer };
+    this.#trial = trial;
+  }
+
+  /** Nobody has confirmed. A change that goes on meanwhile is the end of the trial, unless it fails. */
+  async #expired(trial: Trial): Promise<void> {
+    while (this.#busy !== undefined) await this.#busy;
+    if (this.#trial !== trial) return;
+    try {
+      await this.undo('nobody confirmed');
+    } catch (e) {
+      this.#log.error('cannot take the configuration back', { error: e instanceof Error ? e.message : String(e) });
     }
   }
 
@@ -114,18 +157,29 @@ export class Reloader {
   }
 }
 
+const RECONFIGURED: Line = [Code.Reconfigured, 'Reconfigured'];
+const NOTHING_TO_DO: Line = [Code.NothingToDo, 'Nothing to do'];
+
 /** `configure [check | confirm | undo | timeout N]` of BIRD's control socket, in BIRD's words. */
 export async function birdConfigure(
   reloader: Reloader,
   { what, timeoutS }: Extract<BirdCommand, { readonly kind: 'configure' }>,
 ): Promise<readonly [Line[], Line]> {
   try {
-    if (what === 'confirm') reloader.confirm();
-    if (what === 'undo') await reloader.undo('undone by the operator');
-    if (what === 'confirm' || what === 'undo') return [[], [Code.Reconfigured, 'Reconfiguration confirmed']];
+    if (what === 'confirm') {
+      if (!reloader.isOnTrial) return [[], NOTHING_TO_DO];
+      reloader.confirm();
+      return [[], [Code.Confirmed, 'Reconfiguration confirmed']];
+    }
+    if (what === 'undo') {
+      const isUndone = await reloader.undo('undone by the operator');
+      return [[[Code.UndoRequested, 'Undo requested']], isUndone ? RECONFIGURED : NOTHING_TO_DO];
+    }
     const { file } = await reloader.reload({ check: what === 'check', confirm_s: timeoutS ?? 0 });
     const reading: Line = [Code.ReadingConfig, `Reading configuration from ${file}`];
-    return [[reading], what === 'check' ? [Code.ConfigOk, 'Configuration OK'] : [Code.Reconfigured, 'Reconfigured']];
+    if (what === 'check') return [[reading], [Code.ConfigOk, 'Configuration OK']];
+    const undo: Line[] = timeoutS === undefined ? [] : [[Code.UndoScheduled, `Undo scheduled in ${timeoutS} s`]];
+    return [[reading, ...undo], RECONFIGURED];
   } catch (e) {
     const [first, ...others] = (e instanceof Error ? e.message : String(e)).split('\n');
     return [others.map((text): Line => [Code.ConfigFailed, text]), [Code.ConfigFailed, first!]];

@@ -15,6 +15,8 @@ export async function reload(input: Input): Promise<number> {
     throw new MlshimError('USAGE', `"${time}" is too much: a time follows --confirm only`);
   const confirm = option === undefined ? undefined : (time ?? option);
   const confirm_s = confirm === undefined ? 0 : durationMs('--confirm', confirm) / 1000;
+  if (confirm !== undefined && confirm_s === 0)
+    throw new MlshimError('USAGE', '--confirm takes a time to confirm within: 0 would be none');
   const answer = await ask(socketPaths(input.io.env).control, 'reload', { check: false, confirm_s });
   print(input, answer);
   return 0;
@@ -40,11 +42,11 @@ const SIGNS: Readonly<Record<string, string>> = { added: '+', removed: '-', chan
 
 /** One change per line, with what it takes. */
 export function reloadText(r: Reloaded): string {
-  if (r.changes.length === 0) return `${r.file}: nothing is different from what runs\n`;
-  const rows = r.changes.map((c) => [`  ${SIGNS[c.kind] ?? '?'} ${c.path}`, valuesText(c), effectText(c)]);
-  const head = `${r.file}: ${plural(r.changes.length, 'change')}${r.applied ? '' : ', not loaded'}`;
   const tail =
     r.reverts_in_s === 0 ? '' : `the configuration before comes back in ${r.reverts_in_s} s unless: mlshim confirm\n`;
+  if (r.changes.length === 0) return `${r.file}: nothing is different from what runs\n${tail}`;
+  const rows = r.changes.map((c) => [`  ${SIGNS[c.kind] ?? '?'} ${c.path}`, valuesText(c), effectText(c)]);
+  const head = `${r.file}: ${plural(r.changes.length, 'change')}${r.applied ? '' : ', not loaded'}`;
   return `${head}\n${table(rows)}\n${tail}`;
 }
 

@@ -2,6 +2,7 @@ import test from 'ava';
 import { birdConfigure, Reloader, type ReloadPort } from '../../../router/app/reload.ts';
 import type { Config } from '../../../router/config/model.ts';
 import { makeLogger } from '../../../router/lib/log.ts';
+import { until } from '../../bgp/kit/bird.ts';
 
 const CONFIG: Config = {
   file: 'x.yaml',
@@ -114,6 +115,39 @@ test('a configuration nobody confirms goes by itself, one that is confirmed stay
   t.is(reloader.current, WITH_UPLINK);
 });
 
+test('a reload that finds nothing different leaves a trial alone, and begins none', async (t) => {
+  const { reloader, applied } = make(() => WITH_UPLINK);
+  await reloader.reload({ check: false, confirm_s: 60 });
+  t.is((await reloader.reload({ check: false, confirm_s: 0 })).reverts_in_s, 60, 'and tells of it');
+  t.is((await reloader.reload({ check: true, confirm_s: 0 })).reverts_in_s, 60);
+  t.is((await reloader.reload({ check: false, confirm_s: 90 })).reverts_in_s, 90, 'more time for the same');
+  await reloader.undo('test');
+  t.is(reloader.current, CONFIG);
+  t.deepEqual(applied, [WITH_UPLINK, CONFIG]);
+  const same = make(() => CONFIG);
+  t.is((await same.reloader.reload({ check: false, confirm_s: 60 })).reverts_in_s, 0);
+  t.is(same.reloader.revertsInS, undefined);
+});
+
+test('a trial that ends while something else is loaded goes back when that has failed', async (t) => {
+  const other: Config = { ...CONFIG, uplinks: [{ ...UPLINK, name: 'b' }] };
+  let next = WITH_UPLINK;
+  let fail: (e: Error) => void = () => undefined;
+  const { reloader, applied } = make(
+    () => next,
+    (c) => (c === other ? new Promise((_, reject) => (fail = reject)) : Promise.resolve()),
+  );
+  await reloader.reload({ check: false, confirm_s: 0.02 });
+  next = other;
+  const failing = t.throwsAsync(reloader.reload({ check: false, confirm_s: 0 }), { message: 'no' });
+  await until(() => reloader.revertsInS === 0, 'the end of the trial', 5000);
+  await new Promise(setImmediate); // its timer has fired
+  fail(new Error('no'));
+  await failing;
+  await until(() => applied.length === 2, 'the configuration before', 5000);
+  t.is(reloader.current, CONFIG);
+});
+
 test('a second trial goes back to what was confirmed last', async (t) => {
   const other: Config = { ...CONFIG, uplinks: [{ ...UPLINK, name: 'b' }] };
   let next = WITH_UPLINK;
@@ -130,7 +164,17 @@ test('configure of BIRD does the same in its own words', async (t) => {
   const ask = (what: 'load' | 'check' | 'confirm' | 'undo', timeoutS?: number) =>
     birdConfigure(reloader, { kind: 'configure', what, timeoutS });
   t.deepEqual(await ask('check'), [[[2, 'Reading configuration from x.yaml']], [20, 'Configuration OK']]);
-  t.deepEqual(await ask('load', 60), [[[2, 'Reading configuration from x.yaml']], [3, 'Reconfigured']]);
-  t.is((await ask('confirm'))[1][0], 3);
-  t.deepEqual(await ask('confirm'), [[], [8002, 'no configuration waits for a confirmation']]);
+  t.deepEqual(await ask('confirm'), [[], [19, 'Nothing to do']]);
+  t.deepEqual(await ask('undo'), [[[21, 'Undo requested']], [19, 'Nothing to do']]);
+  const reading = [2, 'Reading configuration from x.yaml'];
+  t.deepEqual(await ask('load', 60), [
+    [reading, [22, 'Undo scheduled in 60 s']],
+    [3, 'Reconfigured'],
+  ]);
+  t.deepEqual(await ask('confirm'), [[], [18, 'Reconfiguration confirmed']]);
+  t.deepEqual(await ask('undo'), [[[21, 'Undo requested']], [3, 'Reconfigured']], 'what was confirmed too');
+  t.is(reloader.current, CONFIG);
+  t.deepEqual(await ask('load'), [[reading], [3, 'Reconfigured']]);
+  t.deepEqual(await ask('undo'), [[[21, 'Undo requested']], [3, 'Reconfigured']], 'and what was never on trial');
+  t.deepEqual(await ask('undo'), [[[21, 'Undo requested']], [19, 'Nothing to do']]);
 });
