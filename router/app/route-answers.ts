@@ -1,7 +1,7 @@
 /** Answers `route get` and `route show` from the FIB writer's tables, with the reasons in words. Runs in the routing worker. */
 import { vrfLink } from '../../bgp/vpn/vrf-peers.ts';
 import type { RuleConfig } from '../config/model.ts';
-import type { Answers, NextHopStatus, RouteStatus } from '../control/messages.ts';
+import type { Answers, NextHopStatus, RouteStatus, Verbs } from '../control/messages.ts';
 import {
   crossedVrf,
   type NextHop,
@@ -173,26 +173,44 @@ function hopStatus(facts: RouteFacts, h: NextHop): NextHopStatus {
   };
 }
 
-export function routeShow(facts: RouteFacts, origin: string): Answers['route_show'] {
-  const routes: { readonly info: RouteInfo; readonly status: RouteStatus }[] = [];
-  for (const info of facts.fib.routes(facts.vrf.number)) {
+/** Bounds of one part of a listing: a turn of a few milliseconds, whatever the size of the table. */
+const PART_ROUTES = 500;
+const PART_PREFIXES = 4096;
+
+/**
+ * A part of the routes of a VRF that are used.
+ * @param origin of which kind, `bgp` for both of it; empty = all
+ * @param from the `next` of the part before; empty = from the beginning
+ * @throws MlshimError USAGE for what is not a place in a listing
+ */
+export function routeShow(facts: RouteFacts, { origin, from = '' }: Verbs['route_show']): Answers['route_show'] {
+  if (from !== '' && !/^[46]:\d{1,9}$/.test(from))
+    throw new MlshimError('USAGE', `"${from}" is not a place in a listing`);
+  const start = { family: from.startsWith('6') ? 6 : 4, at: Number(from.slice(2)) };
+  const routes: RouteStatus[] = [];
+  const take = (info: RouteInfo): boolean => {
     const name = ROUTE_SOURCE_NAMES[info.source];
-    if (!info.isBest || (origin !== '' && origin !== name && !(origin === 'bgp' && name.endsWith('bgp')))) continue;
-    routes.push({
-      info,
-      status: {
-        prefix: String(info.prefix),
-        kind: ROUTE_KIND_NAMES[info.kind],
-        origin: name,
-        next_hops: info.nextHops.map((h) => hopStatus(facts, h)),
-        detail: protocolName(facts, info),
-      },
-    });
+    if (origin === '' || origin === name || (origin === 'bgp' && name.endsWith('bgp')))
+      routes.push(routeStatus(facts, info));
+    return routes.length < PART_ROUTES;
+  };
+  let budget = PART_PREFIXES;
+  for (const family of [4, 6] as const) {
+    if (family < start.family) continue;
+    const at = family === start.family ? start.at : 0;
+    const next = budget > 0 ? facts.fib.slice(facts.vrf.number, family, at, budget, take) : at;
+    if (next >= 0) return { routes, next: `${family}:${next}` };
+    budget = routes.length < PART_ROUTES ? PART_PREFIXES : 0;
   }
-  return { routes: routes.sort((a, b) => inOrder(a.info.prefix, b.info.prefix)).map((r) => r.status) };
+  return { routes, next: '' };
 }
 
-/** IPv4 before IPv6, then by address, shorter first: the order people look things up in. */
-function inOrder(a: Prefix, b: Prefix): number {
-  return a.addr.compare(b.addr) || a.length - b.length;
+function routeStatus(facts: RouteFacts, info: RouteInfo): RouteStatus {
+  return {
+    prefix: String(info.prefix),
+    kind: ROUTE_KIND_NAMES[info.kind],
+    origin: ROUTE_SOURCE_NAMES[info.source],
+    next_hops: info.nextHops.map((h) => hopStatus(facts, h)),
+    detail: protocolName(facts, info),
+  };
 }

@@ -250,7 +250,7 @@ function answer(query: WorkerQuery): unknown {
     case 'route_get':
       return routeGet(factsNamed(query.args.vrf ?? ''), query.args.dst);
     case 'route_show':
-      return routeShow(factsNamed(query.args.vrf ?? ''), query.args.origin);
+      return routeShow(factsNamed(query.args.vrf ?? ''), query.args);
     case 'summary':
       return summary();
     case 'host_bfd':

@@ -1,12 +1,13 @@
 /** The read commands: ask the daemon, print its answer as text or as the JSON it is. */
 import { showText } from '../../wg/show.ts';
-import { ask } from '../control/client.ts';
-import type { Answers, StreamVerb, Verb, Verbs } from '../control/messages.ts';
+import { ask, parts } from '../control/client.ts';
+import type { Answers, RouteStatus, StreamVerb, Verb, Verbs } from '../control/messages.ts';
 import { socketPaths } from '../control/paths.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { Input } from './command.ts';
+import { askedPrinter, formatOf, perLine, printListing } from './listing.ts';
 import { rpkiText } from './rpki.ts';
-import { bfdText, fpmText, routeGetText, routesText, statusText, uplinksText } from './show.ts';
+import { bfdText, fpmText, routeGetText, routeText, statusText, uplinksText } from './show.ts';
 
 type ReadVerb = Exclude<Verb, StreamVerb>;
 
@@ -53,7 +54,13 @@ export async function routeShow(input: Input): Promise<number> {
   const origin = (input.options['proto'] as string | undefined) ?? '';
   if (origin !== '' && !ORIGINS.includes(origin))
     throw new MlshimError('USAGE', `--proto is one of ${ORIGINS.join(', ')}, not "${origin}"`);
-  print(input, await query(input, 'route_show', { origin, vrf: vrfOf(input) }), (a) => routesText(a.routes));
+  const { io } = input;
+  const printer = askedPrinter<RouteStatus>(input, formatOf(input, 'Route')) ?? perLine(io, routeText);
+  const lists = async function* () {
+    for await (const { routes } of parts(socketPaths(io.env).control, 'route_show', { origin, vrf: vrfOf(input) }))
+      yield routes;
+  };
+  await printListing(input, lists(), printer);
   return 0;
 }
 

@@ -1,31 +1,19 @@
 /** `mlshim bgp ...`: sessions, routes, decisions, and orders to peers. Listings of routes are printed while they arrive. */
-import { ask, fieldNames, parts } from '../control/client.ts';
+import { ask, parts } from '../control/client.ts';
 import type { BgpPeerStatus, BgpRouteStatus, BgpVpnRouteStatus, Verbs } from '../control/messages.ts';
 import { socketPaths } from '../control/paths.ts';
-import { Addr, Prefix } from '../lib/addr.ts';
+import { Addr } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
 import { type Input, listingColumns } from './command.ts';
+import { askedPrinter, formatOf, type ListingPrinter, printListing } from './listing.ts';
 import { OctetsOut } from './octets-out.ts';
-import { checkFormat, formatted } from './render.ts';
+import { formatted } from './render.ts';
 import { bgpExplainText, bgpPeerText, bgpTellingText, bgpText, isTold, RouteRows, vpnRoutesText } from './show.ts';
 
 const control = (input: Input): string => socketPaths(input.io.env).control;
 
 function json(value: unknown): string {
   return `${JSON.stringify(value, null, 2)}\n`;
-}
-
-/**
- * What `--format` asks for.
- * @param message what is on each line, as control.proto has it
- * @throws MlshimError USAGE for unknown fields, or when another form is asked for too
- */
-function formatOf(input: Input, message: 'BgpPeer' | 'BgpRoute' | 'BgpVpnRoute'): string | undefined {
-  const { format, json, jsonl } = input.options;
-  if ([format !== undefined, json === true, jsonl === true].filter(Boolean).length > 1)
-    throw new MlshimError('USAGE', '--json, --jsonl and --format exclude each other');
-  if (typeof format === 'string') checkFormat(format, fieldNames(message));
-  return format as string | undefined;
 }
 
 /** Sessions that are not up come first. */
@@ -70,16 +58,16 @@ export async function routes(input: Input): Promise<number> {
   const longer = input.options['longer'] === true;
   const vrf = (input.options['vrf'] as string | undefined) ?? '';
   const args = { ...listingOf(input.args, longer), longer, vrf };
-  const out = printer(input);
   let found = 0;
   let place = '';
-  for await (const part of parts(control(input), 'bgp_routes', args)) {
-    found += part.routes.length;
-    place = part.place;
-    out.part(part.routes, part.next === '');
-    await input.io.drained?.();
-  }
-  out.end();
+  const lists = async function* () {
+    for await (const part of parts(control(input), 'bgp_routes', args)) {
+      found += part.routes.length;
+      place = part.place;
+      yield part.routes;
+    }
+  };
+  await printListing(input, lists(), printer(input));
   return found === 0 && place !== '' ? 1 : 0;
 }
 
@@ -110,54 +98,15 @@ function listingOf(
   return isSwapped ? { table, peer: second, prefix: first } : { table, peer: first, prefix: second };
 }
 
-interface Printer {
-  part(routes: readonly BgpRouteStatus[], isLast: boolean): void;
-  end(): void;
-}
-
-function printer(input: Input): Printer {
-  const { io, options } = input;
-  const format = formatOf(input, 'BgpRoute');
-  const perLine = (line: (r: BgpRouteStatus) => string): Printer => ({
-    part: (list) => io.out(list.map(line).join('')),
-    end: () => undefined,
-  });
-  if (format !== undefined) return perLine((r) => formatted(format, r));
-  if (options['jsonl'] === true) return perLine((r) => `${JSON.stringify(r)}\n`);
-  if (options['json'] === true) return jsonPrinter(io);
+function printer(input: Input): ListingPrinter<BgpRouteStatus> {
+  const { io } = input;
+  const asked = askedPrinter<BgpRouteStatus>(input, formatOf(input, 'BgpRoute'));
+  if (asked !== undefined) return asked;
   const rows = new RouteRows(listingColumns(io));
   return {
-    // What fits in one part is shown in the order of prefixes, a longer listing in that of the tables.
-    part: (list, isLast) => io.out(rows.part(isLast && rows.isEmpty ? sorted(list) : list)),
+    part: (list) => io.out(rows.part(list)),
     end: () => io.out(rows.isEmpty ? 'no routes\n' : ''),
   };
-}
-
-/** One document, as JSON.stringify with two blanks would make it. */
-function jsonPrinter(io: Input['io']): Printer {
-  let isFirst = true;
-  return {
-    part: (list) => {
-      const texts = list.map((r) => JSON.stringify(r, null, 2).replace(/^/gm, '    '));
-      if (texts.length === 0) return;
-      io.out(`${isFirst ? '{\n  "routes": [\n' : ',\n'}${texts.join(',\n')}`);
-      isFirst = false;
-    },
-    end: () => io.out(isFirst ? '{\n  "routes": []\n}\n' : '\n  ]\n}\n'),
-  };
-}
-
-function sorted(list: readonly BgpRouteStatus[]): BgpRouteStatus[] {
-  const keyed = list.map((r) => ({ r, p: Prefix.parse(r.prefix)! }));
-  const words = ({ addr }: Prefix): number[] => [addr.a0, addr.a1, addr.a2, addr.a3].map((w) => w >>> 0);
-  return keyed
-    .sort((x, y) => {
-      if (x.p.family !== y.p.family) return x.p.family - y.p.family;
-      const [a, b] = [words(x.p), words(y.p)];
-      const i = a.findIndex((w, n) => w !== b[n]);
-      return i < 0 ? x.p.length - y.p.length : a[i]! - b[i]!;
-    })
-    .map(({ r }) => r);
 }
 
 export async function dump(input: Input): Promise<number> {

@@ -131,10 +131,11 @@ export const COMMANDS: readonly Command[] = [
     summary: 'the routing table',
     options: {
       ...JSON_OPTION,
+      ...LINES_OPTIONS,
       ...VRF_OPTION,
       proto: { type: 'string', value: 'NAME', help: 'only connected, static, bgp, ebgp, ibgp or external' },
     },
-    json: 'Routes',
+    json: '`{ routes }`, a list of Route; with `-J` a Route per line',
     min: 0,
     max: 0,
     isDefault: true,

@@ -5,6 +5,8 @@ import { createWriteStream } from 'node:fs';
 import type { Writable } from 'node:stream';
 import { MlshimError } from '../lib/errors.ts';
 
+const ENDS_OF_WAITING = ['drain', 'error', 'close'] as const;
+
 export class OctetsOut {
   /** Octets written so far. */
   count = 0;
@@ -29,7 +31,18 @@ export class OctetsOut {
   async write(octets: Uint8Array): Promise<void> {
     if (this.#error !== undefined) return;
     this.count += octets.length;
-    if (!this.#out.write(octets)) await Promise.race([once(this.#out, 'drain'), once(this.#out, 'close')]);
+    if (!this.#out.write(octets)) await this.#roomOrEnd();
+  }
+
+  #roomOrEnd(): Promise<void> {
+    const out = this.#out;
+    return new Promise((resolve) => {
+      const done = (): void => {
+        for (const event of ENDS_OF_WAITING) out.off(event, done);
+        resolve();
+      };
+      for (const event of ENDS_OF_WAITING) out.on(event, done);
+    });
   }
 
   /**

@@ -153,18 +153,14 @@ function hopText(h: NextHopStatus): string {
   return `${h.gateway === '' ? '' : ` via ${h.gateway}`} uplink ${h.uplink}`;
 }
 
-export function routesText(routes: readonly RouteStatus[]): string {
-  return routes.map((r) => `${routeLine(r)}\n`).join('');
-}
-
-function routeLine(r: RouteStatus): string {
+export function routeText(r: RouteStatus): string {
   const kind = r.kind === 'unicast' ? '' : `${r.kind} `;
   const hops =
     r.next_hops.length === 1
       ? hopText(r.next_hops[0]!)
       : r.next_hops.map((h) => `\n  nexthop${hopText(h)} weight ${h.weight}`).join('');
   const origin = ` proto ${r.origin}${r.detail === '' ? '' : ` ${r.detail}`}`;
-  return r.next_hops.length > 1 ? `${kind}${r.prefix}${origin}${hops}` : `${kind}${r.prefix}${hops}${origin}`;
+  return r.next_hops.length > 1 ? `${kind}${r.prefix}${origin}${hops}\n` : `${kind}${r.prefix}${hops}${origin}\n`;
 }
 
 export function bgpText(b: BgpPeers): string {

@@ -661,6 +661,10 @@ export const DESCRIPTOR = {
       "vrf": {
        "type": "string",
        "id": 2
+      },
+      "from": {
+       "type": "string",
+       "id": 3
       }
      }
     },
@@ -695,6 +699,10 @@ export const DESCRIPTOR = {
        "rule": "repeated",
        "type": "Route",
        "id": 1
+      },
+      "next": {
+       "type": "string",
+       "id": 2
       }
      }
     },

@@ -211,6 +211,8 @@ export interface RouteStatus {
 
 export interface Routes {
   readonly routes: readonly RouteStatus[];
+  /** Asks for the rest as `from`; empty at the end. */
+  readonly next: string;
 }
 
 export interface BgpPeers {
@@ -489,7 +491,7 @@ type Empty = Readonly<Record<string, never>>;
 export interface Verbs {
   readonly status: Empty;
   readonly route_get: { readonly dst: string; readonly vrf?: string };
-  readonly route_show: { readonly origin: string; readonly vrf?: string };
+  readonly route_show: { readonly origin: string; readonly vrf?: string; readonly from?: string };
   readonly bgp_show: { readonly peer: string };
   readonly bgp_routes: {
     readonly table: string;
@@ -560,7 +562,7 @@ export type Verb = keyof Verbs;
 export type StreamVerb = 'capture' | 'bgp_watch';
 
 /** Verbs whose answer comes in parts, each asked for with the `next` of the one before. */
-export type PartsVerb = 'bgp_routes' | 'bgp_dump' | 'bgp_vpn';
+export type PartsVerb = 'route_show' | 'bgp_routes' | 'bgp_dump' | 'bgp_vpn';
 
 /** The Response field that carries each verb's answer. */
 export const BODY_OF = {

@@ -222,12 +222,18 @@ export class FibWriter {
     return this.#tables.get(tableKey(vrf, family))?.rib ?? [];
   }
 
-  /** All routes of a VRF, in no particular order. The FIB must not change while the iteration runs. */
-  *routes(vrf: number): Generator<RouteInfo> {
-    for (const family of [4, 6] as const) {
-      const table = this.#tables.get(tableKey(vrf, family));
-      for (const prefix of table?.rib ?? []) yield* this.#routesAt(table!, prefix);
-    }
+  /**
+   * A part of the routes that are used: looks at up to `budget` numbers of prefixes from `from` on, while `visit` wants more.
+   * @returns where to go on, -1 at the end of the table
+   */
+  slice(vrf: number, family: Family, from: number, budget: number, visit: (best: RouteInfo) => boolean): number {
+    const table = this.#tables.get(tableKey(vrf, family));
+    if (table === undefined) return -1;
+    const { rib } = table;
+    const end = Math.min(rib.limit, from + budget);
+    for (let prefix = from; prefix < end; prefix++)
+      if (rib.has(prefix) && !visit(this.#routesAt(table, prefix)[0]!)) return prefix + 1;
+    return end >= rib.limit ? -1 : end;
   }
 
   stats(): TableStats[] {

@@ -6,6 +6,7 @@ import { ROUTE_SOURCE_NAMES, RouteKind, RouteSource } from '../../../router/fib/
 import { FibWriter } from '../../../router/fib/writer.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { PrefixTable } from '../../../router/lib/prefix-table.ts';
+import { fibRoutes } from '../../kit/fib-routes.ts';
 
 const PREFIX = Prefix.parse('172.20.5.0/24')!;
 const hop = (link: string, weight?: number) => {
@@ -148,7 +149,9 @@ test('numbers of the FIB or of a table of its own: the FIB has the same routes, 
           }
         }
         const [shared, other] = both.map((fib) =>
-          [...fib.routes(0)].map((r) => `${r.prefix} ${r.source} ${r.nextHops[0]!.link}`).sort(),
+          fibRoutes(fib, 0)
+            .map((r) => `${r.prefix} ${r.source} ${r.nextHops[0]!.link}`)
+            .sort(),
         );
         const routed = new Set(shared!.map((r) => r.split(' ')[0]));
         return String(shared) === String(other) && tables[0].size === routed.size && tables[1].size === 0;

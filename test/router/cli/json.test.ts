@@ -90,7 +90,7 @@ const ASKED: readonly (readonly [argv: string, message: string | undefined, of?:
   ['status', 'Status'],
   ['reload', 'Reloaded'],
   ['config diff', 'Reloaded'],
-  ['route show', 'Routes'],
+  ['route show', 'Route', 'routes'],
   ['route get 172.23.0.53', 'RouteAnswer'],
   ['uplink show', 'Uplink', '[]'],
   ['bgp show', 'BgpPeers'],

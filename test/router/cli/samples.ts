@@ -311,6 +311,7 @@ export const ROUTES: Routes = {
     { prefix: '172.23.0.0/24', kind: 'unicast', origin: 'ebgp', next_hops: ANSWER.next_hops, detail: '' },
     { prefix: '203.0.113.0/24', kind: 'blackhole', origin: 'static', next_hops: [], detail: '' },
   ],
+  next: '',
 };
 
 const ROUTE = {

@@ -79,6 +79,7 @@ test('arguments arrive as they were given', async (t) => {
   const path = await serve(t, {
     route_show: ({ origin }) => ({
       routes: [{ prefix: '::/0', kind: 'unicast', origin, next_hops: [], detail: '' }],
+      next: '',
     }),
   });
   const { routes } = await ask(path, 'route_show', { origin: 'bgp' });

@@ -8,6 +8,7 @@ import { FpmSession } from '../../../router/fpm/session.ts';
 import { FpmTable } from '../../../router/fpm/table.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import type { Instant } from '../../../router/lib/clock.ts';
+import { fibRoutes } from '../../kit/fib-routes.ts';
 import * as kit from './kit.ts';
 
 const at = (ms: number): Instant => ms as Instant;
@@ -37,7 +38,7 @@ function room(confirms = false) {
   table.sessionBegan(at(0));
   const shown = (): Record<string, string> =>
     Object.fromEntries(
-      [...fib.routes(0)].map((r) => [
+      fibRoutes(fib, 0).map((r) => [
         String(r.prefix),
         [ROUTE_KIND_NAMES[r.kind], ...r.nextHops.map((h) => `${h.gateway ?? '-'}%${h.link}*${h.weight ?? 1}`)]
           .join(' ')
