@@ -17,6 +17,7 @@ import {
   type NextHop,
   OPTIONAL,
   type WireContext,
+  withoutDiscardable,
 } from './attribute/model.ts';
 import { hasPathIds, isNegotiated, type LinkLocalForm, putReachHead } from './attribute/mp-reach.ts';
 import { putUnreachHead } from './attribute/mp-unreach.ts';
@@ -324,6 +325,14 @@ export class UpdatePacker {
    * @returns false when the attributes leave no room for a prefix in the largest message; nothing must be added then
    */
   reach(family: Family, attributes: Attributes, hop: NextHop): boolean {
+    if (this.#reachHead(family, attributes, hop)) return true;
+    // RFC 8654 §4: "SHOULD try to reduce the outgoing message size by removing attributes eligible under the "attribute discard"
+    // approach of [RFC7606]".
+    const less = withoutDiscardable(attributes);
+    return less !== undefined && this.#reachHead(family, less, hop);
+  }
+
+  #reachHead(family: Family, attributes: Attributes, hop: NextHop): boolean {
     this.#close();
     this.#head.clear();
     this.#tail.clear();

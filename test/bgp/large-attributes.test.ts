@@ -85,6 +85,34 @@ test('a table of attribute sets refuses what does not fit into the attributes of
   t.is(table.octets, 0);
 });
 
+test('what only names the aggregator gives way where a message has no room for it (RFC 8654 §4)', (t) => {
+  const aggregated = { atomicAggregate: true, aggregator: { asn: 70_000, identifier: 7 } };
+  const told = (count: number, more: Partial<Attributes>, fourOctetAs = true) => {
+    const out: Uint8Array[] = [];
+    const settings = { fourOctetAs, maxMessage: 4096, linkLocalForm: 'single' } as const;
+    const packer = new UpdatePacker(settings, (octets) => out.push(octets.slice()));
+    if (!packer.reach(4, { ...PLAIN_ATTRIBUTES, communities: communities(count), ...more }, HOP)) return undefined;
+    packer.add(0x0a000000, 0, 0, 0, 32);
+    packer.flush();
+    t.true(out[0]!.length <= 4096);
+    const u = decodeUpdate(messageOf(out[0]!).body, {
+      ...PLAIN_CONTEXT,
+      fourOctetAs,
+      external: true,
+      firstAs: undefined,
+    });
+    return 'handling' in u ? u.words : [u.attributes?.communities.length, u.attributes?.aggregator, u.faults.length];
+  };
+  // Header 19, lengths 4, ORIGIN 4, an empty AS_PATH 3, NEXT_HOP 7, the header of COMMUNITIES 4, a prefix 5.
+  const most = Math.floor((4096 - 46) / 4);
+  t.deepEqual(told(most, {}), [most, undefined, 0]);
+  t.is(told(most + 1, {}), undefined);
+  t.deepEqual(told(most - 4, aggregated), [most - 4, aggregated.aggregator, 0]);
+  t.deepEqual(told(most, aggregated), [most, undefined, 0]);
+  t.deepEqual(told(most, aggregated, false), [most, undefined, 0]);
+  t.is(told(most + 1, aggregated), undefined);
+});
+
 /** A speaker and a peer that knows no AS numbers of four octets (when `isOld`), and long messages. */
 function speakerWith(policy: Policy, isOld: boolean) {
   let accept!: (stream: Stream, remote: Addr, link: LinkId) => StreamHandler | undefined;

@@ -88,6 +88,26 @@ export interface Attributes {
 export const NO_NUMBERS: readonly number[] = Object.freeze([]);
 const NO_UNKNOWN: readonly UnknownAttribute[] = Object.freeze([]);
 
+/** The attributes without those whose loss costs no route (RFC 7606 §7.6 and §7.7); undefined when there are none of them. */
+export function withoutDiscardable(a: Attributes): Attributes | undefined {
+  if (!a.atomicAggregate && a.aggregator === undefined) return undefined;
+  return {
+    origin: a.origin,
+    asPath: a.asPath,
+    med: a.med,
+    localPref: a.localPref,
+    atomicAggregate: false,
+    aggregator: undefined,
+    communities: a.communities,
+    extendedCommunities: a.extendedCommunities,
+    largeCommunities: a.largeCommunities,
+    originatorId: a.originatorId,
+    clusterList: a.clusterList,
+    otc: a.otc,
+    unknown: a.unknown,
+  };
+}
+
 /** Attributes being collected from one message. */
 export class AttributeDraft {
   origin: number | undefined = undefined;
