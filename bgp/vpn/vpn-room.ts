@@ -64,6 +64,8 @@ interface Exported {
   /** The VRF's name, and the end that it was told by: one of a VRF that is gone may have the same name. */
   readonly vrf: string;
   readonly end: VrfEnd;
+  /** The end's session that told it. */
+  readonly session: number;
   /** With the distinguisher that it was told under. */
   readonly name: VpnName;
   readonly number: number;
@@ -374,7 +376,7 @@ export class VpnRoom implements VpnPort {
     const { attributes, hop } = route.bundle;
     const name = { ...exported.name, rd: vrf.rd };
     if (!isEqual(attributes.extendedCommunities, exportedCommunities(vrf, attributes))) {
-      this.#export(vrf, { prefix: name.prefix, attributes, hop });
+      this.#export(vrf, { prefix: name.prefix, attributes, hop }, exported.session);
       return;
     }
     if (!isEqual(name, exported.name)) {
@@ -536,8 +538,8 @@ export class VpnRoom implements VpnPort {
     }
   }
 
-  /** A VRF's best route changed. */
-  #export(vrf: Vrf, { prefix, attributes, hop }: VrfRoute): void {
+  /** A VRF's best route changed. @param session that told it, where that is not the one there is now */
+  #export(vrf: Vrf, { prefix, attributes, hop }: VrfRoute, session?: number): void {
     const key = exportKey(vrf.name, prefix);
     const before = this.#exported.get(key);
     const bundle = attributes && hop && this.#bundleOf(vrf, FAMILY_OF[prefix.family], attributes, hop);
@@ -552,7 +554,8 @@ export class VpnRoom implements VpnPort {
       if (!vrfs.includes(to)) this.#leakEnd(to, vrf.name)?.withdraw(prefix, number);
     }
     if (before !== undefined && !isEqual(before.name.rd, vrf.rd)) this.#takeBack(before);
-    this.#exported.set(key, { vrf: vrf.name, end: this.#ends.get(vrf.name)!, name, number, vrfs });
+    const end = this.#ends.get(vrf.name)!;
+    this.#exported.set(key, { vrf: vrf.name, end, session: session ?? end.session, name, number, vrfs });
     const told = vpnKey(name);
     this.#table.put(told, { name, vrf: vrf.name, label: IMPLICIT_NULL, bundle, number, cost: 0 });
     for (const to of vrfs) this.#leakEnd(to, vrf.name)?.announce({ prefix, ...bundle }, number);
@@ -600,7 +603,11 @@ export class VpnRoom implements VpnPort {
 
   /** The VRF's speaker is gone, and its routes with it; what it imports is told again when it is back. */
   #forgetVrf(name: string): void {
-    for (const [key, exported] of [...this.#exported]) if (exported.vrf === name) this.#unexport(key, exported);
+    const end = this.#ends.get(name)!;
+    const { session } = end;
+    this.#each(this.#exported, ([key, exported]) => {
+      if (exported.end === end && exported.session <= session) this.#unexport(key, exported);
+    });
     for (const family of VPN_FAMILIES) this.#told(name, family);
   }
 }

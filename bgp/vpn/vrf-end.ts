@@ -56,6 +56,8 @@ export class VrfEnd implements FarEnd {
   readonly open: FarEnd['open'];
   readonly #host: VrfEndHost | undefined;
   #isComplete = false;
+  /** Which session with the VRF's speaker this is, or was last. */
+  #session = 0;
   readonly #announced = new Map<number, Announced>();
   #tell: ((octets: Uint8Array) => void) | undefined;
 
@@ -77,7 +79,12 @@ export class VrfEnd implements FarEnd {
     };
   }
 
+  get session(): number {
+    return this.#session;
+  }
+
   begin(tell: (octets: Uint8Array) => void): void {
+    this.#session++;
     this.#tell = tell;
     for (const a of this.#announced.values()) tell(a.octets);
     if (this.#isComplete) this.#tellEnd();

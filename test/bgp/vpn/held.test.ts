@@ -1,4 +1,7 @@
-/** What is held from a peer: marked and swept at once whatever it is, counted as a list would count it, and left in slices. */
+/**
+ * What is held from a peer: marked and swept at once whatever it is, counted as a list would count it, and left in slices; and what
+ * VRFs have exported.
+ */
 import test from 'ava';
 import fc from 'fast-check';
 import type { Chore } from '../../../bgp/chores.ts';
@@ -9,9 +12,10 @@ import { type VpnPrefix, vpnKey } from '../../../bgp/vpn/nlri.ts';
 import { VpnRoom } from '../../../bgp/vpn/vpn-room.ts';
 import { PLAIN_ATTRIBUTES } from '../../../bgp/wire/attribute/plain.ts';
 import { PLAIN_FACTS } from '../../../bgp/wire/family.ts';
+import { UpdatePacker } from '../../../bgp/wire/update.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { hex } from '../kit/describe.ts';
-import { rd } from '../kit/vpn.ts';
+import { messagesIn, rd, rt } from '../kit/vpn.ts';
 
 const hop = { global: Addr.parse('10.0.0.9')!, linkLocal: undefined };
 const sender = { name: 'p', address: hop.global, relation: 'internal', isClient: false, identifier: 9 } as const;
@@ -166,4 +170,46 @@ test('a peer that comes again while its old routes leave has the new ones', (t) 
   while (!chores[0]!.step(2));
   t.deepEqual(told(), ['10.4.0.0/16 50']);
   t.is(room.counts.learned, 1);
+});
+
+test("what a VRF's session has exported leaves in steps when that ends, but for what the next one tells", (t) => {
+  const chores: Chore[] = [];
+  const red = { name: 'red', rd: rd('64601:1'), importTargets: [], exportTargets: [rt('64601:1')] };
+  const room = new VpnRoom({ localAs: 64601, vrfs: [red], wake: () => undefined });
+  room.attach((chore) => chores.push(chore));
+  const end = room.endOf('red')!;
+  const settings = { fourOctetAs: true, maxMessage: 4096, linkLocalForm: 'native' } as const;
+  const tell = (...numbers: number[]): void => {
+    const packer = new UpdatePacker(settings, (octets) => {
+      for (const m of messagesIn([octets])) end.update(m.subarray(19));
+    });
+    packer.reach(4, { ...PLAIN_ATTRIBUTES, localPref: 100 }, hop);
+    for (const n of numbers) packer.add(Prefix.parse(`10.${n}.0.0/16`)!.addr.a3, 0, 0, 0, 16);
+    packer.flush();
+  };
+  const told = (): string[] =>
+    [...room.routes(0)]
+      .flat()
+      .map((r) => String(r.name.prefix))
+      .sort();
+  end.begin(() => undefined);
+  tell(1, 2, 3, 4, 5);
+  t.is(told().length, 5);
+  // Other targets: each route is to be exported again, when the session that told it is gone.
+  room.setVrfs([{ ...red, exportTargets: [rt('64601:2')] }]);
+  end.ended();
+  end.begin(() => undefined);
+  tell(2, 9);
+  t.is(told().length, 6);
+  t.is(chores.length, 2);
+  while (!chores[0]!.step(2));
+  t.is(told().length, 6);
+  t.false(chores[1]!.step(2));
+  t.is(told().length, 5, 'one of the first two has not been told again');
+  while (!chores[1]!.step(2));
+  t.deepEqual(told(), ['10.2.0.0/16', '10.9.0.0/16']);
+  end.ended();
+  while (!chores[2]!.step(2));
+  t.deepEqual(told(), []);
+  t.is(room.counts.exported, 0);
 });
