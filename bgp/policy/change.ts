@@ -43,7 +43,7 @@ function relabelledCopy(a: Attributes, set: Changes, ownAs: number): Attributes 
     ...copyOf(a),
     origin: set.origin ?? a.origin,
     localPref: shifted(set.localPref ?? a.localPref, set.addLocalPref, DEFAULT_LOCAL_PREF),
-    med: shifted(set.med ?? a.med, set.addMed, 0),
+    med: shifted(set.med === 'none' ? undefined : (set.med ?? a.med), set.addMed, 0),
     asPath: more === undefined ? a.asPath : prepend(a.asPath, more.asn ?? ownAs, more.times),
     communities: relabelled(
       set.setCommunities?.map((c) => [c]),

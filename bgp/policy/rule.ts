@@ -82,7 +82,8 @@ export interface Changes {
   readonly localPref?: number;
   /** Added to LOCAL_PREF after `localPref`; the sum stays in 0 to 2^32 - 1. */
   readonly addLocalPref?: number;
-  readonly med?: number;
+  /** `none` takes it off (RFC 4271 §5.1.4). */
+  readonly med?: number | 'none';
   readonly addMed?: number;
   /** Put an AS in front this many more times; without `asn` it is our own. */
   readonly prepend?: { readonly asn?: number; readonly times: number };

@@ -268,7 +268,7 @@ const changes = object({
   local_pref: int(0, MAX_WORD, 'a local preference').optional(),
   /** Added to what the route has; less than zero subtracts. */
   local_pref_add: int(-MAX_WORD, MAX_WORD, 'a number').optional(),
-  med: int(0, MAX_WORD, 'a MED').optional(),
+  med: z.union([int(0, MAX_WORD, 'a MED'), choice(['none'])]).optional(),
   med_add: int(-MAX_WORD, MAX_WORD, 'a number').optional(),
   prepend: z.union([times.transform((n) => ({ times: n })), object({ asn, times: times.default(1) })]).optional(),
   origin: origin.optional(),

@@ -313,7 +313,7 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
   ...under('route_rule.set', {
     local_pref: 'preference inside our AS',
     local_pref_add: 'added to the preference; subtracted when negative',
-    med: 'MULTI_EXIT_DISC',
+    med: 'MULTI_EXIT_DISC; `none` takes it off',
     med_add: 'added to the MED; subtracted when negative',
     prepend: 'put our AS in front so many times',
     origin: 'ORIGIN',

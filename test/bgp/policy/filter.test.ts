@@ -204,6 +204,8 @@ const CHANGES: readonly (readonly [string, Partial<Attributes>, Changes, Partial
   ['LOCAL_PREF no further than it goes', { localPref: 0xfffffff0 }, { addLocalPref: 100 }, { localPref: 0xffffffff }],
   ['MED', { med: 1 }, { med: 50 }, { med: 50 }],
   ['MED by a sum', {}, { addMed: 5 }, { med: 5 }],
+  ['MED taken off', { med: 7 }, { med: 'none' }, { med: undefined }],
+  ['MED anew', { med: 7 }, { med: 'none', addMed: 3 }, { med: 3 }],
   ['ORIGIN', {}, { origin: 2 }, { origin: 2 }],
   ['the path by our AS', {}, { prepend: { times: 2 } }, path(64600, 64600, 64601, 64602)],
   ['the path by another AS', {}, { prepend: { asn: 5, times: 1 } }, path(5, 64601, 64602)],

@@ -142,6 +142,16 @@ test('a rule says everything a filter can do', (t) => {
   ]);
 });
 
+test('a rule takes the MED off (RFC 4271 §5.1.4)', (t) => {
+  const { peers } = bgpOf(
+    t,
+    'peers: [{ asn: 65002, via: one, address: fe80::2, import: [{ set: { med: none } }], export: none }]',
+  );
+  const rules = rulesOf(peers[0]!.importPolicy)!;
+  t.deepEqual(rules[0]!.set, { med: 'none' });
+  t.is(judge(rules, { attributes: { med: 7 } })?.attributes.med, undefined);
+});
+
 test('named policies stand for their rules, also inside each other', (t) => {
   const { peers } = bgpOf(
     t,
