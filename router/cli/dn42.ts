@@ -1,5 +1,5 @@
 /** `mlshim dn42 card|add-peer|lint`: what a DN42 operator tells others, takes from them, and should look after. Needs no daemon. */
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { formatKey, parseKey, publicKey } from '../../wg/keys.ts';
 import { parseEndpoint } from '../../wg/quick.ts';
@@ -14,6 +14,7 @@ import type { Config } from '../config/model.ts';
 import { Addr } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
 import { parseAsn } from '../lib/ranges.ts';
+import { systemReason } from '../lib/reason.ts';
 import type { Input } from './command.ts';
 import { hanging, plural, textTable } from './render.ts';
 
@@ -182,6 +183,24 @@ function checkPort(config: Config, asn: number, given: string | undefined): void
   throw new MlshimError('USAGE', `the tunnel ${owner.name} listens on port ${port} already: ${advice}`);
 }
 
+/** All of a file or nothing: half of one would spoil the whole configuration. @throws MlshimError NOT_WRITTEN */
+function writePeer(file: string, yaml: string): void {
+  let isOurs = false;
+  try {
+    mkdirSync(dirname(file), { recursive: true });
+    const fd = openSync(file, 'wx', 0o644);
+    isOurs = true;
+    try {
+      writeFileSync(fd, yaml);
+    } finally {
+      closeSync(fd);
+    }
+  } catch (e) {
+    if (isOurs) rmSync(file, { force: true });
+    throw new MlshimError('NOT_WRITTEN', `cannot write ${file}: ${systemReason(e)}`);
+  }
+}
+
 /** Writes peers.d/NAME.yaml and looks whether the configuration holds together with it; if not, it is taken back. */
 export async function addPeer(input: Input): Promise<number> {
   const asn = asnOf(input.args[0]!);
@@ -198,8 +217,7 @@ export async function addPeer(input: Input): Promise<number> {
   checkPort(before, asn, options['port']);
   const file = join(dirname(path), FOLDER, `${name}.yaml`);
   if (existsSync(file)) throw new MlshimError('USAGE', `${file} exists`);
-  mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(file, yaml, { mode: 0o644, flag: 'wx' });
+  writePeer(file, yaml);
   const source = findConfig(input.options['config'] as string | undefined, input.io.env);
   const { config, diagnostics } = parseConfig(source, input.io.env);
   if (config === undefined) {

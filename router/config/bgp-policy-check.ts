@@ -80,8 +80,8 @@ function checkReached(tree: SourceTree, bgp: ParsedBgp, items: readonly ParsedPo
     const by = all >= 0 ? all : before.findIndex((earlier) => hasSameMatch(earlier, item));
     if (by < 0) continue;
     const why = all >= 0 ? 'is for every route' : 'decides about the same routes';
-    const line = tree.lineOf([...at, by]);
-    tree.report('warning', [...at, i], `this rule is never reached: the one at line ${line} ${why}`);
+    const where = tree.whereIs([...at, by], [...at, i]);
+    tree.report('warning', [...at, i], `this rule is never reached: the one at ${where} ${why}`);
     if (all >= 0) return;
   }
 }

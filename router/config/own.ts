@@ -33,7 +33,7 @@ function checkTunnels(tree: SourceTree, { bgp }: ParsedConfig): void {
     seen.set(key, first);
     if (key === formatKey(publicKey(privateKey))) tree.report('error', at, OUR_KEY);
     else if (first.asn !== String(asn))
-      tree.report('warning', at, `AS${first.asn} at line ${tree.lineOf(first.at)} has the same public key`);
+      tree.report('warning', at, `AS${first.asn} at ${tree.whereIs(first.at, at)} has the same public key`);
   }
 }
 

@@ -193,11 +193,11 @@ export function checkPolicy(tree: SourceTree, config: Parsed): void {
     if (r.name === undefined) continue;
     const first = names.get(r.name);
     if (first === undefined) names.set(r.name, i);
-    else tree.report('error', [...at, 'name'], `rule "${r.name}" is already at line ${tree.lineOf(['rules', first])}`);
+    else tree.report('error', [...at, 'name'], `rule "${r.name}" is already at ${tree.whereIs(['rules', first], at)}`);
   }
   const rules = config.rules.map((r, i) => toRule(r, i, { kind: 'reject' }));
   for (const { rule: hidden, by } of shadowedRules(rules)) {
-    const earlier = `rule ${ruleName(config.rules[by]!, by)} at line ${tree.lineOf(['rules', by])} comes first`;
+    const earlier = `rule ${ruleName(config.rules[by]!, by)} at ${tree.whereIs(['rules', by], ['rules', hidden])} comes first`;
     tree.report(
       'warning',
       ['rules', hidden],

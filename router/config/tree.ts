@@ -85,12 +85,17 @@ export class SourceTree {
   /** Complain about the value at `path`, or about the nearest parent that was written down. */
   report(severity: Severity, path: Path, message: string, cause?: Note): void {
     if (this.#broken.has(keyOf(path))) return;
+    const span = this.#spanAt(path);
+    if (span !== undefined) this.#push(severity, span, path, message, cause);
+  }
+
+  /** Where the value at `path` is, or the nearest parent that was written down. */
+  #spanAt(path: Path): Span | undefined {
     for (let n = path.length; n >= 0; n--) {
       const span = this.#values.get(keyOf(path.slice(0, n)));
-      if (span === undefined) continue;
-      this.#push(severity, span, path, message, cause);
-      return;
+      if (span !== undefined) return span;
     }
+    return undefined;
   }
 
   /** Complain about the key at `path` (its name rather than its value). */
@@ -100,10 +105,11 @@ export class SourceTree {
     else this.#push(severity, span, path.slice(0, -1), message);
   }
 
-  /** Line of the value at `path`, for "first seen at line N". */
-  lineOf(path: Path): number | undefined {
-    const span = this.#values.get(keyOf(path));
-    return span?.source.lines.linePos(span.start).line;
+  /** `line 12`, or `peers.d/a.yaml:12` for a complaint in another file: where the value at `path` is. */
+  whereIs(path: Path, from: Path): string {
+    const span = this.#spanAt(path)!; // the root is written down
+    const { line } = span.source.lines.linePos(span.start);
+    return span.source === this.#spanAt(from)?.source ? `line ${line}` : `${span.source.shown}:${line}`;
   }
 
   /** `mlshim.yaml:12`, the file and line of the value at `path`; empty when it was not written down. */

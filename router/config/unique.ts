@@ -15,6 +15,6 @@ export class Unique<T> {
   add(value: T, path: Path, shown = `${this.#what} ${value}`): void {
     const first = this.#first.get(value);
     if (first === undefined) this.#first.set(value, path);
-    else this.#tree.report('error', path, `${shown} is already used at line ${this.#tree.lineOf(first)}`);
+    else this.#tree.report('error', path, `${shown} is already used at ${this.#tree.whereIs(first, path)}`);
   }
 }

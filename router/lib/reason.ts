@@ -4,6 +4,10 @@ const WORDS: Readonly<Record<string, string>> = {
   ENOENT: 'no such file',
   EACCES: 'permission denied',
   EISDIR: 'it is a folder',
+  EEXIST: 'a file is in its place',
+  ENOTDIR: 'a part of the path is no folder',
+  ENOSPC: 'no space is left there',
+  EROFS: 'it is on a read-only file system',
   ERR_ENCODING_INVALID_ENCODED_DATA: 'it is not UTF-8',
 };
 

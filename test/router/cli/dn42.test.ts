@@ -1,10 +1,12 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { main } from '../../../router/cli/main.ts';
 import { dn42Json } from '../../bgp/kit/roas.ts';
 
+const CLI = join(import.meta.dirname, '../../../router/cli/main.js');
 const KEY = 'AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=';
 const PUBLIC = 'L+V9o0fNYkMVKNqsX7spBzD/9oSvxM/C7ZCZX1jLO3Q=';
 const THEIRS = 'AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=';
@@ -169,7 +171,25 @@ test('a key that is our own is refused, one that another AS has is taken with a 
   t.is((await run('dn42', 'add-peer', '4242420263', '--public-key', THEIRS)).err, '');
   const copied = await run('dn42', 'add-peer', '4242420264', '--public-key', THEIRS);
   t.is(copied.status, 0);
-  t.regex(copied.err, /AS4242420264\.yaml:4:17: warning: AS4242420263 at line 4 has the same public key/);
+  t.regex(
+    copied.err,
+    /AS4242420264\.yaml:4:17: warning: AS4242420263 at \S*AS4242420263\.yaml:4 has the same public key/,
+  );
+});
+
+test('where the file of a peer cannot be written, nothing is left and the reason is told', async (t) => {
+  const { dir, path, run } = place(t);
+  writeFileSync(join(dir, 'peers.d'), '');
+  const blocked = await run('dn42', 'add-peer', '4242420263', '--public-key', THEIRS);
+  t.is(blocked.status, 1);
+  t.regex(blocked.err, /^mlshim: cannot write \S+peers\.d\/AS4242420263\.yaml: .*\n {2}hint: .*\n$/);
+  rmSync(join(dir, 'peers.d'));
+  // No octet more: as on a full disk.
+  const add = `ulimit -f 0; exec '${process.execPath}' '${CLI}' dn42 add-peer 4242420263 --public-key ${THEIRS}`;
+  const full = spawnSync('sh', ['-c', add], { env: { ...process.env, MLSHIM_CONFIG: path }, encoding: 'utf8' });
+  t.is(full.status, 1, full.stderr);
+  t.regex(full.stderr, /^mlshim: cannot write \S+AS4242420263\.yaml: /);
+  t.deepEqual(readdirSync(join(dir, 'peers.d')), []);
 });
 
 test('a configuration that does not read peers.d is told how to', async (t) => {
