@@ -3,10 +3,12 @@
  * after another per client. Replies come in parts; the next part is asked for when the client has taken the last one, so
  * a full table costs neither memory nor long turns. Only the owner and the group can open it (mode 0660).
  */
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
+import { dirname } from 'node:path';
 import { type BirdCommand, MAX_COMMAND, Mistake, parseCommand } from '../birdctl/command.ts';
 import { Code, type Line, ReplyText } from '../birdctl/reply.ts';
+import { MAX_SOCKET_PATH } from '../control/paths.ts';
 import { isAnswered } from '../control/server.ts';
 import { MlshimError } from '../lib/errors.ts';
 import { BIRD_VERSION, type BirdPart, type BirdPosition } from './bird-answers.ts';
@@ -35,14 +37,13 @@ export class BirdSocket {
 
   /** @throws MlshimError DAEMON_RUNNING when something answers there, USAGE when it cannot be listened on */
   async listen(path: string): Promise<void> {
+    const hindrance = hindranceAt(path);
+    if (hindrance !== undefined)
+      throw new MlshimError('USAGE', `cannot listen on the bird_socket ${path}: ${hindrance}`);
     if (await isAnswered(path)) {
       throw new MlshimError('DAEMON_RUNNING', `another daemon serves the bird_socket ${path}`, { folder: path });
     }
-    try {
-      if (lstatSync(path).isSocket()) unlinkSync(path);
-    } catch {
-      // Nothing is there; anything else makes listening fail with its own reason.
-    }
+    rmSync(path, { force: true }); // a socket that nobody serves, or nothing
     const before = process.umask(0o117); // no moment in which others could connect
     try {
       await new Promise<void>((resolve, reject) => {
@@ -154,4 +155,11 @@ class BirdClient {
       socket.once('close', gone);
     });
   }
+}
+
+/** Why nobody could listen there: a longer path would be cut, and something served under a name that was not meant. */
+function hindranceAt(path: string): string | undefined {
+  if (Buffer.byteLength(path) > MAX_SOCKET_PATH) return `it is longer than ${MAX_SOCKET_PATH} octets`;
+  if (!existsSync(dirname(path))) return 'its folder does not exist';
+  return lstatSync(path, { throwIfNoEntry: false })?.isSocket() === false ? 'something else is there' : undefined;
 }

@@ -11,6 +11,10 @@ import { checkRpki } from './rpki.ts';
 import type { Path, SourceTree } from './tree.ts';
 import { Unique } from './unique.ts';
 
+/** How our own routes are called, here and on the bird_socket, and the words that stand where names of peers may. */
+const OUR_WORDS: readonly string[] = ['local', 'networks4', 'networks6', 'in', 'out', 'best', 'for', 'all'];
+const HAS_MEANING = 'has a meaning of its own in commands and answers: it cannot name a peer';
+
 export function checkBgp(tree: SourceTree, bgp: ParsedBgp): void {
   if (bgp.router_id.isUnspecified) tree.report('error', ['bgp', 'router_id'], 'the router identifier must not be zero');
   const names = new Unique<string>(tree, 'peer name');
@@ -18,6 +22,7 @@ export function checkBgp(tree: SourceTree, bgp: ParsedBgp): void {
   for (const [i, peer] of bgp.peers.entries()) {
     const at: Path = ['bgp', 'peers', i];
     const name = peerNameOf(peer, bgp);
+    if (OUR_WORDS.includes(name)) tree.report('error', [...at, 'name'], `"${name}" ${HAS_MEANING}`);
     if (peer.name !== undefined) names.add(name, [...at, 'name']);
     else names.add(name, at, `it needs a name: ${name}`);
     const place = peer.mrt !== undefined ? '(mrt)' : peer.host ? `${peer.zone ?? ''}(host)` : (peer.via ?? '');

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createConnection, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -47,6 +47,23 @@ test('only the owner and the group may open it, and a second daemon is refused',
   t.is(statSync(path).mode & 0o777, 0o660);
   const second = new BirdSocket({ answer: async () => DONE, configure: async () => [[], [3, '']] });
   await t.throwsAsync(second.listen(path), { message: /another daemon serves/ });
+});
+
+test('where nobody can listen the reason is told, and nothing is touched', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'mlshim-bird-'));
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }));
+  writeFileSync(join(dir, 'file'), 'precious');
+  const cases: readonly [string, RegExp][] = [
+    ['file', /: something else is there$/],
+    ['nowhere/bird.ctl', /: its folder does not exist$/],
+    ['x'.repeat(120), /: it is longer than 107 octets$/],
+  ];
+  for (const [name, message] of cases) {
+    const socket = new BirdSocket({ answer: async () => DONE, configure: async () => [[], [3, '']] });
+    await t.throwsAsync(socket.listen(join(dir, name)), { message, code: 'USAGE' });
+  }
+  t.deepEqual(readdirSync(dir), ['file']);
+  t.is(readFileSync(join(dir, 'file'), 'utf8'), 'precious');
 });
 
 test('after restrict a session only reads', async (t) => {
