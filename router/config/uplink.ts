@@ -1,7 +1,7 @@
 /** What an uplink is: a WireGuard tunnel, or a path of the host's own network. */
 import type { Addr } from '../lib/addr.ts';
 import { addr, INTERFACE, object, Refusal, text } from './fields.ts';
-import { asMap, type Path, type SourceTree } from './tree.ts';
+import { asList, asMap, type Path, type SourceTree } from './tree.ts';
 import { Unique } from './unique.ts';
 
 /** Exactly one of the two; checkKinds refuses both and neither. */
@@ -65,4 +65,24 @@ export function checkHostPaths(tree: SourceTree, config: Parsed): void {
   for (const key of ['isolation', 'strict'] as const)
     if (asMap(tree.root)[key] !== undefined)
       tree.report('warning', [key], `${key} has no effect with backend: userspace`);
+  checkNoRoutes(tree, config);
+}
+
+/** Our own stack has no link for a path of the host. Where the backend is not said, it is known at the start only (app/plan.ts). */
+function checkNoRoutes(tree: SourceTree, { uplinks }: Parsed): void {
+  const refuse = (uplink: unknown, at: Path): void => {
+    if (typeof uplink !== 'string' || uplinks[uplink]?.kernel === undefined) return;
+    const what = `"${uplink}" is a path of the host's network`;
+    tree.report('error', at, `${what}: the user-space backend routes by tunnels only`);
+  };
+  const root = asMap(tree.root);
+  for (const [i, route] of asList(root['routes']).entries()) {
+    const { via } = asMap(route);
+    refuse(via, ['routes', i, 'via']);
+    for (const [j, hop] of asList(via).entries()) refuse(asMap(hop)['via'], ['routes', i, 'via', j, 'via']);
+  }
+  for (const [i, peer] of asList(asMap(root['bgp'])['peers']).entries())
+    refuse(asMap(peer)['via'], ['bgp', 'peers', i, 'via']);
+  for (const [i, server] of asList(asMap(root['dns'])['servers']).entries())
+    refuse(String(server).split('%')[1], ['dns', 'servers', i]);
 }
