@@ -1,6 +1,5 @@
 /** The main thread's side of the routing worker: questions and their answers, and what the worker tells by itself. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Worker } from 'node:worker_threads';
 import type { BirdCommand } from '../birdctl/command.ts';
 import type { Answers } from '../control/messages.ts';
 import { ERRORS, type ErrorCode, MlshimError } from '../lib/errors.ts';
@@ -26,6 +25,16 @@ export type RoutingEvent = Exclude<
 interface Waiting {
   readonly resolve: (answer: unknown) => void;
   readonly reject: (e: Error) => void;
+  readonly timer: NodeJS.Timeout | undefined;
+}
+
+/** Who asks gives up after 10 s (control/client.ts) and should hear before who is silent. */
+const ANSWER_MS = 9000;
+
+/** Of a worker what is needed here. */
+interface Channel {
+  on(event: 'message', heard: (m: FromRouting) => void): unknown;
+  postMessage(m: ToRouting): void;
 }
 
 export class RoutingClient {
@@ -33,15 +42,18 @@ export class RoutingClient {
   readonly ready: Promise<unknown>;
   /** The BGP sessions have ended after `stop`. */
   readonly stopped: Promise<void>;
-  readonly #worker: Worker;
+  readonly #worker: Channel;
+  readonly #limitMs: number;
   readonly #waiting = new Map<number, Waiting>();
   /** Descriptors on their way to the worker. */
   readonly #handed = new Set<number>();
   #nextId = 1;
   #isGone = false;
 
-  constructor(worker: Worker, onEvent: (event: RoutingEvent) => void) {
+  /** @param limitMs how long an answer may take */
+  constructor(worker: Channel, onEvent: (event: RoutingEvent) => void, limitMs: number = ANSWER_MS) {
     this.#worker = worker;
+    this.#limitMs = limitMs;
     let ready: (fib: unknown) => void = () => undefined;
     let failed: (e: MlshimError) => void = () => undefined;
     let stopped: () => void = () => undefined;
@@ -87,7 +99,7 @@ export class RoutingClient {
 
   /** @throws MlshimError CONFIG_INVALID when it cannot be done; nothing has changed then */
   async reload(boot: RoutingBoot): Promise<void> {
-    await this.#query({ verb: 'reload', boot });
+    await this.#query({ verb: 'reload', boot }, Infinity);
   }
 
   /** Whether the worker does not answer within this time. One that has ended does not hang. */
@@ -102,25 +114,37 @@ export class RoutingClient {
   /** The worker is gone: nobody will answer. @returns descriptors it has not taken, now the caller's */
   abandon(): readonly number[] {
     this.#isGone = true;
-    for (const w of this.#waiting.values()) w.reject(gone());
+    for (const w of this.#waiting.values()) {
+      clearTimeout(w.timer);
+      w.reject(gone());
+    }
     this.#waiting.clear();
     const untaken = [...this.#handed];
     this.#handed.clear();
     return untaken;
   }
 
-  #query(query: WorkerQuery): Promise<unknown> {
+  #query(query: WorkerQuery, limitMs = this.#limitMs): Promise<unknown> {
     if (this.#isGone) return Promise.reject(gone());
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject });
+      const timer = limitMs === Infinity ? undefined : setTimeout(() => this.#isLate(id), limitMs).unref();
+      this.#waiting.set(id, { resolve, reject, timer });
       this.send({ kind: 'query', id, query });
     });
+  }
+
+  #isLate(id: number): void {
+    const waiting = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    const words = 'the routing worker does not answer; mlshim down stops the router all the same';
+    waiting?.reject(new MlshimError('TIMEOUT', words));
   }
 
   #answered(m: Extract<FromRouting, { readonly kind: 'answer' }>): void {
     const waiting = this.#waiting.get(m.id);
     this.#waiting.delete(m.id);
+    clearTimeout(waiting?.timer);
     if (m.failure === undefined) waiting?.resolve(m.answer);
     else {
       const code = m.failure.code in ERRORS ? (m.failure.code as ErrorCode) : 'INTERNAL';
