@@ -41,7 +41,11 @@ export async function peer(input: Input): Promise<number> {
 }
 
 async function order(input: Input, name: string, action: string, rest: readonly string[]): Promise<number> {
-  if (!ACTIONS.includes(action)) throw new MlshimError('USAGE', `"${action}" is not one of ${ACTIONS.join(', ')}`);
+  if (!ACTIONS.includes(action)) {
+    // birdc has the order first.
+    const meant = ACTIONS.includes(name) ? `: did you mean bgp peer ${[action, name, ...rest].join(' ')}?` : '';
+    throw new MlshimError('USAGE', `"${action}" is not one of ${ACTIONS.join(', ')}${meant}`);
+  }
   const takesText = action === 'down' || action === 'reset';
   const direction = action === 'refresh' ? (rest[0] ?? '') : '';
   if (!['', 'in', 'out'].includes(direction) || (!takesText && rest.length > (action === 'refresh' ? 1 : 0)))
@@ -86,6 +90,10 @@ function listingOf(
   const hasFor = at >= 0 && at === words.length - 2;
   if (hasFor) words.splice(at, 1);
   const [first = '', second = ''] = words;
+  if (words.length > 1 && TABLES.includes(second)) {
+    const meant = [second, first, ...words.slice(2)].join(' ');
+    throw new MlshimError('USAGE', `the table comes first: did you mean bgp routes ${meant}?`);
+  }
   if (words.length > 2)
     throw new MlshimError('USAGE', `"${words[2]}" is too much: bgp routes takes a peer and a prefix`);
   const isOnlyPlace =

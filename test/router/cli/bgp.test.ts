@@ -355,3 +355,23 @@ test('a code is explained as JSON too', async (t) => {
   t.is(status, 0);
   t.is((JSON.parse(out) as { code: string }).code, 'B101');
 });
+
+test('who has words in another order is told the right one', async (t) => {
+  const cases: readonly (readonly [readonly string[], string])[] = [
+    [
+      ['peer', 'down', 'x', 'new', 'cable'],
+      'mlshim: "x" is not one of up, down, refresh, reset: did you mean bgp peer x down new cable?\n',
+    ],
+    [['peer', 'x', 'dwon'], 'mlshim: "dwon" is not one of up, down, refresh, reset\n'],
+    [['routes', 'x', 'in'], 'mlshim: the table comes first: did you mean bgp routes in x?\n'],
+    [
+      ['routes', '10.0.0.0/8', 'out', 'x'],
+      'mlshim: the table comes first: did you mean bgp routes out 10.0.0.0/8 x?\n',
+    ],
+  ];
+  for (const [argv, expected] of cases) {
+    const { status, err } = await cli(t, ['bgp', ...argv], {});
+    t.is(status, 2);
+    t.true(err.startsWith(expected), err);
+  }
+});
