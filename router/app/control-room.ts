@@ -39,6 +39,8 @@ export class ControlRoom {
   readonly #watchers = new Set<Stream<Answers['bgp_watch']>>();
   #server: ControlServer | undefined;
   #bird: BirdSocket | undefined;
+  /** Looked at once: all who ask to stop are answered before that begins. */
+  #hangs: Promise<boolean> | undefined;
 
   constructor(config: Config, port: ControlRoomPort, log: Logger) {
     this.#port = port;
@@ -69,7 +71,8 @@ export class ControlRoom {
 
   /** Answer `down`, and then stop: what hangs is not waited for. */
   async stopping(stop: () => void): Promise<Answers['down']> {
-    const hangs = await this.#port.routing().hangs(HANGS_MS);
+    this.#hangs ??= this.#port.routing().hangs(HANGS_MS);
+    const hangs = await this.#hangs;
     setImmediate(stop);
     return { pid: process.pid, routing_hangs: hangs };
   }

@@ -98,12 +98,12 @@ export async function down(input: Input): Promise<number> {
   return 0;
 }
 
-/** Order the daemon to stop; undefined when there is none. */
+/** Order the daemon to stop; undefined when there is none. One that leaves meanwhile undoes what it has done itself. */
 async function tellDown(control: string, keep: boolean): Promise<Answers['down'] | undefined> {
   try {
     return await ask(control, 'down', { keep });
   } catch (e) {
-    if (e instanceof MlshimError && e.code === 'DAEMON_UNREACHABLE') return undefined;
+    if (e instanceof MlshimError && e.code === 'DAEMON_UNREACHABLE' && e.details['wasThere'] !== true) return undefined;
     throw e;
   }
 }

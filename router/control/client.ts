@@ -25,7 +25,7 @@ export async function ask<V extends Exclude<Verb, StreamVerb>>(
       if (r.failure !== undefined) throw new RemoteError(r.failure);
       return r.body as Answers[V];
     }
-    throw new MlshimError('DAEMON_UNREACHABLE', 'the daemon closed the connection without an answer', { path });
+    throw left();
   } finally {
     socket.destroy();
   }
@@ -99,13 +99,24 @@ async function* exchange(socket: Socket, request: Request): AsyncGenerator<Respo
   const reader = new FrameReader();
   socket.once('timeout', () => socket.destroy(new MlshimError('TIMEOUT', 'the daemon did not answer in time')));
   socket.write(encodeRequest(request));
-  for await (const octets of socket as AsyncIterable<Uint8Array>) {
-    for (const body of reader.push(octets) ?? [undefined]) {
-      const r = body && decodeResponse(body);
-      if (r === undefined) throw new MlshimError('INTERNAL', 'the daemon sent something that is not an answer');
-      yield r;
+  try {
+    for await (const octets of socket as AsyncIterable<Uint8Array>) {
+      for (const body of reader.push(octets) ?? [undefined]) {
+        const r = body && decodeResponse(body);
+        if (r === undefined) throw new MlshimError('INTERNAL', 'the daemon sent something that is not an answer');
+        yield r;
+      }
     }
+  } catch (e) {
+    // One that ends before it has read the question resets the connection.
+    throw ['ECONNRESET', 'EPIPE'].includes((e as NodeJS.ErrnoException).code ?? '') ? left() : e;
   }
+}
+
+/** The daemon was there when it was asked. */
+function left(): MlshimError {
+  const words = 'the daemon closed the connection without an answer';
+  return new MlshimError('DAEMON_UNREACHABLE', words, { wasThere: true });
 }
 
 /** A refusal of the daemon, with the hint it filled in. */

@@ -1,13 +1,14 @@
 /** `mlshim down`, whatever the routing worker does: a filter function waits for a pipe that nobody writes to. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { BgpPeers } from '../../../router/control/messages.ts';
 import { until } from '../../bgp/kit/bird.ts';
 import { birdFile, TABLE_ASN } from '../../bgp/kit/mrt.ts';
-import { Side } from './pair.ts';
+import { exited, printed, Side } from './pair.ts';
 
 interface Stage {
   readonly side: Side;
@@ -71,3 +72,22 @@ test('a router that works is stopped without a word', async (t) => {
   t.deepEqual({ status, stdout, stderr }, { status: 0, stdout: '', stderr: '' });
   t.false(isThere(pid));
 });
+
+for (const [when, leave] of [
+  ['before it has answered', (socket) => socket.once('data', () => socket.destroy())],
+  ['before it has read', (socket) => socket.destroy()],
+] satisfies (readonly [string, (socket: Socket) => void])[]) {
+  test(`a daemon that leaves ${when} is not taken for one that was killed`, async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'mlshim-down-'));
+    t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+    mkdirSync(join(folder, 'mlshim'));
+    const leaving = createServer({ pauseOnConnect: when === 'before it has read' }, leave);
+    await new Promise<void>((resolve) => {
+      leaving.listen(join(folder, 'mlshim', 'control'), resolve);
+    });
+    t.teardown(() => leaving.close());
+    const down = new Side(folder, '127.0.0.1').start('down');
+    t.regex(await printed(down, /hint/), /^mlshim: the daemon closed the connection without an answer/);
+    t.is(await exited(down), 3);
+  });
+}
