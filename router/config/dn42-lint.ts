@@ -89,11 +89,22 @@ function origins(bgp: BgpConfig, report: Report): void {
     }
   }
   if (table.size(4) + table.size(6) === 0) return;
+  const flaw = (n: Prefix, asn: number): string | undefined => {
+    const state = table.state(n.family, ...wordsOf(n), n.length, asn);
+    if (state === RoaState.Valid) return undefined;
+    return state === RoaState.Invalid ? 'its route object is for another AS or length' : 'it has no route object';
+  };
   for (const { prefix: n } of bgp.networks) {
-    const state = table.state(n.family, ...wordsOf(n), n.length, bgp.asn);
-    if (state === RoaState.Valid) continue;
-    const why = state === RoaState.Invalid ? 'its route object is for another AS or length' : 'it has no route object';
-    report('error', 'roa', String(n), `others refuse this network: ${why} in the registry`);
+    const why = flaw(n, bgp.asn);
+    if (why !== undefined) report('error', 'roa', String(n), `others refuse this network: ${why} in the registry`);
+  }
+  for (const { name, asn, routing } of bgp.peers) {
+    for (const n of routing.delegated) {
+      // Of an AS that is not known beforehand nothing is known.
+      const why = typeof asn === 'number' ? flaw(n, asn) : undefined;
+      const text = `${n} is delegated to AS${String(asn)}, and others refuse it: ${why} in the registry`;
+      if (why !== undefined) report('warning', 'roa', name, text);
+    }
   }
 }
 

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
@@ -266,6 +266,19 @@ test('lint tells of rules that stand in the place of those of dn42', async (t) =
   );
   t.regex(await lint('[{ match: { med: 1 }, action: reject }, dn42]'), /^no findings/);
   t.regex(await lint('[{ match: { all: [{ roa: valid }, { prefix: 172.20.0.0/14+ }] } }]'), /^no findings/);
+});
+
+test('lint tells of a delegated part that the customer has no route object for', async (t) => {
+  const { dir, run } = place(t);
+  await run('dn42', 'add-peer', '4242420263', '--public-key', THEIRS, '--endpoint', 'peer.example.net:20229');
+  appendFileSync(join(dir, 'peers.d', 'AS4242420263.yaml'), '  delegated: [172.20.229.120/29]\n');
+  t.regex(
+    (await run('dn42', 'lint')).out,
+    /^warning +roa +AS4242420263\s+172\.20\.229\.120\/29 is delegated to AS4242420263, and others refuse it: its\s+route object/,
+  );
+  const theirs = { prefix: '172.20.229.120/29', maxLength: 29, asn: 4242420263 };
+  writeFileSync(join(dir, 'roas.json'), dn42Json([...ROAS, theirs]));
+  t.regex((await run('dn42', 'lint')).out, /^no findings/);
 });
 
 test('lint names what would not work and what others would wonder about', async (t) => {
