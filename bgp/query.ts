@@ -74,8 +74,8 @@ export interface RouteEntry {
 }
 
 /** Bounds of one page: how long a turn it may take. */
-const PAGE_ROUTES = 500;
-const PAGE_PREFIXES = 100_000;
+const PAGE_ROUTES = 200;
+const PAGE_PREFIXES = 32_768;
 
 /** The next part of a listing over several tables; `make` is called for each route while it is valid. */
 export function pageOf<T>(

@@ -174,7 +174,7 @@ function hopStatus(facts: RouteFacts, h: NextHop): NextHopStatus {
 }
 
 /** Bounds of one part of a listing: a turn of a few milliseconds, whatever the size of the table. */
-const PART_ROUTES = 500;
+const PART_ROUTES = 200;
 const PART_PREFIXES = 4096;
 
 /**

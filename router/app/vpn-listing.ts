@@ -22,7 +22,7 @@ import { MlshimError } from '../lib/errors.ts';
 import { parseTarget, verdict } from './bgp-status.ts';
 
 /** Prefixes looked at for one part. */
-const PART = 512;
+const PART = 128;
 const TARGET = 'rt:';
 
 /** @throws MlshimError USAGE for what is not a distinguisher, a prefix, an address or a place in the table */

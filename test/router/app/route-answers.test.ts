@@ -68,12 +68,12 @@ function listed(facts: RouteFacts, origin: string): { readonly prefixes: string[
   }
 }
 
-test('a large table is shown in parts of at most 500 routes, each route once', (t) => {
+test('a large table is shown in parts of at most 200 routes, each route once', (t) => {
   const facts = factsWith(9000);
   const { prefixes, parts } = listed(facts, '');
   t.is(prefixes.length, 18_001);
   t.is(new Set(prefixes).size, 18_001);
-  t.true(Math.max(...parts) <= 500);
+  t.true(Math.max(...parts) <= 200);
   t.is(listed(facts, 'bgp').prefixes.length, 18_000);
   t.is(listed(facts, 'ibgp').prefixes.length, 9000);
 });
