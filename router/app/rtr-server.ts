@@ -9,6 +9,7 @@ import { VrpList } from '../../bgp/rpki/vrp.ts';
 import type { RtrServerConfig } from '../config/rpki.ts';
 import { Addr } from '../lib/addr.ts';
 import { systemClock } from '../lib/clock.ts';
+import { systemReason } from '../lib/reason.ts';
 import { BY_ROUTING } from './bgp-peers.ts';
 import { streamOf } from './bgp-transport.ts';
 import { attach } from './fair-reads.ts';
@@ -169,7 +170,7 @@ function connectHost(
   failed: (reason: string) => void,
 ): Attempt {
   const socket = new Socket();
-  const onError = (e: NodeJS.ErrnoException): void => failed(HOST_ERRORS[e.code ?? ''] ?? e.code ?? e.message);
+  const onError = (e: NodeJS.ErrnoException): void => failed(systemReason(e));
   socket.once('error', onError);
   socket.connect({ host, port }, () => {
     socket.off('error', onError);
@@ -183,13 +184,3 @@ function connectHost(
     },
   };
 }
-
-const HOST_ERRORS: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'connection refused',
-  ECONNRESET: 'connection reset',
-  EHOSTUNREACH: 'no route to host',
-  ENETUNREACH: 'network unreachable',
-  ETIMEDOUT: 'connection timed out',
-  ENOTFOUND: 'the name has no address',
-  EAI_AGAIN: 'the name cannot be resolved now',
-};

@@ -101,3 +101,15 @@ test('a file that is cut short is not taken', async (t) => {
   heard.file.start();
   t.is(await heard.heard(1), '! line 1: the file is cut short');
 });
+
+test('a server that cannot be reached is told in words', async (t) => {
+  const server = createServer();
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve)); // nobody listens there any more
+  const heard = new Heard(t, `http://127.0.0.1:${port}/roas.json`, true);
+  heard.file.start();
+  t.is(await heard.heard(1), '! connection refused');
+});
