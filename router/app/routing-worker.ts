@@ -24,6 +24,7 @@ import { loadFilters, strayFailure } from './filter-module.ts';
 import { FilterMarks, filterKey } from './filter-watch.ts';
 import { FpmRoom } from './fpm-room.ts';
 import { KernelRoutesRoom } from './kernel-routes.ts';
+import { OnePerTurn } from './one-per-turn.ts';
 import { type RouteFacts, routeGet, routeShow, sourceTo } from './route-answers.ts';
 import type {
   ConfiguredRoute,
@@ -352,6 +353,11 @@ function summary(): RoutingSummary {
   };
 }
 
+const questions = new OnePerTurn(({ id, query }: { readonly id: number; readonly query: WorkerQuery }) => {
+  turns.begin();
+  onQuery(id, query);
+}, setImmediate);
+
 function onQuery(id: number, query: WorkerQuery): void {
   const told = (found: unknown): void => send({ kind: 'answer', id, answer: found });
   const failed = (e: unknown): void => {
@@ -401,7 +407,7 @@ port.on('message', (m: ToRouting) => {
       if (boot.restart !== undefined) settle();
       break;
     case 'query':
-      void onQuery(m.id, m.query);
+      questions.add(m);
       break;
     case 'link-state':
       onLinkState(m.index, m.up);
