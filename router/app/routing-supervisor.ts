@@ -151,7 +151,9 @@ export class RoutingSupervisor {
   }
 
   #spawn(boot: RoutingBoot): { readonly worker: Worker; readonly client: RoutingClient } {
+    let isEndless = false;
     const watch = new FilterWatch(this.#filterLimitMs, (key) => {
+      isEndless = true;
       this.#endless.push(key);
       this.#log.error('a filter function does not end', { function: key.split(' ')[0] });
       void worker.terminate();
@@ -166,7 +168,7 @@ export class RoutingSupervisor {
     worker.on('error', (e) => this.#log.error('worker failed', { error: e.stack ?? e.message }));
     worker.on('exit', (code) => {
       watch.stop();
-      this.#onExit(client, code);
+      this.#onExit(client, code, isEndless);
     });
     return { worker, client };
   }
@@ -187,12 +189,14 @@ export class RoutingSupervisor {
     this.#inherited = new Set(this.#watched);
   }
 
-  #onExit(client: RoutingClient, code: number): void {
+  /** @param isEndless a filter function did not end, which no successor asks again: that does not count */
+  #onExit(client: RoutingClient, code: number, isEndless: boolean): void {
     for (const fd of client.abandon()) this.#port.closeFd(fd);
     // One that did not come to serve, or has handed over.
     if (this.#isStopped || client !== this.#client) return;
     const now = systemClock.now();
-    this.#ends = [...this.#ends.filter((at) => now - at < ENDS_MS), now];
+    this.#ends = this.#ends.filter((at) => now - at < ENDS_MS);
+    if (!isEndless) this.#ends.push(now);
     this.#log.error('worker ended', { code, ...(this.#isServing && { ends: this.#ends.length }) });
     if (!this.#isServing || this.#ends.length >= MAX_ENDS) {
       this.#isStopped = true;

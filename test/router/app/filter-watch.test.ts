@@ -19,11 +19,14 @@ interface Stage {
   peer(): Promise<BgpPeerStatus>;
 }
 
-/** A worker whose only peer is a file, read through `fromPeer` of a module with this text. */
-async function begin(t: ExecutionContext, module: string): Promise<Stage> {
+/**
+ * A worker whose only peer is a file, read through `fromPeer` of a module with this text.
+ * @param others what the module is changed to before each of the workers that follow
+ */
+async function begin(t: ExecutionContext, module: string, others: readonly string[] = []): Promise<Stage> {
   const folder = mkdtempSync(join(tmpdir(), 'mlshim-test-'));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-  writeFileSync(join(folder, 'f.mjs'), module);
+  const texts = [module, ...others];
   const peer = {
     name: 'x',
     asn: TABLE_ASN,
@@ -32,18 +35,16 @@ async function begin(t: ExecutionContext, module: string): Promise<Stage> {
     import: { module: 'fromPeer' },
   };
   const settings = { asn: 65001, router_id: '10.0.0.2', filters: './f.mjs', peers: [peer] };
-  const bgp = posted(toBgp(bgpSchema.parse(settings), join(folder, 'mlshim.yaml')));
   const log: LogLine[] = [];
   const supervisor = new RoutingSupervisor(
     {
-      boot: () => ({
-        links: [],
-        vrfs: posted([]),
-        routes: [],
-        bgp,
-        fpm: undefined,
-        source: { v4: undefined, v6: undefined },
-      }),
+      boot: () => {
+        const text = texts.shift();
+        if (text !== undefined) writeFileSync(join(folder, 'f.mjs'), text);
+        const bgp = posted(toBgp(bgpSchema.parse(settings), join(folder, 'mlshim.yaml')));
+        const source = { v4: undefined, v6: undefined };
+        return { links: [], vrfs: posted([]), routes: [], bgp, fpm: undefined, source };
+      },
       onEvent: (e) => void (e.kind === 'log' && log.push(e)),
       toDataplane: () => undefined,
       closeFd: () => undefined,
@@ -72,6 +73,14 @@ test('a function that does not end costs one worker; the next one refuses what i
   await until(async () => (await s.peer()).filter_errors > 0, 'its routes');
   t.regex((await s.peer()).last_filter_error, /^Error: it did not end within 5 s and is not asked again/);
   t.is(s.log.filter((l) => l.message === 'worker ended').length, 1);
+});
+
+test('an operator who tries again and again has a router still: functions that do not end are no faults of workers', async (t) => {
+  const endless = (n: number): string =>
+    `export const fromPeer = (r) => { while (r.family === 4); return r; }; // ${n}\n`;
+  const s = await begin(t, endless(0), [endless(1), endless(2), 'export const fromPeer = (r) => r;\n']);
+  await until(async () => ((await s.peer().catch(() => undefined))?.accepted ?? 0) > 0, 'the routes');
+  t.is(s.log.filter((l) => l.message === 'a filter function does not end').length, 3);
 });
 
 test('what a function leaves behind may fail without ending the worker, and is logged with its place', async (t) => {
