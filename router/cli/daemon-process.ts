@@ -14,7 +14,8 @@ const MOST_HELPERS = 4;
 const HELPERS = Math.max(1, Math.min(MOST_HELPERS, availableParallelism() - 1));
 /**
  * V8's threads compile and collect garbage in the background, but take whole time slices of the scheduler's from the threads that
- * carry packets and routes where there are more of them than processors to spare: a turn of an event loop then waits 8 to 16 ms.
+ * carry packets and routes where there are more of them than processors to spare: a turn of an event loop then waits 8 to 16 ms
+ * (docs/decisions/0012).
  */
 const NODE_FLAGS = [`--v8-pool-size=${HELPERS}`];
 
