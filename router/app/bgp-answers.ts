@@ -211,8 +211,9 @@ export class BgpAnswers {
     const best = all.find((c) => c.isBest);
     if (best === undefined) return undefined;
     const candidates = all.filter((c) => c.refused === undefined).length;
-    const hops = best.asPath === '' ? 0 : best.asPath.split(' ').length;
-    return `BGP best of ${candidates}: AS path ${best.asPath} (${hops}), localpref ${best.localPref}`;
+    const hops = best.asPath.split(' ').length;
+    const path = best.asPath === '' ? 'AS path empty' : `AS path ${best.asPath} (${hops})`;
+    return `BGP best of ${candidates}: ${path}, localpref ${best.localPref}`;
   }
 
   /**

@@ -160,6 +160,6 @@ test('a route is described by the table it is in, and by how many paths could ha
   } as unknown as BgpFacts);
   const prefix = Prefix.parse('10.8.0.0/16')!;
   t.is(answers.describe(prefix, ''), 'BGP best of 2: AS path 65009 65002 (2), localpref 100');
-  t.is(answers.describe(prefix, 'red'), 'BGP best of 1: AS path  (0), localpref 100');
+  t.is(answers.describe(prefix, 'red'), 'BGP best of 1: AS path empty, localpref 100');
   t.throws(() => answers.describe(prefix, 'blue'), { message: 'no VRF "blue" (known: red)' });
 });
