@@ -11,6 +11,7 @@ import { Code, type Line, ReplyText } from '../birdctl/reply.ts';
 import { MAX_SOCKET_PATH } from '../control/paths.ts';
 import { isAnswered } from '../control/server.ts';
 import { MlshimError } from '../lib/errors.ts';
+import { systemReason } from '../lib/reason.ts';
 import { BIRD_VERSION, type BirdPart, type BirdPosition } from './bird-answers.ts';
 
 export interface BirdBackend {
@@ -38,17 +39,20 @@ export class BirdSocket {
   /** @throws MlshimError DAEMON_RUNNING when something answers there, USAGE when it cannot be listened on */
   async listen(path: string): Promise<void> {
     const hindrance = hindranceAt(path);
-    if (hindrance !== undefined)
-      throw new MlshimError('USAGE', `cannot listen on the bird_socket ${path}: ${hindrance}`);
+    if (hindrance !== undefined) throw refusal(path, hindrance);
     if (await isAnswered(path)) {
       throw new MlshimError('DAEMON_RUNNING', `another daemon serves the bird_socket ${path}`, { folder: path });
     }
-    rmSync(path, { force: true }); // a socket that nobody serves, or nothing
+    try {
+      rmSync(path, { force: true }); // a socket that nobody serves, or nothing
+    } catch (e) {
+      throw refusal(path, systemReason(e));
+    }
     const before = process.umask(0o117); // no moment in which others could connect
     try {
       await new Promise<void>((resolve, reject) => {
         this.#server.once('error', (e: NodeJS.ErrnoException) => {
-          reject(new MlshimError('USAGE', `cannot listen on the bird_socket ${path}: ${e.code ?? e.message}`));
+          reject(refusal(path, systemReason(e)));
         });
         this.#server.listen(path, resolve);
       });
@@ -161,5 +165,13 @@ class BirdClient {
 function hindranceAt(path: string): string | undefined {
   if (Buffer.byteLength(path) > MAX_SOCKET_PATH) return `it is longer than ${MAX_SOCKET_PATH} octets`;
   if (!existsSync(dirname(path))) return 'its folder does not exist';
-  return lstatSync(path, { throwIfNoEntry: false })?.isSocket() === false ? 'something else is there' : undefined;
+  try {
+    return lstatSync(path, { throwIfNoEntry: false })?.isSocket() === false ? 'something else is there' : undefined;
+  } catch (e) {
+    return systemReason(e);
+  }
+}
+
+function refusal(path: string, why: string): MlshimError {
+  return new MlshimError('USAGE', `cannot listen on the bird_socket ${path}: ${why}`);
 }

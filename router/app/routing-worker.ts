@@ -407,7 +407,9 @@ port.on('message', (m: ToRouting) => {
       if (boot.restart !== undefined) settle();
       break;
     case 'query':
-      questions.add(m);
+      // An order is carried out before what comes after it, such as the end.
+      if (m.query.verb === 'reload') onQuery(m.id, m.query);
+      else questions.add(m);
       break;
     case 'link-state':
       onLinkState(m.index, m.up);

@@ -129,6 +129,7 @@ export const COMMANDS: readonly Command[] = [
     words: ['route', 'show'],
     args: '',
     summary: 'the routing table',
+    notes: ['Up to 8,192 routes are in the order of prefixes.'],
     options: {
       ...JSON_OPTION,
       ...LINES_OPTIONS,

@@ -55,6 +55,7 @@ test('where nobody can listen the reason is told, and nothing is touched', async
   writeFileSync(join(dir, 'file'), 'precious');
   const cases: readonly [string, RegExp][] = [
     ['file', /: something else is there$/],
+    ['file/bird.ctl', /: a part of the path is no folder$/],
     ['nowhere/bird.ctl', /: its folder does not exist$/],
     ['x'.repeat(120), /: it is longer than 107 octets$/],
   ];
