@@ -68,18 +68,23 @@ export class Reloader {
       const refused = changes.filter((c) => c.effect === 'restart').map(whyFixed);
       throw new MlshimError('RELOAD_REFUSED', `cannot change while the router runs: ${refused.join(', ')}`);
     }
-    const before = this.#trial?.before ?? this.#current;
     const last = this.#current;
-    await this.#go(next, changes, 'configuration loaded');
-    if (changes.length > 0) {
-      this.#previous = last;
-      this.#endTrial();
-    }
-    if (confirm_s > 0 && (changes.length > 0 || this.#trial !== undefined)) this.#beginTrial(before, confirm_s * 1000);
+    await this.#go(next, changes, 'configuration loaded', () => {
+      const trial = this.#trial; // as it is now: `last` may have been confirmed meanwhile
+      if (changes.length > 0) {
+        this.#previous = last;
+        this.#endTrial();
+      }
+      if (confirm_s > 0 && (changes.length > 0 || trial !== undefined))
+        this.#beginTrial(trial?.before ?? last, confirm_s * 1000);
+    });
     return { ...answer, applied: true, reverts_in_s: this.#leftS };
   }
 
-  /** Keep what is on trial. @throws MlshimError USAGE when nothing is */
+  /**
+   * Keep what is on trial. While something else is being loaded that is still what runs: a trial of the new one goes back to it.
+   * @throws MlshimError USAGE when nothing is on trial
+   */
   confirm(): void {
     if (this.#trial === undefined) throw new MlshimError('USAGE', 'no configuration waits for a confirmation');
     this.#endTrial();
@@ -100,8 +105,9 @@ export class Reloader {
     if (before === undefined) return false;
     this.#refuseWhileBusy();
     this.#endTrial();
-    await this.#go(before, diffConfig(this.#current, before), `configuration taken back: ${reason}`);
-    this.#previous = undefined;
+    await this.#go(before, diffConfig(this.#current, before), `configuration taken back: ${reason}`, () => {
+      this.#previous = undefined;
+    });
     return true;
   }
 
@@ -109,7 +115,8 @@ export class Reloader {
     this.#endTrial();
   }
 
-  async #go(next: Config, changes: readonly ConfigChange[], words: string): Promise<void> {
+  /** @param onLoaded what success does to the trial; done before anybody who waits for the end of the load goes on */
+  async #go(next: Config, changes: readonly ConfigChange[], words: string, onLoaded: () => void): Promise<void> {
     this.#refuseWhileBusy();
     let over: () => void = () => undefined;
     this.#busy = new Promise((resolve) => {
@@ -118,6 +125,7 @@ export class Reloader {
     try {
       if (changes.length > 0) await this.#port.apply(next, changes);
       this.#current = next;
+      onLoaded();
       this.#log.info(words, { file: next.file, changes: changes.length });
     } finally {
       this.#busy = undefined;

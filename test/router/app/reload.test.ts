@@ -54,6 +54,7 @@ function make(next: () => Config, apply: ReloadPort['apply'] = async () => undef
 }
 
 const WITH_UPLINK: Config = { ...CONFIG, uplinks: [UPLINK] };
+const OTHER: Config = { ...CONFIG, uplinks: [{ ...UPLINK, name: 'b' }] };
 
 test('a difference is carried out once; without one nothing is', async (t) => {
   const { reloader, applied } = make(() => WITH_UPLINK);
@@ -129,34 +130,84 @@ test('a reload that finds nothing different leaves a trial alone, and begins non
   t.is(same.reloader.revertsInS, undefined);
 });
 
-test('a trial that ends while something else is loaded goes back when that has failed', async (t) => {
-  const other: Config = { ...CONFIG, uplinks: [{ ...UPLINK, name: 'b' }] };
+/** B is on trial and C is being loaded, until `succeed` or `fail`. */
+async function loadingC(trial_s: number, confirm_s: number) {
   let next = WITH_UPLINK;
+  let succeed: () => void = () => undefined;
   let fail: (e: Error) => void = () => undefined;
-  const { reloader, applied } = make(
+  const held = new Promise<void>((resolve, reject) => {
+    succeed = resolve;
+    fail = reject;
+  });
+  const { reloader, applied, said } = make(
     () => next,
-    (c) => (c === other ? new Promise((_, reject) => (fail = reject)) : Promise.resolve()),
+    (c) => (c === OTHER ? held : Promise.resolve()),
   );
-  await reloader.reload({ check: false, confirm_s: 0.02 });
-  next = other;
-  const failing = t.throwsAsync(reloader.reload({ check: false, confirm_s: 0 }), { message: 'no' });
-  await until(() => reloader.revertsInS === 0, 'the end of the trial', 5000);
-  await new Promise(setImmediate); // its timer has fired
+  await reloader.reload({ check: false, confirm_s: trial_s });
+  // Timers of one length fire in the order in which they began: that of the trial has fired when this one does.
+  const trialEnds = () => new Promise((resolve) => setTimeout(resolve, trial_s * 1000));
+  next = OTHER;
+  const loading = reloader.reload({ check: false, confirm_s });
+  return { reloader, applied, said, loading, succeed, fail, trialEnds };
+}
+
+test('a trial that ends while something else is loaded goes back when that has failed', async (t) => {
+  const { reloader, applied, loading, fail, trialEnds } = await loadingC(0.02, 0);
+  await trialEnds();
   fail(new Error('no'));
-  await failing;
+  await t.throwsAsync(loading, { message: 'no' });
   await until(() => applied.length === 2, 'the configuration before', 5000);
   t.is(reloader.current, CONFIG);
 });
 
+for (const confirm_s of [0, 60]) {
+  const how = confirm_s === 0 ? 'for good' : 'on trial';
+  test(`a trial that ends while something else is loaded ${how} takes nothing back when that has succeeded`, async (t) => {
+    const { reloader, applied, said, loading, succeed, trialEnds } = await loadingC(0.02, confirm_s);
+    await trialEnds();
+    succeed();
+    t.like(await loading, { applied: true, reverts_in_s: confirm_s });
+    await new Promise(setImmediate); // what waited for the end of the load has gone on
+    t.deepEqual(applied, [WITH_UPLINK, OTHER]);
+    t.is(reloader.current, OTHER);
+    t.deepEqual(said, Array(2).fill('info configuration loaded'));
+    t.is(reloader.isOnTrial, confirm_s > 0);
+    await reloader.undo('test');
+    t.is(reloader.current, confirm_s > 0 ? CONFIG : WITH_UPLINK, 'the last that was not on trial, or the last');
+  });
+
+  test(`what is confirmed while something else is loaded ${how} is what that goes back to`, async (t) => {
+    const { reloader, loading, succeed } = await loadingC(60, confirm_s);
+    await new Promise(setImmediate); // C is being applied
+    reloader.confirm();
+    succeed();
+    t.like(await loading, { applied: true, reverts_in_s: confirm_s });
+    t.is(reloader.current, OTHER);
+    t.is(reloader.isOnTrial, confirm_s > 0, 'the confirmation was not of what was being loaded');
+    await reloader.undo('test');
+    t.is(reloader.current, WITH_UPLINK);
+  });
+}
+
+test('what is confirmed while something else is loaded stays when that fails', async (t) => {
+  const { reloader, applied, loading, fail, trialEnds } = await loadingC(0.02, 60);
+  await trialEnds();
+  reloader.confirm();
+  fail(new Error('no'));
+  await t.throwsAsync(loading, { message: 'no' });
+  await new Promise(setImmediate); // what waited for the end of the load has gone on
+  t.deepEqual(applied, [WITH_UPLINK]);
+  t.false(reloader.isOnTrial);
+});
+
 test('a second trial goes back to what was confirmed last', async (t) => {
-  const other: Config = { ...CONFIG, uplinks: [{ ...UPLINK, name: 'b' }] };
   let next = WITH_UPLINK;
   const { reloader, applied } = make(() => next);
   await reloader.reload({ check: false, confirm_s: 60 });
-  next = other;
+  next = OTHER;
   await reloader.reload({ check: false, confirm_s: 60 });
   await reloader.undo('test');
-  t.deepEqual(applied, [WITH_UPLINK, other, CONFIG]);
+  t.deepEqual(applied, [WITH_UPLINK, OTHER, CONFIG]);
 });
 
 test('configure of BIRD does the same in its own words', async (t) => {
