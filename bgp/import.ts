@@ -71,10 +71,12 @@ export function dropRoute(peer: Peer, rib: Rib, route: number): void {
     removeGone(rib, route);
     return;
   }
+  const isStale = rib.routes.staleOf[route] !== Staleness.Fresh;
   peer.received[rib.family]--;
-  if (rib.routes.staleOf[route] !== Staleness.Fresh) peer.stale[rib.family]--;
+  if (isStale) peer.stale[rib.family]--;
   if (rib.routes.acceptedOf[route]! >= 0) {
     peer.accepted[rib.family]--;
+    if (isStale) peer.staleAccepted[rib.family]--;
     rib.loc.touch(prefix);
   }
   rib.routes.remove(route);
@@ -206,7 +208,10 @@ function store(peer: Peer, rib: Rib, prefix: number, pathId: number, received: n
       peer.accepted[family]++;
       loc.touch(prefix);
     }
-  } else if (staleness !== Staleness.Fresh) peer.stale[family]--;
+  } else if (staleness !== Staleness.Fresh) {
+    peer.stale[family]--;
+    if (routes.acceptedOf[route]! >= 0) peer.staleAccepted[family]--;
+  }
   routes.staleOf[route] = Staleness.Fresh;
   put(peer, rib, route, received, accepted, verdict, weight);
 }
@@ -227,7 +232,9 @@ function put(
   if (before === accepted && routes.receivedOf[route] === received && routes.verdictOf[route] === verdict) return;
   routes.replace(route, received, accepted, verdict);
   if (before === accepted) return;
-  peer.accepted[family] += (accepted < 0 ? 0 : 1) - (before < 0 ? 0 : 1);
+  const more = (accepted < 0 ? 0 : 1) - (before < 0 ? 0 : 1);
+  peer.accepted[family] += more;
+  if (routes.staleOf[route] !== Staleness.Fresh) peer.staleAccepted[family] += more;
   loc.touch(routes.prefixOf[route]!);
 }
 

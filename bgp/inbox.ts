@@ -167,10 +167,11 @@ export class Inbox {
     const { limit } = max;
     const { action = 'restart', count = 'accepted', restartAfterMs } = max.settings;
     const counts = { ipv4: peer[count][4], ipv6: peer[count][6], ...peer.vpn?.[count] };
-    const stale = { vpnv4: 0, vpnv6: 0, ipv4: peer.stale[4], ipv6: peer.stale[6], ...peer.vpn?.stale };
+    const which = count === 'accepted' ? 'staleAccepted' : 'stale';
+    const stale = { vpnv4: 0, vpnv6: 0, ipv4: peer[which][4], ipv6: peer[which][6], ...peer.vpn?.[which] };
     for (const [family, prefixes] of Object.entries(counts) as [FamilyName, number][]) {
       // At its End-of-RIB all that is left is what the peer has told.
-      const told = peer.retention.isResyncing ? Math.max(0, prefixes - stale[family]) : prefixes;
+      const told = peer.retention.isResyncing(family) ? prefixes - stale[family] : prefixes;
       const crossing = max.crossed(family, told);
       if (crossing === undefined) continue;
       this.#host.onEvent({ kind: 'limit', peer: peer.config.name, family, limit, crossing });

@@ -124,7 +124,7 @@ export class Peer {
   /** The session's VPN families, when it has any. */
   vpn: VpnFeed | undefined;
   /** Counts of its VPN routes, also while they are kept without a session. */
-  vpnHeld: Pick<VpnFeed, 'received' | 'accepted' | 'stale'> | undefined;
+  vpnHeld: Pick<VpnFeed, 'received' | 'accepted' | 'stale' | 'staleAccepted'> | undefined;
   /** The established connection takes no more octets for now. */
   isCongested = false;
   /** Our end of the established connection. */
@@ -136,6 +136,8 @@ export class Peer {
   readonly accepted: Record<Family, number> = { 4: 0, 6: 0 };
   /** Those among the received that are stale. */
   readonly stale: Record<Family, number> = { 4: 0, 6: 0 };
+  /** Those among the accepted that are stale. */
+  readonly staleAccepted: Record<Family, number> = { 4: 0, 6: 0 };
   /** Families whose End-of-RIB has come in this session. */
   readonly endOfRibs = new Set<FamilyName>();
   readonly retention: Retention;
@@ -160,6 +162,8 @@ export class Peer {
   delegated: PrefixGuard;
   /** The session begins when BFD comes up. */
   awaitsBfd: boolean;
+  /** When a failure of BFD that may come from the peer's restart counts after all, unless the path works by then. */
+  pathJudgedAt = Infinity;
   readonly #context: PeerContext;
   #hops = new Map<string, ResolvedHop | undefined>();
   /** Next hops as they were: where nothing changed the same object is used again, which is how tables compare them. */

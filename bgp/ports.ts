@@ -217,6 +217,8 @@ export interface VpnFeed {
   readonly accepted: Readonly<Record<VpnFamily, number>>;
   /** Those among the received that are stale. */
   readonly stale: Readonly<Record<VpnFamily, number>>;
+  /** Those among the accepted that are stale. */
+  readonly staleAccepted: Readonly<Record<VpnFamily, number>>;
   /** Prefixes the peer has been told. */
   readonly advertised: Readonly<Record<VpnFamily, number>>;
   /** Something waits to be told. */

@@ -68,14 +68,16 @@ export class Retention {
     return !this.#isUp && this.#states.size > 0;
   }
 
-  /** The peer restarts: it is away, or is back from that and has not told its table yet. */
+  /** The peer restarts: it is away, or is back from that and has not told its table yet. What lingers after that time does not count. */
   get isRestarting(): boolean {
-    return this.#isUp ? this.#hasRestarted && this.isResyncing : this.#states.size > 0;
+    const phases = [...this.#states.values()].map(({ phase }) => phase);
+    return this.#isUp ? this.#hasRestarted && phases.includes('resync') : phases.includes('away');
   }
 
-  /** The peer is back and has not told everything again: what is stale may be gone there. */
-  get isResyncing(): boolean {
-    return this.#isUp && [...this.#states.values()].some(({ phase }) => phase !== 'refreshing');
+  /** The peer is back and has not told a family again: what is stale may be gone there. */
+  isResyncing(family: FamilyName): boolean {
+    const phase = this.#states.get(family)?.phase;
+    return this.#isUp && phase !== undefined && phase !== 'refreshing';
   }
 
   /** What is waited for in each family, and until when; for display. */

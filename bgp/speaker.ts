@@ -59,6 +59,8 @@ import { WorkLoop } from './work-loop.ts';
 export * from './public.ts';
 
 const DEFAULT_VRF = 0;
+/** BFD that restarted with its peer is up again by then: it sends a packet a second (RFC 5880 §6.8.3). */
+const BFD_RETURNS_MS = 10_000;
 
 export class Speaker {
   readonly asn: number;
@@ -340,13 +342,15 @@ export class Speaker {
   /**
    * The path to a peer is dead. Its session ends at once (RFC 9384) and nothing is kept, whatever was agreed about restarts; the
    * session is tried again as usual. RFC 5882 §4.3.2: that BFD fails while the peer restarts says nothing and aborts no restart,
-   * unless the peer's BFD goes on without its control plane.
+   * unless the peer's BFD goes on without its control plane. It has to be up again soon where the session is.
    */
   bfdDown(name: string, isIndependent = false): boolean {
     return this.#withPeer(name, (peer) => {
       const reason = { subcode: Cease.BfdDown, text: '' };
       const isExpected = peer.retention.isRestarting && !isIndependent;
-      if (isExpected && peer.session.state === 'Established') return;
+      const isBack = isExpected && peer.session.state === 'Established';
+      peer.pathJudgedAt = isBack ? this.#clock.now() + BFD_RETURNS_MS : Infinity;
+      if (isBack) return;
       peer.awaitsBfd = peer.config.bfdStrict ?? false;
       if (isExpected) {
         if (peer.awaitsBfd) peer.session.handle({ kind: 'stop', ...reason }, this.#clock.now());
@@ -361,6 +365,7 @@ export class Speaker {
   bfdUp(name: string): boolean {
     return this.#withPeer(name, (peer) => {
       peer.awaitsBfd = false;
+      peer.pathJudgedAt = Infinity;
       this.#startSession(peer);
       peer.session.handle({ kind: 'hurry' }, this.#clock.now());
       this.#switchboard.pump(peer);
@@ -440,6 +445,7 @@ export class Speaker {
   tick(now: Instant): void {
     for (const peer of [...this.#roster]) {
       peer.retention.tick(now);
+      if (peer.pathJudgedAt <= now) this.bfdDown(peer.config.name);
       const at = peer.session.deadline();
       if (at !== undefined && at <= now) {
         peer.session.tick(now);
@@ -458,7 +464,7 @@ export class Speaker {
     let earliest = this.#ownRestart.deadline;
     for (const peer of this.#roster) {
       if (peer.hasWork && !isDeferred) return now;
-      earliest = Math.min(earliest, peer.session.deadline() ?? Infinity, peer.retention.deadline);
+      earliest = Math.min(earliest, peer.session.deadline() ?? Infinity, peer.retention.deadline, peer.pathJudgedAt);
     }
     if (this.#loop.isPending(isDeferred)) return now;
     return earliest === Infinity ? undefined : (earliest as Instant);

@@ -66,7 +66,8 @@ export class Spread {
       const { clock, byNumber } = this.#host;
       const began = clock.now();
       peer.pull(this.#exportRamp.count, byNumber);
-      this.#exportRamp.took(clock.now() - began);
+      // Where nothing is left there was less to tell than that.
+      if (peer.hasWork) this.#exportRamp.took(clock.now() - began);
       this.#host.pump(peer);
     };
     this.#telling.turn(waiting, tellOne, isTimeUp);

@@ -16,6 +16,7 @@ import { Community } from './wire/attribute/communities.ts';
 export function markStale(peer: Peer, rib: Rib): void {
   rib.routes.markStale(peer.index);
   peer.stale[rib.family] = peer.received[rib.family];
+  peer.staleAccepted[rib.family] = peer.accepted[rib.family];
 }
 
 /** RFC 9494 §4.2: stale routes get LLGR_STALE, those with NO_LLGR are removed. */
@@ -58,6 +59,7 @@ function removing(peer: Peer, rib: Rib, onlyStale: boolean): Chore {
   peer.received[family] -= marked.routes;
   peer.accepted[family] -= marked.accepted;
   peer.stale[family] -= marked.stale;
+  peer.staleAccepted[family] = 0;
   return eachRoute(peer.index, rib, (route) => {
     if (routes.isGone(route)) removeGone(rib, route);
   });

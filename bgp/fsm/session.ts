@@ -302,9 +302,10 @@ export class Session implements ConnectionHost {
   /** A peer that can restart begins anew: it says so, or it connects so late that it cannot know of the session that stands. */
   #hasComeBack({ restart, context }: Negotiated, c: Connection, open: Open): boolean {
     if (restart === undefined) return false;
-    if (isRestarting(open)) return true;
     const isLate = c === this.#secondary && this.#secondaryAt - this.#establishedAt >= SETTLED_MS;
-    return isLate && Object.values(context.families).some((facts) => facts.restart !== undefined);
+    // Both connections of a collision tell of the same restart.
+    if (!isLate) return isRestarting(open) && !restart.isRestarting;
+    return isRestarting(open) || Object.values(context.families).some((facts) => facts.restart !== undefined);
   }
 
   established(c: Connection, now: Instant): void {

@@ -146,6 +146,12 @@ export class Held implements HeldRoutes {
     return this.get(route.key, route.prefix) === route;
   }
 
+  get staleAccepted(): VpnCounts {
+    const { accepted } = this;
+    const fresh = this.#acceptedFresh;
+    return { vpnv4: accepted.vpnv4 - fresh.vpnv4, vpnv6: accepted.vpnv6 - fresh.vpnv6 };
+  }
+
   /** A route is told again as it is. */
   toldAgain(route: HeldRoute): void {
     this.#count(route, -1);

@@ -27,6 +27,7 @@ export interface HeldRoutes extends HeldTable {
   readonly received: Readonly<VpnCounts>;
   readonly accepted: Readonly<VpnCounts>;
   readonly stale: Readonly<VpnCounts>;
+  readonly staleAccepted: Readonly<VpnCounts>;
   routes(): Iterable<HeldRoute>;
   has(route: HeldRoute): boolean;
 }
@@ -109,6 +110,10 @@ export class Feed implements VpnFeed {
 
   get stale(): Readonly<VpnCounts> {
     return this.#host.held.stale;
+  }
+
+  get staleAccepted(): Readonly<VpnCounts> {
+    return this.#host.held.staleAccepted;
   }
 
   get hasWork(): boolean {

@@ -245,6 +245,61 @@ test('what a peer that restarted has not told again does not count against its l
   }
 });
 
+test('of a peer that restarted, routes that policy refused do not hide what it tells now from its limit', (t) => {
+  const net = new SimNet(21);
+  const a = net.router('a', { asn: 64601 });
+  const b = net.router('b', { asn: 64602 });
+  const prefix = (i: number): Prefix => Prefix.parse(`172.20.${i}.0/24`)!;
+  const refused = [10, 11, 12, 13, 14, 15].map(prefix);
+  for (const one of refused) b.speaker.announce({ prefix: one });
+  b.speaker.announce({ prefix: Prefix.parse('fd42::/48')! });
+  const match = { prefixes: refused.map((p) => ({ prefix: p })) };
+  const settings = { maxPrefixes: { limit: 3 }, import: [{ match, action: 'reject' }, { action: 'accept' }] } as const;
+  net.join(a, b, settings, { gracefulRestart: true });
+  net.start();
+  net.runUntil(() => a.fib.size === 1 && b.session('a').state === 'Established');
+  net.run(1000);
+  t.is(a.session('b').routes.ipv4.received, 6);
+  b.crash();
+  net.run(1000);
+  b.restart({ keptForwarding: true });
+  for (const i of [1, 2, 3, 4]) b.speaker.announce({ prefix: prefix(i) });
+  // What it had told before is there still: it has not come to its End-of-RIB.
+  const stale: number[] = [];
+  const { push } = a.events;
+  a.events.push = (...events) => {
+    if (events.includes('b exceeded 3 of ipv4')) stale.push(a.session('b').routes.ipv4.stale);
+    return push.apply(a.events, events);
+  };
+  net.run(20_000);
+  t.is(stale[0], 6);
+});
+
+test('BFD that stays down after the restart of its peer ends the session, also where the peer waits for nobody', (t) => {
+  for (const bfdStrict of [false, true]) {
+    const net = new SimNet(22);
+    const a = net.router('a', { asn: 64601 });
+    const b = net.router('b', { asn: 64602, networks: ['172.20.1.0/24'] });
+    net.join(a, b, { bfdStrict }, { gracefulRestart: true });
+    net.start();
+    a.speaker.bfdUp('b');
+    net.runUntil(() => a.fib.size === 1 && b.session('a').state === 'Established', 60_000);
+    net.run(1000);
+    b.crash();
+    net.run(900);
+    b.restart({ keptForwarding: true });
+    b.speaker.announce({ prefix: Prefix.parse('172.20.1.0/24')! });
+    net.runUntil(() => a.session('b').state === 'Established', 60_000);
+    a.speaker.bfdDown('b');
+    net.run(9000);
+    t.is(a.session('b').state, 'Established');
+    net.run(1100);
+    t.not(a.session('b').state, 'Established');
+    t.is(a.fib.size, 0);
+    t.is(a.session('b').awaitsBfd, bfdStrict);
+  }
+});
+
 test('a member of a range that never comes back makes room, after its restart time and after its uplink failed', (t) => {
   for (const isRestarting of [true, false]) {
     const net = new SimNet(18);
