@@ -29,7 +29,6 @@ import { DataplaneClient } from './dataplane-client.ts';
 import type { DataplaneBoot, DataplaneStats, FromDataplane, UplinkReport } from './dataplane-protocol.ts';
 import { HostProbes, type ProbedPath } from './host-probes.ts';
 import { HostUplinks } from './host-uplinks.ts';
-import { outlives } from './last-exit.ts';
 import { type Plan, type PlannedLink, planOf } from './plan.ts';
 import { RateSamples } from './rate-samples.ts';
 import { hostNameServers } from './resolv-conf.ts';
@@ -71,6 +70,8 @@ interface Flow {
 export class Daemon {
   /** Exit status, when everything is down. */
   readonly ended: Promise<number>;
+  /** It has been ordered to stop: what ends it from now on does what was asked for. */
+  onOrdered: () => void = () => undefined;
   readonly #control: ControlRoom;
   readonly #paths: SocketPaths;
   readonly #backendReason: string;
@@ -85,7 +86,6 @@ export class Daemon {
   #end: (status: number) => void = () => undefined;
   #hurry: () => void = () => undefined;
   #isStopping = false;
-  #hangs = false;
   #childDownTimer: NodeJS.Timeout | undefined;
   #childIsDown = false;
   #native!: Native;
@@ -145,9 +145,9 @@ export class Daemon {
     return this.#routingSupervisor.client;
   }
 
-  /** A worker of it has not ended and will not. */
+  /** A worker of it was to end and has not. */
   get hangs(): boolean {
-    return this.#hangs;
+    return this.#routingSupervisor.hangs;
   }
 
   /** It has been told to stop. */
@@ -273,6 +273,7 @@ export class Daemon {
   async stop(reason: string, drainMs = DRAIN_MS): Promise<void> {
     if (this.#isStopping) return;
     this.#isStopping = true;
+    this.onOrdered();
     this.#routingSupervisor.retire();
     this.#log.info('stopping', { reason });
     const hurry = new Promise<void>((resolve) => {
@@ -337,7 +338,7 @@ export class Daemon {
       await worker.terminate();
       rmSync(this.#paths.shim, { force: true });
     }
-    this.#hangs = await outlives(this.#routingSupervisor.stop());
+    await this.#routingSupervisor.stop();
     await this.#wireguard?.supervisor.close();
     this.#control.close();
   }

@@ -51,6 +51,8 @@ const RESOLVE_MS = 2000;
 export class KernelDaemon {
   /** Exit status, when everything is down. */
   readonly ended: Promise<number>;
+  /** It has been ordered to stop: what ends it from now on does what was asked for. */
+  onOrdered: () => void = () => undefined;
   readonly #control: ControlRoom;
   readonly #paths: SocketPaths;
   readonly #log: Logger;
@@ -132,7 +134,7 @@ export class KernelDaemon {
     return this.#host?.states() ?? [];
   }
 
-  /** A worker of it has not ended and will not. */
+  /** A worker of it was to end and has not. */
   get hangs(): boolean {
     return this.#routing.hangs;
   }
@@ -367,6 +369,7 @@ export class KernelDaemon {
   async stop(reason: string): Promise<void> {
     if (this.#isStopping) return;
     this.#isStopping = true;
+    this.onOrdered();
     this.#log.info('stopping', { reason });
     await this.#routing.stop(reason);
     await this.#takeDown();
@@ -392,6 +395,7 @@ export class KernelDaemon {
   async #leave(reason: string, status: number): Promise<void> {
     if (this.#isStopping) return;
     this.#isStopping = true;
+    if (status === 0) this.onOrdered();
     this.#log.info('stopping; what was set up stays in force', { reason });
     await this.#routing.terminate();
     this.#close();

@@ -9,7 +9,6 @@ import { posted } from '../lib/post.ts';
 import { bfdStatus } from './bfd-status.ts';
 import type { ControlRoom } from './control-room.ts';
 import type { KernelPlan, OwnAddress } from './kernel-plan.ts';
-import { outlives } from './last-exit.ts';
 import { routesOf, vrfNumber } from './plan.ts';
 import type { RoutingClient, RoutingEvent } from './routing-client.ts';
 import type { RoutingBoot } from './routing-protocol.ts';
@@ -42,7 +41,6 @@ export class KernelRouting {
   readonly #port: KernelRoutingPort;
   readonly #log: Logger;
   readonly #supervisor: RoutingSupervisor;
-  #hangs = false;
   readonly #linksUp = new Set<string>();
 
   constructor(port: KernelRoutingPort, log: Logger) {
@@ -65,9 +63,9 @@ export class KernelRouting {
     return this.#supervisor.client;
   }
 
-  /** The worker was to end and does not. */
+  /** A worker was to end and has not. */
   get hangs(): boolean {
-    return this.#hangs;
+    return this.#supervisor.hangs;
   }
 
   get restart(): RoutingRestart | undefined {
@@ -124,7 +122,7 @@ export class KernelRouting {
   }
 
   async terminate(): Promise<void> {
-    this.#hangs = await outlives(this.#supervisor.stop());
+    await this.#supervisor.stop();
   }
 
   #restarted(client: RoutingClient): void {

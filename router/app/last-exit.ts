@@ -7,10 +7,21 @@ import type { Logger } from '../lib/log.ts';
 
 const WORKER_STOP_MS = 1000;
 
-/** Whether a worker that was told to end does not. @param ending resolves when it has ended */
-export function outlives(ending: Promise<unknown>): Promise<boolean> {
-  const ended = ending.then(() => false);
-  return Promise.race([ended, sleep(WORKER_STOP_MS, true, { ref: false })]);
+/** Workers that were told to end. */
+export class LastExits {
+  readonly #pending = new Set<Promise<unknown>>();
+
+  /** Wait for one, but not for ever. @param ending resolves when it has ended */
+  async wait(ending: Promise<unknown>): Promise<void> {
+    this.#pending.add(ending);
+    const ended = ending.finally(() => this.#pending.delete(ending));
+    await Promise.race([ended, sleep(WORKER_STOP_MS, undefined, { ref: false })]);
+  }
+
+  /** One of them has not ended yet: its heap is large, or it never will. */
+  get hangs(): boolean {
+    return this.#pending.size > 0;
+  }
 }
 
 /** End at once where a worker hangs. */

@@ -1,6 +1,6 @@
 /**
- * What the daemon tells the process that started it, over the inherited descriptor LIFELINE_FD: one JSON line, `ready`
- * or `failed`. A tied daemon (`mlshim run`, `up --foreground`) also takes the other end's close as its order to stop, so that it never
+ * What the daemon tells the process that started it, over the inherited descriptor LIFELINE_FD: JSON lines, `ready`
+ * or `failed` first, then `ending`. A tied daemon (`mlshim run`, `up --foreground`) also takes the other end's close as its order to stop, so that it never
  * outlives a command that was killed.
  */
 export const LIFELINE_FD = 3;
@@ -22,7 +22,9 @@ export type LifelineMessage =
       readonly message: string;
       readonly hint: string;
       readonly exit: number;
-    };
+    }
+  /** With which status it ends, unless it says another one later: a process that has to be killed can tell so in no other way. */
+  | { readonly kind: 'ending'; readonly exit: number };
 
 /** What the starter asks for, as the daemon's only argument (JSON). Holds no secret. */
 export interface DaemonOrders {

@@ -45,12 +45,30 @@ function hasLifeline(): boolean {
   }
 }
 
+/** The starter listens: the descriptor is ours, and not another one of the same number. */
+let isHeard = false;
+
 function watchLifeline(onClose: () => void): void {
+  isHeard = true;
   const socket = new Socket({ fd: LIFELINE_FD, readable: true, writable: false });
   socket.on('error', onClose);
-  socket.on('close', onClose);
+  socket.on('close', () => {
+    isHeard = false;
+    onClose();
+  });
   socket.resume();
   if (!orders.isTied) socket.unref();
+}
+
+/** With which status the process ends, should it not come to it by itself. */
+function foretell(exit: number): void {
+  if (isHeard) tell({ kind: 'ending', exit });
+}
+
+function endWith(exit: number): never {
+  foretell(exit);
+  endHanging(daemon, log);
+  process.exit(exit);
 }
 
 function failed(e: unknown): LifelineMessage {
@@ -67,6 +85,7 @@ function routerOf({ backend, reason }: Choice, config: Config, load: () => Promi
 
 const log = stderrLogger();
 let daemon: Daemon | KernelDaemon | undefined;
+let status: number;
 const stop = (reason: string, drainMs?: number): void => {
   if (daemon === undefined) process.exit(0);
   if (daemon.isStopping) daemon.stopNow();
@@ -81,12 +100,7 @@ process.stderr.on('error', () => undefined);
 process.on('uncaughtException', (e) => {
   log.error('internal error', { error: e.stack ?? e.message });
   const told = daemon?.fail() ?? Promise.resolve();
-  void told
-    .catch(() => undefined)
-    .finally(() => {
-      endHanging(daemon, log);
-      process.exit(ERRORS.INTERNAL.exit);
-    });
+  void told.catch(() => undefined).finally(() => endWith(ERRORS.INTERNAL.exit));
 });
 
 try {
@@ -98,6 +112,7 @@ try {
   const config = await load();
   const choice = await chooseBackend(config, orders.isFolderTemporary);
   daemon = routerOf(choice, config, load);
+  daemon.onOrdered = () => foretell(0);
   const { shim, control } = await daemon.start();
   log.info('ready', { pid: process.pid, shim, config: config.file, backend: choice.backend });
   if (hasLifeline()) {
@@ -106,13 +121,12 @@ try {
       if (orders.isTied) stop('the command that started this router ended', ORPHAN_DRAIN_MS);
     });
   }
-  process.exitCode = await daemon.ended;
+  status = await daemon.ended;
 } catch (e) {
   if (hasLifeline()) tell(failed(e));
   else log.error(e instanceof Error ? e.message : String(e));
   await daemon?.abort();
-  process.exitCode = e instanceof MlshimError ? e.exit : ERRORS.INTERNAL.exit;
+  status = e instanceof MlshimError ? e.exit : ERRORS.INTERNAL.exit;
 }
 if (orders.isFolderTemporary) rmSync(orders.folder, { recursive: true, force: true });
-endHanging(daemon, log);
-process.exit();
+endWith(status);

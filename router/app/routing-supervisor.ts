@@ -10,6 +10,7 @@ import { MlshimError } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import type { ToDataplane } from './dataplane-protocol.ts';
 import { FILTER_LIMIT_MS, FilterWatch } from './filter-watch.ts';
+import { LastExits } from './last-exit.ts';
 import { RoutingClient, type RoutingEvent } from './routing-client.ts';
 import type { RoutingBoot } from './routing-protocol.ts';
 
@@ -48,6 +49,7 @@ export class RoutingSupervisor {
   #client!: RoutingClient;
   #isServing = false;
   #isStopped = false;
+  readonly #exits = new LastExits();
   /** When workers have ended lately. */
   #ends: number[] = [];
   #endedAt: number | undefined;
@@ -113,8 +115,13 @@ export class RoutingSupervisor {
 
   async stop(): Promise<void> {
     this.#isStopped = true;
-    await this.#candidate?.worker.terminate();
-    await (this.#worker as Worker | undefined)?.terminate();
+    const workers = [this.#candidate?.worker, this.#worker as Worker | undefined];
+    await Promise.all(workers.map((w) => w && this.#exits.wait(w.terminate())));
+  }
+
+  /** A worker that was to end has not. */
+  get hangs(): boolean {
+    return this.#exits.hangs;
   }
 
   /**

@@ -3,11 +3,15 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { availableParallelism } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { type DaemonOrders, LIFELINE_FD, type LifelineMessage } from '../app/lifeline.ts';
 import { ERRORS, type ErrorCode, MlshimError } from '../lib/errors.ts';
 
 const DAEMON = fileURLToPath(new URL('../app/mlshimd.js', import.meta.url));
+
+/** How long what a daemon said last may be on its way after its end. */
+const LAST_WORDS_MS = 1000;
 
 /** What Node starts for V8's background work, whatever the number of processors. */
 const MOST_HELPERS = 4;
@@ -30,7 +34,11 @@ export interface RunningDaemon {
   readonly lifeline: Socket;
   /** Resolves when the process has ended. */
   readonly ended: Promise<void>;
+  /** Its exit status, when it has ended; what it said it would be where it was killed. */
+  status(): Promise<number>;
 }
+
+type FirstMessage = Exclude<LifelineMessage, { readonly kind: 'ending' }>;
 
 /** A failure that was already explained in full by the daemon. */
 export class DaemonFailure extends MlshimError {
@@ -69,10 +77,20 @@ export async function startDaemon(orders: DaemonOrders, logFile: string | undefi
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   const lifeline = child.stdio[LIFELINE_FD] as Socket;
   lifeline.on('error', () => undefined); // a reset is an end; `ended` tells more
-  const first = await firstMessage(lifeline);
+  const closed = new Promise<void>((resolve) => lifeline.once('close', () => resolve()));
+  let told: number | undefined;
+  const first = await firstMessage(lifeline, (exit) => {
+    told = exit;
+  });
   if (first?.kind === 'ready') {
     const { shim, control, backend, reason } = first;
-    return { process: child, shim, control, backend, backendReason: reason, lifeline, ended };
+    const status = async (): Promise<number> => {
+      await ended;
+      if (child.exitCode !== null) return child.exitCode;
+      await Promise.race([closed, sleep(LAST_WORDS_MS, undefined, { ref: false })]);
+      return told ?? 1;
+    };
+    return { process: child, shim, control, backend, backendReason: reason, lifeline, ended, status };
   }
   lifeline.destroy();
   await ended;
@@ -81,18 +99,20 @@ export async function startDaemon(orders: DaemonOrders, logFile: string | undefi
   throw new MlshimError('INTERNAL', `the daemon ended (${how}) before it was ready`);
 }
 
-async function firstMessage(lifeline: Socket): Promise<LifelineMessage | undefined> {
+/** The first message but for `ending`, which is told to `onEnding` whenever it comes; undefined when there is none. */
+function firstMessage(lifeline: Socket, onEnding: (exit: number) => void): Promise<FirstMessage | undefined> {
   let text = '';
   lifeline.setEncoding('utf8');
   return new Promise((resolve) => {
-    const onData = (part: string): void => {
-      text += part;
-      if (!text.includes('\n')) return;
-      lifeline.off('data', onData);
-      lifeline.resume();
-      resolve(JSON.parse(text) as LifelineMessage);
-    };
-    lifeline.on('data', onData);
+    lifeline.on('data', (part: string) => {
+      const lines = (text + part).split('\n');
+      text = lines.pop()!;
+      for (const line of lines) {
+        const m = JSON.parse(line) as LifelineMessage;
+        if (m.kind === 'ending') onEnding(m.exit);
+        else resolve(m);
+      }
+    });
     lifeline.once('close', () => resolve(undefined));
   });
 }

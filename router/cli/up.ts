@@ -53,8 +53,7 @@ export async function up(input: Input): Promise<number> {
   }
   if (foreground) {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => daemon.process.kill(signal));
-    await daemon.ended;
-    return daemon.process.exitCode ?? 1;
+    return daemon.status();
   }
   input.io.out(`mlshim is up, pid ${daemon.process.pid}, log ${log}\n`);
   if (daemon.backendReason !== '') input.io.out(`user-space backend: ${daemon.backendReason}\n`);

@@ -1,5 +1,5 @@
 /** `mlshim down`, whatever the routing worker does: a filter function waits for a pipe that nobody writes to. */
-import { execFileSync } from 'node:child_process';
+import { type ChildProcess, execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -8,17 +8,17 @@ import test, { type ExecutionContext } from 'ava';
 import type { BgpPeers } from '../../../router/control/messages.ts';
 import { until } from '../../bgp/kit/bird.ts';
 import { birdFile, TABLE_ASN } from '../../bgp/kit/mrt.ts';
-import { exited, printed, Side } from './pair.ts';
+import { type Done, exited, printed, Side } from './pair.ts';
 
 interface Stage {
   readonly side: Side;
   readonly pid: number;
 }
 
-/** A router whose only peer is a file, read through `fromPeer` of a module with this text. */
-function begin(t: ExecutionContext, module: (folder: string) => string): Stage {
+/** The files of a router whose only peer is a file, read through `fromPeer` of a module with this text. */
+function files(t: ExecutionContext, module: (folder: string) => string): Side {
   const folder = mkdtempSync(join(tmpdir(), 'mlshim-down-'));
-  const side = new Side(folder, '127.0.0.1');
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   writeFileSync(join(folder, 'f.mjs'), module(folder));
   birdFile(folder);
   writeFileSync(
@@ -33,42 +33,108 @@ bgp:
     - { name: x, asn: ${TABLE_ASN}, address: 127.0.0.2, mrt: bird.mrt, import: { module: fromPeer }, export: none }
 `,
   );
-  const up = side.cli('up', '-c', 'mlshim.yaml');
-  const pid = Number(/pid (\d+)/.exec(up.stdout)?.[1]);
-  t.teardown(() => {
-    if (pid > 0 && isThere(pid)) process.kill(pid, 'SIGKILL');
-    rmSync(folder, { recursive: true, force: true });
+  return new Side(folder, '127.0.0.1');
+}
+
+/** Run a command to its end, while the other tests go on. */
+async function run(side: Side, ...args: string[]): Promise<Done> {
+  const child = side.start(...args);
+  const said = { stdout: '', stderr: '' };
+  child.stdout!.on('data', (part: Buffer) => {
+    said.stdout += part.toString();
   });
+  child.stderr!.on('data', (part: Buffer) => {
+    said.stderr += part.toString();
+  });
+  return new Promise((resolve) => child.once('close', (status) => resolve({ status, ...said })));
+}
+
+async function begin(t: ExecutionContext, module: (folder: string) => string): Promise<Stage> {
+  const side = files(t, module);
+  const up = await run(side, 'up', '-c', 'mlshim.yaml');
+  const pid = Number(/pid (\d+)/.exec(up.stdout)?.[1]);
+  t.teardown(() => killed(pid));
   t.is(up.status, 0, up.stderr);
   return { side, pid };
 }
+
+/** As a service manager starts it. */
+async function beginInForeground(
+  t: ExecutionContext,
+  module: (folder: string) => string,
+): Promise<Stage & { readonly up: ChildProcess }> {
+  const side = files(t, module);
+  const up = side.start('up', '--foreground', '-c', 'mlshim.yaml');
+  const pid = Number(/ready pid=(\d+)/.exec(await printed(up, /ready pid=\d+/))?.[1]);
+  t.teardown(() => killed(pid));
+  return { side, pid, up };
+}
+
+function killed(pid: number): void {
+  if (pid > 0 && isThere(pid)) process.kill(pid, 'SIGKILL');
+}
+
+/** A filter function that waits for a pipe nobody writes to. */
+function waiting(folder: string): string {
+  execFileSync('mkfifo', [join(folder, 'pipe')]);
+  return `import { readFileSync, writeFileSync } from 'node:fs';
+export const fromPeer = (r) => {
+  writeFileSync('${folder}/asked', '');
+  readFileSync('${folder}/pipe');
+  return r;
+};\n`;
+}
+
+const asked = (side: Side): Promise<void> => until(() => existsSync(join(side.dir, 'asked')), 'the question');
 
 function isThere(pid: number): boolean {
   return existsSync(`/proc/${pid}`) && !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
 }
 
 test('a router whose routing worker hangs is stopped all the same, and down says what was left out', async (t) => {
-  const { side, pid } = begin(t, (folder) => {
-    execFileSync('mkfifo', [join(folder, 'pipe')]);
-    return `import { readFileSync, writeFileSync } from 'node:fs';
-export const fromPeer = (r) => {
-  writeFileSync('${folder}/asked', '');
-  readFileSync('${folder}/pipe'); // nobody writes
-  return r;
-};\n`;
-  });
-  await until(() => existsSync(join(side.dir, 'asked')), 'the question');
-  const { status, stderr } = side.cli('down');
+  const { side, pid } = await begin(t, waiting);
+  await asked(side);
+  const { status, stderr } = await run(side, 'down');
   t.is(status, 0, stderr);
   t.regex(stderr, /routing worker does not answer/);
   t.false(isThere(pid));
-  t.is(side.cli('status').status, 3, 'nobody is left');
+  t.is((await run(side, 'status')).status, 3, 'nobody is left');
 });
 
+test('a service manager is told that a router which had to be killed ended as it was ordered to', async (t) => {
+  const { side, pid, up } = await beginInForeground(t, waiting);
+  await asked(side);
+  const ended = exited(up);
+  t.is((await run(side, 'down')).status, 0);
+  t.is(await ended, 0);
+  t.false(isThere(pid));
+});
+
+for (const [isOrdered, exit] of [
+  [true, 0],
+  [false, 1],
+] as const) {
+  test(`a router that is killed ${isOrdered ? 'while it stops' : 'without an order'} ends with ${exit}`, async (t) => {
+    const { side, pid, up } = await beginInForeground(t, waiting);
+    await asked(side);
+    const ended = exited(up);
+    if (isOrdered) {
+      const stopping = printed(up, /stopping/);
+      process.kill(pid, 'SIGTERM');
+      await stopping;
+    }
+    process.kill(pid, 'SIGKILL');
+    t.is(await ended, exit);
+  });
+}
+
 test('a router that works is stopped without a word', async (t) => {
-  const { side, pid } = begin(t, () => 'export const fromPeer = (r) => r;\n');
-  await until(() => side.json<BgpPeers>('bgp').peers[0]!.accepted > 0, 'routes');
-  const { status, stdout, stderr } = side.cli('down');
+  const { side, pid } = await begin(t, () => 'export const fromPeer = (r) => r;\n');
+  await until(
+    async () => (JSON.parse((await run(side, 'bgp', '--json')).stdout) as BgpPeers).peers[0]!.accepted > 0,
+    'routes',
+  );
+  const { status, stdout, stderr } = await run(side, 'down');
   t.deepEqual({ status, stdout, stderr }, { status: 0, stdout: '', stderr: '' });
   t.false(isThere(pid));
 });
