@@ -1,5 +1,4 @@
 /** The main thread's side of the routing worker: questions and their answers, and what the worker tells by itself. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { BirdCommand } from '../birdctl/command.ts';
 import type { Answers } from '../control/messages.ts';
 import { ERRORS, type ErrorCode, MlshimError } from '../lib/errors.ts';
@@ -104,11 +103,10 @@ export class RoutingClient {
 
   /** Whether the worker does not answer within this time. One that has ended does not hang. */
   hangs(withinMs: number): Promise<boolean> {
-    const answered = this.summary().then(
+    return this.#answerTo((id) => ({ kind: 'roll-call', id }), withinMs).then(
       () => false,
-      () => false,
+      (e: MlshimError) => e.code === 'TIMEOUT',
     );
-    return Promise.race([answered, sleep(withinMs, true, { ref: false })]);
   }
 
   /** The worker is gone: nobody will answer. @returns descriptors it has not taken, now the caller's */
@@ -125,12 +123,16 @@ export class RoutingClient {
   }
 
   #query(query: WorkerQuery, limitMs = this.#limitMs): Promise<unknown> {
+    return this.#answerTo((id) => ({ kind: 'query', id, query }), limitMs);
+  }
+
+  #answerTo(question: (id: number) => ToRouting, limitMs: number): Promise<unknown> {
     if (this.#isGone) return Promise.reject(gone());
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       const timer = limitMs === Infinity ? undefined : setTimeout(() => this.#isLate(id), limitMs).unref();
       this.#waiting.set(id, { resolve, reject, timer });
-      this.send({ kind: 'query', id, query });
+      this.send(question(id));
     });
   }
 

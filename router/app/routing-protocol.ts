@@ -137,6 +137,8 @@ export type ToRouting =
   | { readonly kind: 'link-state'; readonly index: number; readonly up: boolean }
   | { readonly kind: 'bgp-watch'; readonly isOn: boolean }
   | { readonly kind: 'query'; readonly id: number; readonly query: WorkerQuery }
+  /** Answered at once, before all questions that wait. */
+  | { readonly kind: 'roll-call'; readonly id: number }
   | { readonly kind: 'pong'; readonly id: number; readonly rttUs: number | undefined }
   | { readonly kind: 'stream-opened'; readonly id: number; readonly fd: number; readonly errno: number }
   | {

@@ -139,7 +139,7 @@ export class RoutingSupervisor {
       candidate.fib = await readiness(worker, client);
     } catch (e) {
       this.#candidate = undefined;
-      await worker.terminate();
+      await this.#exits.wait(worker.terminate());
       throw e;
     }
     const [before, leaving] = [this.#worker, this.#client];
@@ -150,7 +150,7 @@ export class RoutingSupervisor {
     this.#hold(candidate.fib);
     leaving.send({ kind: 'hand-over' });
     await Promise.race([leaving.stopped, sleep(HAND_OVER_MS, undefined, { ref: false })]);
-    await before.terminate();
+    await this.#exits.wait(before.terminate()); // it may hang, and nothing is heard of it any more
     taken();
     this.#log.info('another worker takes over; packets go by the routes of before');
     // When it has ended meanwhile, its successor knows what it must.

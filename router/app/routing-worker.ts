@@ -411,6 +411,9 @@ port.on('message', (m: ToRouting) => {
       if (m.query.verb === 'reload') onQuery(m.id, m.query);
       else questions.add(m);
       break;
+    case 'roll-call':
+      send({ kind: 'answer', id: m.id, answer: undefined });
+      break;
     case 'link-state':
       onLinkState(m.index, m.up);
       break;

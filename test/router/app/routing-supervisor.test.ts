@@ -1,4 +1,8 @@
+import { execFileSync } from 'node:child_process';
+import { closeSync, constants, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { ToDataplane } from '../../../router/app/dataplane-protocol.ts';
 import type { RoutingBoot, ToRouting } from '../../../router/app/routing-protocol.ts';
@@ -9,6 +13,7 @@ import type { FpmConfig } from '../../../router/config/fpm.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { makeLogger } from '../../../router/lib/log.ts';
 import { posted } from '../../../router/lib/post.ts';
+import { until } from '../../bgp/kit/bird.ts';
 import { freePort } from '../../bgp/kit/loopback.ts';
 
 /** What the worker cannot read: its handler throws, and nobody catches that. */
@@ -16,11 +21,16 @@ const POISON = { kind: 'bfd-change', change: undefined } as unknown as ToRouting
 const UP: ToRouting = { kind: 'link-state', index: 2, up: true };
 
 /** A peer that never answers, watched by BFD. */
-const boot = (peers: readonly object[], fpmPort: number | undefined, asn = 65001): RoutingBoot => ({
+const boot = (peers: readonly object[], fpmPort: number | undefined, asn = 65001, folder?: string): RoutingBoot => ({
   links: [{ index: 2, name: 'a', vrf: 0, mtu: 1420, addresses: ['10.0.0.2/24', 'fe80::1/64'] }],
   vrfs: posted([]),
   routes: [],
-  bgp: posted(toBgp(bgpSchema.parse({ asn, router_id: '10.0.0.2', peers }), '/nowhere/mlshim.yaml')),
+  bgp: posted(
+    toBgp(
+      bgpSchema.parse({ asn, router_id: '10.0.0.2', peers, ...(folder !== undefined && { filters: './f.mjs' }) }),
+      join(folder ?? '/nowhere', 'mlshim.yaml'),
+    ),
+  ),
   fpm:
     fpmPort === undefined
       ? undefined
@@ -38,6 +48,8 @@ class Stage {
   readonly closed: number[] = [];
   peers: readonly object[] = [PEER];
   fpmPort: number | undefined;
+  /** Of the filter module. */
+  folder: string | undefined;
   readonly #happened: string[] = [];
   #looks: (() => void)[] = [];
 
@@ -48,7 +60,7 @@ class Stage {
     };
     this.supervisor = new RoutingSupervisor(
       {
-        boot: () => boot(this.peers, this.fpmPort),
+        boot: () => boot(this.peers, this.fpmPort, 65001, this.folder),
         onEvent: () => undefined,
         toDataplane: (m: ToDataplane) => happened(m.kind),
         closeFd: (fd) => this.closed.push(fd),
@@ -207,4 +219,52 @@ test('a worker that cannot serve changes nothing', async (t) => {
   // The one there is is still followed by another.
   client.send(POISON);
   await s.until('restarted', 1);
+});
+
+test('a worker that hangs is replaced like any other, and is known to be there until it has ended', async (t) => {
+  const s = new Stage(t);
+  s.folder = mkdtempSync(join(tmpdir(), 'mlshim-replace-'));
+  t.teardown(() => rmSync(s.folder!, { recursive: true, force: true }));
+  const pipe = join(s.folder, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  writeFileSync(
+    join(s.folder, 'f.mjs'),
+    `import { readFileSync } from 'node:fs';
+import { parentPort } from 'node:worker_threads';
+parentPort.on('message', (m) => {
+  if (m.kind === 'bgp-watch') readFileSync('${pipe}'); // nobody writes
+});\n`,
+  );
+  /** Whoever reads the pipe sees its end. */
+  const close = (): void => closeSync(openSync(pipe, constants.O_WRONLY | constants.O_NONBLOCK));
+  await s.begin();
+  t.false(await s.supervisor.client.hangs(10_000));
+  s.supervisor.client.send({ kind: 'bgp-watch', isOn: true });
+  t.true(await s.supervisor.client.hangs(1));
+  try {
+    await s.supervisor.replace(boot([PEER], undefined, 65002), () => undefined);
+    await s.until('restarted', 1);
+    await s.until('bfd-watch', 2);
+    t.is((await s.supervisor.client.summary()).bgp.asn, 65002);
+    t.true(s.supervisor.hangs);
+    await s.supervisor.stop();
+    t.true(s.supervisor.hangs, 'the one before');
+  } finally {
+    close();
+  }
+  await until(() => !s.supervisor.hangs, 'the end of the worker');
+});
+
+test('a worker that has many questions to answer does not hang', async (t) => {
+  const s = new Stage(t);
+  await s.begin();
+  const { client } = s.supervisor;
+  let answered = 0;
+  for (let i = 0; i < 300; i++)
+    void client.summary().then(
+      () => answered++,
+      () => undefined,
+    );
+  t.false(await client.hangs(10_000));
+  t.true(answered < 300, `${answered}`);
 });
