@@ -3,7 +3,6 @@
  * (RFC 5082) have to be in force before the first packet, and Node has no words for them. All results are >= 0 or -errno.
  */
 import { readFileSync } from 'node:fs';
-import type { Socket } from 'node:net';
 import type { Addr, Family, Prefix } from '../lib/addr.ts';
 import { MlshimError } from '../lib/errors.ts';
 import type { HostWay } from '../lib/host-way.ts';
@@ -52,12 +51,6 @@ export function bindTo(fd: number, { device, source }: HostWay, family: Family):
   const answer = onDevice < 0 || !isMine ? onDevice : inetBind(fd, zoned(source, device), 0);
   if (answer < 0) close(fd);
   return answer;
-}
-
-/** The descriptor of a connection that Node has. It has no public name; without it nothing can be secured. */
-export function descriptorOf(socket: Socket): number | undefined {
-  const { _handle: handle } = socket as Socket & { readonly _handle?: { readonly fd?: number } };
-  return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : undefined;
 }
 
 const NO_KEY = new Uint8Array(0);

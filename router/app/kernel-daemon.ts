@@ -13,6 +13,7 @@ import { type Client, claimFolder } from '../control/server.ts';
 import { cgroupMount, GroupCgroups, NamedCgroups } from '../kernel/cgroups.ts';
 import { HostNetwork } from '../kernel/host-network.ts';
 import { claimInstance, type Instance } from '../kernel/instance.ts';
+import { peerPid } from '../kernel/peer-pid.ts';
 import { type KernelPolicy, Programs } from '../kernel/programs.ts';
 import { countSockets, destroySockets } from '../kernel/sockets.ts';
 import { undoKernelBackend } from '../kernel/takedown.ts';
@@ -37,7 +38,6 @@ import { hostUplinksOf, type KernelPlan, kernelPlanOf, kernelPolicyOf, upstreams
 import { KernelRouting } from './kernel-routing.ts';
 import { type KernelSample, kernelStatusOf } from './kernel-status.ts';
 import { KernelTunnels } from './kernel-tunnels.ts';
-import { peerPid } from './peer-pid.ts';
 import { ProcessTracker } from './process-tracker.ts';
 import { RateSamples } from './rate-samples.ts';
 import { hostNameServers, upstreamNameServers } from './resolv-conf.ts';

@@ -14,23 +14,14 @@ import type {
   StreamHandler,
   Transport,
 } from '../../bgp/ports.ts';
+import { descriptorOf } from '../kernel/peer-pid.ts';
 import { Addr, Prefix } from '../lib/addr.ts';
 import { isEqual } from '../lib/equal.ts';
 import { loadNative } from '../native/index.ts';
 import { allClosed, securityOf, streamOf } from './bgp-transport.ts';
 import { attach } from './fair-reads.ts';
 import { type HostEndpoint, HostListener, type ListenTerms } from './host-listener.ts';
-import {
-  descriptorOf,
-  errnoText,
-  handedOver,
-  limitTtl,
-  markRouting,
-  reasonOf,
-  setKey,
-  tcpSocket,
-  zoned,
-} from './host-socket.ts';
+import { errnoText, handedOver, limitTtl, markRouting, reasonOf, setKey, tcpSocket, zoned } from './host-socket.ts';
 
 type Accept = (stream: Stream, remote: Addr, link: LinkId) => StreamHandler | undefined;
 

@@ -76,7 +76,7 @@ export const COMMANDS: readonly Command[] = [
     },
     min: 0,
     max: 0,
-    run: async (input) => (await import('./up.ts')).down(input),
+    run: async (input) => (await import('./down.ts')).down(input),
   },
   {
     words: ['reload'],

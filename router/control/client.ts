@@ -11,21 +11,24 @@ const ANSWER_MS = 10_000;
 
 /**
  * Ask one thing and wait for the answer.
+ * @param onConnect told of the connection before the question is
  * @throws MlshimError DAEMON_UNREACHABLE, TIMEOUT, or what the daemon refused with
  */
 export async function ask<V extends Exclude<Verb, StreamVerb>>(
   path: string,
   verb: V,
   args: Verbs[V],
+  onConnect?: (socket: Socket) => void,
 ): Promise<Answers[V]> {
   const socket = await connect(path);
   try {
+    onConnect?.(socket);
     socket.setTimeout(ANSWER_MS);
-    for await (const r of exchange(socket, { id: 1, verb, args } as Request)) {
+    for await (const r of exchange(path, socket, { id: 1, verb, args } as Request)) {
       if (r.failure !== undefined) throw new RemoteError(r.failure);
       return r.body as Answers[V];
     }
-    throw left();
+    throw left(path, false);
   } finally {
     socket.destroy();
   }
@@ -39,7 +42,7 @@ export async function* parts<V extends PartsVerb>(path: string, verb: V, args: V
   const socket = await connect(path);
   try {
     socket.setTimeout(ANSWER_MS);
-    const answers = exchange(socket, { id: 1, verb, args } as Request);
+    const answers = exchange(path, socket, { id: 1, verb, args } as Request);
     for await (const r of answers) {
       if (r.failure !== undefined) throw new RemoteError(r.failure);
       const part = r.body as Answers[V];
@@ -49,9 +52,7 @@ export async function* parts<V extends PartsVerb>(path: string, verb: V, args: V
       socket.setTimeout(ANSWER_MS);
       socket.write(encodeRequest({ id: 1, verb, args: { ...args, from: part.next } } as Request));
     }
-    throw new MlshimError('DAEMON_UNREACHABLE', 'the daemon closed the connection in the middle of an answer', {
-      path,
-    });
+    throw left(path, true);
   } finally {
     socket.destroy();
   }
@@ -70,7 +71,7 @@ export async function* stream<V extends StreamVerb>(
   };
   signal.addEventListener('abort', stop, { once: true });
   try {
-    for await (const r of exchange(socket, { id: 1, verb, args } as Request)) {
+    for await (const r of exchange(path, socket, { id: 1, verb, args } as Request)) {
       if (r.failure !== undefined) throw new RemoteError(r.failure);
       if (r.body !== undefined) yield r.body as Answers[V];
       if (!r.more) return;
@@ -81,6 +82,17 @@ export async function* stream<V extends StreamVerb>(
     signal.removeEventListener('abort', stop);
     socket.destroy();
   }
+}
+
+/** Whether somebody serves there. */
+export function isServed(path: string): Promise<boolean> {
+  return connect(path).then(
+    (socket) => {
+      socket.destroy();
+      return true;
+    },
+    () => false,
+  );
 }
 
 function connect(path: string): Promise<Socket> {
@@ -95,8 +107,9 @@ function connect(path: string): Promise<Socket> {
   });
 }
 
-async function* exchange(socket: Socket, request: Request): AsyncGenerator<Response> {
+async function* exchange(path: string, socket: Socket, request: Request): AsyncGenerator<Response> {
   const reader = new FrameReader();
+  let hasAnswered = false;
   socket.once('timeout', () => socket.destroy(new MlshimError('TIMEOUT', 'the daemon did not answer in time')));
   socket.write(encodeRequest(request));
   try {
@@ -104,19 +117,20 @@ async function* exchange(socket: Socket, request: Request): AsyncGenerator<Respo
       for (const body of reader.push(octets) ?? [undefined]) {
         const r = body && decodeResponse(body);
         if (r === undefined) throw new MlshimError('INTERNAL', 'the daemon sent something that is not an answer');
+        hasAnswered = true;
         yield r;
       }
     }
   } catch (e) {
     // One that ends before it has read the question resets the connection.
-    throw ['ECONNRESET', 'EPIPE'].includes((e as NodeJS.ErrnoException).code ?? '') ? left() : e;
+    throw ['ECONNRESET', 'EPIPE'].includes((e as NodeJS.ErrnoException).code ?? '') ? left(path, hasAnswered) : e;
   }
 }
 
 /** The daemon was there when it was asked. */
-function left(): MlshimError {
-  const words = 'the daemon closed the connection without an answer';
-  return new MlshimError('DAEMON_UNREACHABLE', words, { wasThere: true });
+function left(path: string, hasAnswered: boolean): MlshimError {
+  const when = hasAnswered ? 'in the middle of an answer' : 'without an answer';
+  return new MlshimError('DAEMON_UNREACHABLE', `the daemon closed the connection ${when}`, { path, wasThere: true });
 }
 
 /** A refusal of the daemon, with the hint it filled in. */

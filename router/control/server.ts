@@ -19,6 +19,7 @@ import { ERRORS, MlshimError } from '../lib/errors.ts';
 import { decodeRequest, encodeResponse, FrameReader } from './codec.ts';
 import type { Answers, Failure, Request, StreamVerb, Verb, Verbs } from './messages.ts';
 import { MAX_SOCKET_PATH, type SocketPaths } from './paths.ts';
+import { identity } from './process-identity.ts';
 
 /** Sends one more part of a streamed answer; false when the client should not be sent more until `drained`. */
 export interface Stream<A> {
@@ -97,14 +98,6 @@ function readText(path: string): string {
   } catch {
     return '';
   }
-}
-
-/** "PID STARTTIME" of a process: a process id alone may have been given to another one since (containers reuse them at once). */
-function identity(pid: number): string | undefined {
-  const stat = readText(`/proc/${pid}/stat`);
-  // proc(5): the name in parentheses may hold anything; starttime is the 20th field behind it.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return stat === '' ? undefined : `${pid} ${fields[19]}`;
 }
 
 function isAlive(owner: string): boolean {

@@ -52,6 +52,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'router/control/client',
     'router/control/messages',
     'router/control/paths',
+    'router/control/process-identity',
     'router/config',
     'router/lib',
     'wg/quick',
@@ -61,6 +62,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'router/kernel/capabilities',
     'router/kernel/host-paths',
     'router/kernel/host-probes',
+    'router/kernel/peer-pid',
     'router/kernel/ptrace',
     'router/kernel/takedown',
   ],
@@ -94,6 +96,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   ],
   'node:fs': [
     'router/control/server.ts',
+    'router/control/process-identity.ts',
     'router/config/',
     'router/app/',
     'router/cli/',

@@ -1,10 +1,11 @@
 /** `mlshim down`, whatever the routing worker does: a filter function waits for a pipe that nobody writes to. */
-import { type ChildProcess, execFileSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { DaemonAt } from '../../../router/cli/daemon-at.ts';
 import type { BgpPeers } from '../../../router/control/messages.ts';
 import { until } from '../../bgp/kit/bird.ts';
 import { birdFile, TABLE_ASN } from '../../bgp/kit/mrt.ts';
@@ -157,3 +158,95 @@ for (const [when, leave] of [
     t.is(await exited(down), 3);
   });
 }
+
+/** A daemon that says of itself what it likes, and does what it is told on its standard input. */
+const FAKE = `
+import { createServer } from 'node:net';
+import { decodeRequest, encodeResponse, FrameReader } from '${join(import.meta.dirname, '../../../router/control/codec.js')}';
+const [path, pid] = process.argv.slice(2);
+const server = createServer((socket) => {
+  const reader = new FrameReader();
+  socket.on('data', (octets) => {
+    for (const body of reader.push(octets)) {
+      const { id, verb } = decodeRequest(body);
+      if (pid !== '') socket.write(encodeResponse(verb, { id, more: false, body: { pid: Number(pid) } }));
+      console.log('asked');
+      process.stdin.once('data', () => process.exit(0));
+    }
+  });
+});
+process.on('SIGTERM', () => console.log('terminated'));
+server.listen(path, () => console.log('listening'));
+`;
+
+async function beginFake(
+  t: ExecutionContext,
+  pid: string,
+): Promise<{ readonly side: Side; readonly fake: ChildProcess }> {
+  const folder = mkdtempSync(join(tmpdir(), 'mlshim-down-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  mkdirSync(join(folder, 'mlshim'));
+  writeFileSync(join(folder, 'fake.mjs'), FAKE);
+  const args = [join(folder, 'fake.mjs'), join(folder, 'mlshim', 'control'), pid];
+  const fake = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  t.teardown(() => fake.kill('SIGKILL'));
+  await printed(fake, /listening/);
+  return { side: new Side(folder, '127.0.0.1'), fake };
+}
+
+for (const [what, pidOf] of [
+  ['does not say which process it is', () => '0'],
+  ['says so in words of another PID namespace', (innocent) => String(innocent.pid)],
+  ['leaves without an answer, as it was ordered to stop before', () => ''],
+] satisfies (readonly [string, (innocent: ChildProcess) => string])[]) {
+  test(`down waits for the end of a daemon that ${what}, and ends nobody else`, async (t) => {
+    const innocent = spawn(process.execPath, ['-e', 'process.stdin.resume()'], { stdio: ['pipe', 'ignore', 'ignore'] });
+    t.teardown(() => innocent.kill());
+    const { side, fake } = await beginFake(t, pidOf(innocent));
+    const told = printed(fake, pidOf(innocent) === '' ? /asked/ : /terminated/);
+    const down = side.start('down', '--now');
+    let isThere = true;
+    const ended = exited(down).then((status) => {
+      t.false(isThere, 'the daemon has ended first');
+      return status;
+    });
+    await told;
+    const gone = exited(fake).then(() => {
+      isThere = false;
+    });
+    fake.stdin?.write('end\n');
+    await gone;
+    t.is(await ended, 0);
+    t.is(innocent.exitCode ?? innocent.signalCode, null);
+  });
+}
+
+test('a signal is for the daemon alone: not for one that has gone, nor for another one with its number', async (t) => {
+  const child = spawn(process.execPath, ['-e', 'process.stdin.resume()'], { stdio: ['pipe', 'ignore', 'ignore'] });
+  const pid = child.pid!;
+  const other = new DaemonAt('/nowhere', pid, `${pid} 1`);
+  t.false(other.signal('SIGKILL'));
+  t.true(await other.isGone(1000));
+  const daemon = new DaemonAt('/nowhere', pid);
+  t.false(await daemon.isGone(100));
+  const ended = exited(child);
+  t.true(daemon.signal('SIGTERM'));
+  t.is(await ended, 'SIGTERM', 'the first one has not reached it');
+  t.true(await daemon.isGone(1000));
+  t.false(daemon.signal('SIGKILL'));
+});
+
+test('a daemon that cannot be seen has gone when nobody serves any more', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'mlshim-down-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const path = join(folder, 'control');
+  const server = createServer((socket) => socket.resume());
+  await new Promise<void>((resolve) => {
+    server.listen(path, resolve);
+  });
+  const daemon = new DaemonAt(path, undefined);
+  t.false(daemon.signal('SIGKILL'));
+  t.false(await daemon.isGone(100));
+  server.close();
+  t.true(await daemon.isGone(1000));
+});

@@ -1,12 +1,15 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import test from 'ava';
 import { type Command, findCommand, type Io } from '../../../router/cli/command.ts';
 import { COMMANDS } from '../../../router/cli/commands.ts';
 import { main } from '../../../router/cli/main.ts';
-import { ERRORS } from '../../../router/lib/errors.ts';
+import { parts } from '../../../router/control/client.ts';
+import { encodeResponse } from '../../../router/control/codec.ts';
+import { ERRORS, type MlshimError } from '../../../router/lib/errors.ts';
 import { PROBLEMS } from '../../../router/lib/problems.ts';
 import { formatKey } from '../../../wg/keys.ts';
 
@@ -308,4 +311,26 @@ bgp:
     t.is(status, 78, stderr);
     t.is(stderr, checked.err);
   }
+});
+
+test('a daemon that ends between the parts of an answer is said to have done so', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'mlshim-test-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const path = join(folder, 'control');
+  const sockets: Socket[] = [];
+  // It reads nothing: its end resets the connection.
+  const server = createServer({ pauseOnConnect: true }, (socket) => {
+    sockets.push(socket);
+    socket.write(encodeResponse('route_show', { id: 1, more: false, body: { routes: [], next: '1' } }));
+  });
+  t.teardown(() => server.close());
+  await new Promise<void>((resolve) => {
+    server.listen(path, resolve);
+  });
+  const asked = parts(path, 'route_show', { origin: '' });
+  await asked.next();
+  const next = asked.next();
+  sockets[0]!.destroy();
+  const e = await t.throwsAsync(next, { code: 'DAEMON_UNREACHABLE', message: /in the middle of an answer$/ });
+  t.deepEqual((e as MlshimError).details, { path, wasThere: true });
 });

@@ -5,7 +5,7 @@ import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
-import { peerPid } from '../../../router/app/peer-pid.ts';
+import { peerPid } from '../../../router/kernel/peer-pid.ts';
 
 test('the process at the other end of a connection is the one that made it', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'mlshim-test-'));
