@@ -55,16 +55,23 @@ export class TwoIsps {
 
   async build(): Promise<void> {
     const { lab } = this;
-    this.#server = await lab.namespace('s');
+    this.#server = await this.#namespace('s');
     for (const address of [SERVER.v4, ...SERVER.others])
       await lab.host('ip', ['-n', this.#server, 'addr', 'add', `${address}/32`, 'dev', 'lo']);
     await lab.host('ip', ['-n', this.#server, 'addr', 'add', `${SERVER.v6}/128`, 'dev', 'lo', 'nodad']);
     for (const isp of ISPS) await this.#isp(isp);
   }
 
+  /** Its links ask for neighbours at once: not only when their link-local addresses are known to be nobody else's (RFC 4862 §5.4). */
+  async #namespace(name: string): Promise<string> {
+    const ns = await this.lab.namespace(name);
+    await this.lab.ok(ns, 'sysctl', ['-qw', 'net.ipv6.conf.default.accept_dad=0']);
+    return ns;
+  }
+
   async #isp({ name, rate, v4, v6, plan, outside, inside }: IspPlan): Promise<void> {
     const { lab } = this;
-    const ns = await lab.namespace(name);
+    const ns = await this.#namespace(name);
     await lab.veth(`o${name}`, this.#host, `${outside}.1/24`, ns, `${outside}.2/24`);
     await lab.veth(`i${name}`, ns, `${inside}.1/24`, this.#server, `${inside}.2/24`);
     await lab.host('ip', ['-n', ns, 'addr', 'add', `fd00:${rate}::1/64`, 'dev', `i${name}`, 'nodad']);
