@@ -167,11 +167,9 @@ export class Inbox {
     const { limit } = max;
     const { action = 'restart', count = 'accepted', restartAfterMs } = max.settings;
     const counts = { ipv4: peer[count][4], ipv6: peer[count][6], ...peer.vpn?.[count] };
-    const which = count === 'accepted' ? 'staleAccepted' : 'stale';
-    const stale = { vpnv4: 0, vpnv6: 0, ipv4: peer[which][4], ipv6: peer[which][6], ...peer.vpn?.[which] };
     for (const [family, prefixes] of Object.entries(counts) as [FamilyName, number][]) {
       // At its End-of-RIB all that is left is what the peer has told.
-      const told = peer.retention.isResyncing(family) ? prefixes - stale[family] : prefixes;
+      const told = peer.retention.isResyncing(family) ? prefixes - staleOf(peer, family, count) : prefixes;
       const crossing = max.crossed(family, told);
       if (crossing === undefined) continue;
       this.#host.onEvent({ kind: 'limit', peer: peer.config.name, family, limit, crossing });
@@ -202,4 +200,11 @@ export class Inbox {
     else if (refresh.subtype === 1) peer.retention.refreshBegins(family, this.#host.clock.now());
     else if (refresh.subtype === 2) peer.retention.refreshEnds(family);
   }
+}
+
+/** How many routes of a family, of all or of the accepted, a peer that is back has not told again. */
+function staleOf(peer: Peer, family: FamilyName, count: 'accepted' | 'received'): number {
+  const which = count === 'accepted' ? 'staleAccepted' : 'stale';
+  const { 4: ipv4, 6: ipv6 } = peer[which];
+  return { vpnv4: 0, vpnv6: 0, ipv4, ipv6, ...peer.vpn?.[which] }[family];
 }

@@ -5,7 +5,7 @@
  */
 
 import type { Clock } from '../router/lib/clock.ts';
-import { Pace, Ramp } from '../router/lib/pace.ts';
+import { Pace } from '../router/lib/pace.ts';
 import type { TableViews } from './monitor/views.ts';
 import type { Origination } from './origination.ts';
 import type { Outbound, Peer } from './peer.ts';
@@ -45,7 +45,7 @@ export class Spread {
   readonly #batches: ReadonlyMap<Rib, RouteColumns>;
   readonly #telling = new Rota<Peer>();
   readonly #decisionPace = new Pace(DECISION_STEP);
-  readonly #exportRamp = new Ramp(EXPORT_BUDGET);
+  readonly #exportPace = new Pace(EXPORT_BUDGET, false);
 
   constructor(host: SpreadHost) {
     this.#host = host;
@@ -65,9 +65,9 @@ export class Spread {
     const tellOne = (peer: Peer): void => {
       const { clock, byNumber } = this.#host;
       const began = clock.now();
-      peer.pull(this.#exportRamp.count, byNumber);
+      peer.pull(this.#exportPace.count, byNumber);
       // Where nothing is left there was less to tell than that.
-      if (peer.hasWork) this.#exportRamp.took(clock.now() - began);
+      if (peer.hasWork) this.#exportPace.took(clock.now() - began);
       this.#host.pump(peer);
     };
     this.#telling.turn(waiting, tellOne, isTimeUp);

@@ -10,11 +10,16 @@ const LEAST = 32;
 
 export class Pace {
   readonly #most: number;
+  readonly #shrinks: boolean;
   #count = LEAST;
 
-  /** @param most things of one step, however cheap they are */
-  constructor(most: number) {
+  /**
+   * @param most things of one step, however cheap they are
+   * @param shrinks false for what is better done in large steps, and slow because of its code in the beginning alone
+   */
+  constructor(most: number, shrinks = true) {
     this.#most = most;
+    this.#shrinks = shrinks;
   }
 
   /** Things of the next step. */
@@ -24,28 +29,7 @@ export class Pace {
 
   /** A step of `count` things took so long. */
   took(ms: number): void {
-    if (ms > 2 * STEP_MS) this.#count = Math.max(LEAST, this.#count >>> 1);
+    if (this.#shrinks && ms > 2 * STEP_MS) this.#count = Math.max(LEAST, this.#count >>> 1);
     else if (ms < STEP_MS) this.#count = Math.min(this.#most, this.#count * 2);
-  }
-}
-
-/** A pace that only grows: for what is better done in large steps, and slow because of its code in the beginning alone. */
-export class Ramp {
-  readonly #most: number;
-  #count = LEAST;
-
-  /** @param most things of one step in the end */
-  constructor(most: number) {
-    this.#most = most;
-  }
-
-  /** Things of the next step. */
-  get count(): number {
-    return this.#count;
-  }
-
-  /** A step of `count` things took so long. */
-  took(ms: number): void {
-    if (ms < STEP_MS) this.#count = Math.min(this.#most, this.#count * 2);
   }
 }

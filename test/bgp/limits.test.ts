@@ -275,18 +275,24 @@ test('of a peer that restarted, routes that policy refused do not hide what it t
   t.is(stale[0], 6);
 });
 
+/** `b` can restart, and has ended without a word 900 ms ago; `a` watches the path to it. */
+function crashed(seed: number, bfdStrict: boolean) {
+  const net = new SimNet(seed);
+  const a = net.router('a', { asn: 64601 });
+  const b = net.router('b', { asn: 64602, networks: ['172.20.1.0/24'] });
+  net.join(a, b, { bfdStrict }, { gracefulRestart: true });
+  net.start();
+  a.speaker.bfdUp('b');
+  net.runUntil(() => a.fib.size === 1 && b.session('a').state === 'Established', 60_000);
+  net.run(1000);
+  b.crash();
+  net.run(900);
+  return { net, a, b };
+}
+
 test('BFD that stays down after the restart of its peer ends the session, also where the peer waits for nobody', (t) => {
   for (const bfdStrict of [false, true]) {
-    const net = new SimNet(22);
-    const a = net.router('a', { asn: 64601 });
-    const b = net.router('b', { asn: 64602, networks: ['172.20.1.0/24'] });
-    net.join(a, b, { bfdStrict }, { gracefulRestart: true });
-    net.start();
-    a.speaker.bfdUp('b');
-    net.runUntil(() => a.fib.size === 1 && b.session('a').state === 'Established', 60_000);
-    net.run(1000);
-    b.crash();
-    net.run(900);
+    const { net, a, b } = crashed(22, bfdStrict);
     b.restart({ keptForwarding: true });
     b.speaker.announce({ prefix: Prefix.parse('172.20.1.0/24')! });
     net.runUntil(() => a.session('b').state === 'Established', 60_000);
@@ -363,16 +369,7 @@ test('BFD ends a session at once, with nothing kept, and its return is used at o
 
 test('BFD that falls silent with a peer that restarts does not end the restart, unless it ran apart from BGP (RFC 5882 §4.3)', (t) => {
   for (const bfdStrict of [false, true]) {
-    const net = new SimNet(9);
-    const a = net.router('a', { asn: 64601 });
-    const b = net.router('b', { asn: 64602, networks: ['172.20.1.0/24'] });
-    net.join(a, b, { bfdStrict }, { gracefulRestart: true });
-    net.start();
-    a.speaker.bfdUp('b');
-    net.runUntil(() => a.fib.size === 1 && b.session('a').state === 'Established', 60_000);
-    net.run(1000);
-    b.crash();
-    net.run(900);
+    const { net, a, b } = crashed(9, bfdStrict);
     a.speaker.bfdDown('b');
     t.is(a.fib.size, 1, 'kept');
     t.is(a.session('b').awaitsBfd, bfdStrict);

@@ -1,4 +1,5 @@
 /** Speakers of VRFs and the room that joins them, for simulated networks (kit/net.ts). */
+import type { VpnPeer, VpnSender } from '../../../bgp/ports.ts';
 import { eachRoute } from '../../../bgp/routes.ts';
 import { Speaker, type SpeakerOptions } from '../../../bgp/speaker.ts';
 import { parseDistinguisher, parseRouteTarget } from '../../../bgp/vpn/route-distinguisher.ts';
@@ -9,6 +10,19 @@ import type { SimNet, SimRouter } from './net.ts';
 
 export const rd = (text: string) => parseDistinguisher(text)!;
 export const rt = (text: string) => parseRouteTarget(text)!;
+
+/** A peer of a room whose routes are taken as they are, and which is told nothing. */
+export const openPeer = (sender: VpnSender): VpnPeer => ({
+  sender,
+  pathLimit: 1,
+  accepting: (attributes, hop) => () => ({ attributes, hop, weight: 0 }),
+  refusal: () => undefined,
+  cost: () => 0,
+  telling: () => () => undefined,
+  offering: () => undefined,
+  reason: () => ({ bar: undefined, policy: undefined }),
+  mark: () => undefined,
+});
 
 export interface VrfSim {
   readonly speaker: Speaker;

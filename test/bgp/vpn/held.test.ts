@@ -6,7 +6,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import type { Chore } from '../../../bgp/chores.ts';
 import type { MonitoredSession } from '../../../bgp/monitor/monitor.ts';
-import type { VpnFamily, VpnPeer } from '../../../bgp/ports.ts';
+import type { VpnFamily } from '../../../bgp/ports.ts';
 import { Held, type HeldRoute } from '../../../bgp/vpn/held.ts';
 import { type VpnPrefix, vpnKey } from '../../../bgp/vpn/nlri.ts';
 import { VpnRoom } from '../../../bgp/vpn/vpn-room.ts';
@@ -15,21 +15,11 @@ import { PLAIN_FACTS } from '../../../bgp/wire/family.ts';
 import { UpdatePacker } from '../../../bgp/wire/update.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { hex } from '../kit/describe.ts';
-import { messagesIn, rd, rt } from '../kit/vpn.ts';
+import { messagesIn, openPeer, rd, rt } from '../kit/vpn.ts';
 
 const hop = { global: Addr.parse('10.0.0.9')!, linkLocal: undefined };
 const sender = { name: 'p', address: hop.global, relation: 'internal', isClient: false, identifier: 9 } as const;
-const peer: VpnPeer = {
-  sender,
-  pathLimit: 1,
-  accepting: (attributes, h) => () => ({ attributes, hop: h, weight: 0 }),
-  refusal: () => undefined,
-  cost: () => 0,
-  telling: () => () => undefined,
-  offering: () => undefined,
-  reason: () => ({ bar: undefined, policy: undefined }),
-  mark: () => undefined,
-};
+const peer = openPeer(sender);
 const accepted = { attributes: PLAIN_ATTRIBUTES, hop, weight: 0 };
 const FAMILIES: readonly VpnFamily[] = ['vpnv4', 'vpnv6'];
 

@@ -16,7 +16,7 @@ import { decodeUpdate } from '../../../bgp/wire/update.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { PLAIN_CONTEXT } from '../kit/describe.ts';
 import { SimNet, type SimRouter } from '../kit/net.ts';
-import { rd, roomOf, rt } from '../kit/vpn.ts';
+import { openPeer, rd, roomOf, rt } from '../kit/vpn.ts';
 
 const VPN_CONTEXT: WireContext = { ...PLAIN_CONTEXT, external: false, families: { vpnv4: PLAIN_FACTS } };
 
@@ -31,15 +31,9 @@ const sender: VpnSender = {
   identifier: 9,
 };
 const peer: VpnPeer = {
-  sender,
-  pathLimit: 1,
+  ...openPeer(sender),
   accepting: () => () => undefined,
   refusal: () => ({ bar: 'refused by the test', policy: undefined }),
-  cost: () => 0,
-  telling: () => () => undefined,
-  offering: () => undefined,
-  reason: () => ({ bar: undefined, policy: undefined }),
-  mark: () => undefined,
 };
 
 /** Tables with routes that count how often a question looks at one of them. */

@@ -11,7 +11,7 @@ import { PLAIN_ATTRIBUTES } from '../../../bgp/wire/attribute/plain.ts';
 import { Addr, Prefix } from '../../../router/lib/addr.ts';
 import { hex } from '../kit/describe.ts';
 import { SimNet, type SimRouter } from '../kit/net.ts';
-import { rd, roomOf, rt, vrf } from '../kit/vpn.ts';
+import { openPeer, rd, roomOf, rt, vrf } from '../kit/vpn.ts';
 
 const AS = 64601;
 const PREFIX = '10.9.0.0/16';
@@ -176,17 +176,7 @@ test('routes that are told as before by a peer that has another identifier now a
   net.run(100);
   t.is(red.fib.get(PREFIX), '10.2.0.1');
   const sender = { name: 'c', address: Addr.parse('fe80::2:2')!, relation: 'internal', isClient: false } as const;
-  room.up(sessions.get('c')!, {
-    sender: { ...sender, identifier: 1 },
-    pathLimit: 1,
-    accepting: (attributes, hop) => () => ({ attributes, hop, weight: 0 }),
-    refusal: () => undefined,
-    cost: () => 0,
-    telling: () => () => undefined,
-    offering: () => undefined,
-    reason: () => ({ bar: undefined, policy: undefined }),
-    mark: () => undefined,
-  });
+  room.up(sessions.get('c')!, openPeer({ ...sender, identifier: 1 }));
   tell({ peer: 'c', rd: 3 }, 2);
   net.run(100);
   t.is(red.fib.get(PREFIX), '10.2.0.2');

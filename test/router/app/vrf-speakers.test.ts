@@ -16,6 +16,7 @@ import { FibWriter } from '../../../router/fib/writer.ts';
 import { Prefix } from '../../../router/lib/addr.ts';
 import { until } from '../../bgp/kit/bird.ts';
 import { hex } from '../../bgp/kit/describe.ts';
+import { openPeer } from '../../bgp/kit/vpn.ts';
 import { fibRoutes } from '../../kit/fib-routes.ts';
 
 const NETWORK = Prefix.parse('192.168.1.0/24')!;
@@ -204,15 +205,8 @@ test("a VPN route is used and told while the VRF's table has a way to its next h
   vrfs.start();
   vrfs.linkState('a', true);
   const peer: VpnPeer = {
-    sender: { name: 'p', address: NETWORK.addr, relation: 'internal', isClient: false, identifier: 1 },
-    pathLimit: 1,
-    accepting: (attributes, hop) => () => ({ attributes, hop, weight: 0 }),
-    refusal: () => undefined,
+    ...openPeer({ name: 'p', address: NETWORK.addr, relation: 'internal', isClient: false, identifier: 1 }),
     cost: () => undefined,
-    telling: () => () => undefined,
-    offering: () => undefined,
-    reason: () => ({ bar: undefined, policy: undefined }),
-    mark: () => undefined,
   };
   const session = { peer: 'p', negotiated: { context: { families: { vpnv4: PLAIN_FACTS } } } };
   vrfs.room.up(session as unknown as MonitoredSession, peer);

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { Pace, Ramp } from '../../../router/lib/pace.ts';
+import { Pace } from '../../../router/lib/pace.ts';
 
 test('steps grow to the most while they are cheap, and shrink when they are not', (t) => {
   const pace = new Pace(512);
@@ -14,11 +14,11 @@ test('steps grow to the most while they are cheap, and shrink when they are not'
   t.is(pace.count, 32, 'never less');
 });
 
-test('a ramp grows with each cheap step, and never shrinks', (t) => {
-  const ramp = new Ramp(128);
+test('one that does not shrink grows with each cheap step', (t) => {
+  const pace = new Pace(128, false);
   const counts = [5, 0, 5, 0, 50, 0, 0].map((ms) => {
-    ramp.took(ms);
-    return ramp.count;
+    pace.took(ms);
+    return pace.count;
   });
   t.deepEqual(counts, [32, 64, 64, 128, 128, 128, 128]);
 });
