@@ -476,8 +476,9 @@ export class VpnRoom implements VpnPort {
   }
 
   #makeLongLived(held: Held, family: VpnFamily): void {
+    const epoch = held.epoch(family); // as it is now: a refresh may begin before all have been looked at
     this.#each(held.routes(), (route) => {
-      if (familyOf(route) !== family || !held.has(route) || held.isFresh(route) || route.isLongLived) return;
+      if (familyOf(route) !== family || !held.has(route) || route.epoch >= epoch || route.isLongLived) return;
       // RFC 9494 §4.2: with NO_LLGR a route is not kept that long.
       if (route.reached.attributes.communities.includes(Community.NoLlgr)) {
         held.delete(route);
